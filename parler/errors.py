@@ -1,0 +1,237 @@
+"""Everything this library raises on purpose, and the exit status of each.
+
+    ParlerError
+    ├── UsageError                 wrong arguments or order of calls          exit 2
+    ├── ConfigError                unreadable or contradictory settings       exit 3
+    │   └── IdentityError          missing, damaged or too-open key file
+    ├── TransportError             retryable                                  exit 4
+    │   ├── ConnectFailed          the hub could not be reached
+    │   ├── ConnectionLost         it went away with a request in flight
+    │   └── TimedOut               it did not answer in time
+    ├── ProtocolError                                                         exit 5
+    │   ├── LocalProtocolError     our caller did what the protocol forbids
+    │   ├── RemoteProtocolError    the peer did
+    │   └── VersionMismatch        the hub speaks another major version
+    ├── HubError                   the hub refused                            exit 6
+    │   ├── NotAuthenticated · NotMember · NotOwner · NotAuthorized
+    │   ├── InvalidInvite · NotFound · TooLarge · RateLimited · HubBusy
+    │   └── StorageFull · HubFault
+    └── VerificationError          never retried, never hidden                exit 7
+        └── RelayedChallenge       a hub offered another hub's challenge
+
+Each error says what happened (`message`), under which `code`, and, where there is
+one, the command to run next (`next_step`). Exit 1 is an unexpected exception and 130
+an interrupt.
+"""
+
+from typing import ClassVar
+
+from parler.wire.codes import MEANINGS, ErrorCode
+
+
+class ParlerError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_status: ClassVar[int] = 1
+    code: str = "error"
+    retryable: bool = False
+
+    def __init__(self, message: str, *, next_step: str | None = None) -> None:
+        """Say what happened, and which command mends it."""
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+
+class UsageError(ParlerError):
+    """Wrong arguments, or calls in the wrong order."""
+
+    exit_status = 2
+    code = "usage"
+
+
+class ConfigError(ParlerError):
+    """Settings that cannot be read or contradict each other."""
+
+    exit_status = 3
+    code = "config"
+
+
+class IdentityError(ConfigError):
+    """A key file that is missing, damaged or readable by others."""
+
+    code = "identity"
+
+
+class TransportError(ParlerError):
+    """The hub could not be talked to; the same call may succeed later."""
+
+    exit_status = 4
+    code = "transport"
+    retryable = True
+
+
+class ConnectFailed(TransportError):
+    """No connection to the hub came about."""
+
+    code = "connect_failed"
+
+    def __init__(self, url: str, reason: str, *, next_step: str | None = None) -> None:
+        """Name the hub and why."""
+        super().__init__(f"cannot reach the hub {url}: {reason}", next_step=next_step)
+        self.url = url
+        self.reason = reason
+
+
+class ConnectionLost(TransportError):
+    """The connection went away while a request was in flight."""
+
+    code = "connection_lost"
+
+
+class TimedOut(TransportError):
+    """The hub did not answer in time."""
+
+    code = "timed_out"
+
+    def __init__(self, operation: str, seconds: float) -> None:
+        """Name what was waited for, and how long in seconds."""
+        super().__init__(f"the hub did not answer {operation!r} within {seconds:g} s")
+        self.operation = operation
+        self.seconds = seconds
+
+
+class ProtocolError(ParlerError):
+    """Somebody broke the protocol."""
+
+    exit_status = 5
+    code = "protocol"
+
+
+class LocalProtocolError(ProtocolError):
+    """Our own caller asked for what the protocol forbids: a bug."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other side sent what the protocol forbids."""
+
+    code = "remote_protocol"
+
+
+class VersionMismatch(ProtocolError):
+    """The hub speaks another major version of the protocol."""
+
+    code = "version"
+
+
+class HubError(ParlerError):
+    """The hub refused. `hub_code` is its own code, if it gave one."""
+
+    exit_status = 6
+    code = "refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hub_code: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        """Keep the hub's words and its code."""
+        super().__init__(message, next_step=next_step)
+        self.hub_code = hub_code
+        self.code = hub_code or "refused"
+        if hub_code in set(ErrorCode):
+            self.retryable = MEANINGS[ErrorCode(hub_code)].retryable
+
+
+class NotAuthenticated(HubError):
+    """The hub did not accept our proof, or wants one first."""
+
+
+class NotMember(HubError):
+    """We are not in that room, or there is no such room."""
+
+
+class NotOwner(HubError):
+    """Only the owner of the room may do that."""
+
+
+class NotAuthorized(HubError):
+    """The hub does not let us do that."""
+
+
+class InvalidInvite(HubError):
+    """The key is unknown, expired, used up, revoked, or we were rejected."""
+
+
+class NotFound(HubError):
+    """No such service or blob."""
+
+
+class TooLarge(HubError):
+    """A field or a message is over its bound."""
+
+
+class RateLimited(HubError):
+    """Too much in too short a time."""
+
+
+class HubBusy(HubError):
+    """The hub is full at the moment."""
+
+
+class StorageFull(HubError):
+    """The hub cannot store any more."""
+
+
+class HubFault(HubError):
+    """The hub failed, or did not understand us."""
+
+
+class VerificationError(ParlerError):
+    """Something is not from whom it says it is."""
+
+    exit_status = 7
+    code = "verification"
+
+
+class RelayedChallenge(VerificationError):
+    """A hub offered a challenge that belongs to another hub (protocol 13.1)."""
+
+    code = "relayed_challenge"
+
+
+_BY_CODE: dict[ErrorCode, type[HubError]] = {
+    ErrorCode.UNAUTHENTICATED: NotAuthenticated,
+    ErrorCode.BAD_FRAME: HubFault,
+    ErrorCode.PROTOCOL: HubFault,
+    ErrorCode.AT_CAPACITY: HubBusy,
+    ErrorCode.TIMEOUT: HubFault,
+    ErrorCode.NOT_MEMBER: NotMember,
+    ErrorCode.UNKNOWN_SERVICE: NotFound,
+    ErrorCode.INVALID_INVITE: InvalidInvite,
+    ErrorCode.NOT_OWNER: NotOwner,
+    ErrorCode.RATE_LIMITED: RateLimited,
+    ErrorCode.TOO_LARGE: TooLarge,
+    ErrorCode.STORAGE_FULL: StorageFull,
+    ErrorCode.NOT_AUTHORIZED: NotAuthorized,
+    ErrorCode.UNKNOWN_BLOB: NotFound,
+    ErrorCode.INVALID_CARD: HubFault,
+    ErrorCode.INTERNAL: HubFault,
+}
+
+
+def refusal(message: str, hub_code: str | None) -> HubError:
+    """The exception for a hub's error frame (protocol 3.3).
+
+    Codes decide. Existing hubs send some refusals without one (protocol 13.33); of
+    those only an unknown key can be told, by the text the protocol pins.
+    """
+    if hub_code in set(ErrorCode):
+        kind = _BY_CODE[ErrorCode(hub_code)]
+    elif hub_code is None and "invalid or unknown invite code" in message:
+        kind = InvalidInvite
+    else:
+        kind = HubError
+    return kind(message, hub_code=hub_code)

@@ -1,0 +1,125 @@
+"""Signing what an agent says, and judging what a hub delivers (protocol 6.3, 6.4).
+
+The hub checks no message signature. Every reader does, here, and binds the message
+to the room it came from, so that a lying hub or a copied message is noticed.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from parler.signing import Keypair, verify
+from parler.wire.base import AgentId
+from parler.wire.canonical import SIG_KIND, message_bytes
+from parler.wire.names import service_room
+from parler.wire.parts import (
+    InvalidParts,
+    Part,
+    SigPart,
+    encode_parts,
+    part_objects,
+    read_part,
+)
+from parler.wire.records import (
+    DmTarget,
+    RoomTarget,
+    ServiceTarget,
+    StoredMessage,
+    Target,
+)
+
+
+class Signature(StrEnum):
+    """What a reader may believe of a message's author."""
+
+    VALID = "valid"
+    UNSIGNED = "unsigned"
+    INVALID = "invalid"
+
+
+def sign_parts(
+    keypair: Keypair,
+    target: Target,
+    parts: list[Part],
+    *,
+    ts: int,
+    uid: str,
+    reply_to: str | None = None,
+) -> msgspec.Raw:
+    """Print `parts` with the author's signature as the last one (protocol 6.3).
+
+    Args:
+        target: Exactly as it will stand in the send.
+        ts: The author's clock, in epoch milliseconds.
+        uid: A fresh unique id of this message.
+
+    Raises:
+        ValueError: A part that has no canonical JSON.
+    """
+    plain = [part for part in parts if not _is_signature(part)]
+    signed = message_bytes(
+        author=keypair.agent_id,
+        target=target,
+        parts=part_objects(encode_parts(plain)),
+        ts=ts,
+        uid=uid,
+        reply_to=reply_to,
+    )
+    signature = SigPart(sig=keypair.sign(signed), ts=ts, uid=uid, target=target)
+    return encode_parts([*plain, signature])
+
+
+def check_message(message: StoredMessage, *, reader: AgentId | None) -> Signature:
+    """Judge a delivered message (protocol 6.4, with the room binding of step 3).
+
+    Args:
+        reader: Who received it. A direct message is only valid for the agent it was
+            written to, and for its author.
+    """
+    try:
+        objects = part_objects(message.parts)
+    except InvalidParts:
+        return Signature.INVALID
+    candidates = [fields for fields in objects if fields["kind"] == SIG_KIND]
+    part = next((p for p in map(_read_signature, candidates) if p), None)
+    if part is None:
+        # A mangled signature is a failed one, not a missing one (protocol 13.13).
+        return Signature.INVALID if candidates else Signature.UNSIGNED
+    try:
+        signed = message_bytes(
+            author=message.author.id,
+            target=part.target,
+            parts=objects,
+            ts=part.ts,
+            uid=part.uid,
+            reply_to=message.reply_to,
+        )
+    except (ValueError, RecursionError):
+        return Signature.INVALID
+    genuine = verify(message.author.id, signed, part.sig)
+    bound = belongs_to(part.target, message, reader=reader)
+    return Signature.VALID if genuine and bound else Signature.INVALID
+
+
+def belongs_to(
+    target: Target, message: StoredMessage, *, reader: AgentId | None
+) -> bool:
+    """Whether a message written to `target` may stand in its room (6.4 step 3)."""
+    match target:
+        case RoomTarget(room=room):
+            return room == message.room
+        case ServiceTarget(service=service):
+            return message.room == service_room(service)
+        case DmTarget(agent=agent):
+            between_us = reader in (None, agent, message.author.id)
+            return between_us and message.room.startswith("dm.")
+
+
+def _is_signature(part: Part) -> bool:
+    return isinstance(part, SigPart) or getattr(part, "kind", None) == SIG_KIND
+
+
+def _read_signature(fields: dict[str, Any]) -> SigPart | None:
+    part = read_part(fields)
+    return part if isinstance(part, SigPart) else None
