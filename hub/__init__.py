@@ -1,0 +1,1 @@
+"""The hub: stores and relays messages between agents. Its surface is the protocol."""

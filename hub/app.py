@@ -1,0 +1,209 @@
+"""The composition root of the hub: puts its parts together and runs them."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hub.errors import CannotStart
+from hub.front import (
+    AsgiApp,
+    AsgiTransport,
+    Message,
+    Receive,
+    Send,
+    bind,
+    make_server,
+    serve,
+)
+from hub.gateway import Connection
+from hub.http import pages, peer_address
+from hub.live_rooms import LiveRooms
+from hub.notifier import Notifier
+from hub.services import Clock, Limits, Services, system_clock
+from hub.settings import Settings, read_settings
+from hub.store.engine import Store
+from parler.wire.codes import ErrorCode
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECS = 5.0
+"""How long connections may take to end when the hub stops."""
+
+
+class Hub:
+    """One running hub, apart from the socket it is reached by."""
+
+    def __init__(self, settings: Settings, *, now: Clock = system_clock) -> None:
+        """Open the database and put the parts together.
+
+        Raises:
+            CannotStart: The database cannot be used.
+        """
+        self.settings = settings
+        self.store = Store(settings.db)
+        self.services = Services(
+            settings=settings,
+            store=self.store,
+            rooms=LiveRooms(self.store),
+            notifier=Notifier(),
+            limits=Limits(settings, time.monotonic),
+            now=now,
+            public_url=lambda: self.public_url,
+        )
+        self.public_url = settings.url or f"parler://{settings.host}:{settings.port}"
+        self._connections: set[Connection] = set()
+        self._idle = asyncio.Event()
+        self.connections_total = 0
+
+    def listening_on(self, host: str, port: int) -> None:
+        """Learn the address that port 0 became."""
+        if self.settings.url is None:
+            shown = f"[{host}]" if ":" in host else host
+            self.public_url = f"parler://{shown}:{port}"
+
+    async def serve_websocket(
+        self, scope: Message, receive: Receive, send: Send
+    ) -> None:
+        """Serve one WebSocket from upgrade to close."""
+        await receive()
+        if scope["path"] != "/ws":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        await send({"type": "websocket.accept"})
+        transport = AsgiTransport(receive, send)
+        ip = peer_address(scope, trust_proxy=self.settings.trust_proxy_headers)
+        connection = Connection(self.services, transport, ip)
+        if len(self._connections) >= self.settings.max_connections:
+            connection.refuse(
+                ErrorCode.AT_CAPACITY, "hub at capacity — try again shortly"
+            )
+        self.connections_total += 1
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        except* Exception:
+            log.exception("a connection failed")
+        finally:
+            self._connections.discard(connection)
+            if not self._connections:
+                self._idle.set()
+
+    async def drain(self) -> None:
+        """End all connections: parked pulls answer, then each is closed."""
+        for connection in self._connections:
+            connection.stop()
+        if self._connections:
+            self._idle.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECS):
+                    await self._idle.wait()
+
+    @property
+    def live_connections(self) -> int:
+        """How many connections there are now."""
+        return len(self._connections)
+
+
+def build_app(hub: Hub) -> AsgiApp:
+    """The ASGI application: WebSockets to the hub, the rest to the pages."""
+    site = pages(hub.services, live_connections=lambda: hub.live_connections)
+
+    async def app(scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await hub.serve_websocket(scope, receive, send)
+        else:
+            await site(scope, receive, send)
+
+    return app
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a hub until SIGINT or SIGTERM; returns the exit status."""
+    try:
+        settings = read_settings(sys.argv[1:] if argv is None else argv)
+        logging.basicConfig(
+            level=settings.log_level.upper(),
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        )
+        # Its lines carry query strings, and a stranger's bad bytes as tracebacks.
+        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+        _run(settings)
+    except CannotStart as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 3
+    return 0
+
+
+def _run(settings: Settings) -> None:
+    try:
+        listener = bind(settings.host, settings.port)
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on {settings.host}:{settings.port}: "
+            f"{error.strerror or error}; pass another --addr"
+        ) from None
+    with listener:
+        runner = asyncio.Runner(loop_factory=_loop_factory())
+        with runner:
+            runner.run(_serve(settings, listener))
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    hub = Hub(settings)
+    hub.listening_on(host, port)
+    hub.store.start()
+    asked_to_stop, drained = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    server = make_server(build_app(hub), max_blob_bytes=settings.max_blob_bytes)
+    try:
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(serve(server, listener, drained))
+            _announce(settings, hub, host, port)
+            waiting = group.create_task(asked_to_stop.wait())
+            await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            await hub.drain()
+            drained.set()
+    finally:
+        await hub.store.close()
+
+
+def _announce(settings: Settings, hub: Hub, host: str, port: int) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    sys.stdout.write(
+        f"parler-hub up · ws://{shown}:{port}/ws · {settings.mode} hub "
+        f"'{settings.name}' · db: {settings.db or ':memory:'}\n"
+    )
+    if not settings.public:
+        sys.stdout.write(
+            f"join it: PARLER_HUB={hub.public_url}"
+            + (" with the join secret\n" if settings.join_secret else "\n")
+        )
+    sys.stdout.flush()
+    if settings.ready_file is not None:
+        _write_ready(settings.ready_file, f"ws://{shown}:{port}")
+
+
+def _write_ready(path: Path, url: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
+    temporary.replace(path)
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop  # type: ignore[return-value]

@@ -1,0 +1,327 @@
+"""Serving one connection: read frames, work them off in order, write answers.
+
+Three tasks run per connection. The reader always receives, so that a peer that goes
+away is noticed while a pull is parked; the worker takes one frame after the other; the
+writer empties a bounded outbox. A parked pull with a `rid` steps aside and lets later
+requests pass (protocol 14.2). What ends a connection is decided here and nowhere else.
+"""
+
+import asyncio
+import logging
+import secrets
+from dataclasses import dataclass
+
+from hub.errors import Refusal
+from hub.handlers import handle
+from hub.handlers.caller import Caller
+from hub.ids import challenge
+from hub.outbox import Outbox
+from hub.protocol import Authenticated, Perform, SendChallenge, ServerProtocol
+from hub.services import Services
+from hub.store import agents
+from hub.transport import Transport
+from parler.wire.bounds import oversized
+from parler.wire.codec import BadFrame, decode_request, encode
+from parler.wire.codes import PROTOCOL_VERSION, ErrorCode, Feature
+from parler.wire.limits import MAX_IN_FLIGHT
+from parler.wire.replies import Challenge, Error, Reply, Welcome
+from parler.wire.requests import AnyRequest, Hello, Pull
+
+log = logging.getLogger(__name__)
+
+FEATURES = [Feature.RID, Feature.EVENTS, Feature.MEMBERSHIP, Feature.HISTORY]
+"""The extensions this hub serves (protocol 14.1)."""
+
+FLUSH_SECS = 5.0
+"""How long a closing connection may take to write what is left."""
+
+NORMAL, GOING_AWAY, VIOLATION, TOO_BIG, OVERLOADED, RESTART = (
+    1000,
+    1001,
+    1008,
+    1009,
+    1013,
+    1012,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """Why a connection ends: its close code, and a last error frame if it gets one."""
+
+    code: int
+    reason: str
+    error: Error | None = None
+
+
+class Connection:
+    """One WebSocket of an agent, or of somebody who still has to prove who it is."""
+
+    def __init__(
+        self, services: Services, transport: Transport, ip: str | None
+    ) -> None:
+        """Take an upgraded transport and the peer's address, if it is known."""
+        self._services = services
+        self._transport = transport
+        self._ip = ip
+        self._protocol = ServerProtocol(
+            make_nonce=lambda: challenge(services.public_url(), services.now()),
+            now_ms=services.now,
+            join_secret=services.settings.join_secret,
+        )
+        self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue(MAX_IN_FLIGHT)
+        self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._parked: set[asyncio.Task[None]] = set()
+        self._outbox = Outbox()
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._caller: Caller | None = None
+        self._stopping = asyncio.Event()
+        self._ended: asyncio.Future[_Ending] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._last_heard = asyncio.get_running_loop().time()
+
+    # What the notifier sees.
+
+    @property
+    def events(self) -> frozenset[str]:
+        """The events this connection asked for."""
+        return self._caller.events if self._caller else frozenset()
+
+    def push(self, text: str) -> bool:
+        """Queue a frame nobody asked for."""
+        self._last_heard = asyncio.get_running_loop().time()
+        return self._outbox.push(text)
+
+    # What the app sees.
+
+    async def serve(self) -> None:
+        """Serve the connection until either side ends it."""
+        loop = asyncio.get_running_loop()
+        settings = self._services.settings
+        deadline = loop.call_later(
+            settings.handshake_timeout_secs, self._handshake_is_over
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                writer = group.create_task(self._write())
+                tasks = [
+                    group.create_task(self._read()),
+                    group.create_task(self._work(group)),
+                ]
+                ending = await self._ended
+                for task in (*tasks, *self._parked):
+                    task.cancel()
+                await self._say_goodbye(ending)
+                writer.cancel()
+        finally:
+            deadline.cancel()
+            if self._idle_timer is not None:
+                self._idle_timer.cancel()
+            if self._caller is not None:
+                self._services.notifier.unsubscribe(self._caller.agent, self)
+
+    def refuse(self, code: ErrorCode, text: str) -> None:
+        """End the connection with an error frame, before or while serving it."""
+        self._end(OVERLOADED, text, Error(message=text, code=code.value))
+
+    def stop(self) -> None:
+        """End the connection because the hub stops; parked pulls answer first."""
+        self._stopping.set()
+        self._services.notifier.wake_all()
+        if not self._inbox.full():  # a full one is looked at anyway
+            self._inbox.put_nowait(b"")
+
+    # The three tasks.
+
+    async def _read(self) -> None:
+        while True:
+            data = await self._transport.receive()
+            if data is None:
+                self._end(NORMAL, "the peer is gone")
+                return
+            self._last_heard = asyncio.get_running_loop().time()
+            limit = self._services.settings.max_text_frame_bytes
+            if isinstance(data, str) and _utf8_longer(data, limit):
+                self._end(
+                    TOO_BIG,
+                    "frame too large",
+                    Error(
+                        message=f"a text frame may have {limit} bytes",
+                        code=ErrorCode.TOO_LARGE.value,
+                    ),
+                )
+                return
+            await self._inbox.put(data)
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        while not self._stopping.is_set():
+            data = await self._inbox.get()
+            await self._outbox.wait_for_room()
+            if not self._stopping.is_set():
+                await self._answer(data, group)
+        await self._drain_parked()
+        self._end(RESTART, "the hub is restarting")
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._transport.send_text(await self._outbox.next())
+                self._outbox.written()
+        except ConnectionError:
+            self._end(NORMAL, "the peer is gone")
+            self._outbox.abandon()
+
+    # One frame.
+
+    async def _answer(self, data: str | bytes, group: asyncio.TaskGroup) -> None:
+        if isinstance(data, bytes):
+            self._end(
+                VIOLATION,
+                "unexpected binary frame",
+                Error(message="no upload was announced", code=ErrorCode.PROTOCOL.value),
+            )
+            return
+        try:
+            request = decode_request(data)
+        except BadFrame as bad:
+            self._refuse_malformed(bad)
+            return
+        await self._in_flight.acquire()
+        if self._steps_aside(request):
+            task = group.create_task(self._answer_now(request))
+            self._parked.add(task)
+            task.add_done_callback(self._parked.discard)
+        else:
+            await self._answer_now(request)
+
+    def _refuse_malformed(self, bad: BadFrame) -> None:
+        try:
+            if self._caller is not None:
+                self._services.limits.count_request(self._caller.agent)
+            refusal = Refusal(ErrorCode.BAD_FRAME, bad.reason)
+        except Refusal as limited:
+            refusal = limited
+        self._reply(_as_error(refusal), bad.rid)
+
+    def _steps_aside(self, request: AnyRequest) -> bool:
+        return (
+            isinstance(request, Pull)
+            and request.rid is not None
+            and bool(request.wait_secs)
+            and self._caller is not None
+        )
+
+    async def _answer_now(self, request: AnyRequest) -> None:
+        try:
+            self._reply(await self._outcome(request), request.rid)
+        finally:
+            self._in_flight.release()
+
+    async def _drain_parked(self) -> None:
+        for _ in range(MAX_IN_FLIGHT):
+            await self._in_flight.acquire()
+
+    async def _outcome(self, request: AnyRequest) -> Reply:
+        try:
+            return await self._perform(request)
+        except Refusal as refusal:
+            return _as_error(refusal)
+        except Exception:
+            reference = secrets.token_hex(4)
+            log.exception("internal error %s", reference)
+            return Error(
+                message=f"the hub failed; its log says why under {reference}",
+                code=ErrorCode.INTERNAL.value,
+            )
+
+    async def _perform(self, request: AnyRequest) -> Reply:
+        if isinstance(request, Hello):
+            self._protocol.count_hello()
+            self._check_bounds(request)
+        match self._protocol.receive(request):
+            case SendChallenge(nonce):
+                return Challenge(nonce=nonce, version=PROTOCOL_VERSION)
+            case Authenticated() as proven:
+                return await self._welcome(proven)
+            case Perform(request):
+                assert self._caller is not None
+                self._services.limits.count_request(self._caller.agent)
+                self._check_bounds(request)
+                return await handle(self._services, self._caller, request)
+
+    def _check_bounds(self, request: AnyRequest) -> None:
+        limit = self._services.settings.max_message_bytes
+        too_long = oversized(request, max_message_bytes=limit)
+        if too_long is not None:
+            raise Refusal(ErrorCode.TOO_LARGE, f"{too_long!r} is too large")
+
+    async def _welcome(self, proven: Authenticated) -> Welcome:
+        now = self._services.now()
+        await self._services.store.write(
+            "greet",
+            lambda connection: agents.greet(
+                connection, proven.id, proven.name, proven.role, now=now
+            ),
+        )
+        self._caller = Caller(
+            agent=proven.id,
+            name=proven.name,
+            role=proven.role,
+            ip=self._ip,
+            listener=self,
+            stopping=self._stopping,
+            touched_ms=now,
+        )
+        self._watch_idle()
+        return Welcome(id=proven.id, name=proven.name, features=list(FEATURES))
+
+    def _reply(self, reply: Reply, rid: str | None) -> None:
+        reply.rid = rid
+        self._outbox.reply(encode(reply))
+
+    # How it ends.
+
+    def _handshake_is_over(self) -> None:
+        # An absolute deadline: pinging does not hold a place open (protocol 13.9).
+        if self._caller is None:
+            self._end(
+                VIOLATION,
+                "handshake timed out",
+                Error(message="handshake timed out", code=ErrorCode.TIMEOUT.value),
+            )
+
+    def _watch_idle(self) -> None:
+        limit = self._services.settings.idle_timeout_secs
+        if limit == 0 or self._ended.done():
+            return
+        loop = asyncio.get_running_loop()
+        left = self._last_heard + limit - loop.time()
+        if left <= 0:
+            self._end(GOING_AWAY, "idle for too long")
+        else:
+            self._idle_timer = loop.call_later(left, self._watch_idle)
+
+    def _end(self, code: int, reason: str, error: Error | None = None) -> None:
+        if not self._ended.done():
+            self._ended.set_result(_Ending(code, reason, error))
+
+    async def _say_goodbye(self, ending: _Ending) -> None:
+        if ending.error is not None:
+            self._outbox.reply(encode(ending.error))
+        if ending.code != NORMAL:
+            try:
+                async with asyncio.timeout(FLUSH_SECS):
+                    await self._outbox.wait_until_written()
+            except TimeoutError:
+                log.info("a slow peer missed the end of its connection")
+        await self._transport.close(ending.code, ending.reason)
+
+
+def _as_error(refusal: Refusal) -> Error:
+    code = refusal.code.value if refusal.code is not None else None
+    return Error(message=refusal.message, code=code)
+
+
+def _utf8_longer(text: str, limit: int) -> bool:
+    return len(text) * 4 > limit and len(text.encode()) > limit

@@ -1,0 +1,146 @@
+"""Cards and bearer tokens (protocol 10.1, 11, 14.5)."""
+
+import sqlalchemy as sa
+
+from hub import rules
+from hub.errors import Refusal
+from hub.handlers.caller import Caller
+from hub.ids import bearer_token
+from hub.services import Services
+from hub.store import directory, rooms, tokens
+from parler.signing import verify
+from parler.wire import requests
+from parler.wire.canonical import card_bytes
+from parler.wire.codes import ErrorCode
+from parler.wire.limits import DEFAULT_DISCOVER_LIMIT, DEFAULT_TOKEN_TTL_SECS
+from parler.wire.records import DirectoryEntry, Scope
+from parler.wire.replies import (
+    Card,
+    Directory,
+    DirectoryToken,
+    Registered,
+    TokensRevoked,
+    Watch,
+)
+
+MAX_DISCOVERED = 1000
+
+
+async def register(
+    services: Services, caller: Caller, request: requests.Register
+) -> Registered:
+    """Store the caller's card; a signature that is there must be good."""
+    card, now = request.card, services.now()
+    if card.id != caller.agent:
+        raise Refusal(ErrorCode.INVALID_CARD, "a card may only be of its own agent")
+    signed = request.sig is not None
+    if request.sig is not None and not verify(card.id, card_bytes(card), request.sig):
+        raise Refusal(ErrorCode.INVALID_CARD, "the card's signature does not match")
+    await services.store.write(
+        "register",
+        lambda connection: directory.put(
+            connection,
+            card,
+            request.visibility,
+            request.sig,
+            verified=signed,
+            now=now,
+        ),
+    )
+    return Registered(id=card.id, visibility=request.visibility, verified=signed)
+
+
+async def discover(
+    services: Services, caller: Caller, request: requests.Discover
+) -> Directory:
+    """Search the directory."""
+    now = services.now()
+    asked = DEFAULT_DISCOVER_LIMIT if request.limit is None else request.limit
+
+    def search(connection: sa.Connection) -> list[DirectoryEntry]:
+        return directory.search(
+            connection,
+            public_only=request.scope is Scope.PUBLIC,
+            query=request.query,
+            tag=request.tag,
+            skill=request.skill,
+            status=request.status,
+            limit=min(asked, MAX_DISCOVERED),
+            hub=services.settings.name,
+            now=now,
+        )
+
+    return Directory(agents=await services.store.read("discover", search))
+
+
+async def lookup(services: Services, caller: Caller, request: requests.Lookup) -> Card:
+    """One agent's card, private ones too."""
+    now = services.now()
+    entry = await services.store.read(
+        "lookup",
+        lambda connection: directory.by_id(
+            connection, request.id, hub=services.settings.name, now=now
+        ),
+    )
+    return Card(entry=entry)
+
+
+async def mint_directory_token(
+    services: Services, caller: Caller, request: requests.MintDirectoryToken
+) -> DirectoryToken:
+    """Make a bearer token that reads the directory over HTTP."""
+    now = services.now()
+    expires = rules.expiry(request.ttl_secs, DEFAULT_TOKEN_TTL_SECS, now=now)
+    token = bearer_token()
+
+    def mint(connection: sa.Connection) -> None:
+        _check_quota(services, connection, caller, now=now)
+        tokens.mint(
+            connection, token, caller.agent, room=None, expires=expires, now=now
+        )
+
+    await services.store.write("mint directory token", mint)
+    return DirectoryToken(token=token, expires_at=expires)
+
+
+async def mint_watch(
+    services: Services, caller: Caller, request: requests.MintWatch
+) -> Watch:
+    """Make a bearer token that reads a room of the caller over HTTP."""
+    now = services.now()
+    expires = rules.expiry(request.ttl_secs, DEFAULT_TOKEN_TTL_SECS, now=now)
+    token = bearer_token()
+
+    def mint(connection: sa.Connection) -> None:
+        _check_quota(services, connection, caller, now=now)
+        room = rules.must_own(rooms.by_name(connection, request.room), caller.agent)
+        tokens.mint(
+            connection, token, caller.agent, room=room.id, expires=expires, now=now
+        )
+
+    await services.store.write("mint watch token", mint)
+    return Watch(token=token, room=request.room, expires_at=expires)
+
+
+async def revoke_tokens(
+    services: Services, caller: Caller, request: requests.RevokeTokens
+) -> TokensRevoked:
+    """Make the caller's directory tokens worthless, or a room's watch tokens."""
+
+    def revoke(connection: sa.Connection) -> int:
+        if request.room is None:
+            return tokens.revoke_directory(connection, caller.agent)
+        room = rules.must_own(rooms.by_name(connection, request.room), caller.agent)
+        return tokens.revoke_watch(connection, room.id)
+
+    return TokensRevoked(count=await services.store.write("revoke tokens", revoke))
+
+
+def _check_quota(
+    services: Services, connection: sa.Connection, caller: Caller, *, now: int
+) -> None:
+    if (
+        tokens.live(connection, caller.agent, now=now)
+        >= services.settings.max_active_tokens
+    ):
+        raise Refusal(ErrorCode.AT_CAPACITY, "too many live tokens; revoke some")

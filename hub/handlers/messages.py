@@ -1,0 +1,230 @@
+"""Saying and reading: ``send``, ``pull``, ``subscribe`` (protocol 5)."""
+
+import asyncio
+from functools import partial
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.errors import Refusal
+from hub.handlers.caller import Caller
+from hub.handlers.membership import Change, changed, tell_joined
+from hub.ids import message_id, room_name
+from hub.live_rooms import LiveRoom
+from hub.notifier import EVENTS
+from hub.services import Services
+from hub.store import directory, invites, members, messages, rooms
+from hub.store.messages import NewMessage, Stored
+from hub.store.rooms import Room
+from parler.wire import requests
+from parler.wire.base import AgentId, MessageId, RoomName, Seq, WireStruct
+from parler.wire.codes import ErrorCode
+from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT, MAX_WAIT_SECS
+from parler.wire.names import service_room
+from parler.wire.records import (
+    DmTarget,
+    EndpointRef,
+    RoomKind,
+    RoomTarget,
+    ServiceTarget,
+    Target,
+)
+from parler.wire.replies import Reply, Sent, Subscribed
+
+_RECORD = msgspec.json.Encoder()
+
+
+class _Record(WireStruct):
+    """A `StoredMessage` as the log keeps it: without `seq` (protocol 3.1)."""
+
+    id: MessageId
+    room: RoomName
+    author: EndpointRef = msgspec.field(name="from")
+    parts: msgspec.Raw
+    ts: int
+    mentions: list[str] | None = None
+    reply_to: str | None = None
+
+
+class _Pulled(Reply, tag="pulled"):
+    """A `Pulled` whose messages are still the JSON that was stored."""
+
+    room: RoomName
+    messages: list[msgspec.Raw]
+    cursor: Seq
+
+
+async def send(services: Services, caller: Caller, request: requests.Send) -> Sent:
+    """Store a message, then tell the room; the reply means it is on disk."""
+    services.limits.count_send(caller.agent)
+    live = await _resolve(services, caller, request.target)
+    services.limits.count_room_send(live.room.id)
+    now = services.now()
+    record = _Record(
+        id=message_id(now),
+        room=live.room.name,
+        author=EndpointRef(id=caller.agent, name=caller.name, role=caller.role),
+        parts=request.parts,
+        mentions=_mentions(request.mentions),
+        reply_to=request.reply_to,
+        ts=now,
+    )
+    new = NewMessage(
+        room=live.room.id,
+        id=record.id,
+        author=caller.agent,
+        client_id=request.client_id,
+        ts=now,
+        record=_RECORD.encode(record).decode(),
+    )
+    stored = await services.store.write_one_of_many(
+        "send",
+        messages.append,
+        new,
+        after=lambda stored: _tell_stored(services, live, new, stored),
+    )
+    return Sent(id=stored.id, seq=stored.seq, room=live.room.name)
+
+
+def _tell_stored(
+    services: Services, live: LiveRoom, new: NewMessage, stored: Stored
+) -> None:
+    if stored.repeated:
+        return
+    services.notifier.wake(live.room.name)
+    message = messages.with_seq(stored.seq, new.record).decode()
+    services.notifier.deliver(
+        f'{{"type":"delivery","message":{message}}}', live.members, author=new.author
+    )
+
+
+def _mentions(given: list[str] | None) -> list[str] | None:
+    tidy = (mention.strip().lower() for mention in given or ())
+    return list(dict.fromkeys(mention for mention in tidy if mention)) or None
+
+
+async def _resolve(services: Services, caller: Caller, target: Target) -> LiveRoom:
+    match target:
+        case RoomTarget(room=name):
+            pass
+        case DmTarget(agent=agent):
+            name = await _direct_room(services, caller, agent)
+        case ServiceTarget(service=service):
+            name = await _enter_service(services, caller, service)
+    live = await services.rooms.get(name)
+    if live is None or caller.agent not in live.members:
+        raise messages.not_member()
+    return live
+
+
+async def _direct_room(services: Services, caller: Caller, peer: AgentId) -> RoomName:
+    """The room of these two, made if the peer can be written to (protocol 5.2)."""
+    now = services.now()
+    if peer == caller.agent:
+        raise Refusal(
+            ErrorCode.NOT_AUTHORIZED, "a direct message to yourself reaches nobody"
+        )
+
+    def find_or_open(connection: sa.Connection) -> Room:
+        room = rooms.direct(connection, caller.agent, peer)
+        if room is not None:
+            return room
+        if not directory.has_card(connection, peer):
+            raise Refusal(None, "that agent is not in the directory of this hub")
+        room = rooms.create(
+            connection,
+            room_name("dm"),
+            RoomKind.DM,
+            owner=None,
+            gated=False,
+            now=now,
+        )
+        for agent in (caller.agent, peer):
+            members.add(connection, room.id, agent, now=now)
+        return room
+
+    room = await services.store.write("direct room", find_or_open)
+    return room.name
+
+
+async def _enter_service(services: Services, caller: Caller, service: str) -> RoomName:
+    """Let whoever asks a service into its room (protocol 5.2)."""
+    now = services.now()
+
+    def enter(connection: sa.Connection) -> tuple[Room, Change | None]:
+        room = rooms.by_name(connection, service_room(service))
+        if room is None:
+            raise Refusal(ErrorCode.UNKNOWN_SERVICE, "nobody serves that name")
+        if messages.is_member(connection, room.id, caller.agent):
+            return room, None
+        if invites.knock_of(connection, room.id, caller.agent) is not None:
+            raise messages.not_member()  # put out by the owner (protocol 14.5)
+        members.add(connection, room.id, caller.agent, now=now)
+        return room, changed(connection, room, caller.agent)
+
+    def tell(entered: tuple[Room, Change | None]) -> None:
+        if entered[1] is not None:
+            tell_joined(services, entered[1])
+
+    room, _ = await services.store.write("enter service", enter, after=tell)
+    return room.name
+
+
+async def pull(services: Services, caller: Caller, request: requests.Pull) -> Reply:
+    """Read a room, and wait for news if there is none (protocol 5.3)."""
+    asked = DEFAULT_PULL_LIMIT if request.limit is None else request.limit
+    limit = min(asked, MAX_PULL_LIMIT)
+    look = partial(
+        messages.after,
+        room=request.room,
+        agent=caller.agent,
+        since=request.since,
+        limit=limit,
+    )
+    waits = request.since is None and limit > 0
+    deadline = asyncio.get_running_loop().time() + min(
+        (request.wait_secs or 0) if waits else 0, MAX_WAIT_SECS
+    )
+    ack = request.ack
+    while True:
+        with services.notifier.waiting(request.room) as news:
+            page = await services.store.read("pull", partial(look, ack=ack))
+            if page.ack is not None:
+                await _mark_read(services, caller, page.room, page.ack)
+            if page.messages or not await _news(news, caller.stopping, deadline):
+                break
+            ack = None  # stored by now
+    if request.since is None and request.ack is None and page.messages:
+        await _mark_read(services, caller, page.room, page.cursor)
+    return _Pulled(room=request.room, messages=page.messages, cursor=page.cursor)
+
+
+async def _news(news: asyncio.Event, stopping: asyncio.Event, deadline: float) -> bool:
+    """Wait for news of a room; False at the deadline or when the hub stops."""
+    loop = asyncio.get_running_loop()
+    if stopping.is_set() or loop.time() >= deadline:
+        return False
+    try:
+        async with asyncio.timeout_at(deadline):
+            await news.wait()
+    except TimeoutError:
+        return False
+    return not stopping.is_set()
+
+
+async def _mark_read(
+    services: Services, caller: Caller, room: int, cursor: int
+) -> None:
+    await services.store.write(
+        "mark read",
+        partial(members.mark_read, room=room, agent=caller.agent, cursor=cursor),
+    )
+
+
+async def subscribe(
+    services: Services, caller: Caller, request: requests.Subscribe
+) -> Subscribed:
+    """Push to this connection from now on (protocol 5.4, 14.3)."""
+    caller.events = frozenset(request.events or ()) & EVENTS
+    services.notifier.subscribe(caller.agent, caller.listener)
+    return Subscribed()

@@ -1,0 +1,62 @@
+"""The caller's rooms: listing, roster, deletion (protocol 4.5, 4.6)."""
+
+import sqlalchemy as sa
+
+from hub import rules
+from hub.handlers.caller import Caller
+from hub.services import Services
+from hub.store import agents, members, messages
+from hub.store import rooms as stored
+from hub.store.rooms import Room
+from parler.wire import requests
+from parler.wire.base import AgentId
+from parler.wire.records import RosterEntry
+from parler.wire.replies import Event, RoomDeleted, RoomList, RosterList
+
+
+async def list_rooms(
+    services: Services, caller: Caller, request: requests.Rooms
+) -> RoomList:
+    """All rooms of the caller with what it has not read."""
+    found = await services.store.read(
+        "rooms", lambda connection: stored.of_agent(connection, caller.agent)
+    )
+    return RoomList(rooms=found)
+
+
+async def roster(
+    services: Services, caller: Caller, request: requests.Roster
+) -> RosterList:
+    """The members of a room of the caller."""
+    now = services.now()
+
+    def read(connection: sa.Connection) -> list[RosterEntry]:
+        room = stored.by_name(connection, request.room)
+        if room is None or not messages.is_member(connection, room.id, caller.agent):
+            raise messages.not_member()
+        return agents.roster(connection, room.id, now=now)
+
+    entries = await services.store.read("roster", read)
+    return RosterList(room=request.room, entries=entries)
+
+
+async def delete_room(
+    services: Services, caller: Caller, request: requests.DeleteRoom
+) -> RoomDeleted:
+    """Delete a room of the caller with everything in it."""
+
+    def delete(connection: sa.Connection) -> tuple[Room, list[AgentId]]:
+        room = rules.must_own(stored.by_name(connection, request.room), caller.agent)
+        everybody = members.of_room(connection, room.id)
+        stored.delete(connection, room.id)
+        return room, everybody
+
+    def tell(deleted: tuple[Room, list[AgentId]]) -> None:
+        room, everybody = deleted
+        services.rooms.deleted(room)
+        services.notifier.wake(room.name)
+        event = Event(event="room", room=room.name, change="deleted")
+        services.notifier.tell(event, everybody)
+
+    await services.store.write("delete room", delete, after=tell)
+    return RoomDeleted(room=request.room)

@@ -1,0 +1,63 @@
+"""Everything random that the hub hands out: message ids, keys, names, nonces."""
+
+import hashlib
+import secrets
+import uuid
+from collections.abc import Callable
+
+from parler.wire.base import Code, MessageId, RoomName
+from parler.wire.joinkey import ALPHABET, CODE_LENGTH
+
+SUFFIX_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Letters and digits of a room suffix: no i, l, o, 0, 1 (protocol 4.1)."""
+
+_READABLE = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghjkmnpqrstuvwxyz23456789"
+CHALLENGE_TTL_MS = 60_000
+
+RandomBytes = Callable[[int], bytes]
+
+
+def message_id(
+    now_ms: int, random_bytes: RandomBytes = secrets.token_bytes
+) -> MessageId:
+    """A UUIDv7 (RFC 9562 5.7): sorts by time, and cannot be guessed."""
+    value = int.from_bytes(random_bytes(10))
+    high = (now_ms & (2**48 - 1)) << 80
+    value = high | (value & ~(0xF << 76) & (2**80 - 1)) | (0x7 << 76)
+    value = (value & ~(0x3 << 62)) | (0x2 << 62)
+    return MessageId(str(uuid.UUID(int=value)))
+
+
+def session_key() -> Code:
+    """An invite code: 40 random bits (protocol 4.1)."""
+    return Code(_pick(ALPHABET, CODE_LENGTH))
+
+
+def bearer_token() -> str:
+    """A directory or watch token: 160 random bits (protocol 4.1)."""
+    return _pick(ALPHABET, 32)
+
+
+def join_secret() -> str:
+    """A join secret for a hub that has none yet (protocol 12.1)."""
+    return _pick(_READABLE, 32)
+
+
+def room_name(prefix: str) -> RoomName:
+    """A fresh room name such as ``dm.k3x9ab`` (protocol 4.2)."""
+    return RoomName(f"{prefix}.{_pick(SUFFIX_ALPHABET, 6)}")
+
+
+def hub_token(public_url: str) -> str:
+    """What stands for this hub in its nonces (protocol 2.3)."""
+    return hashlib.sha256(public_url.encode()).hexdigest()[:12]
+
+
+def challenge(public_url: str, now_ms: int) -> str:
+    """A nonce to sign, valid for a minute (protocol 2.3)."""
+    expires = now_ms + CHALLENGE_TTL_MS
+    return f"parler-auth:v1:{hub_token(public_url)}:{expires}:{uuid.uuid4()}"
+
+
+def _pick(alphabet: str, length: int) -> str:
+    return "".join(secrets.choice(alphabet) for _ in range(length))

@@ -1,0 +1,70 @@
+"""What handlers work with: one set per hub, put together in `app`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hub.errors import Refusal
+from hub.live_rooms import LiveRooms
+from hub.notifier import Notifier
+from hub.settings import Settings
+from hub.store.engine import Store
+from hub.windows import Windows
+from parler.wire.base import AgentId
+from parler.wire.codes import ErrorCode
+
+Clock = Callable[[], int]
+
+
+def system_clock() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Limits:
+    """Every rate the hub holds its agents to (protocol 12.2, 14.6)."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        """Open a window for each of the settings."""
+        self._ops = Windows(settings.max_ops_per_min, 60, clock)
+        self._sends = Windows(settings.max_sends_per_min, 60, clock)
+        self._room_sends = Windows(settings.max_room_sends_per_min, 60, clock)
+        self._knocks = Windows(settings.max_knocks_per_min, 60, clock)
+        self._knocks_by_ip = Windows(settings.max_knocks_per_ip_per_min, 60, clock)
+
+    def count_request(self, agent: AgentId) -> None:
+        """Any frame of an agent, well formed or not."""
+        _hold(self._ops.admit(agent), "too many requests; wait a minute")
+
+    def count_send(self, agent: AgentId) -> None:
+        """A send of an agent, whether it succeeds or not."""
+        _hold(self._sends.admit(agent), "too many messages; wait a minute")
+
+    def count_room_send(self, room: int) -> None:
+        """A send to a room, by anybody."""
+        _hold(self._room_sends.admit(room), "this room is too busy; wait a minute")
+
+    def count_knock(self, agent: AgentId, ip: str | None) -> None:
+        """A new knock, or a key that opens nothing."""
+        admitted = self._knocks.admit(agent)
+        if ip is not None:
+            admitted = self._knocks_by_ip.admit(ip) and admitted
+        _hold(admitted, "too many tries to join; wait a minute")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """A hub's parts, as handlers see them."""
+
+    settings: Settings
+    store: Store
+    rooms: LiveRooms
+    notifier: Notifier
+    limits: Limits
+    now: Clock
+    public_url: Callable[[], str]
+
+
+def _hold(admitted: bool, text: str) -> None:
+    if not admitted:
+        raise Refusal(ErrorCode.RATE_LIMITED, text)

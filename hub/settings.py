@@ -1,0 +1,204 @@
+"""What an operator may set, by flag or environment (protocol 12.1).
+
+The one place of the hub that reads the environment and its command line. A flag wins
+over its variable, which is ``PARLER_HUB_`` and the flag in capitals.
+"""
+
+import argparse
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hub.errors import CannotStart
+from hub.ids import join_secret
+from parler._version import __version__
+from parler.wire import limits
+from parler.wire.urls import is_loopback
+
+DEFAULT_ADDR = "127.0.0.1:7070"
+DEFAULT_NAME = "Parler Protocol Hub"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """A hub's settings, checked. Sizes in bytes, times in seconds, 0 = no limit."""
+
+    host: str
+    port: int
+    db: Path | None = None
+    url: str | None = None
+    name: str = DEFAULT_NAME
+    public: bool = False
+    join_secret: str | None = None
+    trust_proxy_headers: bool = False
+    idle_timeout_secs: float = 1800.0
+    handshake_timeout_secs: float = 15.0
+    ready_file: Path | None = None
+    max_connections: int = 1024
+    max_message_bytes: int = limits.DEFAULT_MAX_MESSAGE_BYTES
+    max_text_frame_bytes: int = limits.DEFAULT_MAX_TEXT_FRAME_BYTES
+    max_blob_bytes: int = limits.DEFAULT_MAX_BLOB_BYTES
+    max_owned_rooms: int = 1000
+    max_active_tokens: int = 1000
+    max_ops_per_min: int = 600
+    max_sends_per_min: int = 240
+    max_room_sends_per_min: int = 1200
+    max_http_per_min: int = 600
+    max_knocks_per_min: int = 10
+    max_knocks_per_ip_per_min: int = 30
+    log_level: str = "info"
+
+    @property
+    def mode(self) -> str:
+        """``public`` or ``private``, as HTTP and the start line say it."""
+        return "public" if self.public else "private"
+
+
+def read_settings(
+    argv: Sequence[str], environment: Mapping[str, str] | None = None
+) -> Settings:
+    """Read flags and environment into checked settings.
+
+    Raises:
+        CannotStart: They contradict each other, or would expose a hub unprotected.
+        SystemExit: ``--help``, or arguments argparse does not know.
+    """
+    variables = os.environ if environment is None else environment
+    flags = parser(variables).parse_args(argv)
+    values = vars(flags)
+    values["host"], values["port"] = split_address(values.pop("addr"))
+    home = Path(variables.get("PARLER_HOME") or "~/.parler").expanduser()
+    if values.pop("local"):
+        values["db"] = values["db"] or home / "hub.sqlite"
+        if not is_loopback(values["host"]):
+            raise CannotStart("--local serves this machine only: use a loopback --addr")
+    values["join_secret"] = _secret(
+        values["join_secret"], values.pop("join_secret_file")
+    )
+    settings = Settings(**values)
+    if not (settings.public or settings.join_secret or is_loopback(settings.host)):
+        raise CannotStart(
+            f"refusing to listen on {settings.host} without protection: anybody who "
+            "reaches it could join; pass --join-secret-file FILE (or --public to "
+            "serve everybody)"
+        )
+    return settings
+
+
+def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
+    """The hub's command line, with defaults from the environment."""
+    top = argparse.ArgumentParser(
+        prog="parler hub",
+        description="Run a hub: agents meet there, and it stores what they say.",
+        epilog="Every flag may be given as PARLER_HUB_<FLAG> in the environment. "
+        "Example: parler hub --local --addr 127.0.0.1:7070",
+    )
+
+    def add(flag: str, default: Any, text: str, **options: Any) -> None:
+        variable = "PARLER_HUB_" + flag.strip("-").upper().replace("-", "_")
+        value = variables.get(variable) or default
+        if options.get("action") == "store_true":
+            value = _truthy(variables.get(variable))
+        shown = "" if default in (None, False) else f" (default: {default})"
+        top.add_argument(flag, default=value, help=text + shown, **options)
+
+    whole = {"type": _whole_number, "metavar": "N"}
+    add("--addr", DEFAULT_ADDR, "host:port to listen on; port 0 picks a free one")
+    add("--db", None, "database file; without it all is in memory", type=Path)
+    add("--local", False, "keep the database under the home", action="store_true")
+    add("--url", None, "this hub's URL in invites (default: parler://<addr>)")
+    add("--name", DEFAULT_NAME, "display name")
+    add("--public", False, "let anybody in, without a join secret", action="store_true")
+    add("--join-secret", None, "secret every agent must show (prefer the file)")
+    add("--join-secret-file", None, "file with the secret; made if missing", type=Path)
+    add(
+        "--trust-proxy-headers",
+        False,
+        "take client addresses from Fly-Client-IP or X-Forwarded-For",
+        action="store_true",
+    )
+    add(
+        "--idle-timeout-secs",
+        1800.0,
+        "drop a silent agent after so long; fractions allowed, 0 = never",
+        type=_seconds,
+        metavar="SECS",
+    )
+    add("--ready-file", None, "write {url, pid} there once listening", type=Path)
+    add("--max-connections", 1024, "concurrent connections", **whole)
+    add("--max-message-bytes", 2**20, "parts of one message", **whole)
+    add("--max-text-frame-bytes", 2 * 2**20, "one text frame", **whole)
+    add("--max-blob-bytes", limits.DEFAULT_MAX_BLOB_BYTES, "one blob", **whole)
+    add("--max-owned-rooms", 1000, "rooms one agent may own", **whole)
+    add("--max-active-tokens", 1000, "live bearer tokens of one agent", **whole)
+    add("--max-ops-per-min", 600, "requests of one agent; 0 = no limit", **whole)
+    add("--max-sends-per-min", 240, "sends of one agent; 0 = no limit", **whole)
+    add("--max-room-sends-per-min", 1200, "sends to a room; 0 = no limit", **whole)
+    add("--max-http-per-min", 600, "HTTP requests of an address", **whole)
+    add(
+        "--log-level",
+        "info",
+        "how much to log",
+        choices=["debug", "info", "warning", "error"],
+    )
+    top.add_argument("--version", action="version", version=f"parler {__version__}")
+    return top
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Read ``host:port``, with an IPv6 host in brackets.
+
+    Raises:
+        CannotStart: There is no port, or it is out of range.
+    """
+    host, separator, port = text.rpartition(":")
+    host = host.strip("[]")
+    if not (separator and host and port.isascii() and port.isdigit()):
+        raise CannotStart(f"--addr {text!r} is not host:port")
+    if int(port) > 65_535:
+        raise CannotStart(f"--addr {text!r}: there is no port {port}")
+    return host, int(port)
+
+
+def _secret(given: str | None, file: Path | None) -> str | None:
+    if given:
+        return given
+    if file is None:
+        return None
+    try:
+        secret = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+        if secret:
+            if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise CannotStart(
+                    f"{file} can be read by others; run: chmod 600 {file}"
+                )
+            return secret
+        secret = join_secret()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(secret + "\n")
+    except (OSError, UnicodeError) as error:
+        raise CannotStart(f"cannot use the join secret file {file}: {error}") from None
+    return secret
+
+
+def _whole_number(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 10**9:
+        raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
+    return number
+
+
+def _truthy(value: str | None) -> bool:
+    return (value or "").strip().lower() not in ("", "0", "false", "no")

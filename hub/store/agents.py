@@ -1,0 +1,134 @@
+"""Agents as they introduced themselves, and how they are doing (protocol 10.2)."""
+
+import sqlalchemy as sa
+
+from hub.store.schema import agents, members, presence
+from parler.wire.base import AgentId
+from parler.wire.records import Attention, RosterEntry
+
+FRESH_MS = 300_000
+"""How long a presence is believed (protocol 10.2)."""
+
+OFFLINE = "offline"
+IDLE = "idle"
+
+
+def greet(
+    connection: sa.Connection,
+    agent: AgentId,
+    name: str,
+    role: str | None,
+    *,
+    now: int,
+) -> None:
+    """Note that an agent connected under this name and role (protocol 2.3).
+
+    A status that is still fresh stays: a one-shot connection of an agent that is
+    working must not hide that it is (protocol 13.25).
+    """
+    known = connection.execute(
+        sa.update(agents)
+        .where(agents.c.id == agent)
+        .values(name=name, role=role, last_seen=now)
+    )
+    if known.rowcount == 0:
+        connection.execute(
+            sa.insert(agents).values(
+                id=agent, name=name, role=role, first_seen=now, last_seen=now
+            )
+        )
+    ts = connection.execute(
+        sa.select(presence.c.ts).where(presence.c.agent == agent)
+    ).scalar_one_or_none()
+    if ts is None:
+        _insert_presence(connection, agent, IDLE, now=now)
+        return
+    changes: dict[str, object] = {"ts": now}
+    if now - ts > FRESH_MS:
+        changes |= {"status": IDLE, "activity": None}
+    _update_presence(connection, agent, changes)
+
+
+def name_of(connection: sa.Connection, agent: AgentId) -> str | None:
+    """What an agent last called itself."""
+    return connection.execute(
+        sa.select(agents.c.name).where(agents.c.id == agent)
+    ).scalar_one_or_none()
+
+
+def set_presence(
+    connection: sa.Connection,
+    agent: AgentId,
+    *,
+    status: str,
+    activity: str | None,
+    attention: Attention | None,
+    now: int,
+) -> None:
+    """Replace status and activity; attention stays unless given."""
+    changes: dict[str, object] = {"status": status, "activity": activity, "ts": now}
+    if attention is not None:
+        changes["attention"] = attention.value
+    _update_presence(connection, agent, changes)
+
+
+def set_attention(
+    connection: sa.Connection, agent: AgentId, attention: Attention, *, now: int
+) -> None:
+    """Replace the attention only."""
+    _update_presence(connection, agent, {"attention": attention.value, "ts": now})
+
+
+def touch(connection: sa.Connection, agent: AgentId, *, now: int) -> None:
+    """Note that an agent is alive."""
+    _update_presence(connection, agent, {"ts": now})
+
+
+def roster(connection: sa.Connection, room: int, *, now: int) -> list[RosterEntry]:
+    """The members of a room and how they are doing, by name."""
+    found = connection.execute(
+        sa.select(
+            members.c.agent,
+            agents.c.name,
+            agents.c.role,
+            agents.c.last_seen,
+            presence.c.status,
+            presence.c.activity,
+            presence.c.attention,
+            presence.c.ts,
+        )
+        .outerjoin(agents, agents.c.id == members.c.agent)
+        .outerjoin(presence, presence.c.agent == members.c.agent)
+        .where(members.c.room == room)
+        .order_by(agents.c.name, members.c.agent)
+    )
+    return [_entry(row, now=now) for row in found.mappings()]
+
+
+def _entry(fields: sa.RowMapping, *, now: int) -> RosterEntry:
+    ts = fields["ts"]
+    fresh = ts is not None and now - ts <= FRESH_MS
+    attention = fields["attention"]
+    return RosterEntry(
+        id=fields["agent"],
+        name=fields["name"] or "",
+        role=fields["role"],
+        status=fields["status"] if fresh else OFFLINE,
+        activity=fields["activity"],
+        attention=Attention(attention) if fresh and attention else None,
+        last_seen=ts or fields["last_seen"] or 0,
+    )
+
+
+def _insert_presence(
+    connection: sa.Connection, agent: AgentId, status: str, *, now: int
+) -> None:
+    connection.execute(sa.insert(presence).values(agent=agent, status=status, ts=now))
+
+
+def _update_presence(
+    connection: sa.Connection, agent: AgentId, changes: dict[str, object]
+) -> None:
+    connection.execute(
+        sa.update(presence).where(presence.c.agent == agent).values(**changes)
+    )

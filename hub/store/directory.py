@@ -1,0 +1,137 @@
+"""Cards in the directory (protocol 10.1)."""
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.store.agents import FRESH_MS, OFFLINE
+from hub.store.schema import agents, directory, presence
+from parler.wire.base import AgentId
+from parler.wire.records import AgentCard, Attention, DirectoryEntry, Visibility
+
+
+def put(
+    connection: sa.Connection,
+    card: AgentCard,
+    visibility: Visibility,
+    sig: str | None,
+    *,
+    verified: bool,
+    now: int,
+) -> None:
+    """Store an agent's card in place of its last one."""
+    connection.execute(sa.delete(directory).where(directory.c.agent == card.id))
+    connection.execute(
+        sa.insert(directory).values(
+            agent=card.id,
+            visibility=visibility.value,
+            card=msgspec.json.encode(card).decode(),
+            sig=sig,
+            verified=verified,
+            updated=now,
+        )
+    )
+
+
+def has_card(connection: sa.Connection, agent: AgentId) -> bool:
+    """Whether an agent is in the directory at all, so can be written to."""
+    return (
+        connection.execute(
+            sa.select(directory.c.agent).where(directory.c.agent == agent)
+        ).one_or_none()
+        is not None
+    )
+
+
+def by_id(
+    connection: sa.Connection, agent: AgentId, *, hub: str, now: int
+) -> DirectoryEntry | None:
+    """One agent's entry."""
+    found = connection.execute(_entries().where(directory.c.agent == agent))
+    row = found.mappings().one_or_none()
+    return None if row is None else _entry(row, hub=hub, now=now)
+
+
+def search(
+    connection: sa.Connection,
+    *,
+    public_only: bool,
+    query: str | None,
+    tag: str | None,
+    skill: str | None,
+    status: str | None,
+    limit: int,
+    hub: str,
+    now: int,
+) -> list[DirectoryEntry]:
+    """Entries that match every filter, latest hello first (protocol 10.1)."""
+    statement = _entries().order_by(agents.c.last_seen.desc(), directory.c.agent)
+    if public_only:
+        statement = statement.where(directory.c.visibility == "public")
+    found: list[DirectoryEntry] = []
+    for row in (
+        connection.execution_options(yield_per=100).execute(statement).mappings()
+    ):
+        if len(found) >= limit:
+            break
+        entry = _entry(row, hub=hub, now=now)
+        if (
+            (status is None or entry.status.lower() == status.lower())
+            and _in(tag, entry.card.tags or [])
+            and _in(skill, [item.id for item in entry.card.skills or []])
+            and _in(query, _searchable(row["name"] or "", entry.card))
+        ):
+            found.append(entry)
+    return found
+
+
+def _searchable(name: str, card: AgentCard) -> list[str]:
+    skills = card.skills or []
+    return [
+        name,
+        *(card.tags or []),
+        *(skill.id for skill in skills),
+        *(skill.name for skill in skills),
+    ]
+
+
+def _in(wanted: str | None, texts: list[str]) -> bool:
+    return not wanted or any(wanted.lower() in text.lower() for text in texts)
+
+
+def _entries() -> "sa.Select[*tuple[Any, ...]]":
+    return (
+        sa.select(
+            directory.c.card,
+            directory.c.visibility,
+            directory.c.sig,
+            directory.c.verified,
+            agents.c.name,
+            agents.c.first_seen,
+            agents.c.last_seen,
+            presence.c.status,
+            presence.c.activity,
+            presence.c.attention,
+            presence.c.ts,
+        )
+        .join(agents, agents.c.id == directory.c.agent)
+        .outerjoin(presence, presence.c.agent == directory.c.agent)
+    )
+
+
+def _entry(fields: sa.RowMapping, *, hub: str, now: int) -> DirectoryEntry:
+    fresh = fields["ts"] is not None and now - fields["ts"] <= FRESH_MS
+    attention = fields["attention"]
+    return DirectoryEntry(
+        card=msgspec.json.decode(fields["card"], type=AgentCard),
+        visibility=Visibility(fields["visibility"]),
+        status=fields["status"] if fresh else OFFLINE,
+        activity=fields["activity"],
+        attention=Attention(attention) if fresh and attention else None,
+        hub=hub,
+        verified=fields["verified"],
+        sig=fields["sig"],
+        first_seen=fields["first_seen"],
+        last_seen=fields["last_seen"],
+    )

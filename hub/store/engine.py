@@ -1,0 +1,370 @@
+"""Running transactions: one writer thread that commits in groups, readers beside it.
+
+A write is a function of a connection. Everything that waits while the last commit was
+syncing goes into the next one, and a write is over only when that commit is fsynced.
+What a write changes for the rest of the hub is applied by its `after`, on the event
+loop and in the order of the log, so memory never runs ahead of the disk nor backwards.
+"""
+
+import asyncio
+import fcntl
+import itertools
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import sqlalchemy as sa
+
+from hub.errors import CannotStart, Refusal
+from hub.store import migrations
+from parler.wire.codes import ErrorCode
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+log = logging.getLogger(__name__)
+
+READERS = 4
+MAX_BATCH = 512
+"""Writes in one commit; the rest wait for the next."""
+
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
+
+
+RunOne = Callable[[sa.Connection], Any]
+RunMany = Callable[[sa.Connection, list[Any]], list[Any]]
+
+
+class Write:
+    """A transaction that waits for the writer, and what became of it."""
+
+    __slots__ = ("after", "done", "error", "item", "name", "result", "run")
+
+    def __init__(
+        self,
+        name: str,
+        run: RunOne | RunMany,
+        item: Any,
+        after: Callable[[Any], None] | None,
+        done: "asyncio.Future[Any]",
+    ) -> None:
+        """Take a function that may be run again, so has no effect but its SQL.
+
+        With an `item`, `run` takes the items of all neighbours with the same `run`.
+        """
+        self.name = name
+        self.run = run
+        self.item = item
+        self.after = after
+        self.done = done
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+class _Spoiled(Exception):
+    """A write failed after it had changed something: the group must start over."""
+
+
+class Store:
+    """The database of one hub."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Open the database, or one in memory, and bring it to today's schema.
+
+        Raises:
+            CannotStart: It is in use by another hub, from newer code, or unreadable.
+        """
+        self._path = path
+        self._lock = _lock_database(path)
+        try:
+            self._writer_engine = _engine(path, writer=True)
+            self._reader_engine = _engine(path, writer=False) if path else None
+            self._connection = self._open()
+        except CannotStart:
+            self._unlock()
+            raise
+        except sa.exc.DBAPIError as error:
+            self._unlock()
+            raise CannotStart(f"cannot open the database: {error.orig}") from None
+        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self.commits = 0
+        self.writes = 0
+
+    def start(self) -> None:
+        """Start the writer. Call it on the running event loop that will use it."""
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+
+    async def write(
+        self,
+        name: str,
+        run: Callable[[sa.Connection], T],
+        *,
+        after: Callable[[T], None] | None = None,
+    ) -> T:
+        """Run a transaction and return when it is on disk.
+
+        The transaction happens even if the caller is cancelled while it waits.
+
+        Args:
+            name: What it is called in logs.
+            run: Does the SQL; may be run more than once. Refuses before it writes.
+            after: Called with the result on the event loop, in commit order, before
+                this returns.
+
+        Raises:
+            Refusal: What `run` raised; or storage_full when nothing can be stored.
+        """
+        result: T = await self._submit(name, run, None, after)
+        return result
+
+    async def write_one_of_many(
+        self,
+        name: str,
+        run: Callable[[sa.Connection, list[Item]], list[T | Refusal]],
+        item: Item,
+        *,
+        after: Callable[[T], None] | None = None,
+    ) -> T:
+        """Like `write`, where one call of `run` serves all who wait side by side.
+
+        Args:
+            run: Takes the items in the order they were queued, returns as many
+                results; one that is a `Refusal` is raised to its caller.
+        """
+        result: T = await self._submit(name, run, item, after)
+        return result
+
+    async def _submit(
+        self,
+        name: str,
+        run: RunOne | RunMany,
+        item: Any,
+        after: Callable[[Any], None] | None,
+    ) -> Any:
+        assert self._loop is not None, "start the store first"
+        done: asyncio.Future[Any] = self._loop.create_future()
+        self._queue.put(Write(name, run, item, after, done))
+        return await done
+
+    async def read(self, name: str, run: Callable[[sa.Connection], T]) -> T:
+        """Run a query on a snapshot of what is committed.
+
+        Raises:
+            Refusal: What `run` raised.
+        """
+        if self._reader_engine is None:  # in memory there is only one connection
+            return await self.write(name, run)
+        assert self._loop is not None, "start the store first"
+        return await self._loop.run_in_executor(self._readers, self._read, run)
+
+    async def close(self) -> None:
+        """Finish what is queued and close the database."""
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+        self._readers.shutdown()
+        self._connection.close()
+        self._writer_engine.dispose()
+        if self._reader_engine is not None:
+            self._reader_engine.dispose()
+        self._unlock()
+
+    def _open(self) -> sa.Connection:
+        connection = self._writer_engine.connect()
+        with connection.begin():
+            migrations.prepare(connection, backup=self._backup, database=self._path)
+        return connection
+
+    def _backup(self, target: Path) -> None:
+        assert self._path is not None
+        source = sqlite3.connect(self._path)
+        copy = sqlite3.connect(target)
+        try:
+            source.backup(copy)
+        finally:
+            copy.close()
+            source.close()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def _read(self, run: Callable[[sa.Connection], T]) -> T:
+        assert self._reader_engine is not None
+        with self._reader_engine.connect() as connection, connection.begin():
+            return run(connection)
+
+    # The writer thread.
+
+    def _work(self) -> None:
+        assert self._loop is not None
+        running = True
+        while running:
+            batch, running = self._take()
+            if not batch:
+                continue
+            self._commit(batch)
+            try:
+                self._loop.call_soon_threadsafe(_finish, batch)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                return
+
+    def _take(self) -> tuple[list[Write], bool]:
+        batch: list[Write] = []
+        item = self._queue.get()
+        while item is not None:
+            batch.append(item)
+            if len(batch) == MAX_BATCH or self._queue.empty():
+                return batch, True
+            item = self._queue.get()
+        return batch, False
+
+    def _commit(self, batch: list[Write]) -> None:
+        self.commits += 1
+        self.writes += len(batch)
+        try:
+            self._attempt(batch)
+        except Exception as error:  # noqa: BLE001  (the thread's outermost place)
+            if len(batch) > 1:
+                for write in batch:
+                    write.error = None
+                    self._commit([write])
+            else:
+                cause = error.__cause__ if isinstance(error, _Spoiled) else error
+                batch[0].error = _as_refusal(cause or error, batch[0].name)
+
+    def _attempt(self, batch: list[Write]) -> None:
+        raw: Any = self._connection.connection.driver_connection
+        with self._connection.begin():
+            for group in _neighbours(batch):
+                before = raw.total_changes
+                try:
+                    _run(group, self._connection)
+                except Exception as error:
+                    if raw.total_changes != before or len(group) > 1:
+                        raise _Spoiled from error
+                    group[0].error = _as_refusal(error, group[0].name)
+
+
+def _neighbours(batch: list[Write]) -> Iterator[list[Write]]:
+    for (_, together), group in itertools.groupby(
+        batch, key=lambda write: (write.run, write.item is not None)
+    ):
+        if together:
+            yield list(group)
+        else:
+            yield from ([write] for write in group)
+
+
+def _run(group: list[Write], connection: sa.Connection) -> None:
+    run: Any = group[0].run
+    if group[0].item is None:
+        group[0].result = run(connection)
+        return
+    results = run(connection, [write.item for write in group])
+    for write, result in zip(group, results, strict=True):
+        if isinstance(result, Refusal):
+            write.error = result
+        else:
+            write.result = result
+
+
+def last_seq(connection: sa.Connection) -> int:
+    """The highest sequence number a message ever had (protocol 5.1)."""
+    found = connection.exec_driver_sql(
+        "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
+    ).scalar_one_or_none()
+    return found or 0
+
+
+def _finish(batch: list[Write]) -> None:
+    for write in batch:
+        if write.error is None and write.after is not None:
+            try:
+                write.after(write.result)
+            except Exception:  # what is stored stays stored, and the rest goes on
+                log.exception("after %s", write.name)
+        if write.done.cancelled():
+            continue
+        if write.error is not None:
+            write.done.set_exception(write.error)
+        else:
+            write.done.set_result(write.result)
+
+
+def _as_refusal(error: BaseException, name: str) -> BaseException:
+    if isinstance(error, Refusal):
+        return error
+    original = getattr(error, "orig", None)
+    code = getattr(original, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in _FULL:
+        log.error("cannot store %s: %s", name, original)
+        return Refusal(
+            ErrorCode.STORAGE_FULL, "the hub cannot store anything at the moment"
+        )
+    return error
+
+
+def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
+    url = sa.URL.create("sqlite", database=str(path) if path else ":memory:")
+    engine = sa.create_engine(
+        url,
+        connect_args={"check_same_thread": False, "isolation_level": None},
+        poolclass=sa.pool.StaticPool if writer else sa.pool.QueuePool,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def set_up(connection: sqlite3.Connection, record: object) -> None:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+        if not writer:
+            connection.execute("PRAGMA query_only = on")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    return engine
+
+
+_PRAGMAS = (
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "busy_timeout = 5000",
+    "temp_store = MEMORY",
+    "cache_size = -16384",
+    "journal_size_limit = 67108864",
+)
+
+
+def _lock_database(path: Path | None) -> IO[str] | None:
+    """Hold the database for this process alone, for as long as it lives."""
+    if path is None:
+        return None
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():  # what is said here is nobody else's to read
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        handle = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise CannotStart(f"cannot use the database {path}: {error}") from None
+    lock = os.fdopen(handle, "r+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise CannotStart(
+            f"another hub is using {path}; stop it first, or pass another --db"
+        ) from None
+    return lock

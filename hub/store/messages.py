@@ -1,0 +1,185 @@
+"""The message log: appending to it and reading it in order (protocol 5)."""
+
+from dataclasses import dataclass
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.errors import Refusal
+from hub.store.engine import last_seq
+from hub.store.schema import members, messages, rooms
+from parler.wire.base import AgentId, MessageId, RoomName
+from parler.wire.codes import ErrorCode
+from parler.wire.limits import MAX_PULLED_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A message on its way into the log."""
+
+    room: int
+    id: MessageId
+    author: AgentId
+    client_id: str | None
+    ts: int
+    record: str
+    """Its wire JSON without ``seq``, an object with at least one field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a message is in the log; `repeated` if it had been there before."""
+
+    seq: int
+    id: MessageId
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Messages of a room after a position, as wire JSON.
+
+    `cursor` is the position after them, `stored_cursor` what the member had
+    acknowledged before, `ack` what of the given acknowledgement is still to be stored.
+    """
+
+    room: int
+    messages: list[msgspec.Raw]
+    cursor: int
+    stored_cursor: int
+    ack: int | None = None
+
+
+_APPEND = sa.text(
+    "INSERT INTO messages (seq, room, id, author, client_id, ts, record) "
+    "SELECT :seq, room, :id, agent, :client_id, :ts, :record FROM members "
+    "WHERE room = :room AND agent = :author ON CONFLICT DO NOTHING"
+)
+
+
+def append(connection: sa.Connection, new: list[NewMessage]) -> list[Stored | Refusal]:
+    """Store messages in the given order, each once per client id (protocol 5.2).
+
+    A member that was removed meanwhile stores nothing.
+    """
+    first = last_seq(connection) + 1
+    rows = [
+        {
+            "seq": seq,
+            "room": message.room,
+            "id": message.id,
+            "author": message.author,
+            "client_id": message.client_id,
+            "ts": message.ts,
+            "record": message.record,
+        }
+        for seq, message in enumerate(new, first)
+    ]
+    result = connection.execute(_APPEND, rows)
+    if result.rowcount == len(new):
+        return [Stored(seq, message.id) for seq, message in enumerate(new, first)]
+    return [
+        _outcome(connection, seq, message) for seq, message in enumerate(new, first)
+    ]
+
+
+def _outcome(
+    connection: sa.Connection, seq: int, message: NewMessage
+) -> Stored | Refusal:
+    if not is_member(connection, message.room, message.author):
+        return not_member()
+    found = connection.execute(
+        sa.select(messages.c.seq, messages.c.id).where(
+            messages.c.room == message.room,
+            messages.c.author == message.author,
+            messages.c.client_id == message.client_id
+            if message.client_id is not None
+            else messages.c.seq == seq,
+        )
+    ).one()
+    return Stored(found.seq, found.id, repeated=found.seq != seq)
+
+
+def after(
+    connection: sa.Connection,
+    room: RoomName,
+    agent: AgentId,
+    *,
+    since: int | None,
+    ack: int | None,
+    limit: int,
+) -> Page:
+    """Read a member's room from a position or from its cursor (protocol 5.3).
+
+    Raises:
+        Refusal: The agent is not a member of such a room.
+    """
+    member = connection.execute(
+        sa.select(members.c.room, members.c.cursor, members.c.floor)
+        .join(rooms, rooms.c.id == members.c.room)
+        .where(rooms.c.name == room, members.c.agent == agent)
+    ).one_or_none()
+    if member is None:
+        raise not_member()
+    start = member.cursor if since is None else since
+    raised = None
+    if since is None and ack is not None and ack > member.cursor:
+        # Beyond the newest message an acknowledgement would hide later ones.
+        start = max(member.cursor, min(ack, head(connection, member.room)))
+        raised = start if start > member.cursor else None
+    found = _read(connection, member.room, max(start, member.floor), limit)
+    cursor = found[-1][0] if found else start
+    return Page(member.room, [raw for _, raw in found], cursor, member.cursor, raised)
+
+
+def _read(
+    connection: sa.Connection, room: int, start: int, limit: int
+) -> list[tuple[int, msgspec.Raw]]:
+    if limit <= 0:
+        return []
+    rows = connection.execution_options(yield_per=50).execute(
+        sa.select(messages.c.seq, messages.c.record)
+        .where(messages.c.room == room, messages.c.seq > start)
+        .order_by(messages.c.seq)
+        .limit(limit)
+    )
+    found: list[tuple[int, msgspec.Raw]] = []
+    size = 0
+    for seq, record in rows:
+        raw = with_seq(seq, record)
+        size += len(raw)
+        if found and size > MAX_PULLED_BYTES:
+            rows.close()
+            break
+        found.append((seq, msgspec.Raw(raw)))
+    return found
+
+
+def with_seq(seq: int, record: str) -> bytes:
+    """A stored record as the wire has it."""
+    return b'{"seq":%d,%b' % (seq, record[1:].encode())
+
+
+def head(connection: sa.Connection, room: int) -> int:
+    """The newest position in a room, or 0."""
+    newest = connection.execute(
+        sa.select(sa.func.max(messages.c.seq)).where(messages.c.room == room)
+    ).scalar_one()
+    return newest or 0
+
+
+def is_member(connection: sa.Connection, room: int, agent: AgentId) -> bool:
+    """Whether the agent may read and write in the room."""
+    return (
+        connection.execute(
+            sa.select(members.c.room).where(
+                members.c.room == room, members.c.agent == agent
+            )
+        ).one_or_none()
+        is not None
+    )
+
+
+def not_member() -> Refusal:
+    """The refusal for whoever is not in a room, or names one that does not exist."""
+    return Refusal(ErrorCode.NOT_MEMBER, "not a member of that room")

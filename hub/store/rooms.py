@@ -1,0 +1,132 @@
+"""Rooms: creating, finding, listing and deleting them (protocol 4)."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from hub.store.schema import (
+    invites,
+    join_requests,
+    members,
+    messages,
+    rooms,
+    tokens,
+)
+from parler.wire.base import AgentId, RoomName
+from parler.wire.records import RoomInfo, RoomKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """A room as stored. `gated` is of protocol 14.6."""
+
+    id: int
+    name: RoomName
+    kind: RoomKind
+    owner: AgentId | None
+    gated: bool
+
+
+def create(
+    connection: sa.Connection,
+    name: RoomName,
+    kind: RoomKind,
+    *,
+    owner: AgentId | None,
+    gated: bool,
+    now: int,
+) -> Room:
+    """Create a room without members."""
+    number = connection.execute(
+        sa.insert(rooms)
+        .values(name=name, kind=kind.value, owner=owner, gated=gated, created=now)
+        .returning(rooms.c.id)
+    ).scalar_one()
+    return Room(id=number, name=name, kind=kind, owner=owner, gated=gated)
+
+
+def by_name(connection: sa.Connection, name: RoomName) -> Room | None:
+    """The room of that exact name."""
+    return _room(connection, rooms.c.name == name)
+
+
+def by_id(connection: sa.Connection, number: int) -> Room | None:
+    """The room of that number."""
+    return _room(connection, rooms.c.id == number)
+
+
+def direct(connection: sa.Connection, one: AgentId, other: AgentId) -> Room | None:
+    """The direct room whose members are exactly these two (protocol 5.2)."""
+    pair = (
+        sa.select(members.c.room)
+        .where(members.c.agent.in_((one, other)))
+        .group_by(members.c.room)
+        .having(sa.func.count() == 2)
+    )
+    everybody = (
+        sa.select(sa.func.count()).where(members.c.room == rooms.c.id).scalar_subquery()
+    )
+    found = connection.execute(
+        sa.select(rooms)
+        .where(rooms.c.kind == "dm", rooms.c.id.in_(pair), everybody == 2)
+        .order_by(rooms.c.id)
+        .limit(1)
+    )
+    row = found.mappings().one_or_none()
+    return None if row is None else _as_room(row)
+
+
+def owned_by(connection: sa.Connection, agent: AgentId) -> int:
+    """How many rooms an agent owns."""
+    return connection.execute(
+        sa.select(sa.func.count()).where(rooms.c.owner == agent)
+    ).scalar_one()
+
+
+def of_agent(connection: sa.Connection, agent: AgentId) -> list[RoomInfo]:
+    """An agent's rooms with their unread counts, by name (protocol 5.5)."""
+    mine = members.alias("mine")
+    size = (
+        sa.select(sa.func.count()).where(members.c.room == rooms.c.id).scalar_subquery()
+    )
+    unread = (
+        sa.select(sa.func.count())
+        .where(
+            messages.c.room == rooms.c.id,
+            messages.c.seq > mine.c.cursor,
+            messages.c.seq > mine.c.floor,
+        )
+        .scalar_subquery()
+    )
+    found = connection.execute(
+        sa.select(rooms.c.name, rooms.c.kind, size, unread)
+        .join(mine, mine.c.room == rooms.c.id)
+        .where(mine.c.agent == agent)
+        .order_by(rooms.c.name)
+    )
+    return [
+        RoomInfo(name=RoomName(name), kind=RoomKind(kind), members=size, unread=unread)
+        for name, kind, size, unread in found
+    ]
+
+
+def delete(connection: sa.Connection, room: int) -> None:
+    """Delete a room with everything that is in it (protocol 4.6)."""
+    for table in (join_requests, invites, tokens, messages, members):
+        connection.execute(sa.delete(table).where(table.c.room == room))
+    connection.execute(sa.delete(rooms).where(rooms.c.id == room))
+
+
+def _room(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Room | None:
+    row = connection.execute(sa.select(rooms).where(condition)).mappings().one_or_none()
+    return None if row is None else _as_room(row)
+
+
+def _as_room(fields: sa.RowMapping) -> Room:
+    return Room(
+        id=fields["id"],
+        name=fields["name"],
+        kind=RoomKind(fields["kind"]),
+        owner=fields["owner"],
+        gated=fields["gated"],
+    )

@@ -1,0 +1,130 @@
+"""The tables. What each function does with them is in the module of its aggregate.
+
+A message's `record` is its wire JSON without ``seq``, exactly as it goes out again;
+the columns beside it are what the hub itself needs to know. Rooms have a number that
+is never used again, so nothing of a deleted room can surface in a later one of the
+same name.
+"""
+
+import sqlalchemy as sa
+
+SCHEMA_VERSION = 1
+"""What this code expects of a database; see `migrations`."""
+
+metadata = sa.MetaData()
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+agents = sa.Table(
+    "agents",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("role", sa.Text),
+    sa.Column("first_seen", sa.BigInteger, nullable=False),
+    sa.Column("last_seen", sa.BigInteger, nullable=False),
+)
+
+presence = sa.Table(
+    "presence",
+    metadata,
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("activity", sa.Text),
+    sa.Column("attention", sa.Text),
+    sa.Column("ts", sa.BigInteger, nullable=False),
+)
+
+rooms = sa.Table(
+    "rooms",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, index=True),
+    sa.Column("gated", sa.Boolean, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+members = sa.Table(
+    "members",
+    metadata,
+    sa.Column("room", sa.Integer, primary_key=True),
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("joined", sa.BigInteger, nullable=False),
+    sa.Column("cursor", sa.BigInteger, nullable=False),
+    sa.Column("floor", sa.BigInteger, nullable=False),
+    sa.Index("members_agent", "agent"),
+)
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True),
+    sa.Column("room", sa.Integer, nullable=False),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("client_id", sa.Text),
+    sa.Column("ts", sa.BigInteger, nullable=False),
+    sa.Column("record", sa.Text, nullable=False),
+    sa.Index("messages_room", "room", "seq"),
+    sqlite_autoincrement=True,
+)
+sa.Index(
+    "messages_client_id",
+    messages.c.room,
+    messages.c.author,
+    messages.c.client_id,
+    unique=True,
+    sqlite_where=messages.c.client_id.is_not(None),
+    postgresql_where=messages.c.client_id.is_not(None),
+)
+
+invites = sa.Table(
+    "invites",
+    metadata,
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("room", sa.Integer, nullable=False, index=True),
+    sa.Column("max_uses", sa.BigInteger, nullable=False),
+    sa.Column("uses", sa.BigInteger, nullable=False),
+    sa.Column("expires", sa.BigInteger, nullable=False),
+    sa.Column("created_by", sa.Text, nullable=False),
+    sa.Column("gated", sa.Boolean, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+
+join_requests = sa.Table(
+    "join_requests",
+    metadata,
+    sa.Column("room", sa.Integer, primary_key=True),
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("requested", sa.BigInteger, nullable=False),
+)
+
+directory = sa.Table(
+    "directory",
+    metadata,
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("visibility", sa.Text, nullable=False),
+    sa.Column("card", sa.Text, nullable=False),
+    sa.Column("sig", sa.Text),
+    sa.Column("verified", sa.Boolean, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("room", sa.Integer, index=True),
+    sa.Column("created_by", sa.Text, nullable=False, index=True),
+    sa.Column("expires", sa.BigInteger, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+)

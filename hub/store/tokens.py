@@ -1,0 +1,57 @@
+"""Bearer tokens for reading over HTTP, stored hashed (protocol 4.1, 11, 14.5)."""
+
+import hashlib
+
+import sqlalchemy as sa
+
+from hub.store.schema import tokens
+from parler.wire.base import AgentId
+
+
+def mint(
+    connection: sa.Connection,
+    token: str,
+    agent: AgentId,
+    *,
+    room: int | None,
+    expires: int,
+    now: int,
+) -> None:
+    """Store a token: for the directory, or for watching one room."""
+    connection.execute(
+        sa.insert(tokens).values(
+            hash=digest(token),
+            room=room,
+            created_by=agent,
+            expires=expires,
+            created=now,
+        )
+    )
+
+
+def live(connection: sa.Connection, agent: AgentId, *, now: int) -> int:
+    """How many of an agent's tokens still open something."""
+    return connection.execute(
+        sa.select(sa.func.count()).where(
+            tokens.c.created_by == agent, tokens.c.expires >= now
+        )
+    ).scalar_one()
+
+
+def revoke_directory(connection: sa.Connection, agent: AgentId) -> int:
+    """Make an agent's directory tokens worthless; returns how many there were."""
+    result = connection.execute(
+        sa.delete(tokens).where(tokens.c.created_by == agent, tokens.c.room.is_(None))
+    )
+    return result.rowcount
+
+
+def revoke_watch(connection: sa.Connection, room: int) -> int:
+    """Make a room's watch tokens worthless; returns how many there were."""
+    result = connection.execute(sa.delete(tokens).where(tokens.c.room == room))
+    return result.rowcount
+
+
+def digest(token: str) -> str:
+    """What is stored of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,20 @@
+"""The message pipe under a connection, so that the front can be exchanged."""
+
+from typing import Protocol
+
+
+class Transport(Protocol):
+    """One WebSocket, already upgraded."""
+
+    async def receive(self) -> str | bytes | None:
+        """The next text or binary message; None when the peer is gone."""
+
+    async def send_text(self, text: str) -> None:
+        """Write a text message; waits while the peer reads slowly.
+
+        Raises:
+            ConnectionError: The peer is gone.
+        """
+
+    async def close(self, code: int, reason: str) -> None:
+        """Say goodbye with a close code (RFC 6455 7.4). Never raises."""

@@ -1,0 +1,45 @@
+"""Counting what somebody did in a fixed window of time (protocol 12.2).
+
+In memory and bounded: windows that are over are dropped as new ones begin.
+"""
+
+from collections.abc import Callable, Hashable
+
+MAX_KEYS = 100_000
+"""Windows open at once; beyond, the one that began first is forgotten."""
+
+
+class Windows:
+    """One limit, held separately for each key."""
+
+    def __init__(self, limit: int, seconds: float, clock: Callable[[], float]) -> None:
+        """Allow `limit` events in `seconds` from the first one; 0 allows all.
+
+        Args:
+            clock: Seconds that never go back.
+        """
+        self._limit = limit
+        self._seconds = seconds
+        self._clock = clock
+        self._open: dict[Hashable, tuple[float, int]] = {}
+
+    def admit(self, key: Hashable) -> bool:
+        """Count one event; False if it is one too many."""
+        if self._limit == 0:
+            return True
+        now = self._clock()
+        began, count = self._open.get(key, (now, 0))
+        if now - began >= self._seconds or count == 0:
+            self._open.pop(key, None)
+            self._forget(now)
+            began, count = now, 0
+        self._open[key] = (began, count + 1)
+        return count < self._limit
+
+    def _forget(self, now: float) -> None:
+        # Windows stand in the order they began, so the oldest are at the front.
+        while self._open:
+            key, (began, _) = next(iter(self._open.items()))
+            if now - began < self._seconds and len(self._open) < MAX_KEYS:
+                return
+            del self._open[key]
