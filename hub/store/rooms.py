@@ -5,11 +5,16 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from hub.store.schema import (
+    blob_rooms,
+    claims,
+    dispatches,
+    facts,
     invites,
     join_requests,
     members,
     messages,
     rooms,
+    service_workers,
     tokens,
 )
 from parler.wire.base import AgentId, RoomName
@@ -112,7 +117,18 @@ def of_agent(connection: sa.Connection, agent: AgentId) -> list[RoomInfo]:
 
 def delete(connection: sa.Connection, room: int) -> None:
     """Delete a room with everything that is in it (protocol 4.6)."""
-    for table in (join_requests, invites, tokens, messages, members):
+    for table in (
+        join_requests,
+        invites,
+        tokens,
+        service_workers,
+        dispatches,
+        claims,
+        facts,
+        blob_rooms,
+        messages,
+        members,
+    ):
         connection.execute(sa.delete(table).where(table.c.room == room))
     connection.execute(sa.delete(rooms).where(rooms.c.id == room))
 

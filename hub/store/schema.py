@@ -60,6 +60,7 @@ members = sa.Table(
     sa.Column("joined", sa.BigInteger, nullable=False),
     sa.Column("cursor", sa.BigInteger, nullable=False),
     sa.Column("floor", sa.BigInteger, nullable=False),
+    sa.Column("delivered", sa.BigInteger, nullable=False, server_default="0"),
     sa.Index("members_agent", "agent"),
 )
 
@@ -127,4 +128,70 @@ tokens = sa.Table(
     sa.Column("created_by", sa.Text, nullable=False, index=True),
     sa.Column("expires", sa.BigInteger, nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
+)
+
+service_workers = sa.Table(
+    "service_workers",
+    metadata,
+    sa.Column("room", sa.Integer, primary_key=True),
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, nullable=False),
+)
+
+dispatches = sa.Table(
+    "dispatches",
+    metadata,
+    sa.Column("room", sa.Integer, primary_key=True),
+    sa.Column("message", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Index("dispatches_seq", "room", "seq"),
+)
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("room", sa.Integer, primary_key=True),
+    sa.Column("message", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("claimed", sa.BigInteger, nullable=False),
+    sa.Column("lease_until", sa.BigInteger, nullable=False),
+)
+
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("key", sa.Text),
+    sa.Column("room", sa.Integer),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("ts", sa.BigInteger, nullable=False),
+    sa.Column("embedding", sa.LargeBinary),
+    sa.Column("embedding_model", sa.Text),
+    sa.Index("facts_room", "room", "author"),
+    sa.Index("facts_key", "author", "key"),
+    sqlite_autoincrement=True,
+)
+
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("last_fetched", sa.BigInteger),
+    sa.Index("blobs_idle", "created"),
+)
+
+blob_rooms = sa.Table(
+    "blob_rooms",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("room", sa.Integer, primary_key=True),
+    sa.Column("author", sa.Text, nullable=False),
+    sa.Column("media_type", sa.Text),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Index("blob_rooms_room", "room"),
 )
