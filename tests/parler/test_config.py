@@ -1,0 +1,534 @@
+"""Settings and their precedence, and which home an agent works in."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parler.config import (
+    DEFAULT_HUB,
+    INIT_HUB,
+    Disk,
+    Flags,
+    HubSource,
+    Saved,
+    Settings,
+    clean_label,
+    dialled,
+    fnv1a,
+    hub_key,
+    process_settings,
+    project_directory,
+    read_saved,
+    resolve_settings,
+    truthy,
+    workspace_name,
+)
+from parler.errors import ConfigError, IdentityError
+from parler.wire.urls import same_hub
+
+USER = Path("/home/u")
+BASE = USER / ".parler"
+REPO = Path("/src/app")
+CLAUDE = {"CLAUDE_CODE_SESSION_ID": "s1"}
+CODEX = {"CODEX_THREAD_ID": "t1"}
+
+
+def disk(
+    *paths: str | Path,
+    saved: Mapping[Path, Saved] | None = None,
+    links: Mapping[str, str] | None = None,
+) -> Disk:
+    """A disk of paths; homes with settings have their config.json."""
+    configs = dict(saved or {})
+    present = {Path(p) for p in paths} | {home / "config.json" for home in configs}
+    return Disk(
+        exists=present.__contains__,
+        canonical=lambda path: Path((links or {}).get(str(path), path)),
+        saved=configs.get,
+    )
+
+
+def config(hub: str = "wss://saved.example", name: str = "saved") -> Saved:
+    return Saved(hub_url=hub, name=name, role="saved-role")
+
+
+def settings(
+    env: Mapping[str, str] | None = None,
+    *,
+    on: Disk | None = None,
+    cwd: Path | None = REPO,
+    user_home: Path | None = USER,
+    flags: Flags | None = None,
+) -> Settings:
+    return resolve_settings(
+        env or {}, cwd, user_home, flags or Flags(), disk=on or disk()
+    )
+
+
+def workspace(path: str | Path, *, base: Path = BASE, session: str = "") -> Path:
+    return base / "ws" / workspace_name(Path(path), session or None)
+
+
+# precedence
+
+
+@pytest.mark.parametrize(
+    ("flag", "env", "saved", "expected", "source"),
+    [
+        ("f", "e", "s", "f", HubSource.FLAG),
+        ("f", None, None, "f", HubSource.FLAG),
+        (None, "e", "s", "e", HubSource.ENV),
+        (None, "e", None, "e", HubSource.ENV),
+        (None, "", "s", "s", HubSource.CONFIG),
+        ("", "", "s", "s", HubSource.CONFIG),
+        (None, None, "s", "s", HubSource.CONFIG),
+        (None, None, None, DEFAULT_HUB, HubSource.DEFAULT),
+    ],
+)
+def test_hub_comes_from_flag_then_env_then_file_then_default(
+    flag: str | None,
+    env: str | None,
+    saved: str | None,
+    expected: str,
+    source: HubSource,
+) -> None:
+    got = settings(
+        {} if env is None else {"PARLER_HUB": env},
+        on=disk(saved={BASE: config(saved)} if saved else {}),
+        flags=Flags(hub=flag),
+    )
+    assert (got.hub, got.hub_source) == (expected, source)
+
+
+@pytest.mark.parametrize(
+    ("flag", "env", "saved", "expected"),
+    [
+        ("f", "e", True, "f"),
+        (None, "e", True, "e"),
+        (None, "", True, "saved"),
+        (None, None, True, "saved"),
+        (None, None, False, None),
+    ],
+)
+def test_name_and_role_come_from_flag_then_env_then_file(
+    flag: str | None, env: str | None, saved: bool, expected: str | None
+) -> None:
+    got = settings(
+        {} if env is None else {"PARLER_NAME": env, "PARLER_ROLE": env},
+        on=disk(saved={BASE: config()} if saved else {}),
+        flags=Flags(name=flag, role=flag),
+    )
+    assert got.name == expected
+    assert got.role == ("saved-role" if expected == "saved" else expected)
+
+
+def test_init_proposes_the_local_hub() -> None:
+    got = settings(flags=Flags(command="init"))
+    assert (got.hub, got.hub_source) == (INIT_HUB, HubSource.DEFAULT)
+    assert settings({"PARLER_HUB": "e"}, flags=Flags(command="init")).hub == "e"
+
+
+def test_environment_switches() -> None:
+    plain = settings()
+    assert (plain.join_secret, plain.session_key) == (None, None)
+    assert (plain.allow_plain, plain.no_color, plain.agent_shell) == (False,) * 3
+    env = {
+        "PARLER_JOIN_SECRET": "hush",
+        "PARLER_SESSION_KEY": "KEYKEYKE",
+        "PARLER_INSECURE": "yes",
+        "NO_COLOR": "1",
+    }
+    got = settings(env)
+    assert (got.join_secret, got.session_key) == ("hush", "KEYKEYKE")
+    assert got.allow_plain
+    assert got.no_color
+    assert settings({"PARLER_JOIN_SECRET": "", "NO_COLOR": ""}).join_secret is None
+    assert settings(flags=Flags(insecure=True, no_color=True)).allow_plain
+
+
+def test_repr_of_settings_hides_secrets() -> None:
+    got = settings({"PARLER_JOIN_SECRET": "hush", "PARLER_SESSION_KEY": "KEYKEYKE"})
+    assert "hush" not in repr(got)
+    assert "KEYKEYKE" not in repr(got)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((None, False), ("", False), ("0", False), ("false", False), ("No", False)),
+        *(("FALSE", False), ("1", True), ("true", True), ("on", True), ("x", True)),
+    ],
+)
+def test_truthy_values(value: str | None, expected: bool) -> None:
+    assert truthy(value) is expected
+
+
+@pytest.mark.parametrize(
+    "text", ["a\nb", "a\x1bb", "a\u2028b", "\udc80", " ", "é" * 129]
+)
+def test_label_no_hub_takes_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        clean_label(text, what="name")
+
+
+@pytest.mark.parametrize("text", ["alice", "Zoë", "👩‍💻 dev", "x" * 256])
+def test_label_people_use_is_kept(text: str) -> None:
+    assert clean_label(f" {text} ", what="name") == text
+
+
+def test_saved_name_is_taken_as_it_is() -> None:
+    assert settings(on=disk(saved={BASE: config(name="a\tb")})).name == "a\tb"
+
+
+# home
+
+
+@pytest.mark.parametrize(
+    ("flag", "env", "expected"),
+    [
+        (None, None, "/home/u/.parler"),
+        (None, "", "/home/u/.parler"),
+        (None, "/x", "/x"),
+        (None, "~", "/home/u"),
+        (None, "~/x", "/home/u/x"),
+        (None, "~other/x", "/src/app/~other/x"),
+        (None, "a/~/x", "/src/app/a/~/x"),
+        (None, "rel", "/src/app/rel"),
+        ("/f", "/x", "/f"),
+        ("~/f", None, "/home/u/f"),
+        ("", "/x", "/x"),
+    ],
+)
+def test_home_comes_from_flag_then_env_then_user_home(
+    flag: str | None, env: str | None, expected: str
+) -> None:
+    got = settings({} if env is None else {"PARLER_HOME": env}, flags=Flags(home=flag))
+    assert got.home == got.base_home == Path(expected)
+    assert not got.scoped
+
+
+def test_without_a_user_home_it_is_in_the_current_directory() -> None:
+    assert settings(user_home=None).home == REPO / ".parler"
+    assert settings(user_home=None, cwd=None).home == Path(".parler")
+
+
+def test_legacy_home_is_used_only_where_nothing_newer_is() -> None:
+    legacy = USER / ".parler-codex"
+    old = disk(saved={legacy: config()})
+    both = disk(saved={legacy: config(), BASE: config("wss://newer.example")})
+    assert settings(on=old).home == legacy
+    assert settings(on=both).home == BASE
+    assert settings({"PARLER_HOME": "/x"}, on=old).home == Path("/x")
+    assert settings(on=old, flags=Flags(home="/x")).home == Path("/x")
+
+
+# scoping
+
+
+@pytest.mark.parametrize("command", ["mcp", "hook", "work", "supervise"])
+def test_commands_for_agents_are_always_scoped(command: str) -> None:
+    got = settings(flags=Flags(command=command))
+    assert got.scoped
+    assert got.home == workspace(REPO)
+    assert got.base_home == BASE
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "CODEX_THREAD_ID",
+        "CODEX_WORKING_DIR",
+        "CLAUDE_CODE_SESSION_ID",
+        "CLAUDE_PROJECT_DIR",
+        "CONDUCTOR_WORKSPACE_PATH",
+    ],
+)
+def test_every_command_is_scoped_in_an_agent_shell(variable: str) -> None:
+    for command in ("send", "recv", "whoami", "init", "doctor", "session"):
+        got = settings({variable: str(REPO)}, flags=Flags(command=command))
+        assert got.scoped
+        assert got.agent_shell
+        assert got.home == workspace(REPO)
+
+
+@pytest.mark.parametrize("command", ["hub", "connect", "conversation"])
+def test_commands_about_the_machine_are_not_scoped(command: str) -> None:
+    assert not settings(CLAUDE, flags=Flags(command=command)).scoped
+
+
+@pytest.mark.parametrize(
+    ("env", "flags", "cwd"),
+    [
+        ({}, Flags(command="send"), REPO),
+        ({"CODEX_THREAD_ID": ""}, Flags(command="send"), REPO),
+        (CLAUDE | {"PARLER_SHARED_IDENTITY": "1"}, Flags(command="mcp"), REPO),
+        (CLAUDE, Flags(command="mcp"), None),
+        (CLAUDE, Flags(command="mcp", home="/x"), REPO),
+    ],
+)
+def test_nothing_is_scoped(env: dict[str, str], flags: Flags, cwd: Path | None) -> None:
+    assert not settings(env, flags=flags, cwd=cwd).scoped
+
+
+def test_falsy_shared_identity_does_not_stop_scoping() -> None:
+    assert settings(CLAUDE | {"PARLER_SHARED_IDENTITY": "no"}).scoped
+
+
+@pytest.mark.parametrize(
+    ("env", "cwd", "paths", "expected"),
+    [
+        ({}, "/src/app", (), "/src/app"),
+        ({}, "/src/app/lib/x", ("/src/app/.git",), "/src/app"),
+        ({}, "/src/app/sub", ("/src/app/.git", "/src/app/sub/.git"), "/src/app/sub"),
+        ({}, "/src/app/lib", ("/src/other/.git",), "/src/app/lib"),
+        ({"CLAUDE_PROJECT_DIR": "/p"}, "/elsewhere", (), "/p"),
+        ({"CLAUDE_PROJECT_DIR": "/p/sub"}, "/elsewhere", ("/p/.git",), "/p"),
+        ({"CONDUCTOR_WORKSPACE_PATH": "/c/w"}, "/p", ("/c/.git", "/p/.git"), "/c/w"),
+        (
+            {"CONDUCTOR_WORKSPACE_PATH": "/c", "CLAUDE_PROJECT_DIR": "/p"},
+            "/x",
+            (),
+            "/c",
+        ),
+        ({}, "/home/u/notes", ("/home/u/.git",), "/home/u/notes"),
+        ({}, "/home/u/a/b", ("/home/u/a/.git", "/home/u/.git"), "/home/u/a"),
+        ({}, "/home/u", ("/home/u/.git",), "/home/u"),
+        ({"CLAUDE_PROJECT_DIR": ""}, "/src/app", (), "/src/app"),
+    ],
+)
+def test_project_directory(
+    env: dict[str, str], cwd: str, paths: tuple[str, ...], expected: str
+) -> None:
+    got = project_directory(env, Path(cwd), USER, disk=disk(*paths))
+    assert got == Path(expected)
+
+
+def test_project_directory_is_canonical() -> None:
+    on = disk("/real/.git", links={"/link/sub": "/real/sub", "/c": "/d"})
+    assert project_directory({}, Path("/link/sub"), USER, disk=on) == Path("/real")
+    conductor = {"CONDUCTOR_WORKSPACE_PATH": "/c"}
+    assert project_directory(conductor, None, USER, disk=on) == Path("/d")
+    assert project_directory({}, None, USER, disk=on) is None
+
+
+def test_server_hooks_and_shell_of_an_app_are_one_identity() -> None:
+    """Each sees other variables and another directory, none sees the same session."""
+    on = disk(REPO / ".git", BASE / "agents" / "claude-code")
+    app_home = {"PARLER_HOME": str(BASE / "agents" / "claude-code")}
+    sub = REPO / "web"
+    project = {"CLAUDE_PROJECT_DIR": str(sub)}
+    homes = {
+        settings(
+            app_home | project | {"CLAUDE_CODE_SESSION_ID": "fresh"},
+            on=on,
+            cwd=sub,
+            flags=Flags(command="mcp"),
+        ).home,
+        settings(
+            app_home | project | {"CLAUDE_CODE_SESSION_ID": "resumed"},
+            on=on,
+            cwd=sub / "deeper",
+            flags=Flags(command="hook"),
+        ).home,
+        settings(
+            {"CLAUDE_CODE_SESSION_ID": "resumed"},
+            on=on,
+            cwd=REPO,
+            flags=Flags(command="send"),
+        ).home,
+    }
+    assert homes == {workspace(REPO, base=BASE / "agents" / "claude-code")}
+
+
+def test_codex_server_without_any_variable_agrees_with_its_shell() -> None:
+    on = disk(REPO / ".git", BASE / "agents" / "codex")
+    app_home = {"PARLER_HOME": str(BASE / "agents" / "codex")}
+    server = settings(app_home, on=on, flags=Flags(command="mcp"))
+    shell = settings(CODEX, on=on, cwd=REPO / "lib", flags=Flags(command="join"))
+    assert server.home == shell.home == workspace(REPO, base=BASE / "agents" / "codex")
+
+
+def test_app_that_is_not_wired_uses_the_users_home() -> None:
+    assert settings(CODEX, on=disk(BASE / "agents" / "claude-code")).base_home == BASE
+
+
+def test_codex_started_from_claude_code_is_codex() -> None:
+    agents = BASE / "agents"
+    on = disk(agents / "codex", agents / "claude-code")
+    assert settings(CODEX | CLAUDE, on=on).base_home == agents / "codex"
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_session_id_of_an_app_never_changes_the_home(one: str, other: str) -> None:
+    for name in ("CLAUDE_CODE_SESSION_ID", "CODEX_THREAD_ID"):
+        assert settings({name: one}).home == settings({name: other}).home
+
+
+def test_only_the_users_own_variable_splits_a_project() -> None:
+    env = CLAUDE | {"PARLER_AGENT_SESSION": "reviewer"}
+    assert settings(env).home == workspace(REPO, session="reviewer")
+    assert settings(CLAUDE | {"PARLER_AGENT_SESSION": ""}).home == workspace(REPO)
+
+
+def test_identity_an_existing_client_made_for_a_directory_stays() -> None:
+    sub = REPO / "lib"
+    existing = workspace(sub)
+    repo = REPO / ".git"
+    assert settings(CODEX, on=disk(repo), cwd=sub).home == workspace(REPO)
+    with_old = disk(repo, saved={existing: config()})
+    assert settings(CODEX, on=with_old, cwd=sub).home == existing
+    assert settings(CODEX, on=with_old, cwd=REPO / "x").home == workspace(REPO)
+
+
+def test_new_scoped_identity_inherits_the_hub_and_nothing_else() -> None:
+    got = settings(CODEX, on=disk(saved={BASE: config("wss://team.example")}))
+    assert (got.hub, got.hub_source) == ("wss://team.example", HubSource.CONFIG)
+    assert (got.name, got.role) == (None, None)
+
+
+def test_scoped_identity_keeps_its_own_hub() -> None:
+    on = disk(saved={BASE: config("wss://base"), workspace(REPO): config("wss://own")})
+    assert settings(CODEX, on=on).hub == "wss://own"
+    assert settings(CODEX | {"PARLER_HUB": "wss://e"}, on=on).hub == "wss://e"
+
+
+def test_shell_of_a_wired_app_inherits_from_the_users_home_too() -> None:
+    app = BASE / "agents" / "codex"
+    on = disk(app, saved={BASE: config("wss://base")})
+    assert settings(CODEX, on=on).hub == "wss://base"
+    both = disk(app, saved={BASE: config("wss://base"), app: config("wss://app")})
+    assert settings(CODEX, on=both).hub == "wss://app"
+
+
+def damaged_at(broken: Path) -> Callable[[Path], Saved | None]:
+    def saved(home: Path) -> Saved | None:
+        if home == broken:
+            raise IdentityError("damaged")
+        return None
+
+    return saved
+
+
+def test_damaged_base_config_never_sends_an_agent_to_the_shared_hub() -> None:
+    on = Disk(
+        exists=lambda _: False, canonical=lambda path: path, saved=damaged_at(BASE)
+    )
+    with pytest.raises(IdentityError):
+        settings(CODEX, on=on)
+    assert settings(CODEX | {"PARLER_HUB": "wss://e"}, on=on).hub == "wss://e"
+
+
+def test_own_damaged_config_is_left_to_whoever_loads_the_identity() -> None:
+    on = Disk(
+        exists=lambda _: False, canonical=lambda path: path, saved=damaged_at(BASE)
+    )
+    assert settings(on=on).home == BASE
+
+
+# hashes and urls
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", 0xCBF29CE484222325),
+        (b"a", 0xAF63DC4C8601EC8C),
+        (b"foobar", 0x85944171F73967E8),
+    ],
+)
+def test_fnv1a_gives_its_published_values(data: bytes, expected: int) -> None:
+    assert fnv1a(data) == expected
+
+
+def test_workspace_name_is_sixteen_hex_digits_of_the_key() -> None:
+    assert workspace_name(Path("/p")) == f"{fnv1a(b'/p'):016x}"
+    assert workspace_name(Path("/p"), "s") == f"{fnv1a(b'/p' + bytes(1) + b's'):016x}"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "wss://hub.example",
+        "https://hub.example",
+        "https://hub.example/",
+        "WSS://Hub.Example/ws",
+        "wss://hub.example/ws/",
+        "wss://hub.example:443",
+        "ws://hub.example",
+        "http://hub.example:80/ws",
+        "parler://hub.example",
+        " hub.example ",
+    ],
+)
+def test_spellings_of_one_hub_have_one_key(spelling: str) -> None:
+    assert hub_key(spelling) == "hub.example"
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["wss://hub.example:8443", "wss://hub.example/x", "wss://hub2.example"],
+)
+def test_other_hubs_have_other_keys(other: str) -> None:
+    assert hub_key(other) != hub_key("wss://hub.example")
+
+
+SPELLINGS = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(["", "ws://", "WSS://", "https://", "parler://"]),
+        st.sampled_from(["h", "H", "h.example", "[::1]", "127.0.0.1"]),
+        st.sampled_from(["", ":80", ":443", ":7070"]),
+        st.sampled_from(["", "/", "/x", "/X/", "/ws", "/ws/", "/WS", "/x/ws"]),
+    ),
+)
+
+
+@given(SPELLINGS, SPELLINGS)
+def test_hub_key_agrees_with_the_wire_on_what_is_one_hub(one: str, other: str) -> None:
+    if same_hub(one, other):
+        assert hub_key(one) == hub_key(other)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ftp://x", "wss://", "ws://h:99999", "a b", "h\udc80"]
+)
+def test_text_that_names_no_hub_is_a_config_error(text: str) -> None:
+    with pytest.raises(ConfigError, match="not a hub"):
+        dialled(text)
+
+
+# the real disk
+
+
+def test_read_saved(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    assert read_saved(tmp_path) is None
+    path.write_text('{"hub_url":"h","name":"n","role":"","x":1}', encoding="utf-8")
+    path.chmod(0o600)
+    assert read_saved(tmp_path) == Saved(hub_url="h", name="n", role=None)
+    for damage in ("", "[]", '{"name":"n"}', '{"hub_url":"h","name":"n","role":1}'):
+        path.write_text(damage, encoding="utf-8")
+        with pytest.raises(IdentityError, match="damaged"):
+            read_saved(tmp_path)
+
+
+def test_settings_of_a_real_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "repo" / ".git").mkdir(parents=True)
+    (tmp_path / "repo" / "sub").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "repo" / "sub")
+    monkeypatch.chdir(tmp_path / "link")
+    for name in ("PARLER_HOME", "PARLER_HUB", "PARLER_SHARED_IDENTITY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("PARLER_AGENT_SESSION", "CLAUDE_PROJECT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("CONDUCTOR_WORKSPACE_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "u"))
+    got = process_settings(Flags(command="mcp"))
+    repo = (tmp_path / "repo").resolve()
+    assert got.home == workspace(repo, base=tmp_path / "u" / ".parler")
+    assert not (tmp_path / "u").exists()
