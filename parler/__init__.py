@@ -1,0 +1,104 @@
+"""Parler for programs: connect to a hub, say something, read what others said.
+
+    from parler import RoomTarget, TextPart, connect, load_identity
+
+    me = load_identity(home)
+    async with connect(hub, me.keypair, name=me.name) as client:
+        await client.send(RoomTarget(room=room), [TextPart(text="hello")])
+        async for batch in client.follow(room):
+            ...
+            await batch.ack()
+
+Names are imported when they are first used, so that ``import parler`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from parler._version import __version__
+
+if TYPE_CHECKING:
+    from parler.client import Client, connect
+    from parler.errors import (
+        ConfigError,
+        HubError,
+        ParlerError,
+        ProtocolError,
+        TransportError,
+        UsageError,
+        VerificationError,
+    )
+    from parler.identity import Identity, load_identity
+    from parler.message_signing import Signature
+    from parler.messages import Batch, Message
+    from parler.signing import Keypair
+    from parler.wire.parts import TextPart
+    from parler.wire.records import (
+        AgentCard,
+        DmTarget,
+        RoomInfo,
+        RoomTarget,
+        ServiceTarget,
+    )
+
+__all__ = [
+    "connect",
+    "Client",
+    "Batch",
+    "Message",
+    "Identity",
+    "load_identity",
+    "Keypair",
+    "Signature",
+    "AgentCard",
+    "RoomInfo",
+    "RoomTarget",
+    "DmTarget",
+    "ServiceTarget",
+    "TextPart",
+    "ParlerError",
+    "UsageError",
+    "ConfigError",
+    "TransportError",
+    "ProtocolError",
+    "HubError",
+    "VerificationError",
+    "__version__",
+]
+
+_MODULES = {
+    "connect": "parler.client",
+    "Client": "parler.client",
+    "Batch": "parler.messages",
+    "Message": "parler.messages",
+    "Identity": "parler.identity",
+    "load_identity": "parler.identity",
+    "Keypair": "parler.signing",
+    "Signature": "parler.message_signing",
+    "AgentCard": "parler.wire.records",
+    "RoomInfo": "parler.wire.records",
+    "RoomTarget": "parler.wire.records",
+    "DmTarget": "parler.wire.records",
+    "ServiceTarget": "parler.wire.records",
+    "TextPart": "parler.wire.parts",
+    "ParlerError": "parler.errors",
+    "UsageError": "parler.errors",
+    "ConfigError": "parler.errors",
+    "TransportError": "parler.errors",
+    "ProtocolError": "parler.errors",
+    "HubError": "parler.errors",
+    "VerificationError": "parler.errors",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module 'parler' has no attribute {name!r}")
+    value: object = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

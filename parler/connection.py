@@ -1,0 +1,522 @@
+"""Requests over connections that come and go: sending, waiting, repeating, redialling.
+
+A request is answered once, or fails with what is known of it. What it means, and
+what its reply means, is not known here; nor is how a connection is dialled.
+
+After a lost connection every unanswered request goes out again, once on each new
+connection, for as long as its caller waits (protocol 1.6). That is harmless for what
+only reads or sets, and for a send, which keeps its clientId. A repeated ``invite``,
+``mint_directory_token`` or ``mint_watch`` may leave a second key or token that nobody
+uses; a repeated ``leave``, ``delete_room``, ``remove_member``, ``resolve_join`` or
+``complete`` may be refused because the first one worked, and the refusal then says
+so. Only a pull that moves the cursor by being read is never repeated.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from parler.backoff import Backoff
+from parler.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    HubError,
+    NotAuthenticated,
+    ParlerError,
+    RemoteProtocolError,
+    TimedOut,
+    TransportError,
+    refusal,
+)
+from parler.protocol import (
+    Answer,
+    ClientProtocol,
+    Farewell,
+    Incoming,
+    NotAHub,
+    Proof,
+    Refused,
+    State,
+)
+from parler.transport import DOCTOR, Transport, TransportClosed
+from parler.wire.codes import ErrorCode
+from parler.wire.limits import MAX_IN_FLIGHT, MAX_WAIT_SECS
+from parler.wire.replies import AnyReply, Delivery, Error, Event
+from parler.wire.requests import (
+    AnyRequest,
+    Complete,
+    DeleteRoom,
+    Discover,
+    Invites,
+    JoinRequests,
+    Leave,
+    Lookup,
+    Ping,
+    Pull,
+    Queue,
+    Recall,
+    Receipts,
+    RemoveMember,
+    ResolveJoin,
+    Rooms,
+    Roster,
+    Send,
+    Subscribe,
+    op_of,
+)
+
+_log = logging.getLogger(__name__)
+
+MAX_PARKED = 24
+"""Waiting pulls on one connection, so that room is left for other requests."""
+
+_DONE_ONCE = (Leave, DeleteRoom, RemoveMember, ResolveJoin, Complete)
+_READING = (
+    Discover,
+    Invites,
+    JoinRequests,
+    Lookup,
+    Ping,
+    Pull,
+    Queue,
+    Recall,
+    Receipts,
+    Rooms,
+    Roster,
+    Subscribe,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Deliveries or events may be missing before the next one: ask the hub again.
+
+    There was a new connection, or the reader was too slow.
+    """
+
+
+Note: TypeAlias = Delivery | Event | Gap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long things may take, in seconds."""
+
+    connect: float = 10.0
+    heartbeat: float | None = 30.0
+    """Silence after which the hub is asked for a sign; None never asks."""
+
+    @property
+    def sign(self) -> float:
+        """How long that sign may take."""
+        return (self.heartbeat or 0) / 3
+
+
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """A request whose caller waits. A finished future means that nobody does."""
+
+    request: AnyRequest
+    future: "asyncio.Future[AnyReply]"
+    sends: int = 0
+    size: int = 0
+
+    @property
+    def parked(self) -> bool:
+        return isinstance(self.request, Pull) and bool(self.request.wait_secs)
+
+    @property
+    def repeatable(self) -> bool:
+        # Such a pull moves the cursor by being answered (5.3): the lost answer's
+        # messages would never come again.
+        pull = self.request
+        return not (isinstance(pull, Pull) and pull.since is None and pull.ack is None)
+
+    def answer(self, reply: AnyReply) -> None:
+        if self.future.done():
+            return
+        if not isinstance(reply, Error):
+            self.future.set_result(reply)
+            return
+        text = reply.message
+        if self.sends > 1 and isinstance(self.request, _DONE_ONCE):
+            text += " (asked again after a lost connection: it may have been done)"
+        self.future.set_exception(refusal(text, reply.code))
+
+    def fail(self, error: ParlerError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def fate(self) -> str:
+        """What is known of an unanswered request, as the end of a sentence."""
+        op = op_of(self.request)
+        if not self.sends:
+            return f"{op!r} was not sent"
+        if isinstance(self.request, Send):
+            return "the message may have been stored"
+        if isinstance(self.request, _READING):
+            return f"{op!r} can simply be asked again"
+        return f"{op!r} may have been carried out"
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    """One connection and the requests on it."""
+
+    transport: Transport
+    protocol: ClientProtocol
+    calls: dict[str, _Pending] = field(default_factory=dict)
+    heard: float = 0.0
+    useful: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """How a connection ended."""
+
+    reason: str
+    violation: bool = False
+    farewell: Error | None = None
+
+
+class Connection:
+    """A standing conversation with one hub."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        dial: Callable[[str], Awaitable[Transport]],
+        converse: Callable[[], ClientProtocol],
+        notify: Callable[[Note], None],
+        fraction: Callable[[], float],
+        pace: Pace,
+        reconnect: bool,
+    ) -> None:
+        """Dial nothing yet.
+
+        Args:
+            converse: Makes the conversation for each new connection.
+            notify: Gets what comes unasked; never blocks.
+            fraction: Random numbers in [0, 1), for the delays between attempts.
+        """
+        self._url = url
+        self._dial = dial
+        self._converse = converse
+        self._notify = notify
+        self._backoff = Backoff(fraction)
+        self._pace = pace
+        self._reconnect = reconnect
+        self._events: set[str] | None = None  # None until something is subscribed
+        self._unsent: deque[_Pending] = deque()
+        self._wake = asyncio.Event()
+        self._link: _Link | None = None
+        self._down = "it was never up"
+        self._features: frozenset[str] = frozenset()
+        self._over: ParlerError | None = None
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What the hub of the latest connection advertised."""
+        return self._features
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection at the moment."""
+        return self._link is not None
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether deliveries are asked for."""
+        return self._events is not None
+
+    @property
+    def over(self) -> ParlerError | None:
+        """Why no request can be made any more, if so."""
+        return self._over
+
+    async def open(self, *, events: Iterable[str] = ()) -> None:
+        """Make the first connection, and subscribe if `events` are named.
+
+        Raises:
+            ConnectFailed: The hub cannot be reached, or there is none.
+            HubError: It refused us.
+            ProtocolError: It broke the protocol.
+            RelayedChallenge: It relays another hub's challenge.
+        """
+        self._events = set(events) or None
+        self._link = await self._establish()
+
+    async def run(self) -> None:
+        """Carry requests until cancelled, or until no connection can be had."""
+        try:
+            while self._link is not None:
+                loss = await self._serve(self._link)
+                self._settle_loss(self._link, loss)
+                self._link = None
+                if self._reconnect:
+                    self._link = await self._reopen()
+                else:
+                    self._end(ConnectionLost(f"the connection was lost: {loss.reason}"))
+        except ParlerError as error:
+            _log.warning("giving up on the hub: %s", error.code)
+            self._end(error)
+        finally:
+            if self._link is not None:
+                self._unsent.extendleft(self._link.calls.values())
+            self._link = None
+            self._end(ConnectionLost("the client was closed"))
+
+    async def call(self, request: AnyRequest, *, timeout: float) -> AnyReply:
+        """Ask and wait for the reply, over new connections if need be.
+
+        Raises:
+            HubError: The hub refused. Final.
+            TransportError: No answer in time; says what is known of the request.
+            ProtocolError: The hub answered against the protocol.
+        """
+        if self._over is not None:
+            raise self._over
+        future: asyncio.Future[AnyReply] = asyncio.get_running_loop().create_future()
+        pending = _Pending(request, future)
+        self._unsent.append(pending)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        except TimeoutError:
+            raise self._overdue(pending, timeout) from None
+        finally:
+            future.cancel()  # so that a reply to come is dropped, in its own place
+            with suppress(ValueError):
+                self._unsent.remove(pending)
+
+    async def subscribe(self, events: Iterable[str], *, timeout: float) -> None:
+        """Have deliveries and the named events come, now and on new connections."""
+        wanted = (self._events or set()) | set(events)
+        await self.call(Subscribe(events=sorted(wanted) or None), timeout=timeout)
+        self._events = wanted
+
+    # ------------------------------------------------------------------ connecting
+
+    async def _establish(self) -> _Link:
+        try:
+            async with asyncio.timeout(self._pace.connect):
+                transport = await self._dial(self._url)
+                try:
+                    return await self._shake_hands(transport)
+                except BaseException:
+                    await transport.close()
+                    raise
+        except TimeoutError:
+            reason = f"no answer within {self._pace.connect:g} s"
+        except TransportClosed as closed:
+            reason = f"the connection ended in the handshake: {closed.reason}"
+        except NotAHub:
+            reason = "what answers there is no Parler hub"
+        raise ConnectFailed(self._url, reason, next_step=DOCTOR)
+
+    async def _shake_hands(self, transport: Transport) -> _Link:
+        protocol = self._converse()
+        await _say(transport, protocol.hello())
+        while protocol.state is not State.READY:
+            match protocol.receive(await transport.receive()):
+                case Proof(text):
+                    await _say(transport, text)
+                case Refused(error):
+                    raise _refused(error)
+        self._features = protocol.features
+        link = _Link(transport, protocol, heard=_now())
+        if self._events is not None:
+            await self._resubscribe(link, self._events)
+        return link
+
+    async def _resubscribe(self, link: _Link, events: set[str]) -> None:
+        _, text = link.protocol.ask(Subscribe(events=sorted(events) or None))
+        await _say(link.transport, text)
+        while True:
+            incoming = link.protocol.receive(await link.transport.receive())
+            match incoming:
+                case Answer(reply=Error() as error) | Farewell(error):
+                    raise refusal(error.message, error.code)
+                case Answer():
+                    return
+                case Delivery() | Event():
+                    self._notify(incoming)
+
+    async def _reopen(self) -> _Link:
+        while True:
+            await asyncio.sleep(self._backoff.next())
+            try:
+                link = await self._establish()
+            except (TransportError, HubError) as error:
+                # A challenge expires while a laptop sleeps: that is no verdict.
+                if not (error.retryable or isinstance(error, NotAuthenticated)):
+                    raise
+                self._down = error.message
+                _log.debug("no new connection yet: %s", error.code)
+                continue
+            _log.info("connected again")
+            self._notify(Gap())
+            return link
+
+    # --------------------------------------------------------------- one connection
+
+    async def _serve(self, link: _Link) -> _Loss:
+        try:
+            async with asyncio.TaskGroup() as group:
+                helpers = [group.create_task(self._write(link))]
+                if self._pace.heartbeat:
+                    helpers.append(group.create_task(self._beat(link)))
+                loss = await self._read(link)
+                for helper in helpers:
+                    helper.cancel()
+            return loss
+        finally:
+            link.protocol.close()
+            await link.transport.close()
+
+    async def _read(self, link: _Link) -> _Loss:
+        while True:
+            try:
+                incoming = link.protocol.receive(await link.transport.receive())
+            except TransportClosed as closed:
+                return _Loss(closed.reason)
+            except RemoteProtocolError as error:
+                return _Loss(error.message, violation=True)
+            link.heard = _now()
+            if isinstance(incoming, Farewell):
+                said = incoming.error
+                words = f"the hub said: {said.message} ({said.code or 'no code'})"
+                return _Loss(words, farewell=said)
+            self._hear(link, incoming)
+
+    def _hear(self, link: _Link, incoming: Incoming | None) -> None:
+        match incoming:
+            case Answer(call, reply):
+                link.useful = True
+                link.calls.pop(call).answer(reply)
+                self._wake.set()
+            case Delivery() | Event():
+                link.useful = True
+                self._notify(incoming)
+
+    async def _write(self, link: _Link) -> None:
+        # One writer: what is half sent cannot be cancelled by its caller.
+        while True:
+            pending = self._next(link)
+            if pending is None:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            try:
+                call, text = link.protocol.ask(pending.request)
+            except ParlerError as error:
+                pending.fail(error)
+                continue
+            link.calls[call] = pending
+            pending.sends += 1
+            pending.size = len(text)
+            try:
+                await link.transport.send(text)
+            except TransportClosed:
+                return  # the reader sees the end too, after what still came in
+
+    def _next(self, link: _Link) -> _Pending | None:
+        """Take the first request that may go out now (protocol 1.3, 14.2)."""
+        room = MAX_IN_FLIGHT if link.protocol.numbered else 1
+        if len(link.calls) >= room:
+            return None
+        parked = sum(pending.parked for pending in link.calls.values())
+        for pending in self._unsent:
+            if not pending.parked or parked < MAX_PARKED:
+                self._unsent.remove(pending)
+                return pending
+        return None
+
+    async def _beat(self, link: _Link) -> None:
+        silence, sign = self._pace.heartbeat or 0, self._pace.sign
+        while True:
+            quiet = _now() - link.heard
+            if quiet < silence:
+                await asyncio.sleep(silence - quiet)
+            elif link.calls and not link.protocol.numbered:
+                # It reads nothing while a pull is parked (1.3): only wait.
+                if quiet > silence + MAX_WAIT_SECS:
+                    break
+                await asyncio.sleep(sign)
+            else:
+                try:
+                    await self.call(Ping(), timeout=sign)
+                except TransportError:
+                    break
+        _log.info("the hub gives no sign; connecting anew")
+        await link.transport.close()
+
+    # ------------------------------------------------------------------------ losses
+
+    def _settle_loss(self, link: _Link, loss: _Loss) -> None:
+        _log.info("connection lost after %d unanswered requests", len(link.calls))
+        self._down = loss.reason
+        if link.useful:
+            self._backoff.reset()
+        waiting = [p for p in link.calls.values() if not p.future.done()]
+        if loss.farewell and loss.farewell.code == ErrorCode.TOO_LARGE and waiting:
+            # Of several unanswered frames the longest one was certainly too long.
+            longest = max(waiting, key=lambda pending: pending.size)
+            longest.answer(loss.farewell)
+            waiting.remove(longest)
+        for pending in list(waiting):
+            if loss.violation:
+                text = f"{loss.reason}; {pending.fate()}"
+                pending.fail(RemoteProtocolError(text))
+            elif not pending.repeatable:
+                text = f"the connection was lost: {loss.reason}"
+                pending.fail(ConnectionLost(f"{text}; its answer may be lost"))
+        again = [pending for pending in waiting if not pending.future.done()]
+        self._unsent.extendleft(reversed(again))
+
+    def _end(self, error: ParlerError) -> None:
+        if self._over is None:
+            self._over = error
+            self._notify(Gap())  # wakes whoever waits for notes
+        for pending in self._unsent:
+            pending.fail(_for_one(self._over, pending))
+        self._unsent.clear()
+
+    def _overdue(self, pending: _Pending, seconds: float) -> TransportError:
+        fate = pending.fate()
+        if self._link is None:
+            text = f"no connection to the hub for {seconds:g} s ({self._down}); {fate}"
+            return ConnectionLost(text, next_step=DOCTOR)
+        error = TimedOut(op_of(pending.request), seconds)
+        error.message = f"{error.message}; {fate}"
+        error.args = (error.message,)
+        return error
+
+
+async def _say(transport: Transport, text: str) -> None:
+    # A hub that closes has often said why: what it said is still to be read.
+    with suppress(TransportClosed):
+        await transport.send(text)
+
+
+def _refused(error: Error) -> HubError:
+    refused = refusal(error.message, error.code)
+    if "join secret" in error.message:  # pinned by protocol 3.3
+        refused.next_step = "set PARLER_JOIN_SECRET to the secret of this hub"
+    return refused
+
+
+def _for_one(error: ParlerError, pending: _Pending) -> ParlerError:
+    if isinstance(error, ConnectionLost):
+        return ConnectionLost(f"{error.message}; {pending.fate()}")
+    return error
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,175 @@
+"""The pipe of frames under a client, and how one is dialled over WebSocket.
+
+It knows nothing of Parler's frames. Every way in which dialling can fail ends in
+`ConnectFailed` with one sentence that says which.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as websocket_connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
+
+from parler.errors import ConnectFailed
+from parler.wire.limits import MAX_CLIENT_MESSAGE_BYTES
+
+_log = logging.getLogger(__name__)
+
+DOCTOR = "parler doctor"
+CLOSE_SECS = 1.0
+"""How long a hub may take to answer our Close; existing ones never do (1.5)."""
+
+
+class TransportClosed(Exception):
+    """The pipe ended; `reason` says how, as far as that is known."""
+
+    def __init__(self, reason: str) -> None:
+        """Keep the reason."""
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Transport(Protocol):
+    """Whole frames in both directions, in order."""
+
+    async def send(self, text: str) -> None:
+        """Write a text frame. Raises `TransportClosed`."""
+        ...
+
+    async def receive(self) -> str | bytes:
+        """Read a text or a binary frame. Raises `TransportClosed` at the end."""
+        ...
+
+    async def close(self) -> None:
+        """End the pipe; may be called again, and never raises `TransportClosed`."""
+        ...
+
+
+class WebSocketTransport:
+    """A `Transport` over an open WebSocket."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, socket: ClientConnection) -> None:
+        """Take over an open connection."""
+        self._socket = socket
+
+    async def send(self, text: str) -> None:
+        """Write a text frame."""
+        try:
+            await self._socket.send(text)
+        except ConnectionClosed as closed:
+            raise TransportClosed(_why_closed(closed)) from None
+
+    async def receive(self) -> str | bytes:
+        """Read a frame."""
+        try:
+            return await self._socket.recv()
+        except ConnectionClosed as closed:
+            raise TransportClosed(_why_closed(closed)) from None
+
+    async def close(self) -> None:
+        """Say goodbye, and wait a moment for the answer."""
+        try:
+            async with asyncio.timeout(2 * CLOSE_SECS):
+                await self._socket.close()
+        except TimeoutError:  # it does not even read what we wrote
+            self._socket.transport.abort()
+
+
+async def dial_websocket(url: str) -> Transport:
+    """Open a WebSocket to a dial URL. The caller bounds the time.
+
+    Raises:
+        ConnectFailed: With the reason in one sentence.
+    """
+    try:
+        # No pings: a parked pull delays their answer by up to a minute (1.4).
+        socket = await _Dial(
+            url,
+            compression=None,
+            ping_interval=None,
+            open_timeout=None,
+            close_timeout=CLOSE_SECS,
+            max_size=MAX_CLIENT_MESSAGE_BYTES,
+            logger=_Quiet(_log, {}),
+        )
+    except (OSError, InvalidHandshake, InvalidProxy, InvalidURI, EOFError) as error:
+        reason = _why_failed(error, host=urlsplit(url).hostname or url)
+        raise ConnectFailed(url, reason, next_step=DOCTOR) from error
+    return WebSocketTransport(socket)
+
+
+class _Quiet(logging.LoggerAdapter[logging.Logger]):
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        # At DEBUG the library below prints every frame, and with it every secret.
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+class _Dial(websocket_connect):
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        # Not followed: proof and join secret belong to the hub that was named.
+        return exc
+
+
+def _why_closed(closed: ConnectionClosed) -> str:
+    if isinstance(closed.__cause__, UnicodeDecodeError):
+        return "the hub sent text that is not UTF-8"
+    if closed.rcvd is not None:
+        words = f" {closed.rcvd.reason}" if closed.rcvd.reason else ""
+        return f"the hub closed it ({closed.rcvd.code}{words})"
+    if closed.sent is not None and closed.sent.code not in (1000, 1001):
+        return f"the hub broke WebSocket's rules ({closed.sent.reason})"
+    return "it ended without a farewell"
+
+
+def _why_failed(error: Exception, *, host: str) -> str:
+    match error:
+        case InvalidStatus():
+            return _why_status(error)
+        case ProxyError() | InvalidProxy():
+            return f"the configured proxy did not let us through ({error})"
+        case InvalidHandshake() | EOFError():
+            return "what listens there does not speak WebSocket"
+        case InvalidURI():
+            return "this is no address to dial"
+        case socket.gaierror():
+            return f"the name {host} cannot be resolved"
+        case ssl.SSLCertVerificationError():
+            return f"its TLS certificate is not valid: {error.verify_message}"
+        case ssl.SSLError():
+            return "TLS failed; does that hub speak plain ws:// only?"
+        case _:
+            return _why_os(error)
+
+
+def _why_status(error: InvalidStatus) -> str:
+    status = error.response.status_code
+    target = error.response.headers.get("Location")
+    if 300 <= status < 400 and target:
+        return f"it redirects to {target}; name the final address instead"
+    if status >= 500:
+        return f"it answered HTTP {status}; the hub behind it may be down"
+    return f"it answered HTTP {status}; that is no hub, or the path is wrong"
+
+
+def _why_os(error: Exception) -> str:
+    # Several addresses of one name come as one error that has only a text.
+    if f"[Errno {errno.ECONNREFUSED}]" in str(error):
+        return "nothing listens there (connection refused)"
+    if isinstance(error, ConnectionError):
+        return "it closed the connection at once"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
