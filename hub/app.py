@@ -8,11 +8,14 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from hub.errors import CannotStart
+from hub.blobs import BlobFolder
+from hub.errors import CannotStart, Refusal
 from hub.front import (
     AsgiApp,
     AsgiTransport,
@@ -25,8 +28,10 @@ from hub.front import (
 )
 from hub.gateway import Connection
 from hub.http import pages, peer_address
+from hub.janitor import Janitor
 from hub.live_rooms import LiveRooms
 from hub.notifier import Notifier
+from hub.positions import FLUSH_SECS, Positions
 from hub.services import Clock, Limits, Services, system_clock
 from hub.settings import Settings, read_settings
 from hub.store.engine import Store
@@ -49,12 +54,17 @@ class Hub:
         """
         self.settings = settings
         self.store = Store(settings.db)
+        notifier = Notifier()
         self.services = Services(
             settings=settings,
             store=self.store,
             rooms=LiveRooms(self.store),
-            notifier=Notifier(),
+            notifier=notifier,
+            positions=Positions(self.store, notifier),
+            online=Counter(),
             limits=Limits(settings, time.monotonic),
+            blobs=_blob_folder(settings),
+            blob_changes=asyncio.Lock(),
             now=now,
             public_url=lambda: self.public_url,
         )
@@ -78,7 +88,7 @@ class Hub:
             await send({"type": "websocket.close", "code": 1008})
             return
         await send({"type": "websocket.accept"})
-        transport = AsgiTransport(receive, send)
+        transport = AsgiTransport(scope, receive, send)
         ip = peer_address(scope, trust_proxy=self.settings.trust_proxy_headers)
         connection = Connection(self.services, transport, ip)
         if len(self._connections) >= self.settings.max_connections:
@@ -105,6 +115,20 @@ class Hub:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECS):
                     await self._idle.wait()
+
+    async def tidy_up(self) -> None:
+        """Store positions every second and prune what is too old, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._flush_positions())
+            group.create_task(Janitor(self.services).run())
+
+    async def _flush_positions(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECS)
+            try:
+                await self.services.positions.flush()
+            except Refusal as refusal:  # a full disk must not end the hub
+                log.warning("positions were not stored: %s", refusal.message)
 
     @property
     def live_connections(self) -> int:
@@ -142,6 +166,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _blob_folder(settings: Settings) -> BlobFolder:
+    folder = settings.blob_dir
+    if folder is None and settings.db is not None:
+        folder = settings.db.with_name(settings.db.name + ".blobs")
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="parler-hub-"))
+    blobs = BlobFolder(folder, max_in_flight=settings.max_inflight_blob_bytes)
+    blobs.sweep()
+    return blobs
+
+
 def _run(settings: Settings) -> None:
     try:
         listener = bind(settings.host, settings.port)
@@ -165,15 +200,22 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, asked_to_stop.set)
-    server = make_server(build_app(hub), max_blob_bytes=settings.max_blob_bytes)
+    server = make_server(
+        build_app(hub),
+        max_blob_bytes=settings.max_blob_bytes,
+        max_text_bytes=settings.max_text_frame_bytes,
+    )
     try:
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(server, listener, drained))
             _announce(settings, hub, host, port)
+            tidying = group.create_task(hub.tidy_up())
             waiting = group.create_task(asked_to_stop.wait())
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
+            tidying.cancel()
             await hub.drain()
+            await hub.services.positions.flush()
             drained.set()
     finally:
         await hub.store.close()

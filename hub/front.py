@@ -12,8 +12,18 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import (
+    WebSocketsSansIOProtocol,
+)
 
-from parler.wire.limits import DEFAULT_MAX_BLOB_BYTES
+from parler.wire.codec import encode
+from parler.wire.codes import ErrorCode
+from parler.wire.limits import (
+    DEFAULT_MAX_BLOB_BYTES,
+    DEFAULT_MAX_TEXT_FRAME_BYTES,
+)
+from parler.wire.replies import Error
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -21,11 +31,65 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
+EXTENSION = "parler.driver"
+"""Where a connection's driver is in its ASGI scope."""
+
+
+class Driver(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket driver with what ASGI has no words for.
+
+    Binary messages leave in fragments, and what a peer may make this process buffer
+    is bounded by what was announced, not by the largest blob (protocol 1.5, 13.8).
+    """
+
+    max_text_bytes = DEFAULT_MAX_TEXT_FRAME_BYTES
+    announced = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the socket, unless the message gets too large."""
+        waiting = len(self.conn.reader.buffer) + (self.conn.current_size or 0)
+        allowed = max(2 * self.max_text_bytes, self.announced) + len(data)
+        if waiting > allowed:
+            self._refuse_message()
+        else:
+            super().data_received(data)
+
+    def _refuse_message(self) -> None:
+        if self.close_sent or self.transport.is_closing():
+            return
+        error = Error(message="the message is too large", code=ErrorCode.TOO_LARGE)
+        if self.handshake_complete and not self.conn.expect_continuation_frame:
+            self.conn.send_text(encode(error).encode())
+        self.conn.fail(1009, "message too large")
+        self.handle_parser_exception()
+
+    async def run_asgi(self) -> None:
+        """Show the application this driver, then run it."""
+        extensions: dict[str, Any] = self.scope["extensions"]
+        extensions[EXTENSION] = self
+        await super().run_asgi()
+
+    async def send(self, message: Any) -> None:
+        """Send what the application says, in fragments if it says so."""
+        if "fragment" not in message:
+            await super().send(message)
+            return
+        await self.writable.wait()
+        if self.disconnected or self.close_sent:
+            raise ClientDisconnected
+        if message["first"]:
+            self.conn.send_binary(message["fragment"], fin=message["last"])
+        else:
+            self.conn.send_continuation(message["fragment"], fin=message["last"])
+        self.transport.write(b"".join(self.conn.data_to_send()))
+
+
 class AsgiTransport:
     """A `Transport` over an ASGI WebSocket that was accepted."""
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        """Take the two callables of ASGI."""
+    def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Take what ASGI gives an application."""
+        self._driver: Driver = scope["extensions"][EXTENSION]
         self._receive = receive
         self._send = send
         self._gone = False
@@ -51,6 +115,20 @@ class AsgiTransport:
             ConnectionError: The peer is gone.
         """
         await self._deliver({"type": "websocket.send", "text": text})
+
+    async def send_fragment(self, data: bytes, *, first: bool, last: bool) -> None:
+        """Write a piece of one binary message.
+
+        Raises:
+            ConnectionError: The peer is gone.
+        """
+        await self._deliver(
+            {"type": "websocket.send", "fragment": data, "first": first, "last": last}
+        )
+
+    def accept_binary(self, max_bytes: int) -> None:
+        """Let the next message have so many bytes."""
+        self._driver.announced = max_bytes
 
     async def close(self, code: int, reason: str) -> None:
         """Close; a peer that is already gone is no error."""
@@ -103,15 +181,19 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def make_server(
-    app: AsgiApp, *, max_blob_bytes: int = DEFAULT_MAX_BLOB_BYTES
-) -> _Server:
+    app: AsgiApp,
+    *,
+    max_blob_bytes: int = DEFAULT_MAX_BLOB_BYTES,
+    max_text_bytes: int = DEFAULT_MAX_TEXT_FRAME_BYTES,
+) -> uvicorn.Server:
     """A server for `app` with what protocol 1 asks of the transport."""
+    driver = type("ConfiguredDriver", (Driver,), {"max_text_bytes": max_text_bytes})
     return _Server(
         uvicorn.Config(
             app,
             loop="auto",
             http="auto",
-            ws="websockets-sansio",
+            ws=driver,
             lifespan="off",
             interface="asgi3",
             log_config=None,

@@ -9,13 +9,17 @@ requests pass (protocol 14.2). What ends a connection is decided here and nowher
 import asyncio
 import logging
 import secrets
+from collections.abc import Coroutine
 from dataclasses import dataclass
+from typing import Any
 
+from hub.blobs import Download
 from hub.errors import Refusal
 from hub.handlers import handle
+from hub.handlers.blobs import store_blob
 from hub.handlers.caller import Caller
 from hub.ids import challenge
-from hub.outbox import Outbox
+from hub.outbox import Frame, Handed, Outbox
 from hub.protocol import Authenticated, Perform, SendChallenge, ServerProtocol
 from hub.services import Services
 from hub.store import agents
@@ -29,8 +33,11 @@ from parler.wire.requests import AnyRequest, Hello, Pull
 
 log = logging.getLogger(__name__)
 
-FEATURES = [Feature.RID, Feature.EVENTS, Feature.MEMBERSHIP, Feature.HISTORY]
+FEATURES = list(Feature)
 """The extensions this hub serves (protocol 14.1)."""
+
+FRAGMENT_BYTES = 2**20
+"""One piece of a blob on its way out; existing clients take up to 16 MiB (1.5)."""
 
 FLUSH_SECS = 5.0
 """How long a closing connection may take to write what is left."""
@@ -88,10 +95,10 @@ class Connection:
         """The events this connection asked for."""
         return self._caller.events if self._caller else frozenset()
 
-    def push(self, text: str) -> bool:
+    def push(self, frame: Frame) -> bool:
         """Queue a frame nobody asked for."""
         self._last_heard = asyncio.get_running_loop().time()
-        return self._outbox.push(text)
+        return self._outbox.push(frame)
 
     # What the app sees.
 
@@ -119,7 +126,16 @@ class Connection:
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
             if self._caller is not None:
-                self._services.notifier.unsubscribe(self._caller.agent, self)
+                self._forget(self._caller)
+            self._outbox.abandon()
+
+    def _forget(self, caller: Caller) -> None:
+        online = self._services.online
+        online[caller.agent] -= 1
+        if not online[caller.agent]:
+            del online[caller.agent]
+        self._services.notifier.unsubscribe(caller.agent, self)
+        caller.take_upload(release=True)
 
     def refuse(self, code: ErrorCode, text: str) -> None:
         """End the connection with an error frame, before or while serving it."""
@@ -166,21 +182,47 @@ class Connection:
     async def _write(self) -> None:
         try:
             while True:
-                await self._transport.send_text(await self._outbox.next())
+                frame = await self._outbox.next()
+                match frame:
+                    case str():
+                        await self._transport.send_text(frame)
+                    case Handed(text=text):
+                        await self._transport.send_text(text)
+                        self._note_handed(frame)
+                    case Download():
+                        await self._write_blob(frame)
                 self._outbox.written()
         except ConnectionError:
             self._end(NORMAL, "the peer is gone")
             self._outbox.abandon()
 
+    def _note_handed(self, frame: Handed) -> None:
+        if self._caller is not None and frame.seq:
+            self._services.positions.handed_over(
+                frame.room, self._caller.agent, frame.seq
+            )
+
+    async def _write_blob(self, blob: Download) -> None:
+        # Nothing may come between the frame that announces a blob and its bytes, and
+        # a slow reader costs one fragment of memory (protocol 1.5, 8.3).
+        await self._transport.send_text(blob.incoming)
+        with blob.file as file:
+            piece = await asyncio.to_thread(file.read, FRAGMENT_BYTES)
+            first = True
+            while True:
+                following = await asyncio.to_thread(file.read, FRAGMENT_BYTES)
+                await self._transport.send_fragment(
+                    piece, first=first, last=not following
+                )
+                if not following:
+                    return
+                piece, first = following, False
+
     # One frame.
 
     async def _answer(self, data: str | bytes, group: asyncio.TaskGroup) -> None:
         if isinstance(data, bytes):
-            self._end(
-                VIOLATION,
-                "unexpected binary frame",
-                Error(message="no upload was announced", code=ErrorCode.PROTOCOL.value),
-            )
+            await self._take_upload(data)
             return
         try:
             request = decode_request(data)
@@ -194,6 +236,19 @@ class Connection:
             task.add_done_callback(self._parked.discard)
         else:
             await self._answer_now(request)
+
+    async def _take_upload(self, data: bytes) -> None:
+        upload = self._caller.take_upload() if self._caller else None
+        self._transport.accept_binary(0)
+        if self._caller is None or upload is None:
+            self._end(
+                VIOLATION,
+                "unexpected binary frame",
+                Error(message="no upload was announced", code=ErrorCode.PROTOCOL.value),
+            )
+            return
+        stored = store_blob(self._services, self._caller, upload, data)
+        self._reply(await self._outcome(stored), upload.rid)
 
     def _refuse_malformed(self, bad: BadFrame) -> None:
         try:
@@ -214,7 +269,8 @@ class Connection:
 
     async def _answer_now(self, request: AnyRequest) -> None:
         try:
-            self._reply(await self._outcome(request), request.rid)
+            outcome = await self._outcome(self._perform(request))
+            self._reply(outcome, request.rid)
         finally:
             self._in_flight.release()
 
@@ -222,9 +278,11 @@ class Connection:
         for _ in range(MAX_IN_FLIGHT):
             await self._in_flight.acquire()
 
-    async def _outcome(self, request: AnyRequest) -> Reply:
+    async def _outcome(
+        self, work: Coroutine[Any, Any, Reply | Download | Handed]
+    ) -> Reply | Download | Handed:
         try:
-            return await self._perform(request)
+            return await work
         except Refusal as refusal:
             return _as_error(refusal)
         except Exception:
@@ -235,7 +293,7 @@ class Connection:
                 code=ErrorCode.INTERNAL.value,
             )
 
-    async def _perform(self, request: AnyRequest) -> Reply:
+    async def _perform(self, request: AnyRequest) -> Reply | Download | Handed:
         if isinstance(request, Hello):
             self._protocol.count_hello()
             self._check_bounds(request)
@@ -248,7 +306,10 @@ class Connection:
                 assert self._caller is not None
                 self._services.limits.count_request(self._caller.agent)
                 self._check_bounds(request)
-                return await handle(self._services, self._caller, request)
+                answer = await handle(self._services, self._caller, request)
+                if self._caller.upload is not None:
+                    self._transport.accept_binary(self._caller.upload.size)
+                return answer
 
     def _check_bounds(self, request: AnyRequest) -> None:
         limit = self._services.settings.max_message_bytes
@@ -273,10 +334,14 @@ class Connection:
             stopping=self._stopping,
             touched_ms=now,
         )
+        self._services.online[proven.id] += 1
         self._watch_idle()
         return Welcome(id=proven.id, name=proven.name, features=list(FEATURES))
 
-    def _reply(self, reply: Reply, rid: str | None) -> None:
+    def _reply(self, reply: Reply | Download | Handed, rid: str | None) -> None:
+        if isinstance(reply, Download | Handed):
+            self._outbox.reply(reply)
+            return
         reply.rid = rid
         self._outbox.reply(encode(reply))
 

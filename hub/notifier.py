@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from hub.outbox import Frame, Handed
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codec import encode
 from parler.wire.replies import Event
@@ -24,7 +25,7 @@ class Listener(Protocol):
     def events(self) -> frozenset[str]:
         """The events it asked for."""
 
-    def push(self, text: str) -> bool:
+    def push(self, frame: Frame) -> bool:
         """Queue a frame; False if it was dropped because the peer is slow."""
 
 
@@ -73,13 +74,13 @@ class Notifier:
         if not listeners:
             del self._listeners[agent]
 
-    def deliver(self, text: str, to: Iterable[AgentId], *, author: AgentId) -> None:
+    def deliver(self, frame: Handed, to: Iterable[AgentId], *, author: AgentId) -> None:
         """Push a message to all who listen, save its author (protocol 5.4)."""
         for agent in to:
             if agent == author:
                 continue
             for listener in self._listeners.get(agent, ()):
-                self.pushes += listener.push(text)
+                self.pushes += listener.push(frame)
 
     def tell(self, event: Event, to: Iterable[AgentId]) -> None:
         """Push an event to those who asked for such (protocol 14.3)."""

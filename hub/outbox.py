@@ -6,6 +6,9 @@ is dropped when the peer reads too slowly: the log in the store still has the me
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
+
+from hub.blobs import Download
 
 MAX_PUSHES = 256
 """Pushes that wait for one peer (protocol 5.4)."""
@@ -14,12 +17,24 @@ MAX_BYTES = 1 << 20
 """Bytes that wait for one peer before pushes are dropped and requests wait."""
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A frame with messages of a room up to `seq`; once written they were delivered."""
+
+    text: str
+    room: int
+    seq: int
+
+
+Frame = str | Download | Handed
+
+
 class Outbox:
     """A queue of frames for one connection."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._frames: deque[str] = deque()
+        self._frames: deque[Frame] = deque()
         self._bytes = 0
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
@@ -28,23 +43,23 @@ class Outbox:
         self._empty.set()
         self.dropped = 0
 
-    def reply(self, text: str) -> None:
+    def reply(self, frame: Frame) -> None:
         """Queue a frame that must be written."""
-        self._put(text)
+        self._put(frame)
 
-    def push(self, text: str) -> bool:
+    def push(self, frame: Frame) -> bool:
         """Queue a frame unless too much is waiting already."""
         if len(self._frames) >= MAX_PUSHES or self._bytes >= MAX_BYTES:
             self.dropped += 1
             return False
-        self._put(text)
+        self._put(frame)
         return True
 
     async def wait_for_room(self) -> None:
         """Return when little enough is waiting to take one more request."""
         await self._room.wait()
 
-    async def next(self) -> str:
+    async def next(self) -> Frame:
         """The frame to write next; `written` says that it was."""
         while not self._frames:
             self._filled.clear()
@@ -53,7 +68,7 @@ class Outbox:
 
     def written(self) -> None:
         """Drop the frame that `next` gave."""
-        self._bytes -= len(self._frames.popleft())
+        self._bytes -= _size(self._frames.popleft())
         if self._bytes < MAX_BYTES:
             self._room.set()
         if not self._frames:
@@ -61,6 +76,9 @@ class Outbox:
 
     def abandon(self) -> None:
         """Drop everything: the peer is gone."""
+        for frame in self._frames:
+            if isinstance(frame, Download):
+                frame.file.close()
         self._frames.clear()
         self._bytes = 0
         self._room.set()
@@ -70,10 +88,20 @@ class Outbox:
         """Return when nothing waits any more."""
         await self._empty.wait()
 
-    def _put(self, text: str) -> None:
-        self._frames.append(text)
-        self._bytes += len(text)
+    def _put(self, frame: Frame) -> None:
+        self._frames.append(frame)
+        self._bytes += _size(frame)
         self._filled.set()
         self._empty.clear()
         if self._bytes >= MAX_BYTES:
             self._room.clear()
+
+
+def _size(frame: Frame) -> int:
+    match frame:
+        case str():
+            return len(frame)
+        case Handed(text=text):
+            return len(text)
+        case Download(incoming=text):  # the blob itself waits on disk
+            return len(text)

@@ -1,12 +1,16 @@
 """What handlers work with: one set per hub, put together in `app`."""
 
+import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hub.blobs import BlobFolder
 from hub.errors import Refusal
 from hub.live_rooms import LiveRooms
 from hub.notifier import Notifier
+from hub.positions import Positions
 from hub.settings import Settings
 from hub.store.engine import Store
 from hub.windows import Windows
@@ -29,6 +33,8 @@ class Limits:
         self._ops = Windows(settings.max_ops_per_min, 60, clock)
         self._sends = Windows(settings.max_sends_per_min, 60, clock)
         self._room_sends = Windows(settings.max_room_sends_per_min, 60, clock)
+        self._blobs = Windows(settings.max_blobs_per_hour, 3600, clock)
+        self._room_blobs = Windows(settings.max_room_blobs_per_hour, 3600, clock)
         self._knocks = Windows(settings.max_knocks_per_min, 60, clock)
         self._knocks_by_ip = Windows(settings.max_knocks_per_ip_per_min, 60, clock)
 
@@ -43,6 +49,14 @@ class Limits:
     def count_room_send(self, room: int) -> None:
         """A send to a room, by anybody."""
         _hold(self._room_sends.admit(room), "this room is too busy; wait a minute")
+
+    def count_blob(self, agent: AgentId) -> None:
+        """An upload of an agent."""
+        _hold(self._blobs.admit(agent), "too many uploads; wait an hour")
+
+    def count_room_blob(self, room: int) -> None:
+        """An upload to a room, by anybody."""
+        _hold(self._room_blobs.admit(room), "this room has too many uploads; wait")
 
     def count_knock(self, agent: AgentId, ip: str | None) -> None:
         """A new knock, or a key that opens nothing."""
@@ -61,6 +75,14 @@ class Services:
     rooms: LiveRooms
     notifier: Notifier
     limits: Limits
+    positions: Positions
+    online: Counter[AgentId]
+    """How many connections each agent has now; absent for none."""
+
+    blobs: BlobFolder
+    blob_changes: asyncio.Lock
+    """Held while bytes and rows of blobs change together."""
+
     now: Clock
     public_url: Callable[[], str]
 

@@ -41,8 +41,19 @@ class Settings:
     max_message_bytes: int = limits.DEFAULT_MAX_MESSAGE_BYTES
     max_text_frame_bytes: int = limits.DEFAULT_MAX_TEXT_FRAME_BYTES
     max_blob_bytes: int = limits.DEFAULT_MAX_BLOB_BYTES
+    blob_dir: Path | None = None
+    max_blob_dir_bytes: int = 2**30
+    max_inflight_blob_bytes: int = 50 * 2**20
+    max_blobs_per_hour: int = 120
+    max_room_blobs_per_hour: int = 600
+    retention_days: float = 30
+    keep_messages_per_room: int = 10_000
+    keep_facts: int = 500
+    blob_ttl_days: float = 14
+    janitor_interval_secs: float = 3600.0
     max_owned_rooms: int = 1000
     max_active_tokens: int = 1000
+    max_keyed_facts: int = 10_000
     max_ops_per_min: int = 600
     max_sends_per_min: int = 240
     max_room_sends_per_min: int = 1200
@@ -132,8 +143,49 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--max-message-bytes", 2**20, "parts of one message", **whole)
     add("--max-text-frame-bytes", 2 * 2**20, "one text frame", **whole)
     add("--max-blob-bytes", limits.DEFAULT_MAX_BLOB_BYTES, "one blob", **whole)
+    add("--blob-dir", None, "folder of blobs (default: <db>.blobs)", type=Path)
+    add("--max-blob-dir-bytes", 2**30, "all blobs together", **whole)
+    add("--max-inflight-blob-bytes", 50 * 2**20, "uploads on their way", **whole)
+    add("--max-blobs-per-hour", 120, "uploads of one agent; 0 = no limit", **whole)
+    add("--max-room-blobs-per-hour", 600, "uploads to a room; 0 = no limit", **whole)
+    add(
+        "--retention-days",
+        30.0,
+        "messages older than this may be pruned; 0 keeps all",
+        type=_seconds,
+        metavar="DAYS",
+    )
+    add(
+        "--keep-messages-per-room",
+        10_000,
+        "newest messages of a room that are never pruned; negative keeps all",
+        type=int,
+        metavar="N",
+    )
+    add(
+        "--keep-facts",
+        500,
+        "newest unkeyed facts of an author in a room; negative keeps all",
+        type=int,
+        metavar="N",
+    )
+    add(
+        "--blob-ttl-days",
+        14.0,
+        "blobs nobody fetched for so long are deleted; 0 keeps all",
+        type=_seconds,
+        metavar="DAYS",
+    )
+    add(
+        "--janitor-interval-secs",
+        3600.0,
+        "how often the hub prunes",
+        type=_seconds,
+        metavar="SECS",
+    )
     add("--max-owned-rooms", 1000, "rooms one agent may own", **whole)
     add("--max-active-tokens", 1000, "live bearer tokens of one agent", **whole)
+    add("--max-keyed-facts", 10_000, "facts with a key of one agent", **whole)
     add("--max-ops-per-min", 600, "requests of one agent; 0 = no limit", **whole)
     add("--max-sends-per-min", 240, "sends of one agent; 0 = no limit", **whole)
     add("--max-room-sends-per-min", 1200, "sends to a room; 0 = no limit", **whole)

@@ -16,5 +16,15 @@ class Transport(Protocol):
             ConnectionError: The peer is gone.
         """
 
+    async def send_fragment(self, data: bytes, *, first: bool, last: bool) -> None:
+        """Write a piece of one binary message (protocol 1.5).
+
+        Raises:
+            ConnectionError: The peer is gone.
+        """
+
+    def accept_binary(self, max_bytes: int) -> None:
+        """Let the next message have so many bytes, because one was announced."""
+
     async def close(self, code: int, reason: str) -> None:
         """Say goodbye with a close code (RFC 6455 7.4). Never raises."""

@@ -3,16 +3,28 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from hub.blobs import Download
 from hub.errors import Refusal
-from hub.handlers import directory, invites, membership, messages, presence, rooms
+from hub.handlers import (
+    blobs,
+    directory,
+    invites,
+    membership,
+    memory,
+    messages,
+    presence,
+    queue,
+    rooms,
+)
 from hub.handlers.caller import Caller
+from hub.outbox import Handed
 from hub.services import Services
 from parler.wire import requests
 from parler.wire.codes import ErrorCode
 from parler.wire.replies import Reply
 from parler.wire.requests import AnyRequest, Request, op_of
 
-Handler = Callable[[Services, Caller, Any], Awaitable[Reply]]
+Handler = Callable[[Services, Caller, Any], Awaitable[Reply | Download | Handed]]
 
 HANDLERS: dict[type[Request], Handler] = {
     requests.Ping: presence.ping,
@@ -23,6 +35,10 @@ HANDLERS: dict[type[Request], Handler] = {
     requests.ResolveJoin: invites.resolve_join,
     requests.Invites: invites.list_invites,
     requests.RevokeInvite: invites.revoke_invite,
+    requests.Serve: queue.serve,
+    requests.Queue: queue.list_queue,
+    requests.Claim: queue.claim,
+    requests.Complete: queue.complete,
     requests.Register: directory.register,
     requests.Discover: directory.discover,
     requests.Lookup: directory.lookup,
@@ -31,7 +47,12 @@ HANDLERS: dict[type[Request], Handler] = {
     requests.RevokeTokens: directory.revoke_tokens,
     requests.Send: messages.send,
     requests.Pull: messages.pull,
+    requests.PutBlob: blobs.put_blob,
+    requests.GetBlob: blobs.get_blob,
+    requests.Remember: memory.remember,
+    requests.Recall: memory.recall,
     requests.Rooms: rooms.list_rooms,
+    requests.Receipts: rooms.receipts,
     requests.DeleteRoom: rooms.delete_room,
     requests.Roster: rooms.roster,
     requests.Leave: membership.leave,
@@ -41,7 +62,9 @@ HANDLERS: dict[type[Request], Handler] = {
 }
 
 
-async def handle(services: Services, caller: Caller, request: AnyRequest) -> Reply:
+async def handle(
+    services: Services, caller: Caller, request: AnyRequest
+) -> Reply | Download | Handed:
     """Carry out a request of an authenticated agent.
 
     Raises:

@@ -3,8 +3,13 @@
 import asyncio
 from dataclasses import dataclass
 
+from hub.blobs import Upload
 from hub.notifier import Listener
 from parler.wire.base import AgentId
+
+UPLOAD_GRACE_SECS = 30.0
+UPLOAD_MIN_RATE = 64 * 1024
+"""Bytes per second an upload has to make, after the grace (protocol 13.8)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -21,3 +26,23 @@ class Caller:
 
     events: frozenset[str] = frozenset()
     touched_ms: int = 0
+    upload: Upload | None = None
+    _upload_deadline: asyncio.TimerHandle | None = None
+
+    def expect(self, upload: Upload) -> None:
+        """Await the bytes of an upload, in place of any announced before."""
+        self.take_upload(release=True)
+        self.upload = upload
+        self._upload_deadline = asyncio.get_running_loop().call_later(
+            UPLOAD_GRACE_SECS + upload.size / UPLOAD_MIN_RATE, upload.expire
+        )
+
+    def take_upload(self, *, release: bool = False) -> Upload | None:
+        """Stop awaiting the upload, and give its room back if it will not come."""
+        upload, self.upload = self.upload, None
+        if self._upload_deadline is not None:
+            self._upload_deadline.cancel()
+            self._upload_deadline = None
+        if upload is not None and release:
+            upload.release()
+        return upload

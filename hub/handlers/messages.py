@@ -9,15 +9,18 @@ import sqlalchemy as sa
 from hub.errors import Refusal
 from hub.handlers.caller import Caller
 from hub.handlers.membership import Change, changed, tell_joined
+from hub.handlers.queue import dispatched_roles
 from hub.ids import message_id, room_name
 from hub.live_rooms import LiveRoom
 from hub.notifier import EVENTS
+from hub.outbox import Handed
 from hub.services import Services
 from hub.store import directory, invites, members, messages, rooms
 from hub.store.messages import NewMessage, Stored
 from hub.store.rooms import Room
 from parler.wire import requests
 from parler.wire.base import AgentId, MessageId, RoomName, Seq, WireStruct
+from parler.wire.codec import encode
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT, MAX_WAIT_SECS
 from parler.wire.names import service_room
@@ -57,7 +60,7 @@ class _Pulled(Reply, tag="pulled"):
 async def send(services: Services, caller: Caller, request: requests.Send) -> Sent:
     """Store a message, then tell the room; the reply means it is on disk."""
     services.limits.count_send(caller.agent)
-    live = await _resolve(services, caller, request.target)
+    live = await resolve(services, caller, request.target)
     services.limits.count_room_send(live.room.id)
     now = services.now()
     record = _Record(
@@ -76,6 +79,7 @@ async def send(services: Services, caller: Caller, request: requests.Send) -> Se
         client_id=request.client_id,
         ts=now,
         record=_RECORD.encode(record).decode(),
+        roles=_roles(live, request.parts),
     )
     stored = await services.store.write_one_of_many(
         "send",
@@ -93,9 +97,14 @@ def _tell_stored(
         return
     services.notifier.wake(live.room.name)
     message = messages.with_seq(stored.seq, new.record).decode()
-    services.notifier.deliver(
-        f'{{"type":"delivery","message":{message}}}', live.members, author=new.author
-    )
+    text = f'{{"type":"delivery","message":{message}}}'
+    frame = Handed(text, live.room.id, stored.seq)
+    services.notifier.deliver(frame, live.members, author=new.author)
+
+
+def _roles(live: LiveRoom, parts: msgspec.Raw) -> tuple[str, ...]:
+    # Elsewhere nobody can ever ask for the work.
+    return dispatched_roles(parts) if live.room.kind is RoomKind.SERVICE else ()
 
 
 def _mentions(given: list[str] | None) -> list[str] | None:
@@ -103,7 +112,12 @@ def _mentions(given: list[str] | None) -> list[str] | None:
     return list(dict.fromkeys(mention for mention in tidy if mention)) or None
 
 
-async def _resolve(services: Services, caller: Caller, target: Target) -> LiveRoom:
+async def resolve(services: Services, caller: Caller, target: Target) -> LiveRoom:
+    """The room behind a target, which may be made or entered by it (protocol 5.2).
+
+    Raises:
+        Refusal: The caller may not write there.
+    """
     match target:
         case RoomTarget(room=name):
             pass
@@ -170,7 +184,7 @@ async def _enter_service(services: Services, caller: Caller, service: str) -> Ro
     return room.name
 
 
-async def pull(services: Services, caller: Caller, request: requests.Pull) -> Reply:
+async def pull(services: Services, caller: Caller, request: requests.Pull) -> Handed:
     """Read a room, and wait for news if there is none (protocol 5.3)."""
     asked = DEFAULT_PULL_LIMIT if request.limit is None else request.limit
     limit = min(asked, MAX_PULL_LIMIT)
@@ -196,7 +210,13 @@ async def pull(services: Services, caller: Caller, request: requests.Pull) -> Re
             ack = None  # stored by now
     if request.since is None and request.ack is None and page.messages:
         await _mark_read(services, caller, page.room, page.cursor)
-    return _Pulled(room=request.room, messages=page.messages, cursor=page.cursor)
+    reply = _Pulled(
+        room=request.room,
+        messages=page.messages,
+        cursor=page.cursor,
+        rid=request.rid,
+    )
+    return Handed(encode(reply), page.room, page.cursor if page.messages else 0)
 
 
 async def _news(news: asyncio.Event, stopping: asyncio.Event, deadline: float) -> bool:
@@ -219,6 +239,7 @@ async def _mark_read(
         "mark read",
         partial(members.mark_read, room=room, agent=caller.agent, cursor=cursor),
     )
+    services.positions.seen(room, caller.agent)
 
 
 async def subscribe(

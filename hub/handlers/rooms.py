@@ -5,13 +5,13 @@ import sqlalchemy as sa
 from hub import rules
 from hub.handlers.caller import Caller
 from hub.services import Services
-from hub.store import agents, members, messages
+from hub.store import agents, members, messages, positions
 from hub.store import rooms as stored
 from hub.store.rooms import Room
 from parler.wire import requests
 from parler.wire.base import AgentId
 from parler.wire.records import RosterEntry
-from parler.wire.replies import Event, RoomDeleted, RoomList, RosterList
+from parler.wire.replies import Event, ReceiptList, RoomDeleted, RoomList, RosterList
 
 
 async def list_rooms(
@@ -34,10 +34,24 @@ async def roster(
         room = stored.by_name(connection, request.room)
         if room is None or not messages.is_member(connection, room.id, caller.agent):
             raise messages.not_member()
-        return agents.roster(connection, room.id, now=now)
+        return agents.roster(connection, room.id, online=services.online, now=now)
 
     entries = await services.store.read("roster", read)
     return RosterList(room=request.room, entries=entries)
+
+
+async def receipts(
+    services: Services, caller: Caller, request: requests.Receipts
+) -> ReceiptList:
+    """How far a message got with each member (protocol 14.4)."""
+    await services.positions.flush()
+    found = await services.store.read(
+        "receipts",
+        lambda connection: positions.receipts(
+            connection, request.room, request.seq, asked_by=caller.agent
+        ),
+    )
+    return ReceiptList(room=request.room, seq=request.seq, members=found)
 
 
 async def delete_room(

@@ -103,7 +103,7 @@ def _capabilities(services: Services) -> dict[str, Any]:
     return {
         "push": True,
         "longPoll": True,
-        "blobs": False,
+        "blobs": True,
         "maxBlobBytes": settings.max_blob_bytes,
         "maxMessageBytes": settings.max_message_bytes,
         "joinPolicy": "secret" if settings.join_secret else "open",

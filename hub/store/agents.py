@@ -1,8 +1,10 @@
 """Agents as they introduced themselves, and how they are doing (protocol 10.2)."""
 
+from collections.abc import Container
+
 import sqlalchemy as sa
 
-from hub.store.schema import agents, members, presence
+from hub.store.schema import agents, members, presence, service_workers
 from parler.wire.base import AgentId
 from parler.wire.records import Attention, RosterEntry
 
@@ -84,8 +86,15 @@ def touch(connection: sa.Connection, agent: AgentId, *, now: int) -> None:
     _update_presence(connection, agent, {"ts": now})
 
 
-def roster(connection: sa.Connection, room: int, *, now: int) -> list[RosterEntry]:
-    """The members of a room and how they are doing, by name."""
+def roster(
+    connection: sa.Connection, room: int, *, online: Container[str], now: int
+) -> list[RosterEntry]:
+    """The members of a room and how they are doing, by name.
+
+    Args:
+        online: Agents with a connection now; their status is believed however long
+            they have been silent.
+    """
     found = connection.execute(
         sa.select(
             members.c.agent,
@@ -96,17 +105,27 @@ def roster(connection: sa.Connection, room: int, *, now: int) -> list[RosterEntr
             presence.c.activity,
             presence.c.attention,
             presence.c.ts,
+            service_workers.c.role.label("service_role"),
+            members.c.cursor,
+            members.c.delivered,
         )
         .outerjoin(agents, agents.c.id == members.c.agent)
         .outerjoin(presence, presence.c.agent == members.c.agent)
+        .outerjoin(
+            service_workers,
+            sa.and_(
+                service_workers.c.room == members.c.room,
+                service_workers.c.agent == members.c.agent,
+            ),
+        )
         .where(members.c.room == room)
         .order_by(agents.c.name, members.c.agent)
     )
-    return [_entry(row, now=now) for row in found.mappings()]
+    return [_entry(row, online=online, now=now) for row in found.mappings()]
 
 
-def _entry(fields: sa.RowMapping, *, now: int) -> RosterEntry:
-    ts = fields["ts"]
+def _entry(fields: sa.RowMapping, *, online: Container[str], now: int) -> RosterEntry:
+    ts = now if fields["agent"] in online else fields["ts"]
     fresh = ts is not None and now - ts <= FRESH_MS
     attention = fields["attention"]
     return RosterEntry(
@@ -117,6 +136,9 @@ def _entry(fields: sa.RowMapping, *, now: int) -> RosterEntry:
         activity=fields["activity"],
         attention=Attention(attention) if fresh and attention else None,
         last_seen=ts or fields["last_seen"] or 0,
+        service_role=fields["service_role"],
+        delivered=max(fields["delivered"], fields["cursor"]),
+        seen=fields["cursor"],
     )
 
 

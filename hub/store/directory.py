@@ -1,5 +1,6 @@
 """Cards in the directory (protocol 10.1)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -42,6 +43,23 @@ def has_card(connection: sa.Connection, agent: AgentId) -> bool:
         ).one_or_none()
         is not None
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many cards there are."""
+
+    agents: int
+    public: int
+
+
+def size(connection: sa.Connection) -> Size:
+    """Count the cards."""
+    public = sa.func.coalesce(
+        sa.func.sum(sa.case((directory.c.visibility == "public", 1), else_=0)), 0
+    )
+    total, shown = connection.execute(sa.select(sa.func.count(), public)).one()
+    return Size(total, shown)
 
 
 def by_id(

@@ -22,7 +22,7 @@ from typing import IO, Any, TypeVar
 import sqlalchemy as sa
 
 from hub.errors import CannotStart, Refusal
-from hub.store import migrations
+from hub.store import migrations, search
 from parler.wire.codes import ErrorCode
 
 T = TypeVar("T")
@@ -287,6 +287,18 @@ def last_seq(connection: sa.Connection) -> int:
     return found or 0
 
 
+def vacuum_some(connection: sa.Connection) -> int:
+    """Give some free pages back to the file system; returns how many it were."""
+
+    def free() -> int:
+        return int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
+
+    before = free()
+    raw: Any = connection.connection.driver_connection
+    raw.execute("PRAGMA incremental_vacuum(200)").fetchall()  # one page per step
+    return before - free()
+
+
 def _finish(batch: list[Write]) -> None:
     for write in batch:
         if write.error is None and write.after is not None:
@@ -327,6 +339,7 @@ def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
     def set_up(connection: sqlite3.Connection, record: object) -> None:
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
+        search.equip(connection)
         if not writer:
             connection.execute("PRAGMA query_only = on")
 
@@ -338,6 +351,7 @@ def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
 
 
 _PRAGMAS = (
+    "auto_vacuum = INCREMENTAL",  # takes effect on a new database only
     "journal_mode = WAL",
     "synchronous = FULL",
     "busy_timeout = 5000",

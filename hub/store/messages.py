@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from hub.errors import Refusal
 from hub.store.engine import last_seq
-from hub.store.schema import members, messages, rooms
+from hub.store.schema import dispatches, members, messages, rooms
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import MAX_PULLED_BYTES
@@ -24,6 +24,9 @@ class NewMessage:
     ts: int
     record: str
     """Its wire JSON without ``seq``, an object with at least one field."""
+
+    roles: tuple[str, ...] = ()
+    """Whom it is work for (protocol 10.4), as `queue` compares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +80,29 @@ def append(connection: sa.Connection, new: list[NewMessage]) -> list[Stored | Re
     ]
     result = connection.execute(_APPEND, rows)
     if result.rowcount == len(new):
-        return [Stored(seq, message.id) for seq, message in enumerate(new, first)]
-    return [
-        _outcome(connection, seq, message) for seq, message in enumerate(new, first)
+        stored: list[Stored | Refusal] = [
+            Stored(seq, message.id) for seq, message in enumerate(new, first)
+        ]
+    else:
+        stored = [
+            _outcome(connection, seq, message) for seq, message in enumerate(new, first)
+        ]
+    if any(message.roles for message in new):
+        _dispatch(connection, new, stored)
+    return stored
+
+
+def _dispatch(
+    connection: sa.Connection, new: list[NewMessage], stored: list[Stored | Refusal]
+) -> None:
+    rows = [
+        {"room": message.room, "message": message.id, "role": role, "seq": outcome.seq}
+        for message, outcome in zip(new, stored, strict=True)
+        if isinstance(outcome, Stored) and not outcome.repeated
+        for role in message.roles
     ]
+    if rows:
+        connection.execute(sa.insert(dispatches), rows)
 
 
 def _outcome(
@@ -143,6 +165,11 @@ def _read(
         .order_by(messages.c.seq)
         .limit(limit)
     )
+    return page(rows)
+
+
+def page(rows: "sa.CursorResult[int, str]") -> list[tuple[int, msgspec.Raw]]:
+    """Stored records as wire JSON: as many as fit one reply, at least one."""
     found: list[tuple[int, msgspec.Raw]] = []
     size = 0
     for seq, record in rows:

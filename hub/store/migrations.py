@@ -10,6 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from hub.errors import CannotStart
+from hub.store import search
 from hub.store.schema import SCHEMA_VERSION, meta, metadata
 
 Migration = Callable[[sa.Connection], None]
@@ -38,6 +39,7 @@ def prepare(
     found = _version(connection)
     if found is None:
         metadata.create_all(connection)
+        search.create_index(connection)
         connection.execute(
             sa.insert(meta).values(key="schema_version", value=str(target))
         )

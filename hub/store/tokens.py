@@ -1,11 +1,19 @@
 """Bearer tokens for reading over HTTP, stored hashed (protocol 4.1, 11, 14.5)."""
 
 import hashlib
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from hub.store.schema import tokens
 from parler.wire.base import AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a token opens: one room, or the directory if `room` is None."""
+
+    room: int | None
 
 
 def mint(
@@ -36,6 +44,16 @@ def live(connection: sa.Connection, agent: AgentId, *, now: int) -> int:
             tokens.c.created_by == agent, tokens.c.expires >= now
         )
     ).scalar_one()
+
+
+def access(connection: sa.Connection, token: str, *, now: int) -> Access | None:
+    """What a token opens, or None. Found by its hash, so timing tells nothing."""
+    found = connection.execute(
+        sa.select(tokens.c.room).where(
+            tokens.c.hash == digest(token), tokens.c.expires >= now
+        )
+    ).one_or_none()
+    return None if found is None else Access(found.room)
 
 
 def revoke_directory(connection: sa.Connection, agent: AgentId) -> int:

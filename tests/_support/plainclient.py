@@ -344,6 +344,8 @@ class Link:
     replies: deque[Frame] = field(default_factory=deque)
     deliveries: deque[Frame] = field(default_factory=deque)
     events: deque[Frame] = field(default_factory=deque)
+    binaries: deque[bytes] = field(default_factory=deque)
+    awaits_binary: bool = False
     last_text: str = ""
 
     @property
@@ -376,11 +378,16 @@ class Link:
 
     def _sort(self, data: str | bytes) -> None:
         if isinstance(data, bytes):
-            raise UnexpectedFrame("a binary frame nobody asked for")
+            if not self.awaits_binary:
+                raise UnexpectedFrame("a binary frame nobody asked for")
+            self.awaits_binary = False
+            self.binaries.append(data)
+            return
         frame = parse(data)
         if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
             raise UnexpectedFrame(f"not a server frame: {data[:200]}")
         self.last_text = data
+        self.awaits_binary = frame["type"] == "blob_incoming"
         queues = {"delivery": self.deliveries, "event": self.events}
         queues.get(frame["type"], self.replies).append(frame)
 
@@ -393,6 +400,13 @@ class Link:
         frame = await self._next(self.deliveries, within)
         message: Frame = frame["message"]
         return message
+
+    async def next_binary(self, *, within: float = WAIT) -> bytes:
+        """The next binary message."""
+        async with asyncio.timeout(within):
+            while not self.binaries:
+                self._sort(await self.websocket.recv())
+        return self.binaries.popleft()
 
     async def next_event(self, *, within: float = WAIT) -> Frame:
         """The next `event` frame."""

@@ -103,20 +103,21 @@ async def test_a_batch_too_big_for_one_frame_is_cut_and_continues(mesh: Mesh) ->
         assert seen == 18
 
 
-async def test_the_601st_op_in_a_minute_is_refused_and_malformed_ones_are_free(
+async def test_the_601st_frame_in_a_minute_is_refused_malformed_or_not(
     mesh: Mesh,
 ) -> None:
+    """Malformed frames count too: garbage is no way round the limit (13.4)."""
     if not mesh.hub.managed:
         pytest.skip("that hub may be configured with another budget")
     async with mesh.links("ann", "bob") as (ann, bob):
         for _ in range(20):
             await ann.expect_raw_error("bad_frame", "{")
-        for _ in range(600):
+        for _ in range(580):
             await ann.post("ping")
-        for _ in range(600):
+        for _ in range(580):
             assert (await ann.next_reply())["type"] == "pong"
         await ann.expect_error("rate_limited", "ping")
-        await ann.expect_raw_error("bad_frame", "{")
+        await ann.expect_raw_error("rate_limited", "{")
         await bob.ask("pong", "ping")
 
 

@@ -1,0 +1,159 @@
+"""Blobs on disk, and the room that uploads on their way take (protocol 8).
+
+A blob is a file named by its digest in one folder. It appears there whole and synced
+or not at all. Which rooms it belongs to is in the store; this module knows only bytes.
+"""
+
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from hub.errors import Refusal
+from parler.wire.base import Digest
+from parler.wire.codes import ErrorCode
+
+TEMPORARY_SUFFIX = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A blob on its way to a peer: the frame that announces it, and its bytes."""
+
+    incoming: str
+    file: BinaryIO
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Upload:
+    """An announced upload whose bytes have not come yet."""
+
+    digest: Digest
+    size: int
+    room: int
+    media_type: str | None
+    rid: str | None
+    _pool: "BlobFolder" = field(repr=False)
+    _held: bool = True
+    expired: bool = False
+
+    def expire(self) -> None:
+        """Give up waiting for the bytes."""
+        self.expired = True
+        self.release()
+
+    def release(self) -> None:
+        """Give the reserved bytes back; may be called twice."""
+        if self._held:
+            self._held = False
+            self._pool.reserved -= self.size
+
+
+class BlobFolder:
+    """The folder that holds the blobs of one hub."""
+
+    def __init__(self, folder: Path, *, max_in_flight: int) -> None:
+        """Take the folder, which is made when first needed.
+
+        Args:
+            max_in_flight: Bytes of all uploads that may be awaited at a time.
+        """
+        self.folder = folder
+        self.max_in_flight = max_in_flight
+        self.reserved = 0
+
+    def reserve(
+        self,
+        digest: Digest,
+        size: int,
+        *,
+        room: int,
+        media_type: str | None,
+        rid: str | None,
+    ) -> Upload:
+        """Set bytes aside for an upload (protocol 8.1, with 13.8 mended).
+
+        Raises:
+            Refusal: Too much is on its way already.
+        """
+        self.check_pool(size)
+        self.reserved += size
+        return Upload(
+            digest=digest,
+            size=size,
+            room=room,
+            media_type=media_type,
+            rid=rid,
+            _pool=self,
+        )
+
+    def check_pool(self, size: int) -> None:
+        """Refuse an upload there is no room for now.
+
+        Raises:
+            Refusal: Too much is on its way already.
+        """
+        if self.reserved + size > self.max_in_flight:
+            raise Refusal(
+                ErrorCode.AT_CAPACITY, "too many uploads at the moment; try again"
+            )
+
+    def write(self, upload: Upload, data: bytes) -> None:
+        """Store the bytes of an upload so that they survive a power cut.
+
+        Blocks: call it in a thread.
+
+        Raises:
+            Refusal: They are not what was announced.
+            OSError: The disk is full or broken.
+        """
+        if len(data) != upload.size:
+            raise Refusal(ErrorCode.PROTOCOL, "the upload has another length")
+        if hashlib.sha256(data).hexdigest() != upload.digest:
+            raise Refusal(ErrorCode.PROTOCOL, "the upload has another digest")
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary = self.folder / f"{secrets.token_hex(16)}{TEMPORARY_SUFFIX}"
+        try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(self.path(upload.digest))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        self._sync_folder()
+
+    def open(self, digest: Digest) -> BinaryIO:
+        """Open a blob for reading; it stays readable even if it is deleted then.
+
+        Raises:
+            OSError: There is no such file.
+        """
+        return self.path(digest).open("rb")
+
+    def delete(self, digest: Digest) -> None:
+        """Delete a blob's bytes, if they are there."""
+        self.path(digest).unlink(missing_ok=True)
+
+    def path(self, digest: Digest) -> Path:
+        """Where a blob is. Only digests the hub computed or stored come here."""
+        if not (len(digest) == 64 and digest.isascii() and digest.isalnum()):
+            raise ValueError("not a digest")
+        return self.folder / digest
+
+    def sweep(self) -> None:
+        """Drop what uploads left behind when the hub was killed."""
+        if self.folder.is_dir():
+            for leftover in self.folder.glob(f"*{TEMPORARY_SUFFIX}"):
+                leftover.unlink(missing_ok=True)
+
+    def _sync_folder(self) -> None:
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

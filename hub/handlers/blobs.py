@@ -1,0 +1,133 @@
+"""Uploads and downloads: ``put_blob``, its bytes, ``get_blob`` (protocol 8)."""
+
+import asyncio
+import logging
+from functools import partial
+
+import sqlalchemy as sa
+
+from hub.blobs import Download, Upload
+from hub.errors import Refusal
+from hub.handlers.caller import Caller
+from hub.handlers.messages import resolve
+from hub.services import Services
+from hub.store import blobs, messages
+from parler.wire import requests
+from parler.wire.codec import encode
+from parler.wire.codes import ErrorCode
+from parler.wire.replies import BlobIncoming, BlobReady, BlobStored
+
+log = logging.getLogger(__name__)
+
+
+async def put_blob(
+    services: Services, caller: Caller, request: requests.PutBlob
+) -> BlobReady:
+    """Set room aside for an upload; its bytes are the next binary message."""
+    settings = services.settings
+    if request.size > settings.max_blob_bytes:
+        raise Refusal(
+            ErrorCode.TOO_LARGE, f"a blob may have {settings.max_blob_bytes} bytes"
+        )
+    services.blobs.check_pool(request.size)
+    services.limits.count_blob(caller.agent)
+    await services.store.read(
+        "blob budget",
+        lambda connection: blobs.check_budget(
+            connection,
+            request.sha256,
+            request.size,
+            budget=settings.max_blob_dir_bytes,
+        ),
+    )
+    live = await resolve(services, caller, request.target)
+    services.limits.count_room_blob(live.room.id)
+    upload = services.blobs.reserve(
+        request.sha256,
+        request.size,
+        room=live.room.id,
+        media_type=request.media_type,
+        rid=request.rid,
+    )
+    caller.expect(upload)
+    return BlobReady(id=request.sha256)
+
+
+async def store_blob(
+    services: Services, caller: Caller, upload: Upload, data: bytes
+) -> BlobStored:
+    """Take the bytes of an upload; the reply means they are on disk.
+
+    Raises:
+        Refusal: They are not what was announced, cannot be stored, or the caller is
+            no longer in the room.
+    """
+    now = services.now()
+
+    def bind(connection: sa.Connection) -> None:
+        blobs.check_budget(
+            connection,
+            upload.digest,
+            upload.size,
+            budget=services.settings.max_blob_dir_bytes,
+        )
+        if not messages.is_member(connection, upload.room, caller.agent):
+            raise messages.not_member()
+        blobs.bind(
+            connection,
+            upload.digest,
+            upload.size,
+            room=upload.room,
+            author=caller.agent,
+            media_type=upload.media_type,
+            now=now,
+        )
+
+    try:
+        if upload.expired:
+            raise Refusal(ErrorCode.TIMEOUT, "the upload came too late; start again")
+        async with services.blob_changes:
+            await asyncio.to_thread(services.blobs.write, upload, data)
+            try:
+                await services.store.write("store blob", bind)
+            except Refusal:
+                await _drop_unbound(services, upload)
+                raise
+    except OSError as error:
+        log.error("cannot store a blob: %s", error.strerror)
+        raise Refusal(
+            ErrorCode.INTERNAL, "the hub cannot store blobs at the moment"
+        ) from None
+    finally:
+        upload.release()
+    return BlobStored(id=upload.digest, size=upload.size)
+
+
+async def _drop_unbound(services: Services, upload: Upload) -> None:
+    known = await services.store.read(
+        "blob is known", lambda connection: blobs.is_known(connection, upload.digest)
+    )
+    if not known:
+        await asyncio.to_thread(services.blobs.delete, upload.digest)
+
+
+async def get_blob(
+    services: Services, caller: Caller, request: requests.GetBlob
+) -> Download:
+    """Announce a blob and open it; its bytes follow in fragments."""
+    found = await services.store.read(
+        "get blob",
+        partial(blobs.readable_by, digest=request.id, agent=caller.agent),
+    )
+    try:
+        file = await asyncio.to_thread(services.blobs.open, request.id)
+    except OSError:
+        raise Refusal(ErrorCode.INTERNAL, "blob bytes unavailable") from None
+    await services.store.write(
+        "blob fetched",
+        partial(blobs.note_fetched, digest=request.id, now=services.now()),
+    )
+    incoming = BlobIncoming(
+        id=request.id, size=found.size, media_type=found.media_type, rid=request.rid
+    )
+    return Download(encode(incoming), file)

@@ -1,0 +1,184 @@
+"""Service queues: ``serve``, ``queue``, ``claim``, ``complete`` (protocol 10.4)."""
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from hub.errors import Refusal
+from hub.handlers.caller import Caller
+from hub.handlers.invites import check_room_quota
+from hub.handlers.membership import Change, changed, tell_joined
+from hub.services import Services
+from hub.store import invites, members, messages, queue, rooms
+from hub.store.rooms import Room
+from parler.wire import requests
+from parler.wire.base import RoomName
+from parler.wire.codes import ErrorCode
+from parler.wire.limits import DEFAULT_LEASE_SECS, DEFAULT_QUEUE_LIMIT, MAX_ID_BYTES
+from parler.wire.names import service_room
+from parler.wire.records import RoomKind
+from parler.wire.replies import Claimed, Completed, Joined, Reply
+
+MAX_QUEUE_LIMIT = 200
+MIN_LEASE_SECS = 15
+MAX_LEASE_SECS = 3600
+MAX_DISPATCHED_ROLES = 256
+"""Roles one message may give work to; as many as it may mention (protocol 3.2)."""
+
+DISPATCH_KIND = "com.parler.dispatch"
+
+
+class _Head(msgspec.Struct):
+    kind: str
+    role: Any = None
+
+
+_HEADS = msgspec.json.Decoder(list[_Head])
+
+
+class _Queued(Reply, tag="queued"):
+    """A `Queued` whose messages are still the JSON that was stored."""
+
+    room: RoomName
+    messages: list[msgspec.Raw]
+
+
+def dispatched_roles(parts: msgspec.Raw) -> tuple[str, ...]:
+    """The roles that parts give work to, as they are compared (protocol 5.2).
+
+    A role nobody could ever serve or ask for, because it is too long, is left out.
+
+    Raises:
+        Refusal: There are too many.
+    """
+    raw = bytes(parts)
+    # Almost no message is work; only an escape could hide the kind from this search.
+    if DISPATCH_KIND.encode() not in raw and b"\\u00" not in raw:
+        return ()
+    named = (
+        head.role
+        for head in _HEADS.decode(raw)
+        if head.kind == DISPATCH_KIND and isinstance(head.role, str)
+    )
+    fitting = (role for role in named if len(role.encode()) <= MAX_ID_BYTES)
+    roles = tuple(dict.fromkeys(map(queue.folded, fitting)))
+    if len(roles) > MAX_DISPATCHED_ROLES:
+        raise Refusal(ErrorCode.TOO_LARGE, "work for too many roles in one message")
+    return roles
+
+
+async def serve(services: Services, caller: Caller, request: requests.Serve) -> Joined:
+    """Make the caller a worker of a service, which is new if nobody served it."""
+    now = services.now()
+
+    def enlist(connection: sa.Connection) -> tuple[Room, Change | None]:
+        room = rooms.by_name(connection, service_room(request.service))
+        if room is None:
+            check_room_quota(services, connection, caller.agent)
+            room = rooms.create(
+                connection,
+                service_room(request.service),
+                RoomKind.SERVICE,
+                owner=caller.agent,
+                gated=False,
+                now=now,
+            )
+        change = None
+        if not messages.is_member(connection, room.id, caller.agent):
+            if invites.knock_of(connection, room.id, caller.agent) is not None:
+                raise messages.not_member()  # put out by the owner (protocol 14.5)
+            members.add(connection, room.id, caller.agent, now=now)
+            change = changed(connection, room, caller.agent)
+        queue.enlist(connection, room.id, caller.agent, request.service)
+        return room, change
+
+    def tell(enlisted: tuple[Room, Change | None]) -> None:
+        if enlisted[1] is not None:
+            tell_joined(services, enlisted[1])
+
+    room, _ = await services.store.write("serve", enlist, after=tell)
+    return Joined(room=room.name, kind=room.kind)
+
+
+async def list_queue(
+    services: Services, caller: Caller, request: requests.Queue
+) -> Reply:
+    """The tasks for a role of the caller that nobody holds."""
+    now = services.now()
+    asked = DEFAULT_QUEUE_LIMIT if request.limit is None else request.limit
+
+    def look(connection: sa.Connection) -> list[msgspec.Raw]:
+        room = _service(connection, request.room, caller)
+        return queue.waiting(
+            connection,
+            room.id,
+            caller.agent,
+            role=request.role,
+            limit=min(asked, MAX_QUEUE_LIMIT),
+            now=now,
+        )
+
+    found = await services.store.read("queue", look)
+    return _Queued(room=request.room, messages=found)
+
+
+async def claim(services: Services, caller: Caller, request: requests.Claim) -> Claimed:
+    """Take a task for a while, or renew the lease on it."""
+    now = services.now()
+    asked = DEFAULT_LEASE_SECS if request.lease_secs is None else request.lease_secs
+    lease_secs = min(max(asked, MIN_LEASE_SECS), MAX_LEASE_SECS)
+
+    def take(connection: sa.Connection) -> int | None:
+        room = _service(connection, request.room, caller)
+        return queue.claim(
+            connection,
+            room.id,
+            caller.agent,
+            message=request.message,
+            lease_ms=lease_secs * 1000,
+            now=now,
+        )
+
+    lease_until = await services.store.write("claim", take)
+    return Claimed(
+        room=request.room,
+        message=request.message,
+        claimed=lease_until is not None,
+        lease_until=lease_until,
+    )
+
+
+async def complete(
+    services: Services, caller: Caller, request: requests.Complete
+) -> Completed:
+    """End a task that the caller holds."""
+    now = services.now()
+
+    def end(connection: sa.Connection) -> bool:
+        room = _service(connection, request.room, caller)
+        if not request.status.final:
+            raise Refusal(
+                ErrorCode.NOT_AUTHORIZED,
+                "a task ends as done, failed or cancelled",
+            )
+        return queue.complete(
+            connection,
+            room.id,
+            caller.agent,
+            message=request.message,
+            status=request.status,
+            now=now,
+        )
+
+    completed = await services.store.write("complete", end)
+    return Completed(room=request.room, message=request.message, completed=completed)
+
+
+def _service(connection: sa.Connection, name: RoomName, caller: Caller) -> Room:
+    room = rooms.by_name(connection, name)
+    if room is None or not messages.is_member(connection, room.id, caller.agent):
+        raise messages.not_member()
+    if room.kind is not RoomKind.SERVICE:
+        raise Refusal(ErrorCode.NOT_AUTHORIZED, "that room is not a service")
+    return room

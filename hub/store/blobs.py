@@ -1,0 +1,141 @@
+"""Which blobs there are and which rooms they belong to (protocol 8)."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from hub.errors import Refusal
+from hub.store.schema import blob_rooms, blobs, members, rooms
+from parler.wire.base import AgentId, Digest, RoomName
+from parler.wire.codes import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A blob somebody may read: its size in bytes and its media type there."""
+
+    size: int
+    media_type: str | None
+
+
+def check_budget(
+    connection: sa.Connection, digest: Digest, size: int, *, budget: int
+) -> None:
+    """Refuse a blob that does not fit; one that is there already takes nothing.
+
+    Raises:
+        Refusal: The disk budget is used up.
+    """
+    others = connection.execute(
+        sa.select(sa.func.coalesce(sa.func.sum(blobs.c.size), 0)).where(
+            blobs.c.digest != digest
+        )
+    ).scalar_one()
+    if others + size > budget:
+        raise Refusal(ErrorCode.STORAGE_FULL, "the hub's disk budget is used up")
+
+
+def is_known(connection: sa.Connection, digest: Digest) -> bool:
+    """Whether there is a row for a blob at all."""
+    found = connection.execute(
+        sa.select(blobs.c.digest).where(blobs.c.digest == digest)
+    )
+    return found.first() is not None
+
+
+def bind(
+    connection: sa.Connection,
+    digest: Digest,
+    size: int,
+    *,
+    room: int,
+    author: AgentId,
+    media_type: str | None,
+    now: int,
+) -> None:
+    """Note a blob whose bytes are on disk, in a room."""
+    known = connection.execute(
+        sa.update(blobs).where(blobs.c.digest == digest).values(last_fetched=now)
+    )
+    if known.rowcount == 0:
+        connection.execute(
+            sa.insert(blobs).values(digest=digest, size=size, created=now)
+        )
+    where = (blob_rooms.c.digest == digest) & (blob_rooms.c.room == room)
+    bound = connection.execute(sa.select(blob_rooms.c.room).where(where)).first()
+    if bound is None:
+        connection.execute(
+            sa.insert(blob_rooms).values(
+                digest=digest,
+                room=room,
+                author=author,
+                media_type=media_type,
+                created=now,
+            )
+        )
+
+
+def readable_by(connection: sa.Connection, digest: Digest, agent: AgentId) -> Found:
+    """A blob of one of the agent's rooms.
+
+    Whether a blob exists in rooms the agent is not in is not told (protocol 13.15).
+
+    Raises:
+        Refusal: There is none.
+    """
+    found = connection.execute(
+        sa.select(blobs.c.size, blob_rooms.c.media_type)
+        .join(blob_rooms, blob_rooms.c.digest == blobs.c.digest)
+        .join(members, members.c.room == blob_rooms.c.room)
+        .where(blobs.c.digest == digest, members.c.agent == agent)
+        .order_by(blob_rooms.c.created)
+        .limit(1)
+    ).one_or_none()
+    if found is None:
+        raise Refusal(ErrorCode.UNKNOWN_BLOB, "no such blob in your rooms")
+    return Found(found.size, found.media_type)
+
+
+def media_type(
+    connection: sa.Connection, digest: Digest, room: RoomName
+) -> tuple[int, str | None] | None:
+    """Size and media type of a blob in a room, or None if it is not bound there."""
+    found = connection.execute(
+        sa.select(blobs.c.size, blob_rooms.c.media_type)
+        .join(blob_rooms, blob_rooms.c.digest == blobs.c.digest)
+        .join(rooms, rooms.c.id == blob_rooms.c.room)
+        .where(blobs.c.digest == digest, rooms.c.name == room)
+    ).one_or_none()
+    return None if found is None else (found.size, found.media_type)
+
+
+def note_fetched(connection: sa.Connection, digest: Digest, *, now: int) -> None:
+    """Keep a blob from looking idle."""
+    connection.execute(
+        sa.update(blobs).where(blobs.c.digest == digest).values(last_fetched=now)
+    )
+
+
+def forget_useless(
+    connection: sa.Connection, *, idle_before: int, limit: int
+) -> list[Digest]:
+    """Drop blobs nobody fetched for long, and those no room has any more.
+
+    Args:
+        idle_before: Epoch milliseconds; 0 keeps all that a room still has.
+
+    Returns:
+        The digests whose bytes may be deleted.
+    """
+    last = sa.func.coalesce(blobs.c.last_fetched, blobs.c.created)
+    bound = sa.select(blob_rooms.c.digest).where(blob_rooms.c.digest == blobs.c.digest)
+    digests = list(
+        connection.execute(
+            sa.select(blobs.c.digest)
+            .where((last < idle_before) | ~bound.exists())
+            .limit(limit)
+        ).scalars()
+    )
+    for table in (blob_rooms, blobs):
+        connection.execute(sa.delete(table).where(table.c.digest.in_(digests)))
+    return [Digest(digest) for digest in digests]

@@ -1,0 +1,122 @@
+"""Pruning what is too old, in steps small enough not to hold up the writer (12.4).
+
+Each function deletes at most `limit` rows and says how many it did.
+"""
+
+import sqlalchemy as sa
+
+from hub.store.schema import (
+    agents,
+    claims,
+    dispatches,
+    facts,
+    invites,
+    members,
+    messages,
+    tokens,
+)
+
+_FINAL = ("done", "failed", "cancelled")
+
+
+def expired_keys(connection: sa.Connection, *, now: int, limit: int) -> int:
+    """Delete keys and tokens that open nothing any more."""
+    deleted = 0
+    for table, key in ((invites, invites.c.code), (tokens, tokens.c.hash)):
+        stale = sa.select(key).where(table.c.expires < now).limit(limit)
+        deleted += connection.execute(sa.delete(table).where(key.in_(stale))).rowcount
+    return deleted
+
+
+def full_rooms(connection: sa.Connection, *, keep: int) -> list[int]:
+    """Rooms with more messages than are kept in any case."""
+    return list(
+        connection.execute(
+            sa.select(messages.c.room)
+            .group_by(messages.c.room)
+            .having(sa.func.count() > keep)
+        ).scalars()
+    )
+
+
+def old_messages(
+    connection: sa.Connection, room: int, *, before: int, keep: int, limit: int
+) -> int:
+    """Delete a room's old messages that nobody still needs.
+
+    The newest `keep` stay. So does what a living member has not read, and work that
+    is not finished: neither may vanish silently (protocol 13.24).
+
+    Args:
+        before: Epoch milliseconds; a member that was seen since is alive, and only
+            messages from before are deleted.
+    """
+    newest_kept = (
+        sa.select(messages.c.seq)
+        .where(messages.c.room == room)
+        .order_by(messages.c.seq.desc())
+        .offset(keep)
+        .limit(1)
+        .scalar_subquery()
+    )
+    least_read = (
+        sa.select(sa.func.min(members.c.cursor))
+        .join(agents, agents.c.id == members.c.agent)
+        .where(members.c.room == room, agents.c.last_seen >= before)
+        .scalar_subquery()
+    )
+    finished = sa.select(claims.c.message).where(
+        claims.c.room == room,
+        claims.c.message == messages.c.id,
+        claims.c.state.in_(_FINAL),
+    )
+    work = sa.select(dispatches.c.message).where(
+        dispatches.c.room == room, dispatches.c.message == messages.c.id
+    )
+    doomed = (
+        sa.select(messages.c.seq)
+        .where(
+            messages.c.room == room,
+            messages.c.seq <= newest_kept,
+            messages.c.seq <= sa.func.coalesce(least_read, messages.c.seq),
+            messages.c.ts < before,
+            ~work.exists() | finished.exists(),
+        )
+        .order_by(messages.c.seq)
+        .limit(limit)
+    )
+    result = connection.execute(sa.delete(messages).where(messages.c.seq.in_(doomed)))
+    return result.rowcount
+
+
+def finished_work(connection: sa.Connection, *, limit: int) -> int:
+    """Delete queue entries and claims whose message is gone."""
+    deleted = 0
+    for table in (dispatches, claims):
+        there = sa.select(messages.c.id).where(
+            messages.c.room == table.c.room, messages.c.id == table.c.message
+        )
+        orphans = list(
+            connection.execute(
+                sa.select(table.c.room, table.c.message)
+                .where(~there.exists())
+                .limit(limit)
+            )
+        )
+        for room, message in orphans:
+            deleted += connection.execute(
+                sa.delete(table).where(table.c.room == room, table.c.message == message)
+            ).rowcount
+    return deleted
+
+
+def surplus_facts(connection: sa.Connection, *, keep: int, limit: int) -> int:
+    """Delete unkeyed facts beyond the newest of each author in each scope."""
+    rank = (
+        sa.func.row_number()
+        .over(partition_by=(facts.c.author, facts.c.room), order_by=facts.c.id.desc())
+        .label("rank")
+    )
+    ranked = sa.select(facts.c.id, rank).where(facts.c.key.is_(None)).subquery()
+    doomed = sa.select(ranked.c.id).where(ranked.c.rank > keep).limit(limit)
+    return connection.execute(sa.delete(facts).where(facts.c.id.in_(doomed))).rowcount

@@ -1,0 +1,203 @@
+"""What is pruned, and what never is (protocol 12.4)."""
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from hub.app import Hub
+from hub.janitor import DAY_MS, Janitor
+from hub.settings import Settings
+from hub.store import agents, blobs, invites, members, messages, rooms
+from hub.store.invites import Invite
+from hub.store.messages import NewMessage
+from hub.store.rooms import Room
+from hub.store.schema import blobs as blob_table
+from hub.store.schema import messages as message_table
+from parler.wire.base import AgentId, Code, Digest, MessageId, RoomName
+from parler.wire.records import RoomKind
+
+ANN, BOB = AgentId("ann"), AgentId("bob")
+NOW = 100 * DAY_MS
+
+
+@asynccontextmanager
+async def hub_with_a_room(
+    folder: Path, **changes: object
+) -> AsyncIterator[tuple[Hub, Room]]:
+    settings = Settings(host="127.0.0.1", port=0, db=folder / "hub.sqlite")
+    hub = Hub(replace(settings, **changes), now=lambda: NOW)  # type: ignore[arg-type]
+    hub.store.start()
+    try:
+        yield hub, await hub.store.write("room", _room)
+    finally:
+        await hub.store.close()
+
+
+def _room(connection: sa.Connection) -> Room:
+    room = rooms.create(
+        connection,
+        RoomName("team"),
+        RoomKind.CHANNEL,
+        owner=ANN,
+        gated=False,
+        now=0,
+    )
+    for agent in (ANN, BOB):
+        agents.greet(connection, agent, agent, None, now=NOW)
+        members.add(connection, room.id, agent, now=0)
+    return room
+
+
+async def say(hub: Hub, room: Room, count: int, *, ts: int) -> None:
+    new = [
+        NewMessage(
+            room=room.id,
+            id=MessageId(secrets.token_hex(8)),
+            author=ANN,
+            client_id=None,
+            ts=ts,
+            record='{"parts":[]}',
+        )
+        for _ in range(count)
+    ]
+    await hub.store.write("say", lambda connection: messages.append(connection, new))
+
+
+async def read_up_to(hub: Hub, room: Room, agent: AgentId, seq: int) -> None:
+    await hub.store.write(
+        "read", lambda connection: members.mark_read(connection, room.id, agent, seq)
+    )
+
+
+async def stored(hub: Hub) -> list[int]:
+    def look(connection: sa.Connection) -> list[int]:
+        return list(connection.execute(sa.select(message_table.c.seq)).scalars())
+
+    return await hub.store.read("stored", look)
+
+
+async def test_old_messages_go_but_the_newest_stay(tmp_path: Path) -> None:
+    async with hub_with_a_room(tmp_path, keep_messages_per_room=3) as (hub, room):
+        await say(hub, room, 500, ts=1)
+        for agent in (ANN, BOB):
+            await read_up_to(hub, room, agent, 500)
+        await Janitor(hub.services).tidy()
+        assert await stored(hub) == [498, 499, 500]
+
+
+async def test_recent_messages_stay_however_many(tmp_path: Path) -> None:
+    async with hub_with_a_room(tmp_path, keep_messages_per_room=3) as (hub, room):
+        await say(hub, room, 20, ts=NOW)
+        for agent in (ANN, BOB):
+            await read_up_to(hub, room, agent, 20)
+        await Janitor(hub.services).tidy()
+        assert len(await stored(hub)) == 20
+
+
+async def test_what_a_living_member_has_not_read_is_not_pruned(tmp_path: Path) -> None:
+    async with hub_with_a_room(tmp_path, keep_messages_per_room=3) as (hub, room):
+        await say(hub, room, 20, ts=1)
+        await read_up_to(hub, room, ANN, 20)
+        await read_up_to(hub, room, BOB, 5)
+        await Janitor(hub.services).tidy()
+        assert await stored(hub) == list(range(6, 21))
+
+
+async def test_a_negative_number_keeps_everything(tmp_path: Path) -> None:
+    async with hub_with_a_room(tmp_path, keep_messages_per_room=-1) as (hub, room):
+        await say(hub, room, 20, ts=1)
+        await Janitor(hub.services).tidy()
+        assert len(await stored(hub)) == 20
+
+
+async def test_numbers_of_pruned_messages_are_never_used_again(tmp_path: Path) -> None:
+    async with hub_with_a_room(tmp_path, keep_messages_per_room=0) as (hub, room):
+        await say(hub, room, 5, ts=1)
+        for agent in (ANN, BOB):
+            await read_up_to(hub, room, agent, 5)
+        await Janitor(hub.services).tidy()
+        assert await stored(hub) == []
+        await say(hub, room, 1, ts=NOW)
+        assert await stored(hub) == [6]
+
+
+async def test_expired_keys_go_and_live_ones_stay(tmp_path: Path) -> None:
+    async with hub_with_a_room(tmp_path) as (hub, room):
+
+        def mint(connection: sa.Connection) -> None:
+            for code, expires in (("DEAD", NOW - 1), ("LIVE", NOW)):
+                key = Invite(
+                    code=Code(code),
+                    room=room.id,
+                    max_uses=1,
+                    uses=0,
+                    expires=expires,
+                    created_by=ANN,
+                    gated=False,
+                )
+                invites.mint(connection, key, now=0)
+
+        await hub.store.write("mint", mint)
+        await Janitor(hub.services).tidy()
+
+        def look(connection: sa.Connection) -> list[bool]:
+            return [
+                invites.by_code(connection, Code(code)) is not None
+                for code in ("DEAD", "LIVE")
+            ]
+
+        assert await hub.store.read("look", look) == [False, True]
+
+
+async def test_idle_blobs_and_blobs_of_no_room_lose_their_bytes(tmp_path: Path) -> None:
+    async with hub_with_a_room(tmp_path) as (hub, room):
+        files: dict[str, Digest] = {}
+        for name, created, bound in (
+            ("idle", 1, True),
+            ("unbound", NOW, False),
+            ("fresh", NOW, True),
+        ):
+            data = name.encode()
+            digest = files[name] = Digest(hashlib.sha256(data).hexdigest())
+            upload = hub.services.blobs.reserve(
+                digest, len(data), room=room.id, media_type=None, rid=None
+            )
+            hub.services.blobs.write(upload, data)
+            upload.release()
+
+            def bind(
+                connection: sa.Connection,
+                digest: Digest = digest,
+                created: int = created,
+                bound: bool = bound,
+            ) -> None:
+                blobs.bind(
+                    connection,
+                    digest,
+                    1,
+                    room=room.id if bound else -1,
+                    author=ANN,
+                    media_type=None,
+                    now=created,
+                )
+                if not bound:
+                    connection.execute(sa.text("DELETE FROM blob_rooms WHERE room=-1"))
+
+            await hub.store.write("bind", bind)
+        await Janitor(hub.services).tidy()
+
+        def look(connection: sa.Connection) -> list[str]:
+            return list(connection.execute(sa.select(blob_table.c.digest)).scalars())
+
+        assert await hub.store.read("look", look) == [files["fresh"]]
+        assert [
+            name
+            for name, digest in files.items()
+            if hub.services.blobs.path(digest).exists()
+        ] == ["fresh"]
+        assert hub.services.blobs.reserved == 0
