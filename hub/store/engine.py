@@ -80,7 +80,7 @@ class Store:
             CannotStart: It is in use by another hub, from newer code, or unreadable.
         """
         self._path = path
-        self._lock = _lock_database(path)
+        self._lock = lock_database(path)
         try:
             self._writer_engine = _engine(path, writer=True)
             self._reader_engine = _engine(path, writer=False) if path else None
@@ -361,14 +361,18 @@ _PRAGMAS = (
 )
 
 
-def _lock_database(path: Path | None) -> IO[str] | None:
-    """Hold the database for this process alone, for as long as it lives."""
+def lock_database(path: Path | None, *, create: bool = True) -> IO[str] | None:
+    """Hold the database for this process alone, until what is returned is closed.
+
+    Raises:
+        CannotStart: Another hub holds it, or it cannot be made.
+    """
     if path is None:
         return None
     lock_path = path.with_name(path.name + ".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():  # what is said here is nobody else's to read
+        if create and not path.exists():  # what is said here is nobody else's to read
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         handle = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
