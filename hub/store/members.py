@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from hub.store.messages import not_member
-from hub.store.schema import members
+from hub.store.schema import members, service_workers
 from parler.wire.base import AgentId
 
 
@@ -19,7 +19,12 @@ def add(
 
 
 def remove(connection: sa.Connection, room: int, agent: AgentId) -> bool:
-    """End a membership; False if there was none."""
+    """End a membership, and any service in that room; False if there was none."""
+    connection.execute(
+        sa.delete(service_workers).where(
+            service_workers.c.room == room, service_workers.c.agent == agent
+        )
+    )
     result = connection.execute(
         sa.delete(members).where(members.c.room == room, members.c.agent == agent)
     )
