@@ -1,0 +1,1 @@
+"""The command line: typer commands over `parler.ops`, and how results are shown."""

@@ -1,0 +1,31 @@
+"""Redeeming a key, for ``session join`` and ``join``."""
+
+import shlex
+
+from parler.cli import views
+from parler.cli._arguments import pasted_key
+from parler.cli._run import Options, Place, Run, carry_out
+from parler.ops.session import JoinState, join_session
+from parler.transcript import Transcript
+
+
+def join(options: Options, text: str, *, wait: float, again: str) -> None:
+    """Redeem a key and show where we are; the backlog counts as read once shown."""
+    key = pasted_key(text)
+
+    async def work(run: Run) -> None:
+        result = await join_session(run.ctx, key)
+        if result.state is JoinState.PENDING and wait:
+            run.out.note(f"waiting up to {wait:g} s for the owner of {result.room}")
+            result = await join_session(run.ctx, key, wait_secs=wait)
+        if result.state is JoinState.PENDING:
+            repeat = f"{again} {shlex.quote(str(key))}"
+            run.out.result(result, views.pending(result, repeat))
+            return
+        transcript = Transcript(run.reader, now=run.ctx.now())
+        lines = views.joined(result, transcript)
+        run.out.result(result, map(run.out.quoted, lines))
+        if result.messages:
+            await run.ctx.client.ack(result.room, result.messages[-1].seq)
+
+    carry_out(options, work, place=Place(key_hub=key.hub, in_session=False))

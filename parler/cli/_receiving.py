@@ -1,0 +1,62 @@
+"""Showing messages, once or as they come: shown first, acknowledged after."""
+
+from parler.cli import views
+from parler.cli._run import Run
+from parler.ops import messages, watching
+from parler.ops.admission import Knock
+from parler.ops.messages import ReceiveParams, ReceiveResult
+from parler.ops.preapproval import admit_preapproved
+from parler.transcript import Transcript
+from parler.wire.base import RoomName
+
+
+async def once(
+    run: Run, room: RoomName, *, since: int | None, all_: bool, limit: int | None
+) -> None:
+    """Show what is new, or look back."""
+    await admit_preapproved(run.ctx, room)
+    looking_back = all_ or since is not None
+    params = ReceiveParams(room=room, since=since, everything=all_, limit=limit)
+    result = await messages.receive(run.ctx, params)
+    transcript = Transcript(run.reader, now=run.ctx.now())
+    lines = views.news(result.messages, transcript, banners=not looking_back)
+    run.out.result(result, map(run.out.quoted, lines))
+    if looking_back:
+        return
+    await run.ctx.client.ack(room, result.cursor)
+    if not result.messages:
+        run.out.note("nothing new")
+
+
+async def watch(run: Run, room: RoomName) -> None:
+    """Show messages as they come, until interrupted or nobody listens."""
+    run.out.note(f"watching {room}; Ctrl-C ends it")
+    await watching.watch(run.ctx, room, _Screen(run))
+
+
+class _Screen:
+    """A terminal, or a program that reads stdout."""
+
+    def __init__(self, run: Run) -> None:
+        self._out = run.out
+        self._transcript = Transcript(run.reader, now=run.ctx.now())
+        self._hub = run.ctx.hub
+
+    def hear(self, news: ReceiveResult) -> None:
+        lines = views.news(news.messages, self._transcript, banners=True)
+        self._out.result(news, map(self._out.quoted, lines))
+
+    def knocked(self, who: Knock) -> None:
+        self._out.note(views.knocked(who))
+
+    def admitted(self, who: Knock) -> None:
+        self._out.note(views.admitted(who))
+
+    def hub_down(self) -> None:
+        self._out.note(f"the hub {self._hub} is down; waiting for it")
+
+    def hub_back(self) -> None:
+        self._out.note(f"the hub {self._hub} is back")
+
+    def still_there(self) -> None:
+        self._out.still_there()

@@ -1,0 +1,186 @@
+"""The command tree, and the one place where an error becomes an exit status."""
+
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import click
+import typer
+
+from parler.cli import identity, messages, rooms, session
+from parler.cli._command import group
+from parler.cli._run import Options
+from parler.cli.render import (
+    drop_stdout,
+    prepare_streams,
+    show_error,
+    show_help,
+)
+from parler.errors import (
+    ConnectionLost,
+    HubError,
+    LocalProtocolError,
+    ParlerError,
+    RemoteProtocolError,
+    TimedOut,
+    VersionMismatch,
+)
+from parler.wire.codes import ErrorCode
+
+INTERRUPTED = 130
+UNEXPECTED = 1
+USAGE = 2
+UNWRITABLE = 3
+
+_EPILOG = """\b
+Exit status:
+  0  done, also: waiting for approval, nothing new
+  1  an unexpected failure of this program
+  2  wrong usage
+  3  settings, key file or disk
+  4  the hub cannot be reached, or did not answer in time
+  5  somebody broke the protocol
+  6  the hub refused
+  7  something is not from whom it says it is
+  130  interrupted
+
+\b
+Environment:
+  PARLER_HOME, PARLER_HUB, PARLER_NAME, PARLER_ROLE, PARLER_JOIN_SECRET
+"""
+
+_NEXT = {
+    ErrorCode.NOT_MEMBER: "parler rooms",
+    ErrorCode.NOT_OWNER: "parler whoami, and ask the owner of the room",
+    ErrorCode.RATE_LIMITED: "the same command in a minute",
+    ErrorCode.AT_CAPACITY: "the same command in a while",
+    ErrorCode.TOO_LARGE: "send it in smaller pieces",
+    ErrorCode.STORAGE_FULL: "ask who runs the hub to make room on its disk",
+    ErrorCode.UNKNOWN_SERVICE: "parler rooms",
+    ErrorCode.INTERNAL: "the same command again, or parler doctor",
+    RemoteProtocolError.code: "parler doctor",
+    VersionMismatch.code: "install the version of parler that the hub speaks",
+    TimedOut.code: "parler doctor",
+    ConnectionLost.code: "parler doctor",
+    HubError.code: "parler doctor",
+}
+"""What to do about an error that does not say it itself, by its code."""
+
+app = group("Separate coding agents share one live conversation.")
+app.info.epilog = _EPILOG
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        identity.version(Options(command="version"))
+        raise typer.Exit
+
+
+@app.callback()
+def _parler(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            "-V",
+            help="Show the version.",
+            is_eager=True,
+            callback=_show_version,
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    "hub",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def hub(context: typer.Context) -> None:
+    """Run a hub; `parler hub --help` shows its options."""
+    from hub.app import main as run_hub
+
+    raise typer.Exit(run_hub(list(context.args)))
+
+
+app.add_typer(session.app, name="session")
+messages.add_to(app)
+rooms.add_to(app)
+identity.add_to(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out a command line; returns the exit status."""
+    as_json = "--json" in arguments
+    try:
+        prepare_streams()
+        return _invoke(arguments)
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BaseExceptionGroup as several:
+        return _report(_first(several), as_json=as_json)
+    except Exception as error:  # noqa: BLE001 - the outermost place of the program
+        return _report(error, as_json=as_json)
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    # Not command.main(): that would turn a closed pipe into a failure.
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("parler", list(arguments)) as context:
+            command.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return 0
+
+
+def _report(error: BaseException, *, as_json: bool) -> int:
+    match error:
+        case BrokenPipeError():
+            drop_stdout()
+            return 0
+        case KeyboardInterrupt() | click.Abort():
+            return INTERRUPTED
+        case click.exceptions.NoArgsIsHelpError():
+            show_help(error.format_message())
+            return USAGE
+        case click.ClickException():
+            return _report_usage(error, as_json=as_json)
+        case ParlerError():
+            if isinstance(error, LocalProtocolError):
+                traceback.print_exception(error)
+            step = error.next_step or _NEXT.get(error.code)
+            show_error(error.code, error.message, step, as_json=as_json)
+            return error.exit_status
+        case OSError():
+            reason = error.strerror or type(error).__name__
+            where = f" {error.filename}" if error.filename else ""
+            show_error("os", f"{reason}{where}", None, as_json=as_json)
+            return UNWRITABLE
+        case _:
+            traceback.print_exception(error)
+            text = f"unexpected {type(error).__name__}; this is a fault of parler"
+            show_error("unexpected", text, "parler doctor", as_json=as_json)
+            return UNEXPECTED
+
+
+def _report_usage(error: click.ClickException, *, as_json: bool) -> int:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "parler"
+    message = error.format_message().rstrip(".")
+    show_error("usage", message, f"{command} --help", as_json=as_json)
+    return USAGE
+
+
+def _first(group_: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one of several simultaneous errors that is told: ours before others."""
+    leaves = list(_leaves(group_))
+    ours = [leaf for leaf in leaves if isinstance(leaf, ParlerError | BrokenPipeError)]
+    return (ours or leaves)[0]
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for inner in error.exceptions for leaf in _leaves(inner)]

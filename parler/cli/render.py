@@ -1,0 +1,121 @@
+"""The only place that prints: results on stdout, everything else on stderr.
+
+Text for people is wrapped to the terminal, so that a peer's words never start a line
+of their own. With ``--json`` a result is one line of JSON and stderr carries errors
+in the same form.
+"""
+
+import os
+import select
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from parler.errors import UsageError
+from parler.text import safe_json, visible, wrap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """Where a command's words go."""
+
+    json: bool
+    quiet: bool
+
+    def result(self, value: Any, text: Iterable[str]) -> None:
+        """Show a result, and see to it that it was taken: as JSON, or as lines."""
+        if self.json:
+            self._print(json_line(value))
+        else:
+            for line in text:
+                self._print(line)
+        sys.stdout.flush()
+
+    def quoted(self, text: str) -> str:
+        """Text of which a stranger wrote a part, fit to this terminal."""
+        return wrap(text, shutil.get_terminal_size().columns) if _is_tty() else text
+
+    def note(self, text: str) -> None:
+        """Say something beside the result, on stderr, unless told to be quiet."""
+        if not self.quiet:
+            complain(text)
+
+    def still_there(self) -> None:
+        """Raise BrokenPipeError if nobody reads stdout any more."""
+        poll = getattr(select, "poll", None)
+        if poll is None:
+            return
+        watch = poll()
+        watch.register(sys.stdout.fileno(), 0)
+        gone = select.POLLERR | select.POLLHUP | select.POLLNVAL
+        if any(what & gone for _, what in watch.poll(0)):
+            raise BrokenPipeError
+
+    def _print(self, line: str) -> None:
+        print(line)  # noqa: T201
+
+
+def json_line(value: Any) -> str:
+    """A value as one line of JSON that no terminal can be hurt by."""
+    import msgspec
+
+    # Parts are verbatim JSON of their author and may hold line breaks.
+    compact = msgspec.json.format(msgspec.json.encode(value), indent=-1)
+    return safe_json(compact.decode())
+
+
+def complain(text: str) -> None:
+    """Print a line on stderr; what cannot be printed is dropped."""
+    _print_error(visible(text))
+
+
+def show_error(
+    code: str, message: str, next_step: str | None, *, as_json: bool
+) -> None:
+    """Print an error as the one line that stderr gets for it."""
+    if as_json:
+        error = {"code": code, "message": message, "next": next_step}
+        _print_error(json_line({"error": error}))
+        return
+    after = f" — next: {next_step}" if next_step else ""
+    _print_error(visible(f"error: {message}{after}"))
+
+
+def show_help(text: str) -> None:
+    """Print a help page that was asked for wrongly, on stderr."""
+    _print_error(text)
+
+
+def prepare_streams() -> None:
+    """Never fail for a character that the terminal's encoding lacks.
+
+    Raises:
+        UsageError: There is no stdout: nothing could be shown, or count as read.
+    """
+    if sys.stdout is None:
+        raise UsageError("stdout is closed: there is nowhere to print to")
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure:
+            reconfigure(errors="backslashreplace")
+
+
+def drop_stdout() -> None:
+    """Let the interpreter end in silence after its reader has gone."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _print_error(line: str) -> None:
+    out: TextIO = sys.stderr
+    try:
+        print(line, file=out, flush=True)
+    except OSError:
+        return  # nobody reads it; the exit status still tells
+
+
+def _is_tty() -> bool:
+    return sys.stdout.isatty()

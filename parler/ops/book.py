@@ -1,0 +1,103 @@
+"""Which hub each of our rooms lives on, and whom we approve before they knock.
+
+One small file in the identity's home. It holds no key and no secret; the hub decides
+what is true of a room, this only says where to ask.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from parler.errors import ConfigError
+from parler.files import locked, read_bounded, write_private
+from parler.wire.base import RoomName
+from parler.wire.urls import same_hub
+
+FILE_NAME = "sessions.json"
+MAX_ROOMS = 1000
+"""Rooms remembered; the oldest are forgotten first."""
+
+MAX_PREAPPROVED = 1000
+
+
+class RoomRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False):
+    """A room, its hub, and the ids or fingerprints approved beforehand."""
+
+    hub: str
+    room: RoomName
+    preapprove: list[str] = []
+
+
+class _Book(msgspec.Struct):
+    rooms: list[RoomRecord] = []
+
+
+class SessionBook:
+    """The rooms this identity opened or joined, in the order they were last entered."""
+
+    def __init__(self, home: Path) -> None:
+        """Use the file in `home`; nothing is read or written yet."""
+        self._path = home / FILE_NAME
+
+    def hub_of(self, room: str) -> str | None:
+        """The hub of the room of that name that was entered last."""
+        records = [record for record in self._read() if record.room == room]
+        return records[-1].hub if records else None
+
+    def preapproved(self, hub: str, room: str) -> list[str]:
+        """Ids and fingerprints to approve as soon as they knock at a room."""
+        for record in self._read():
+            if _is(record, hub, room):
+                return record.preapprove
+        return []
+
+    def remember(
+        self, hub: str, room: RoomName, *, preapprove: Sequence[str] | None = None
+    ) -> None:
+        """Note that a room was entered, and optionally whom to approve there."""
+        with self._changing() as records:
+            old = [record for record in records if _is(record, hub, room)]
+            kept = old[0].preapprove if old else []
+            records[:] = [record for record in records if not _is(record, hub, room)]
+            wanted = kept if preapprove is None else list(preapprove)
+            records.append(RoomRecord(hub, room, wanted[:MAX_PREAPPROVED]))
+
+    def used(self, hub: str, room: str, approved: Sequence[str]) -> None:
+        """Strike out approvals that were given."""
+        with self._changing() as records:
+            for record in records:
+                if _is(record, hub, room):
+                    record.preapprove = [
+                        who for who in record.preapprove if who not in approved
+                    ]
+
+    def forget(self, hub: str, room: str) -> None:
+        """Forget a room."""
+        with self._changing() as records:
+            records[:] = [record for record in records if not _is(record, hub, room)]
+
+    def _read(self) -> list[RoomRecord]:
+        try:
+            return msgspec.json.decode(read_bounded(self._path), type=_Book).rooms
+        except FileNotFoundError:
+            return []
+        except (msgspec.DecodeError, UnicodeError):
+            raise ConfigError(
+                f"{self._path} is damaged",
+                next_step=f"remove {self._path}; joining again restores it",
+            ) from None
+
+    @contextmanager
+    def _changing(self) -> Iterator[list[RoomRecord]]:
+        # Several processes of one identity share the file.
+        with locked(self._path):
+            records = self._read()
+            yield records
+            book = _Book(records[-MAX_ROOMS:])
+            write_private(self._path, msgspec.json.encode(book))
+
+
+def _is(record: RoomRecord, hub: str, room: str) -> bool:
+    return record.room == room and same_hub(record.hub, hub)

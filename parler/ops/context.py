@@ -1,0 +1,68 @@
+"""What every operation is given: a connected client, who we are, where things live."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from parler.errors import UsageError
+from parler.identity import Identity, active_session, set_active_session
+from parler.ops.book import SessionBook
+from parler.wire.base import RoomName
+
+if TYPE_CHECKING:
+    from parler.client import Client
+
+
+class Result(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """Base of what an operation returns."""
+
+
+def room_or_session(home: Path, named: str | None) -> RoomName:
+    """The room that is meant: the named one, else the active session.
+
+    Raises:
+        UsageError: None was named and there is no active session.
+    """
+    room = named or active_session(home)
+    if not room:
+        raise UsageError(
+            "there is no active session, and no --room was named",
+            next_step="parler session open, or parler session join KEY",
+        )
+    return RoomName(room)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpContext:
+    """One connection to one hub, in the name of one identity."""
+
+    client: "Client"
+    identity: Identity
+    hub: str
+    """The hub as it was named, not as it is dialled."""
+
+    book: SessionBook
+    now: Callable[[], int]
+    """Epoch milliseconds."""
+
+    def room(self, named: str | None) -> RoomName:
+        """The room that is meant: the named one, else the active session.
+
+        Raises:
+            UsageError: None was named and there is no active session.
+        """
+        return room_or_session(self.identity.home, named)
+
+    def enter(self, room: RoomName) -> None:
+        """Make a room the active session and remember which hub it lives on."""
+        self.book.remember(self.hub, room)
+        set_active_session(self.identity.home, room)
+
+    def forget(self, room: RoomName) -> None:
+        """Forget a room we left; it is no longer the active session."""
+        self.book.forget(self.hub, room)
+        if active_session(self.identity.home) == room:
+            set_active_session(self.identity.home, None)

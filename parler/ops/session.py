@@ -1,0 +1,272 @@
+"""Opening a session, entering one with a key, and leaving it."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from parler.errors import HubError, InvalidInvite, ParlerError, UsageError
+from parler.ops.context import OpContext, Result
+from parler.ops.preapproval import check_preapproved
+from parler.ops.reading import ShownMessage, Tail, pages, shown
+from parler.wire.base import RoomName
+from parler.wire.codes import ErrorCode, Feature
+from parler.wire.joinkey import JoinKey
+from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, DEFAULT_MAX_MESSAGE_BYTES
+from parler.wire.parts import TextPart
+from parler.wire.records import RoomKind, RoomTarget
+from parler.wire.replies import (
+    Event,
+    Invited,
+    Joined,
+    JoinPending,
+    Left,
+    RoomDeleted,
+)
+from parler.wire.requests import DeleteRoom, Invite, Leave, Redeem
+
+FIRST_POLL_SECS = 0.5
+LONGEST_POLL_SECS = 2.0
+ASK_OWNER = "ask the owner for a new key (parler session open, or parler invite)"
+_APPROVE_ANYWAY = "only the owner can still let you in: parler session approve {}"
+MAX_CONTEXT_BYTES = DEFAULT_MAX_MESSAGE_BYTES - 4096
+"""A recap must fit into one message together with its signature."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenParams:
+    """How a session is opened."""
+
+    topic: str | None = None
+    context: str | None = None
+    gated: bool = True
+    preapprove: list[str] = field(default_factory=list)
+    ttl_secs: int = DEFAULT_INVITE_TTL_SECS
+    max_uses: int | None = None
+
+
+class OpenResult(Result):
+    """A session and the key to it."""
+
+    key: str
+    portable: str
+    room: RoomName
+    gated: bool
+    expires_at: int
+
+
+class JoinState(StrEnum):
+    """What became of a redeemed key."""
+
+    JOINED = "joined"
+    PENDING = "pending"
+
+
+class JoinResult(Result):
+    """Where we are with a session, and its backlog if we are in.
+
+    `omitted` counts messages that were left out after the first one.
+    """
+
+    state: JoinState
+    room: RoomName
+    messages: list[ShownMessage]
+    omitted: int = 0
+
+
+class LeaveResult(Result):
+    """The room we are no longer in."""
+
+    room: RoomName
+
+
+async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
+    """Open a session, seed it with the recap, and make it the active one.
+
+    A session whose recap the hub does not take is deleted again: its key was never
+    seen by anybody.
+
+    Raises:
+        UsageError: The recap is too long, or a preapproval is no id or fingerprint.
+    """
+    approvals = check_preapproved(params.preapprove)
+    seed = _seed(ctx.identity.name, params)
+    invited = await ctx.client.request(
+        Invite(
+            kind=RoomKind.CHANNEL,
+            ttl_secs=params.ttl_secs,
+            max_uses=params.max_uses,
+            require_approval=params.gated,
+        ),
+        Invited,
+    )
+    if seed:
+        try:
+            target = RoomTarget(room=invited.room)
+            await ctx.client.send(target, [TextPart(text=seed)])
+        except HubError:
+            await ctx.client.request(DeleteRoom(room=invited.room), RoomDeleted)
+            raise
+    ctx.enter(invited.room)
+    if approvals:
+        ctx.book.remember(ctx.hub, invited.room, preapprove=approvals)
+    return OpenResult(
+        key=invited.code,
+        portable=f"{invited.code}@{ctx.hub}",
+        room=invited.room,
+        gated=params.gated,
+        expires_at=invited.expires_at,
+    )
+
+
+async def join_session(
+    ctx: OpContext, key: JoinKey, *, wait_secs: float = 0
+) -> JoinResult:
+    """Redeem a key. Waiting for the owner is a result, not an error.
+
+    The backlog is read without moving the cursor: acknowledge the last message once
+    it was shown.
+
+    Raises:
+        InvalidInvite: The hub does not take the key, or the owner rejected us.
+    """
+    reply = await _redeem(ctx, key)
+    if isinstance(reply, JoinPending) and wait_secs > 0:
+        reply = await _await_decision(ctx, key, reply, wait_secs=wait_secs)
+    if isinstance(reply, JoinPending):
+        ctx.book.remember(ctx.hub, reply.room)
+        return JoinResult(state=JoinState.PENDING, room=reply.room, messages=[])
+    ctx.enter(reply.room)
+    tail = Tail()
+    async for batch in pages(ctx.client, reply.room, since=0):
+        for message in batch.messages:
+            tail.add(shown(message))
+    return JoinResult(
+        state=JoinState.JOINED,
+        room=reply.room,
+        messages=tail.messages,
+        omitted=tail.omitted,
+    )
+
+
+async def leave_session(ctx: OpContext, room: RoomName) -> LeaveResult:
+    """Stop being a member of a room."""
+    await ctx.client.request(Leave(room=room), Left)
+    ctx.forget(room)
+    return LeaveResult(room=room)
+
+
+def _seed(name: str, params: OpenParams) -> str | None:
+    topic = (params.topic or "").strip()
+    context = (params.context or "").strip("\n")
+    said = [f"Topic: {topic}"] if topic else []
+    said += [context] if context.strip() else []
+    if not said:
+        return None
+    text = f"📋 session context (from {name}):\n" + "\n\n".join(said)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise UsageError("the context is not valid UTF-8") from None
+    if size > MAX_CONTEXT_BYTES:
+        raise UsageError(
+            f"the context has {size} bytes; {MAX_CONTEXT_BYTES} fit into a message",
+            next_step="shorten it, and send the rest with `parler send -`",
+        )
+    return text
+
+
+async def _redeem(ctx: OpContext, key: JoinKey) -> Joined | JoinPending:
+    try:
+        return await _ask(ctx, key)
+    except InvalidInvite as refused:
+        raise _explained(ctx, key, refused) from None
+
+
+async def _ask(ctx: OpContext, key: JoinKey) -> Joined | JoinPending:
+    return await ctx.client.request(Redeem(code=key.code), (Joined, JoinPending))
+
+
+def _explained(ctx: OpContext, key: JoinKey, refused: InvalidInvite) -> InvalidInvite:
+    """What a refused key means, and what to do about it.
+
+    All of it comes under one code, so only the words tell (protocol 3.3).
+    """
+    if _is_rejection(refused):
+        refused.next_step = _APPROVE_ANYWAY.format(ctx.identity.agent_id)
+        return refused
+    if "unknown" not in refused.message:
+        refused.next_step = refused.next_step or ASK_OWNER
+        return refused
+    if key.hub:
+        step = ASK_OWNER
+    else:
+        step = (
+            f"if another hub gave out the key, parler session join {key.code}@HUB; "
+            f"else {ASK_OWNER}"
+        )
+    return InvalidInvite(
+        f"the hub {ctx.hub} does not know the key {key.code} (invalid or unknown "
+        "invite code)",
+        hub_code=refused.hub_code or ErrorCode.INVALID_INVITE,
+        next_step=step,
+    )
+
+
+def _is_rejection(refused: InvalidInvite) -> bool:
+    return any(word in refused.message for word in ("reject", "denied", "declined"))
+
+
+async def _await_decision(
+    ctx: OpContext, key: JoinKey, pending: JoinPending, *, wait_secs: float
+) -> Joined | JoinPending:
+    decided = asyncio.Event()
+    listens = Feature.EVENTS in ctx.client.features
+    if listens:
+        await ctx.client.subscribe(["join_resolved"])
+    async with asyncio.TaskGroup() as tasks:
+        listener = tasks.create_task(_listen(ctx, pending.room, decided))
+        if not listens:
+            listener.cancel()
+        outcome = await _poll(ctx, key, pending, decided, wait_secs=wait_secs)
+        listener.cancel()
+    if isinstance(outcome, ParlerError):
+        raise outcome
+    return outcome
+
+
+async def _poll(
+    ctx: OpContext,
+    key: JoinKey,
+    pending: JoinPending,
+    decided: asyncio.Event,
+    *,
+    wait_secs: float,
+) -> Joined | JoinPending | ParlerError:
+    """Redeem until there is a decision; an event only shortens the pause (14.3)."""
+    clock = asyncio.get_running_loop().time
+    deadline, pause = clock() + wait_secs, FIRST_POLL_SECS
+    reply: Joined | JoinPending = pending
+    while isinstance(reply, JoinPending) and (left := deadline - clock()) > 0:
+        try:
+            async with asyncio.timeout(min(pause, left)):
+                await decided.wait()
+        except TimeoutError:
+            pause = min(pause * 1.5, LONGEST_POLL_SECS)
+        decided.clear()
+        try:
+            reply = await _ask(ctx, key)
+        except InvalidInvite as refused:
+            if "expired" in refused.message:
+                continue  # the owner may still decide (protocol 4.3)
+            return _explained(ctx, key, refused)
+        except ParlerError as error:
+            return error
+    return reply
+
+
+async def _listen(ctx: OpContext, room: RoomName, decided: asyncio.Event) -> None:
+    with suppress(ParlerError):
+        async for note in ctx.client.notifications():
+            if isinstance(note, Event) and note.room == room:
+                decided.set()

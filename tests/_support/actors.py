@@ -1,0 +1,66 @@
+"""Agents as operations see them: real client, real hub, pipes in memory between."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from parler.client import connect
+from parler.identity import mint_identity
+from parler.ops.book import SessionBook
+from parler.ops.context import OpContext
+from tests._support.memory_hub import MemoryHub, MemoryTransport, memory_hub
+
+HUB = "ws://127.0.0.1:7070"
+
+
+class _Pipe:
+    """The client's end of a pipe whose other end a hub reads."""
+
+    def __init__(self, transport: MemoryTransport) -> None:
+        self._transport = transport
+
+    async def send(self, text: str) -> None:
+        self._transport.to_hub.put_nowait(text)
+
+    async def receive(self) -> str | bytes:
+        return await self._transport.from_hub.get()
+
+    async def close(self) -> None:
+        self._transport.gone = True
+        self._transport.to_hub.put_nowait(None)
+
+
+class Stage:
+    """A hub, and the agents that are connected to it."""
+
+    def __init__(self, hub: MemoryHub, folder: Path, stack: AsyncExitStack) -> None:
+        self.hub = hub
+        self._folder = folder
+        self._stack = stack
+
+    async def enter(self, name: str, role: str | None = None) -> OpContext:
+        """Connect a new agent with a home of its own."""
+        home = self._folder / f"home-{name}-{len(self.hub.tasks)}"
+        identity = mint_identity(home, hub_url=HUB, name=name, role=role)
+
+        async def dial(url: str) -> _Pipe:
+            return _Pipe(self.hub.dial().transport)
+
+        client = await self._stack.enter_async_context(
+            connect(HUB, identity.keypair, name=name, role=role, dial=dial)
+        )
+        return OpContext(
+            client=client,
+            identity=identity,
+            hub=HUB,
+            book=SessionBook(home),
+            now=self.hub.clock,
+        )
+
+
+@asynccontextmanager
+async def stage(folder: Path, **settings: Any) -> AsyncIterator[Stage]:
+    """A hub to play on; everybody leaves before it ends."""
+    async with memory_hub(folder, **settings) as hub, AsyncExitStack() as stack:
+        yield Stage(hub, folder, stack)

@@ -1,0 +1,165 @@
+"""Who may import whom, and who alone may print, speak SQL or read the environment."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS_THAT_START_A_HUB = {"parler.cli.app"}
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module of ours, parsed."""
+
+    name: str
+    tree: ast.Module
+
+    def is_in(self, *packages: str) -> bool:
+        """Whether it is one of these modules or below one of these packages."""
+        return any(
+            self.name == package or self.name.startswith(f"{package}.")
+            for package in packages
+        )
+
+
+def modules(*packages: str) -> Iterator[Module]:
+    for package in packages:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(part for part in parts if part != "__init__")
+            yield Module(name, ast.parse(path.read_text(encoding="utf-8")))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def top_imports(module: Module) -> set[str]:
+    """What importing a module imports: not what its functions do, or types need."""
+    runs = [
+        node
+        for node in module.tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    return {name for node in runs for name in imports(node)}
+
+
+def below(name: str, *packages: str) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in packages)
+
+
+ALL = list(modules("parler", "hub"))
+
+
+@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+def test_imports_go_in_the_agreed_directions(module: Module) -> None:
+    used = set(imports(module.tree))
+    ours = {name for name in used if below(name, "parler", "hub")}
+    if module.is_in("hub"):
+        allowed = ("hub", "parler.wire", "parler.signing", "parler._version")
+        strangers = {name for name in ours if not below(name, *allowed)}
+        assert strangers <= {"parler"}
+        return
+    if module.name not in COMMANDS_THAT_START_A_HUB:
+        assert not {name for name in ours if below(name, "hub")}
+    if module.is_in("parler.wire"):
+        assert not {name for name in ours if not below(name, "parler.wire")} - {
+            "parler"
+        }
+    if module.is_in("parler.ops"):
+        front = ("typer", "click", "mcp", "parler.cli", "parler.mcp_server")
+        assert not {name for name in used if below(name, *front)}
+    elif not module.is_in("parler.cli", "parler.__main__", "parler.mcp_server"):
+        assert not {name for name in ours if below(name, "parler.cli", "parler.ops")}
+
+
+def test_the_hub_is_imported_only_inside_its_command() -> None:
+    for module in ALL:
+        if module.name in COMMANDS_THAT_START_A_HUB:
+            assert not {name for name in top_imports(module) if below(name, "hub")}
+
+
+def test_the_wire_needs_msgspec_alone() -> None:
+    import sys
+
+    for module in modules("parler/wire"):
+        tops = {name.partition(".")[0] for name in imports(module.tree)}
+        assert tops <= {"msgspec", "parler", *sys.stdlib_module_names}, module.name
+
+
+@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+def test_only_render_prints(module: Module) -> None:
+    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
+    prints = [
+        call
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id in ("print", "input")
+    ]
+    if module.is_in("parler") and module.name != "parler.cli.render":
+        assert not prints
+        echoes = {ast.unparse(call.func) for call in calls} & {
+            "typer.echo",
+            "click.echo",
+            "typer.secho",
+        }
+        assert not echoes
+
+
+READS_ENVIRONMENT = {"parler.config", "hub.settings", "hub.operate", "hub.app"}
+"""The settings of the two programs, and the roots that hand the environment over."""
+
+
+@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+def test_the_environment_is_read_in_one_place_of_each_program(module: Module) -> None:
+    words = {
+        ast.unparse(node)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute)
+    }
+    environment = {"os.environ", "os.getenv", "os.environb", "os.putenv"}
+    if module.name not in READS_ENVIRONMENT:
+        assert not words & environment
+
+
+@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+def test_only_the_stores_functions_speak_sql(module: Module) -> None:
+    drivers = ("sqlite3", "sqlalchemy", "psycopg", "asyncpg", "alembic")
+    used = {name for name in imports(module.tree) if below(name, *drivers)}
+    if module.is_in("hub.store"):
+        return
+    if module.is_in("hub"):
+        # It hands a connection of the store to the store's functions, and no more.
+        assert used <= {"sqlalchemy"}
+        words = {
+            node.attr
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "sa"
+        }
+        assert words <= {"Connection"}
+        return
+    assert not used
+
+
+@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+def test_processes_are_started_only_where_agreed(module: Module) -> None:
+    starters = {"subprocess", "multiprocessing", "pty"}
+    used = {name.partition(".")[0] for name in imports(module.tree)} & starters
+    if not module.is_in("parler.handoff.git", "parler.wake", "parler.ask"):
+        assert not used
+
+
+@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+def test_every_module_says_what_it_is_for(module: Module) -> None:
+    assert ast.get_docstring(module.tree)

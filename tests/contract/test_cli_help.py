@@ -1,0 +1,75 @@
+"""Every command explains itself, with the options all of them share."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys, typer
+from parler.cli.app import app
+
+def walk(group, path):
+    for name, command in group.commands.items():
+        here = [*path, name]
+        if hasattr(command, "commands"):
+            walk(command, here)
+        else:
+            print(" ".join(here))
+
+walk(typer.main.get_command(app), [])
+"""
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=20,
+        check=False,
+    )
+
+
+COMMANDS = run("-c", PROGRAM).stdout.splitlines()
+PROMISED = {
+    *("hub", "init", "whoami", "send", "recv", "handoff", "rooms", "roster"),
+    *("invite", "invites", "revoke", "join", "delete-room", "members remove"),
+    *("doctor", "trust-hub", "presence", "version", "session open", "session join"),
+    *("session requests", "session approve", "session reject", "session deny"),
+    "session leave",
+}
+
+
+def test_every_promised_command_exists() -> None:
+    assert set(COMMANDS) >= PROMISED
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_runs_and_says_what_all_commands_have(command: str) -> None:
+    shown = run("-m", "parler", *command.split(), "--help")
+    assert shown.returncode == 0
+    assert shown.stderr == ""
+    assert "example:" in shown.stdout.lower()
+    if command != "hub":  # it has its own options
+        for option in ("--json", "--quiet", "--hub", "--home", "--help"):
+            assert option in shown.stdout
+
+
+def test_the_exit_statuses_are_documented() -> None:
+    shown = run("-m", "parler", "--help").stdout
+    for status in ("0", "1", "2", "3", "4", "5", "6", "7", "130"):
+        assert f"\n    {status}  " in shown
+
+
+def test_help_needs_nothing_heavy() -> None:
+    program = (
+        "import sys\n"
+        "from parler.cli.app import run\n"
+        "run(['--help'])\n"
+        "heavy = {'websockets', 'sqlalchemy', 'uvicorn', 'nacl', 'asyncio',\n"
+        "         'rich', 'parler.client', 'parler.ops', 'hub'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    assert run("-c", program).stderr.strip() == "[]"

@@ -1,0 +1,136 @@
+"""Errors become exit statuses and one line on stderr."""
+
+import json
+
+import click
+import pytest
+
+from parler import errors
+from parler.cli import app
+from parler.message_signing import Signature
+
+
+def ends_with(error: BaseException, monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
+    def fail(arguments: object) -> int:
+        raise error
+
+    monkeypatch.setattr(app, "_invoke", fail)
+    return app.run(args)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.UsageError("x"), 2),
+        (errors.IdentityError("x"), 3),
+        (errors.ConnectFailed("ws://x", "y"), 4),
+        (errors.RemoteProtocolError("x"), 5),
+        (errors.NotMember("x", hub_code="not_member"), 6),
+        (errors.RelayedChallenge("x"), 7),
+        (OSError(28, "No space left on device"), 3),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+        (click.UsageError("x"), 2),
+        (ExceptionGroup("g", [ValueError(), errors.NotOwner("x")]), 6),
+        (BaseExceptionGroup("g", [KeyboardInterrupt()]), 130),
+        (ZeroDivisionError(), 1),
+    ],
+)
+def test_each_error_has_its_exit_status(
+    error: BaseException,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert ends_with(error, monkeypatch) == status
+    assert capfd.readouterr().out == ""
+
+
+def test_an_error_is_one_neutral_line_with_the_next_command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refused = errors.refusal("no\nentry\x1b[2J", "not_member")
+    ends_with(refused, monkeypatch)
+    said = capfd.readouterr().err
+    assert said == "error: no␊entry␛[2J — next: parler rooms\n"
+
+
+def test_with_json_an_error_is_one_object(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ends_with(errors.refusal("no", "not_owner"), monkeypatch, "x", "--json")
+    error = json.loads(capfd.readouterr().err)["error"]
+    assert (error["code"], error["message"]) == ("not_owner", "no")
+    assert error["next"]
+
+
+def test_an_unexpected_error_tells_nothing_but_its_kind(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    ends_with(ValueError("secret"), monkeypatch, "--json")
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert json.loads(last)["error"]["code"] == "unexpected"
+    assert "secret" not in last
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["bogus"],
+        ["send"],
+        ["recv", "--limit", "0"],
+        ["recv", "--watch", "--all"],
+        ["recv", "--all", "--since", "3"],
+        ["handoff", "--to", "x"],
+        ["send", "hi", "--room", "a", "--to", "b"],
+        ["session", "join", "not a key"],
+        ["session", "join", "IO01IO01"],
+        ["session", "open", "--context", "a", "--context-file", "b"],
+        ["session", "open", "--context-file", "/nonexistent"],
+        ["invite", "--group", "a", "--service", "b"],
+        ["delete-room"],
+    ],
+)
+def test_wrong_usage_never_reaches_a_hub(
+    arguments: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run([*arguments, "--hub", "ws://127.0.0.1:9"]) == 2
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+
+
+def test_the_version_is_an_option_and_a_command(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert app.run(["--version"]) == 0
+    assert app.run(["version", "--json"]) == 0
+    first, second = capfd.readouterr().out.splitlines()
+    assert json.loads(second)["version"] in first
+
+
+def test_json_is_one_line_whatever_a_part_contains() -> None:
+    import msgspec
+
+    from parler.cli.render import json_line
+    from parler.ops.reading import ShownMessage
+    from parler.wire.base import AgentId, MessageId, RoomName
+    from parler.wire.records import EndpointRef
+
+    shown = ShownMessage(
+        seq=1,
+        id=MessageId("m"),
+        room=RoomName("r"),
+        author=EndpointRef(id=AgentId("U"), name="b"),
+        parts=msgspec.Raw(b'[\n{"kind": "data", "data": [1.50, 1e2, "\xc2\x9b"]}]'),
+        ts=1,
+        signature=Signature.VALID,
+    )
+    line = json_line(shown)
+    assert "\n" not in line
+    assert "\x9b" not in line
+    assert "[1.50,1e2," in line  # numbers stay as they were signed
+    decoded = json.loads(line)
+    assert decoded["from"] == {"id": "U", "name": "b"}
+    assert decoded["signature"] == "valid"

@@ -1,0 +1,248 @@
+"""Saying and reading, against the real hub."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from parler.errors import UsageError
+from parler.ops.context import OpContext
+from parler.ops.directory import find_agent
+from parler.ops.invites import InviteParams, invite, invites, revoke
+from parler.ops.members import remove_member
+from parler.ops.messages import (
+    HandoffParams,
+    ReceiveParams,
+    ReceiveResult,
+    SendParams,
+    handoff,
+    receive,
+    send,
+)
+from parler.ops.presence import presence
+from parler.ops.rooms import delete_room, rooms, roster
+from parler.ops.session import OpenParams, join_session, open_session
+from parler.ops.watching import watch
+from parler.transcript import body
+from parler.wire.base import Code, RoomName
+from parler.wire.joinkey import parse_join_key
+from parler.wire.records import RoomKind, RoomTarget
+from tests._support.actors import Stage, stage
+
+
+async def pair(at: Stage) -> tuple[OpContext, OpContext, RoomName]:
+    alice, bob = await at.enter("alice"), await at.enter("bob", "webdev")
+    opened = await open_session(alice, OpenParams(gated=False))
+    await join_session(bob, parse_join_key(opened.key))
+    return alice, bob, opened.room
+
+
+async def say(ctx: OpContext, room: RoomName, *texts: str) -> None:
+    for text in texts:
+        await send(ctx, SendParams(target=RoomTarget(room=room), text=text))
+
+
+def said(result: ReceiveResult) -> list[str]:
+    return [body(message) for message in result.messages]
+
+
+async def test_what_was_not_acknowledged_is_new_again(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        await say(alice, room, "one", "two")
+        for _ in range(2):
+            got = await receive(bob, ReceiveParams(room=room))
+            assert said(got) == ["one", "two"]
+        await bob.client.ack(room, got.cursor)
+        assert said(await receive(bob, ReceiveParams(room=room))) == []
+
+
+async def test_own_messages_are_left_out_of_the_news_but_not_of_history(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        await say(bob, room, "mine")
+        await say(alice, room, "yours")
+        news = await receive(bob, ReceiveParams(room=room))
+        assert said(news) == ["yours"]
+        assert news.cursor == news.messages[-1].seq
+        history = await receive(bob, ReceiveParams(room=room, everything=True))
+        assert said(history) == ["mine", "yours"]
+
+
+async def test_a_limit_leaves_the_rest_unread(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        await say(alice, room, "1", "2", "3")
+        got = await receive(bob, ReceiveParams(room=room, limit=2))
+        assert said(got) == ["1", "2"]
+        await bob.client.ack(room, got.cursor)
+        assert said(await receive(bob, ReceiveParams(room=room))) == ["3"]
+
+
+async def test_since_is_a_pure_read(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        await say(alice, room, "1", "2", "3")
+        first = (await receive(bob, ReceiveParams(room=room, limit=1))).cursor
+        later = await receive(bob, ReceiveParams(room=room, since=first))
+        assert said(later) == ["2", "3"]
+        assert said(await receive(bob, ReceiveParams(room=room))) == ["1", "2", "3"]
+
+
+async def test_more_than_a_page_is_read_in_one_go(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        await say(alice, room, *map(str, range(205)))
+        assert len((await receive(bob, ReceiveParams(room=room))).messages) == 205
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+async def test_nothing_is_no_message(tmp_path: Path, text: str) -> None:
+    async with stage(tmp_path) as at:
+        alice, _, room = await pair(at)
+        with pytest.raises(UsageError):
+            await say(alice, room, text)
+
+
+async def test_text_that_is_no_unicode_is_refused_before_it_is_sent(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as at:
+        alice, _, room = await pair(at)
+        with pytest.raises(UsageError):
+            await say(alice, room, "bad \udc80 byte")
+
+
+async def test_a_handoff_mentions_whom_it_is_for(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        target = RoomTarget(room=room)
+        await handoff(alice, HandoffParams(target=target, next="go", to="webdev"))
+        [got] = (await receive(bob, ReceiveParams(room=room))).messages
+        assert got.mentions == ["webdev"]
+        assert body(got) == "🤝 handoff → webdev: go"
+
+
+class Notebook:
+    """An audience that writes down what it is shown."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.events: list[str] = []
+        self.changed = asyncio.Event()
+
+    def hear(self, news: ReceiveResult) -> None:
+        self.heard += said(news)
+        self.changed.set()
+
+    def knocked(self, who: object) -> None:
+        self.events.append("knocked")
+        self.changed.set()
+
+    def admitted(self, who: object) -> None:
+        self.events.append("admitted")
+        self.changed.set()
+
+    def hub_down(self) -> None: ...
+
+    def hub_back(self) -> None: ...
+
+    def still_there(self) -> None: ...
+
+    async def until(self, *heard: str, events: tuple[str, ...] = ()) -> None:
+        while self.heard != list(heard) or self.events != list(events):
+            self.changed.clear()
+            await self.changed.wait()
+
+
+async def test_a_watcher_sees_what_comes_and_acknowledges_it(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at, asyncio.timeout(5):
+        alice, bob, room = await pair(at)
+        await say(alice, room, "before")
+        book = Notebook()
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(watch(bob, room, book))
+            await book.until("before")
+            await say(bob, room, "mine")
+            await say(alice, room, "after")
+            await book.until("before", "after")
+            while (await receive(bob, ReceiveParams(room=room))).messages:
+                pass
+            watching.cancel()
+
+
+async def test_what_could_not_be_shown_is_not_acknowledged(tmp_path: Path) -> None:
+    class Gone(Notebook):
+        def hear(self, news: ReceiveResult) -> None:
+            raise BrokenPipeError
+
+    async with stage(tmp_path) as at, asyncio.timeout(5):
+        alice, bob, room = await pair(at)
+        await say(alice, room, "unseen")
+        with pytest.raises(ExceptionGroup):
+            await watch(bob, room, Gone())
+        assert said(await receive(bob, ReceiveParams(room=room))) == ["unseen"]
+
+
+async def test_an_owner_who_watches_hears_knocks(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at, asyncio.timeout(5):
+        alice, bob = await at.enter("alice"), await at.enter("bob")
+        carol = await at.enter("carol")
+        approvals = [carol.client.agent_id]
+        opened = await open_session(alice, OpenParams(preapprove=approvals))
+        book = Notebook()
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(watch(alice, opened.room, book))
+            await join_session(bob, parse_join_key(opened.key))
+            await book.until(events=("knocked",))
+            await join_session(carol, parse_join_key(opened.key))
+            await book.until(events=("knocked", "admitted"))
+            watching.cancel()
+
+
+async def test_keys_are_listed_and_revoked(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice = await at.enter("alice")
+        made = await invite(
+            alice,
+            InviteParams(kind=RoomKind.CHANNEL, name="dev", require_approval=True),
+        )
+        assert made.room == "dev"
+        [live] = (await invites(alice, made.room)).invites
+        assert (live.code, live.require_approval) == (made.code, True)
+        await revoke(alice, Code(made.code))
+        assert (await invites(alice, made.room)).invites == []
+
+
+async def test_members_are_listed_and_put_out(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        await presence(bob, "working", activity="tests")
+        people = {entry.name: entry for entry in (await roster(alice, room)).entries}
+        assert people["bob"].activity == "tests"
+        removed = await remove_member(alice, room, people["bob"].fingerprint)
+        assert removed.agent == bob.client.agent_id
+        assert [entry.name for entry in (await roster(alice, room)).entries] == [
+            "alice"
+        ]
+
+
+async def test_a_deleted_room_is_gone_from_the_list(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, _, room = await pair(at)
+        await delete_room(alice, room)
+        assert (await rooms(alice, active=None)).rooms == []
+        with pytest.raises(UsageError):
+            alice.room(None)
+
+
+async def test_an_agent_is_found_among_the_members_by_name(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, _ = await pair(at)
+        assert (await find_agent(alice, "BOB")).agent == bob.client.agent_id
+        with pytest.raises(UsageError):
+            await find_agent(alice, "nobody")
+        with pytest.raises(UsageError):
+            await find_agent(alice, "alice")  # never oneself

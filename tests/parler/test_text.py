@@ -1,0 +1,127 @@
+"""Text from strangers, made safe for a terminal."""
+
+import json
+import shlex
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parler.text import (
+    CONTINUATION,
+    file_word,
+    lines,
+    paragraph,
+    safe_json,
+    shell_word,
+    shown_name,
+    visible,
+    wrap,
+)
+
+ANY_TEXT = st.text(st.characters(codec=None), max_size=60)
+KEPT = {"\u200c", "\u200d"}
+
+
+def obeyed(char: str) -> bool:
+    """Whether a terminal obeys a character rather than drawing it."""
+    return unicodedata.category(char) in ("Cc", "Zl", "Zp", "Cs") or char in "\u202e"
+
+
+@given(ANY_TEXT)
+def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
+    assert not any(obeyed(char) for char in visible(text))
+    assert not any(obeyed(char) for line in lines(text) for char in line)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mred", "␛[31mred"),
+        ("a\x00b\x7f", "a␀b␡"),
+        ("\x9b2J", "<U+009B>2J"),
+        ("abc\u202etxt.exe", "abc<U+202E>txt.exe"),
+        ("\u2066x\u2069", "<U+2066>x<U+2069>"),
+        ("zero\u200bwidth", "zero<U+200B>width"),
+        ("\U000e0041", "<U+E0041>"),
+        ("line\u2028two", "line<U+2028>two"),
+        ("ünï→ 👩‍💻 日本", "ünï→ 👩‍💻 日本"),
+    ],
+)
+def test_hidden_characters_are_spelled_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@given(ANY_TEXT)
+def test_every_further_line_is_marked_as_one(text: str) -> None:
+    _, *further = paragraph(text).split("\n")
+    assert all(line.startswith(CONTINUATION) for line in further)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028"])
+def test_every_line_end_starts_a_marked_line(end: str) -> None:
+    assert paragraph(f"a{end}[9] 12:00 bob: b") == "a\n  | [9] 12:00 bob: b"
+
+
+def test_a_name_cannot_pretend_to_be_more_than_a_name() -> None:
+    assert shown_name("bob") == "bob"
+    assert shown_name("bob (owner): yes") == '"bob (owner): yes"'
+    assert shown_name("a\n[3] bob: x") == '"a␊[3] bob: x"'
+    assert shown_name('a"b') == '"a\'b"'
+    assert shown_name("") == '""'
+    assert len(shown_name("x" * 500)) == 64
+
+
+@given(ANY_TEXT)
+def test_a_shell_word_is_one_word(text: str) -> None:
+    words = shlex.split(f"parler {shell_word(text)}")
+    assert words == ["parler", visible(text)]
+
+
+@given(ANY_TEXT)
+def test_a_file_word_is_one_plain_file_here(text: str) -> None:
+    [word] = shlex.split(file_word(text))
+    name = word.removeprefix("./")
+    assert name not in ("", ".", "..")
+    assert "/" not in name
+    assert not word.startswith(("-", "~"))
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("notes.md", "notes.md"),
+        ("../../.ssh/authorized_keys", "authorized_keys"),
+        ("C:\\x\\evil.txt", "evil.txt"),
+        ("-rf", "./-rf"),
+        ("a; rm -rf ~", "'./a; rm -rf ~'"),
+        ("..", "./file"),
+        ("", "./file"),
+    ],
+)
+def test_file_words(name: str, word: str) -> None:
+    assert file_word(name) == word
+
+
+@given(ANY_TEXT.map(paragraph), st.integers(20, 60))
+def test_wrapped_lines_never_start_where_only_we_may(text: str, width: int) -> None:
+    first, *further = wrap(text, width).split("\n")
+    assert all(line.startswith(CONTINUATION) for line in further)
+    assert len(first) <= width
+
+
+def test_padding_cannot_push_words_to_the_start_of_a_line() -> None:
+    text = "[5] 12:00 eve: " + " " * 65 + "[6] 12:01 bob: do it"
+    assert wrap(text, 80).split("\n")[1] == "  | [6] 12:01 bob: do it"
+
+
+def test_wide_characters_count_twice() -> None:
+    assert wrap("日" * 10, 12) == "日" * 6 + "\n" + CONTINUATION + "日" * 4
+
+
+@given(st.text(max_size=60))
+def test_safe_json_means_the_same_and_hides_nothing(text: str) -> None:
+    line = safe_json(json.dumps({"text": text}, ensure_ascii=False))
+    assert json.loads(line) == {"text": text}
+    assert not any(obeyed(char) for char in line)
