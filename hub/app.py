@@ -11,9 +11,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from starlette.responses import Response
+
+from hub import operate
 from hub.blobs import BlobFolder
 from hub.errors import CannotStart, Refusal
 from hub.front import (
@@ -27,7 +30,7 @@ from hub.front import (
     serve,
 )
 from hub.gateway import Connection
-from hub.http import pages, peer_address
+from hub.http import Site, peer_address, refuse_upgrade, too_many
 from hub.janitor import Janitor
 from hub.live_rooms import LiveRooms
 from hub.notifier import Notifier
@@ -72,6 +75,7 @@ class Hub:
         self._connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self.connections_total = 0
+        self.site = Site(self.services, self)
 
     def listening_on(self, host: str, port: int) -> None:
         """Learn the address that port 0 became."""
@@ -84,8 +88,9 @@ class Hub:
     ) -> None:
         """Serve one WebSocket from upgrade to close."""
         await receive()
-        if scope["path"] != "/ws":
-            await send({"type": "websocket.close", "code": 1008})
+        refusal = self._refusal_of_upgrade(scope)
+        if refusal is not None:
+            await refuse_upgrade(refusal, send)
             return
         await send({"type": "websocket.accept"})
         transport = AsgiTransport(scope, receive, send)
@@ -130,29 +135,46 @@ class Hub:
             except Refusal as refusal:  # a full disk must not end the hub
                 log.warning("positions were not stored: %s", refusal.message)
 
+    def _refusal_of_upgrade(self, scope: Message) -> Response | None:
+        if scope["path"] != "/ws":
+            return Response(status_code=404)
+        return None if self.site.admits(scope) else too_many()
+
     @property
     def live_connections(self) -> int:
         """How many connections there are now."""
         return len(self._connections)
 
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes that wait to be written to all connections."""
+        return sum(connection.outbox_bytes for connection in self._connections)
+
+    @property
+    def http_answers(self) -> Mapping[int, int]:
+        """HTTP answers by status."""
+        return self.site.answers
+
 
 def build_app(hub: Hub) -> AsgiApp:
     """The ASGI application: WebSockets to the hub, the rest to the pages."""
-    site = pages(hub.services, live_connections=lambda: hub.live_connections)
 
     async def app(scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await hub.serve_websocket(scope, receive, send)
         else:
-            await site(scope, receive, send)
+            await hub.site(scope, receive, send)
 
     return app
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a hub until SIGINT or SIGTERM; returns the exit status."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        settings = read_settings(sys.argv[1:] if argv is None else argv)
+        if arguments and arguments[0] in operate.COMMANDS:
+            return operate.main(arguments)
+        settings = read_settings(arguments)
         logging.basicConfig(
             level=settings.log_level.upper(),
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -178,20 +200,33 @@ def _blob_folder(settings: Settings) -> BlobFolder:
 
 
 def _run(settings: Settings) -> None:
-    try:
-        listener = bind(settings.host, settings.port)
-    except OSError as error:
-        raise CannotStart(
-            f"cannot listen on {settings.host}:{settings.port}: "
-            f"{error.strerror or error}; pass another --addr"
-        ) from None
-    with listener:
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(
+            _listen(settings.host, settings.port, flag="--addr")
+        )
+        metrics = None
+        if settings.metrics_addr is not None:
+            metrics = stack.enter_context(
+                _listen(*settings.metrics_addr, flag="--metrics-addr")
+            )
         runner = asyncio.Runner(loop_factory=_loop_factory())
         with runner:
-            runner.run(_serve(settings, listener))
+            runner.run(_serve(settings, listener, metrics))
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
+def _listen(host: str, port: int, *, flag: str) -> socket.socket:
+    try:
+        return bind(host, port)
+    except OSError as error:
+        raise CannotStart(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; "
+            f"pass another {flag}"
+        ) from None
+
+
+async def _serve(
+    settings: Settings, listener: socket.socket, metrics: socket.socket | None
+) -> None:
     host, port = listener.getsockname()[:2]
     hub = Hub(settings)
     hub.listening_on(host, port)
@@ -210,6 +245,11 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             serving = group.create_task(serve(server, listener, drained))
             _announce(settings, hub, host, port)
             tidying = group.create_task(hub.tidy_up())
+            if metrics is not None:
+                from hub.http.metrics import metrics_app  # slow to import, seldom on
+
+                shown = make_server(metrics_app(hub))
+                group.create_task(serve(shown, metrics, drained))
             waiting = group.create_task(asked_to_stop.wait())
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()

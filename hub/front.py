@@ -17,6 +17,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
 
+from hub.http.driver import HttpDriver
 from parler.wire.codec import encode
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import (
@@ -192,7 +193,7 @@ def make_server(
         uvicorn.Config(
             app,
             loop="auto",
-            http="auto",
+            http=HttpDriver,
             ws=driver,
             lifespan="off",
             interface="asgi3",

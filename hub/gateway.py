@@ -29,7 +29,7 @@ from parler.wire.codec import BadFrame, decode_request, encode
 from parler.wire.codes import PROTOCOL_VERSION, ErrorCode, Feature
 from parler.wire.limits import MAX_IN_FLIGHT
 from parler.wire.replies import Challenge, Error, Reply, Welcome
-from parler.wire.requests import AnyRequest, Hello, Pull
+from parler.wire.requests import AnyRequest, Hello, Pull, op_of
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,11 @@ class Connection:
         return self._outbox.push(frame)
 
     # What the app sees.
+
+    @property
+    def outbox_bytes(self) -> int:
+        """Bytes that wait to be written to the peer."""
+        return self._outbox.bytes_waiting
 
     async def serve(self) -> None:
         """Serve the connection until either side ends it."""
@@ -257,7 +262,9 @@ class Connection:
             refusal = Refusal(ErrorCode.BAD_FRAME, bad.reason)
         except Refusal as limited:
             refusal = limited
-        self._reply(_as_error(refusal), bad.rid)
+        error = _as_error(refusal)
+        self._services.requests["malformed", _outcome_of(error)] += 1
+        self._reply(error, bad.rid)
 
     def _steps_aside(self, request: AnyRequest) -> bool:
         return (
@@ -270,6 +277,7 @@ class Connection:
     async def _answer_now(self, request: AnyRequest) -> None:
         try:
             outcome = await self._outcome(self._perform(request))
+            self._services.requests[op_of(request), _outcome_of(outcome)] += 1
             self._reply(outcome, request.rid)
         finally:
             self._in_flight.release()
@@ -381,6 +389,12 @@ class Connection:
             except TimeoutError:
                 log.info("a slow peer missed the end of its connection")
         await self._transport.close(ending.code, ending.reason)
+
+
+def _outcome_of(reply: object) -> str:
+    if isinstance(reply, Error):
+        return reply.code or "refused"
+    return "ok"
 
 
 def _as_error(refusal: Refusal) -> Error:

@@ -48,7 +48,9 @@ class LiveRooms:
                 return None
             return LiveRoom(room, set(members.of_room(connection, room.id)))
 
-        return await self._store.write("load room", load, after=self._loaded)
+        loaded = await self._store.write("load room", load, after=self._loaded)
+        # Whoever loaded it first has the one that is kept up to date.
+        return self._rooms.get(name, loaded)
 
     def joined(self, room: Room, agent: AgentId) -> None:
         """Apply a membership that was committed."""

@@ -36,7 +36,9 @@ class Notifier:
         """Start with nobody."""
         self._waiting: dict[RoomName, set[asyncio.Event]] = {}
         self._listeners: dict[AgentId, set[Listener]] = {}
+        self.messages = 0
         self.pushes = 0
+        self.dropped = 0
 
     @contextmanager
     def waiting(self, room: RoomName) -> Iterator[asyncio.Event]:
@@ -76,11 +78,12 @@ class Notifier:
 
     def deliver(self, frame: Handed, to: Iterable[AgentId], *, author: AgentId) -> None:
         """Push a message to all who listen, save its author (protocol 5.4)."""
+        self.messages += 1
         for agent in to:
             if agent == author:
                 continue
             for listener in self._listeners.get(agent, ()):
-                self.pushes += listener.push(frame)
+                self._push(listener, frame)
 
     def tell(self, event: Event, to: Iterable[AgentId]) -> None:
         """Push an event to those who asked for such (protocol 14.3)."""
@@ -89,4 +92,10 @@ class Notifier:
             for listener in self._listeners.get(agent, ()):
                 if event.event in listener.events:
                     text = text or encode(event)
-                    self.pushes += listener.push(text)
+                    self._push(listener, text)
+
+    def _push(self, listener: Listener, frame: Frame) -> None:
+        if listener.push(frame):
+            self.pushes += 1
+        else:
+            self.dropped += 1

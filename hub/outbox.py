@@ -43,6 +43,11 @@ class Outbox:
         self._empty.set()
         self.dropped = 0
 
+    @property
+    def bytes_waiting(self) -> int:
+        """Bytes that wait to be written."""
+        return self._bytes
+
     def reply(self, frame: Frame) -> None:
         """Queue a frame that must be written."""
         self._put(frame)

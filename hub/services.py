@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hub.blobs import BlobFolder
 from hub.errors import Refusal
@@ -37,6 +37,7 @@ class Limits:
         self._room_blobs = Windows(settings.max_room_blobs_per_hour, 3600, clock)
         self._knocks = Windows(settings.max_knocks_per_min, 60, clock)
         self._knocks_by_ip = Windows(settings.max_knocks_per_ip_per_min, 60, clock)
+        self._http = Windows(settings.max_http_per_min, 60, clock)
 
     def count_request(self, agent: AgentId) -> None:
         """Any frame of an agent, well formed or not."""
@@ -57,6 +58,10 @@ class Limits:
     def count_room_blob(self, room: int) -> None:
         """An upload to a room, by anybody."""
         _hold(self._room_blobs.admit(room), "this room has too many uploads; wait")
+
+    def admits_http(self, ip: str) -> bool:
+        """Count an HTTP request or an upgrade; False if it is one too many."""
+        return self._http.admit(ip)
 
     def count_knock(self, agent: AgentId, ip: str | None) -> None:
         """A new knock, or a key that opens nothing."""
@@ -85,6 +90,8 @@ class Services:
 
     now: Clock
     public_url: Callable[[], str]
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Requests by op and outcome: ``ok``, or the code of the error."""
 
 
 def _hold(admitted: bool, text: str) -> None:

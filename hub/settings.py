@@ -58,6 +58,8 @@ class Settings:
     max_sends_per_min: int = 240
     max_room_sends_per_min: int = 1200
     max_http_per_min: int = 600
+    web: str | None = None
+    metrics_addr: tuple[str, int] | None = None
     max_knocks_per_min: int = 10
     max_knocks_per_ip_per_min: int = 30
     log_level: str = "info"
@@ -89,6 +91,10 @@ def read_settings(
     values["join_secret"] = _secret(
         values["join_secret"], values.pop("join_secret_file")
     )
+    if values["metrics_addr"] is not None:
+        values["metrics_addr"] = split_address(values["metrics_addr"])
+    if values["web"] and not values["web"].startswith(("https://", "http://")):
+        raise CannotStart("--web takes an http(s) link")
     settings = Settings(**values)
     if not (settings.public or settings.join_secret or is_loopback(settings.host)):
         raise CannotStart(
@@ -104,7 +110,8 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="parler hub",
         description="Run a hub: agents meet there, and it stores what they say.",
-        epilog="Every flag may be given as PARLER_HUB_<FLAG> in the environment. "
+        epilog="Data: parler hub check|backup|restore|stats --help. "
+        "Every flag may be given as PARLER_HUB_<FLAG> in the environment. "
         "Example: parler hub --local --addr 127.0.0.1:7070",
     )
 
@@ -113,6 +120,8 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
         value = variables.get(variable) or default
         if options.get("action") == "store_true":
             value = _truthy(variables.get(variable))
+        if value not in options.get("choices", (value,)):  # only flags are checked
+            raise CannotStart(f"{variable}={value!r} is not a choice of {flag}")
         shown = "" if default in (None, False) else f" (default: {default})"
         top.add_argument(flag, default=value, help=text + shown, **options)
 
@@ -190,6 +199,8 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--max-sends-per-min", 240, "sends of one agent; 0 = no limit", **whole)
     add("--max-room-sends-per-min", 1200, "sends to a room; 0 = no limit", **whole)
     add("--max-http-per-min", 600, "HTTP requests of an address", **whole)
+    add("--web", None, "link to show on the landing page", metavar="URL")
+    add("--metrics-addr", None, "host:port to serve Prometheus /metrics on; no auth")
     add(
         "--log-level",
         "info",
@@ -232,6 +243,7 @@ def _secret(given: str | None, file: Path | None) -> str | None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as out:
+            os.fchmod(handle, 0o600)  # a blank file may have been there before
             out.write(secret + "\n")
     except (OSError, UnicodeError) as error:
         raise CannotStart(f"cannot use the join secret file {file}: {error}") from None

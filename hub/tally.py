@@ -46,17 +46,21 @@ class HubTally:
                 self._kept = self._count.seq
             elif self._clock() - self._as_of < FRESH_SECS:
                 return self._count
-            more = True
-            while more:
-                self._count, more = await self._store.read(
-                    "count", partial(viewer.count_all, count=self._count)
-                )
+            count = await self._count_on(self._count)
             self._as_of = self._clock()
-            if self._count.seq - self._kept >= KEPT_EVERY:
-                kept = self._count
-                await self._store.write("totals", partial(totals.keep, count=kept))
-                self._kept = kept.seq
-            return self._count
+            if count.seq - self._kept >= KEPT_EVERY:
+                await self._store.write("totals", partial(totals.keep, count=count))
+                self._kept = count.seq
+            return count
+
+    async def _count_on(self, count: Count) -> Count:
+        more = True
+        while more:
+            count, more = await self._store.read(
+                "count", partial(viewer.count_all, count=count)
+            )
+            self._count = count  # whoever gives up waiting loses no work
+        return count
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ HANDLERS: dict[type[Request], Handler] = {
     requests.GetBlob: blobs.get_blob,
     requests.Remember: memory.remember,
     requests.Recall: memory.recall,
+    requests.Forget: memory.forget,
     requests.Rooms: rooms.list_rooms,
     requests.Receipts: rooms.receipts,
     requests.DeleteRoom: rooms.delete_room,

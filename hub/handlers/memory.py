@@ -1,4 +1,7 @@
-"""Shared and private memory: ``remember`` and ``recall`` (protocol 9)."""
+"""Shared and private memory: ``remember`` and ``recall`` (protocol 9), ``forget``.
+
+``forget`` is an extension of ours behind the feature of that name.
+"""
 
 from collections.abc import Sequence
 
@@ -11,9 +14,10 @@ from hub.store import facts, messages, rooms, search
 from hub.store.facts import NewFact, Question
 from parler.wire import requests
 from parler.wire.base import RoomName
+from parler.wire.codes import ErrorCode
 from parler.wire.limits import DEFAULT_RECALL_LIMIT, EMBEDDING_DIMENSIONS
 from parler.wire.records import RecallHit
-from parler.wire.replies import Recalled, Remembered
+from parler.wire.replies import Forgotten, Recalled, Remembered
 
 MAX_RECALL_LIMIT = 50
 
@@ -60,6 +64,26 @@ async def recall(
         return facts.recall(connection, question)
 
     return Recalled(hits=await services.store.read("recall", look))
+
+
+async def forget(
+    services: Services, caller: Caller, request: requests.Forget
+) -> Forgotten:
+    """Drop facts of the caller's own, in a room it is in or private to it."""
+    key = request.key or None
+    if key is None and request.text is None:
+        raise Refusal(ErrorCode.BAD_FRAME, "forget needs a key or a text")
+
+    def drop(connection: sa.Connection) -> int:
+        return facts.forget(
+            connection,
+            caller.agent,
+            room=_room(connection, request.room, caller),
+            key=key,
+            text=request.text,
+        )
+
+    return Forgotten(count=await services.store.write("forget", drop))
 
 
 def _room(

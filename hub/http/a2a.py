@@ -36,9 +36,7 @@ class A2aPages:
         size = await query(self._services, "directory size", directory.size)
         settings = self._services.settings
         return json(
-            hub_card(
-                settings.name, settings.mode, base=self._base(request), size=size
-            )
+            hub_card(settings.name, settings.mode, base=self._base(request), size=size)
         )
 
     async def search(self, request: Request) -> Response:

@@ -128,9 +128,7 @@ async def bounded() -> AsyncIterator[None]:
         ) from None
 
 
-async def query(
-    services: Services, name: str, run: Callable[[sa.Connection], T]
-) -> T:
+async def query(services: Services, name: str, run: Callable[[sa.Connection], T]) -> T:
     """Read from the database, within bounds."""
     async with bounded():
         return await services.store.read(name, run)

@@ -1,105 +1,196 @@
-"""Health, landing and join pages, and the hub's description (protocol 11)."""
+"""Health, the landing and join pages, and what the hub says of itself (protocol 11)."""
 
+import asyncio
 import html
-from collections.abc import Callable, MutableMapping
-from typing import Any
+import logging
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any, Protocol
 
-import sqlalchemy as sa
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from hub.gateway import FEATURES
+from hub.http.answers import bounded, json, query, text
 from hub.services import Services
+from hub.settings import Settings
+from hub.store import directory, totals
+from hub.tally import HubTally
 from parler.wire.codes import PROTOCOL_VERSION
 
+log = logging.getLogger(__name__)
+
+PROBE_SECS = 5.0
+"""How long the database may take to write before the hub is not healthy."""
+
+PROBE_EVERY = 1.0
+"""How long a probe is believed: health is asked for without any budget."""
+
 _KINDS = ("handoff", "task", "dispatch", "bundle", "file", "sig")
+_CODE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_HTML_POLICY = {
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>{name}</title>
+<style>body{{font:1rem/1.6 system-ui,sans-serif;max-width:38rem;margin:3rem auto;\
+padding:0 1rem}}code{{background:#8882;padding:.1em .3em}}</style></head><body>
+<h1>{name}</h1>
+<p>This is a Parler hub: coding agents meet here, hand over live conversations and
+find each other. It is {mode}.</p>
+<p>Got a session key? Run <code>parler join KEY</code> where your agent works.</p>
+<p>To use this hub: <code>PARLER_HUB={url}</code></p>
+{web}</body></html>
+"""
+_MODES = {
+    "public": "open to everybody",
+    "private": "private: its operator decides who gets in",
+}
 
 
-def pages(services: Services, *, live_connections: Callable[[], int]) -> Starlette:
-    """The hub's HTTP side as an ASGI application."""
-    settings = services.settings
+class Connections(Protocol):
+    """Counts of the hub's WebSockets."""
 
-    async def landing(request: Request) -> Response:
-        name = html.escape(settings.name)
+    @property
+    def live_connections(self) -> int:
+        """How many there are now."""
+
+    @property
+    def connections_total(self) -> int:
+        """How many there have been since the hub started."""
+
+
+class Pages:
+    """The pages that need no token."""
+
+    def __init__(self, services: Services, connections: Connections) -> None:
+        """Take the hub's parts."""
+        self._services = services
+        self._connections = connections
+        self._tally = HubTally(services.store, _loop_time)
+        self._probe = _Probe(services, _loop_time)
+
+    async def landing(self, request: Request) -> Response:
+        """``/``"""
         return HTMLResponse(
-            f"<!doctype html><title>{name}</title><h1>{name}</h1>"
-            "<p>A Parler hub: agents meet here. Join a session with "
-            "<code>parler session join KEY</code>.</p>"
+            landing_page(self._services.settings, self._services.public_url()),
+            headers=_HTML_POLICY,
         )
 
-    async def health(request: Request) -> Response:
-        await services.store.write("health", _probe)
-        return PlainTextResponse("ok")
+    async def health(self, request: Request) -> Response:
+        """``/health``: ok only if the database can be written."""
+        if await self._probe.passes():
+            return PlainTextResponse("ok")
+        return text(
+            "the database cannot be written", status=HTTPStatus.SERVICE_UNAVAILABLE
+        )
 
-    async def socket(request: Request) -> Response:
-        return PlainTextResponse("this address speaks WebSocket only\n", 400)
+    async def socket(self, request: Request) -> Response:
+        """``/ws`` without an upgrade"""
+        return text("this address speaks WebSocket only", status=HTTPStatus.BAD_REQUEST)
 
-    async def join(request: Request) -> Response:
+    async def join(self, request: Request) -> Response:
+        """``/join/<code>``: for whoever opens the link of an invite in a browser."""
         code = request.path_params["code"]
-        return PlainTextResponse(f"Run this to join: parler join {code}\n")
-
-    async def describe(request: Request) -> Response:
-        return JSONResponse(
-            {
-                "name": settings.name,
-                "mode": settings.mode,
-                "protocolVersion": PROTOCOL_VERSION,
-                "capabilities": _capabilities(services),
-            }
+        if not _CODE.fullmatch(code):
+            return text(
+                "This is not a session key. Ask whoever sent it for a new one.",
+                status=HTTPStatus.NOT_FOUND,
+            )
+        return text(
+            "Somebody wants to share a session with your agent. "
+            "Run this where it works:\n\n"
+            f"    parler join {code}\n\n"
+            "or, if your agent uses another hub:\n\n"
+            f"    parler join {code}@{self._services.public_url()}",
+            headers={"cache-control": "no-store", "referrer-policy": "no-referrer"},
         )
 
-    async def hub(request: Request) -> Response:
-        return JSONResponse(
+    async def describe(self, request: Request) -> Response:
+        """``/.well-known/parler.json``"""
+        return json(self._description())
+
+    async def hub(self, request: Request) -> Response:
+        """``/api/hub``"""
+        size = await query(self._services, "directory size", directory.size)
+        async with bounded():
+            stored = await self._tally.current()
+        return json(
             {
-                "name": settings.name,
-                "mode": settings.mode,
-                "protocolVersion": PROTOCOL_VERSION,
-                "capabilities": _capabilities(services),
+                **self._description(),
+                "agents": size.agents,
+                "publicAgents": size.public,
                 "stats": {
-                    "liveConnections": live_connections(),
-                    "pushesTotal": services.notifier.pushes,
+                    "liveConnections": self._connections.live_connections,
+                    "connectionsTotal": self._connections.connections_total,
+                    "messagesTotal": stored.messages,
+                    "estimatedTokensTotal": stored.tokens,
+                    "pushesTotal": self._services.notifier.pushes,
                 },
             }
         )
 
-    return Starlette(
-        routes=[
-            Route("/", landing),
-            Route("/health", health),
-            Route("/ws", socket),
-            Route("/join/{code}", join),
-            Route("/.well-known/parler.json", describe),
-            Route("/api/hub", hub),
-        ],
-        middleware=[Middleware(CORSMiddleware, allow_origins=["*"])],
+    def _description(self) -> dict[str, Any]:
+        settings = self._services.settings
+        return {
+            "name": settings.name,
+            "mode": settings.mode,
+            "protocolVersion": PROTOCOL_VERSION,
+            "capabilities": capabilities(settings),
+        }
+
+
+class _Probe:
+    """Writes to the database at most once a second, however often it is asked."""
+
+    def __init__(self, services: Services, clock: Callable[[], float]) -> None:
+        self._services = services
+        self._clock = clock
+        self._busy = asyncio.Lock()
+        self._passed: bool | None = None
+        self._as_of = 0.0
+
+    async def passes(self) -> bool:
+        """Whether the database can be written."""
+        async with self._busy:
+            if self._passed is None or self._clock() - self._as_of >= PROBE_EVERY:
+                self._passed = await self._write()
+                self._as_of = self._clock()
+            return self._passed
+
+    async def _write(self) -> bool:
+        now = self._services.now()
+        try:
+            async with asyncio.timeout(PROBE_SECS):
+                await self._services.store.write(
+                    "health", lambda connection: totals.touch(connection, now=now)
+                )
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is not health)
+            log.error("the database cannot be written: %s", type(error).__name__)
+            return False
+        return True
+
+
+def landing_page(settings: Settings, public_url: str) -> str:
+    """The landing page; whatever an operator named is escaped."""
+    web = ""
+    if settings.web:
+        link = html.escape(settings.web)
+        web = f'<p><a href="{link}" rel="noopener">{link}</a></p>\n'
+    return _PAGE.format(
+        name=html.escape(settings.name),
+        mode=_MODES[settings.mode],
+        url=html.escape(public_url),
+        web=web,
     )
 
 
-def peer_address(scope: MutableMapping[str, Any], *, trust_proxy: bool) -> str | None:
-    """The address a request comes from, as far as it is known (protocol 12.2)."""
-    if trust_proxy:
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
-        forwarded = headers.get("fly-client-ip") or headers.get("x-forwarded-for", "")
-        first = forwarded.partition(",")[0].strip()
-        if first:
-            return str(first)
-    client = scope.get("client")
-    return client[0] if client else None
-
-
-def _probe(connection: sa.Connection) -> None:
-    connection.execute(sa.text("SELECT 1"))
-
-
-def _capabilities(services: Services) -> dict[str, Any]:
-    settings = services.settings
+def capabilities(settings: Settings) -> dict[str, Any]:
+    """What this hub can do and how much it takes (protocol 11, 14.1)."""
     return {
         "push": True,
         "longPoll": True,
@@ -110,3 +201,7 @@ def _capabilities(services: Services) -> dict[str, Any]:
         "messageKinds": [f"com.parler.{kind}" for kind in _KINDS],
         "features": list(FEATURES),
     }
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

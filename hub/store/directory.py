@@ -97,7 +97,7 @@ def search(
         if (
             (status is None or entry.status.lower() == status.lower())
             and _in(tag, entry.card.tags or [])
-            and _in(skill, [item.id for item in entry.card.skills or []])
+            and _in(skill, _skill_texts(entry.card))
             and _in(query, _searchable(row["name"] or "", entry.card))
         ):
             found.append(entry)
@@ -105,13 +105,11 @@ def search(
 
 
 def _searchable(name: str, card: AgentCard) -> list[str]:
-    skills = card.skills or []
-    return [
-        name,
-        *(card.tags or []),
-        *(skill.id for skill in skills),
-        *(skill.name for skill in skills),
-    ]
+    return [name, *(card.tags or []), *_skill_texts(card)]
+
+
+def _skill_texts(card: AgentCard) -> list[str]:
+    return [text for skill in card.skills or [] for text in (skill.id, skill.name)]
 
 
 def _in(wanted: str | None, texts: list[str]) -> bool:

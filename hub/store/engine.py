@@ -187,6 +187,7 @@ class Store:
 
     def _backup(self, target: Path) -> None:
         assert self._path is not None
+        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
         source = sqlite3.connect(self._path)
         copy = sqlite3.connect(target)
         try:
@@ -251,7 +252,9 @@ class Store:
                 try:
                     _run(group, self._connection)
                 except Exception as error:
-                    if raw.total_changes != before or len(group) > 1:
+                    # A full disk has already ended the transaction of all of them.
+                    untouched = raw.total_changes == before and raw.in_transaction
+                    if not untouched or len(group) > 1:
                         raise _Spoiled from error
                     group[0].error = _as_refusal(error, group[0].name)
 
@@ -337,6 +340,8 @@ def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
 
     @sa.event.listens_for(engine, "connect")
     def set_up(connection: sqlite3.Connection, record: object) -> None:
+        if writer:  # it waits for the write lock, and only counts in a new database
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
         search.equip(connection)
@@ -351,7 +356,6 @@ def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
 
 
 _PRAGMAS = (
-    "auto_vacuum = INCREMENTAL",  # takes effect on a new database only
     "journal_mode = WAL",
     "synchronous = FULL",
     "busy_timeout = 5000",

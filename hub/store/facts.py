@@ -113,6 +113,29 @@ def recall(connection: sa.Connection, question: Question) -> list[RecallHit]:
     return hits
 
 
+def forget(
+    connection: sa.Connection,
+    author: AgentId,
+    *,
+    room: int | None,
+    key: str | None,
+    text: str | None,
+) -> int:
+    """Delete an author's own facts in one place; returns how many there were.
+
+    Args:
+        key: Those under this key; None leaves keys out of account.
+        text: Those of exactly this text; None leaves texts out of account.
+    """
+    assert key is not None or text is not None, "all of them are never meant"
+    mine = [facts.c.author == author, facts.c.room.is_not_distinct_from(room)]
+    if key is not None:
+        mine.append(facts.c.key == key)
+    if text is not None:
+        mine.append(facts.c.text == text)
+    return connection.execute(sa.delete(facts).where(*mine)).rowcount
+
+
 def _visible(question: Question) -> search.Ids:
     if question.room is not None:
         return sa.select(facts.c.id).where(facts.c.room == question.room)

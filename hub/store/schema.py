@@ -84,7 +84,6 @@ sa.Index(
     messages.c.client_id,
     unique=True,
     sqlite_where=messages.c.client_id.is_not(None),
-    postgresql_where=messages.c.client_id.is_not(None),
 )
 
 invites = sa.Table(

@@ -290,3 +290,72 @@ async def test_many_large_facts_fit_the_frames_of_every_client(mesh: Mesh) -> No
         assert len(ann.last_text) < 16 * 2**20
         if mesh.hub.ours:
             assert len(ann.last_text) < 5 * 2**20
+
+
+# -- forgetting, an extension
+
+
+async def forget(link: Link, **fields: Any) -> int:
+    count: int = (await link.ask("forgotten", "forget", **fields))["count"]
+    return count
+
+
+@pytest.mark.extension("forget")
+async def test_a_fact_is_forgotten_by_key_or_by_its_exact_text(mesh: Mesh) -> None:
+    async with mesh.link("ann") as ann:
+        await remember(ann, "apple pie", key="k", embedding=vector(1))
+        await remember(ann, "apple")
+        await remember(ann, "apple")
+        assert await forget(ann, key="other") == 0
+        assert await forget(ann, text="appl") == 0
+        assert await forget(ann, text="apple") == 2
+        assert await recalled(ann, "apple") == ["apple pie"]
+        assert await forget(ann, key="k", text="apple") == 0
+        assert await forget(ann, key="k") == 1
+        for fields in ({"query": "apple"}, {"key": "k"}, {"embedding": vector(1)}):
+            assert await recalled(ann, **fields) == []
+        await remember(ann, "apple", key="k")
+        assert await recalled(ann, key="k") == ["apple"]
+
+
+@pytest.mark.extension("forget")
+async def test_only_ones_own_facts_in_one_place_are_forgotten(mesh: Mesh) -> None:
+    async with mesh.room_of("ann", "bob") as ((ann, bob), room):
+        await remember(ann, "of ann", key="k", room=room)
+        await remember(ann, "private", key="k")
+        await remember(bob, "of bob", key="k", room=room)
+        assert await forget(bob, text="of ann", room=room) == 0
+        assert await forget(bob, key="k") == 0
+        assert await forget(bob, key="k", room=room) == 1
+        assert set(await recalled(ann, key="k")) == {"of ann", "private"}
+        assert await forget(ann, key="k") == 1
+        assert await recalled(ann, key="k") == ["of ann"]
+
+
+@pytest.mark.extension("forget", "membership")
+async def test_whoever_is_not_in_a_room_forgets_nothing_there(mesh: Mesh) -> None:
+    async with mesh.room_of("ann", "bob") as ((ann, bob), room):
+        await remember(bob, "of bob", key="k", room=room)
+        await ann.ask("member_removed", "remove_member", room=room, agent=bob.id)
+        await bob.expect_error("not_member", "forget", key="k", room=room)
+        await bob.expect_error("not_member", "forget", key="k", room="room.nosuch")
+        assert await recalled(ann, key="k") == ["of bob"]
+
+
+@pytest.mark.extension("forget")
+async def test_forgetting_needs_a_key_or_a_text(mesh: Mesh) -> None:
+    async with mesh.link("ann") as ann:
+        await remember(ann, "apple")
+        for fields in ({}, {"key": None}, {"key": ""}, {"text": None}):
+            await ann.expect_error("bad_frame", "forget", **fields)
+        await ann.expect_error("too_large", "forget", key="x" * 4097)
+        assert await forget(ann, text="") == 0
+        assert await recalled(ann, "apple") == ["apple"]
+
+
+@pytest.mark.extension("forget")
+async def test_keys_and_texts_of_any_letters_are_forgotten(mesh: Mesh) -> None:
+    async with mesh.link("ann") as ann:
+        await remember(ann, "wide letters: 🦊\n\u2028", key="ключ")
+        assert await forget(ann, text="wide letters: 🦊\n\u2028", key="ключ") == 1
+        assert await forget(ann, key="ключ") == 0

@@ -1,0 +1,157 @@
+"""The routes of the hub's HTTP side, and what holds for every request (protocol 11):
+CORS, the budget per address, empty refusals, errors that say nothing of the inside.
+"""
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hub.errors import Refusal
+from hub.http.a2a import A2aPages
+from hub.http.addresses import peer_address
+from hub.http.answers import Refused, text
+from hub.http.directory import DirectoryPages
+from hub.http.pages import Connections, Pages
+from hub.http.viewer import Viewer
+from hub.services import Services
+from parler.wire.codes import MEANINGS
+
+log = logging.getLogger(__name__)
+
+HEALTH = "/health"
+VARY = "origin, access-control-request-method, access-control-request-headers"
+SAFE_HEADERS = [
+    (b"access-control-allow-origin", b"*"),
+    (b"vary", VARY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+]
+_PREFLIGHT = {
+    "access-control-allow-methods": "*",
+    # Browsers do not let the star cover `authorization`.
+    "access-control-allow-headers": "authorization, content-type, *",
+}
+
+
+class Site:
+    """The hub's HTTP side as an ASGI application."""
+
+    def __init__(self, services: Services, connections: Connections) -> None:
+        """Put the pages together.
+
+        Args:
+            connections: Counts of WebSockets, for the statistics.
+        """
+        self._services = services
+        self._routes = _routes(services, connections)
+        self.answers: Counter[int] = Counter()
+        """Answers by status, for the metrics."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self.answers[message["status"]] += 1
+                message = {**message, "headers": [*message["headers"], *SAFE_HEADERS]}
+            await send(message)
+
+        answer = self._answering(scope)
+        with contextlib.suppress(Exception):  # `_failed` has logged it
+            await answer(scope, receive, send_safely)
+
+    def admits(self, scope: Scope) -> bool:
+        """Count a request or an upgrade; False if its address had too many."""
+        trust_proxy = self._services.settings.trust_proxy_headers
+        address = peer_address(scope, trust_proxy=trust_proxy)
+        return address is None or self._services.limits.admits_http(address)
+
+    def _answering(self, scope: Scope) -> ASGIApp:
+        if scope["method"] == "OPTIONS":
+            return Response(headers=_PREFLIGHT)
+        if scope["path"] != HEALTH and not self.admits(scope):
+            return too_many()
+        return self._routes
+
+
+def too_many() -> Response:
+    """The answer to somebody over its budget."""
+    return text(
+        "too many requests from this address; wait a minute",
+        status=HTTPStatus.TOO_MANY_REQUESTS,
+        headers={"retry-after": "60"},
+    )
+
+
+async def refuse_upgrade(answer: Response, send: Send) -> None:
+    """Answer a WebSocket upgrade with a plain response."""
+    await send(
+        {
+            "type": "websocket.http.response.start",
+            "status": answer.status_code,
+            "headers": [*answer.raw_headers, *SAFE_HEADERS],
+        }
+    )
+    await send({"type": "websocket.http.response.body", "body": answer.body})
+
+
+def _routes(services: Services, connections: Connections) -> Starlette:
+    pages = Pages(services, connections)
+    directory = DirectoryPages(services)
+    a2a = A2aPages(services, directory)
+    viewer = Viewer(services)
+    table: dict[str, Callable[[Request], object]] = {
+        "/": pages.landing,
+        HEALTH: pages.health,
+        "/ws": pages.socket,
+        "/join/{code}": pages.join,
+        "/.well-known/parler.json": pages.describe,
+        "/api/hub": pages.hub,
+        "/api/directory": directory.search,
+        "/api/agents/{agent}": directory.agent,
+        "/api/session": viewer.session,
+        "/api/session/blob/{blob}": viewer.blob,
+        "/.well-known/agent-card.json": a2a.hub,
+        "/a2a/directory": a2a.search,
+        "/a2a/agents/{agent}": a2a.agent,
+    }
+    site = Starlette(
+        routes=[Route(path, endpoint) for path, endpoint in table.items()],
+        exception_handlers={
+            HTTPException: _empty,
+            Refused: _refused,
+            Refusal: _refusal,
+            Exception: _failed,
+        },
+    )
+    site.router.redirect_slashes = False
+    return site
+
+
+async def _empty(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return Response(status_code=error.status_code, headers=error.headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return error.answer()
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    status = 400 if error.code is None else MEANINGS[error.code].http_status
+    return text(error.message, status=status)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    log.error("an HTTP request failed", exc_info=error)
+    return text("the hub failed", status=HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -1,0 +1,116 @@
+"""uvicorn's HTTP driver with bounds on what a stranger may make it keep.
+
+A request must arrive whole within a time that starts with its first byte, and its head
+within so many bytes; a connection that says nothing is closed as well.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+MAX_HEAD_BYTES = 32 * 1024
+"""Request line and headers, while they are still incomplete."""
+
+REQUEST_SECS = 15.0
+"""From the first byte of a request to its last, as for a handshake (protocol 13.9)."""
+
+STALL_SECS = 60.0
+"""How long a peer may read nothing of an answer."""
+
+TOO_LARGE = 431
+
+
+class HttpDriver(HttpToolsProtocol):
+    """One HTTP connection, until it is closed or becomes a WebSocket."""
+
+    request_secs = REQUEST_SECS
+
+    stall_secs = STALL_SECS
+
+    _arriving: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for the first request."""
+        super().connection_made(transport)
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._request_arrived()
+        self._reads_again()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from the socket, unless the head gets too large."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        """A request begins to arrive."""
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = 0
+        if self._arriving is None:
+            self._expect_request()
+
+    def on_headers_complete(self) -> None:
+        """Its head is there."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """It is there as a whole."""
+        self._request_arrived()
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """The connection is a WebSocket from now on."""
+        self._request_arrived()
+        self._in_head = False
+        super().handle_websocket_upgrade()
+
+    def pause_writing(self) -> None:
+        """The peer reads slowly."""
+        super().pause_writing()
+        if self._stalled is None:
+            self._stalled = self.loop.call_later(self.stall_secs, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The peer has read."""
+        self._reads_again()
+        super().resume_writing()
+
+    def _reads_again(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _expect_request(self) -> None:
+        self._arriving = self.loop.call_later(self.request_secs, self._too_late)
+
+    def _request_arrived(self) -> None:
+        if self._arriving is not None:
+            self._arriving.cancel()
+            self._arriving = None
+
+    def _too_late(self) -> None:
+        cycle: Any = self.cycle
+        if self.pipeline or (cycle is not None and not cycle.response_complete):
+            self._expect_request()  # we are the slow one: still answering
+        else:
+            self.transport.close()
+
+    def _refuse_head(self) -> None:
+        self.transport.write(
+            STATUS_LINE[TOO_LARGE] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.close()

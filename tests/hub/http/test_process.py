@@ -1,0 +1,78 @@
+"""A hub as a process of its own: its log, and the address of its metrics."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests._support.plainclient import PlainAgent
+from tests._support.plainhttp import bearer, fetch
+from tests.conformance.steps import open_room
+from tests.hub.http.test_app import UPGRADE
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+WAIT = 20.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_log_holds_no_token_and_metrics_have_their_own_address(tmp_path: Path) -> None:
+    ready, log, metrics = tmp_path / "ready", tmp_path / "log", free_port()
+    command = [sys.executable, "-m", "hub", "--addr", "127.0.0.1:0"]
+    command += ["--db", str(tmp_path / "hub.sqlite"), "--ready-file", str(ready)]
+    command += ["--metrics-addr", f"127.0.0.1:{metrics}", "--log-level", "debug"]
+    with log.open("wb") as output:
+        hub = subprocess.Popen(
+            command, cwd=CHECKOUT, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        deadline = time.monotonic() + WAIT
+        while not ready.exists():
+            assert time.monotonic() < deadline
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                hub.wait(0.02)
+                raise AssertionError(log.read_text(encoding="utf-8"))
+        url = json.loads(ready.read_text(encoding="utf-8"))["url"]
+        planted, scraped = asyncio.run(ask_in_every_way(url, metrics))
+        hub.send_signal(signal.SIGTERM)
+        assert hub.wait(WAIT) == 0
+    finally:
+        hub.kill()
+        hub.wait(WAIT)
+    said = log.read_text(encoding="utf-8")
+    assert not [secret for secret in planted if secret in said]
+    assert b'parler_hub_requests_total{op="mint_watch",outcome="ok"} 1.0' in scraped
+
+
+async def ask_in_every_way(url: str, metrics: int) -> tuple[list[str], bytes]:
+    """Show tokens and keys to the hub wherever one can; returns them."""
+    async with PlainAgent.create("ada").dial(url) as ada:
+        opened = await open_room(ada)
+        watch = (await ada.ask("watch", "mint_watch", room=opened["room"]))["token"]
+        await ada.send_text(opened["room"], "a planted text")
+    for target in (
+        f"/api/session?token={watch}",
+        f"/api/session?since=abc&token={watch}",
+        f"/api/session/blob/x?token={watch}",
+        f"/ws?token={watch}",
+        f"/{watch}",
+        f"/join/{opened['code']}",
+    ):
+        for headers in ({}, bearer(watch), UPGRADE):
+            if target.startswith("/ws") and headers is UPGRADE:
+                continue
+            for method in ("GET", "POST"):
+                await fetch(url, target, method=method, headers=headers)
+    scraped = await fetch(f"http://127.0.0.1:{metrics}", "/metrics")
+    assert (await fetch(url, "/metrics")).status == 404
+    return [watch, opened["code"], "a planted text"], scraped.body
