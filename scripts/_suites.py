@@ -31,12 +31,21 @@ class Suite:
 
     mark: str
     about: str
-    missing: Callable[[], str | None]
+    missing: Callable[[], str | None] = lambda: None
+    packages: tuple[str, ...] = ()
+    """Installed into a folder of the suite's own, from the package registry."""
 
 
 # One line per suite: its option is --MARK, its tests carry the mark, and the plain run
 # leaves it out.
-SUITES = (Suite(mark="powercut", about="the simulated power cut", missing=compiler),)
+SUITES = (
+    Suite(mark="powercut", about="the simulated power cut", missing=compiler),
+    Suite(
+        mark="a2a",
+        about="cards against the official A2A SDK",
+        packages=("a2a-sdk==1.3.0",),
+    ),
+)
 LINT = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
@@ -54,6 +63,8 @@ def main(arguments: list[str]) -> int:
         if lacking:
             print(f"test: --{suite.mark} needs {lacking}", file=sys.stderr)
             return 1
+        if suite.packages and not provide(suite):
+            return 1
     if wanted:
         marks = " or ".join(suite.mark for suite in wanted)
         return run("pytest", "-n", "2", "-m", marks, *for_pytest)
@@ -65,6 +76,31 @@ def main(arguments: list[str]) -> int:
         return 0
     marks = " and ".join(f"not {suite.mark}" for suite in SUITES)
     return run("pytest", "-n", "2", "-m", marks, *for_pytest)
+
+
+def provide(suite: Suite) -> bool:
+    """Install what a suite needs, once, and let its tests import it."""
+    folder = CHECKOUT / f".env-{suite.mark}"
+    stamp = folder / "installed"
+    wanted = "\n".join(suite.packages)
+    if not (stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted):
+        shutil.rmtree(folder, ignore_errors=True)
+        if run(
+            "python",
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--target",
+            str(folder),
+            *suite.packages,
+        ):
+            print(f"test: --{suite.mark} needs {wanted}", file=sys.stderr)
+            return False
+        stamp.write_text(wanted, encoding="utf-8")
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    return True
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
