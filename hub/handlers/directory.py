@@ -67,6 +67,7 @@ async def discover(
             status=request.status,
             limit=min(asked, MAX_DISCOVERED),
             hub=services.settings.name,
+            online=services.online,
             now=now,
         )
 
@@ -79,7 +80,11 @@ async def lookup(services: Services, caller: Caller, request: requests.Lookup) -
     entry = await services.store.read(
         "lookup",
         lambda connection: directory.by_id(
-            connection, request.id, hub=services.settings.name, now=now
+            connection,
+            request.id,
+            hub=services.settings.name,
+            online=services.online,
+            now=now,
         ),
     )
     return Card(entry=entry)

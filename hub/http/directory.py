@@ -64,6 +64,7 @@ class DirectoryPages:
                 status=_filter(request, "status"),
                 limit=min(limit, MAX_ENTRIES),
                 hub=self._services.settings.name,
+                online=self._services.online,
                 now=now,
             )
 
@@ -81,7 +82,11 @@ class DirectoryPages:
             self._services,
             "agent",
             lambda connection: directory.by_id(
-                connection, agent, hub=self._services.settings.name, now=now
+                connection,
+                agent,
+                hub=self._services.settings.name,
+                online=self._services.online,
+                now=now,
             ),
         )
         public = found is not None and found.visibility is Visibility.PUBLIC

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from http import HTTPStatus
 from typing import Any, BinaryIO
 
@@ -149,8 +150,14 @@ class Viewer:
         return room
 
     async def _open(self, digest: Digest) -> BinaryIO:
+        services = self._services
         try:
-            return await asyncio.to_thread(self._services.blobs.open, digest)
+            file = await asyncio.to_thread(services.blobs.open, digest)
+            await services.store.write(
+                "blob fetched",
+                partial(blobs.note_fetched, digest=digest, now=services.now()),
+            )
+            return file
         except FileNotFoundError:
             raise Refused(HTTPStatus.NOT_FOUND, "the file is gone") from None
         except OSError as error:

@@ -1,6 +1,7 @@
 """Agents as they introduced themselves, and how they are doing (protocol 10.2)."""
 
 from collections.abc import Container
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -124,18 +125,38 @@ def roster(
     return [_entry(row, online=online, now=now) for row in found.mappings()]
 
 
-def _entry(fields: sa.RowMapping, *, online: Container[str], now: int) -> RosterEntry:
-    ts = now if fields["agent"] in online else fields["ts"]
-    fresh = ts is not None and now - ts <= FRESH_MS
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an agent is doing, as far as it is believed (protocol 10.2)."""
+
+    status: str
+    attention: Attention | None
+    ts: int | None
+
+
+def standing(
+    fields: sa.RowMapping, agent: str, *, online: Container[str], now: int
+) -> Standing:
+    """Judge a row with the columns of `presence`."""
+    ts = now if agent in online else fields["ts"]
+    if ts is None or now - ts > FRESH_MS:
+        return Standing(OFFLINE, None, ts)
     attention = fields["attention"]
+    return Standing(
+        fields["status"] or IDLE, Attention(attention) if attention else None, ts
+    )
+
+
+def _entry(fields: sa.RowMapping, *, online: Container[str], now: int) -> RosterEntry:
+    judged = standing(fields, fields["agent"], online=online, now=now)
     return RosterEntry(
         id=fields["agent"],
         name=fields["name"] or "",
         role=fields["role"],
-        status=fields["status"] if fresh else OFFLINE,
+        status=judged.status,
         activity=fields["activity"],
-        attention=Attention(attention) if fresh and attention else None,
-        last_seen=ts or fields["last_seen"] or 0,
+        attention=judged.attention,
+        last_seen=judged.ts or fields["last_seen"] or 0,
         service_role=fields["service_role"],
         delivered=max(fields["delivered"], fields["cursor"]),
         seen=fields["cursor"],

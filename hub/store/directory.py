@@ -1,15 +1,16 @@
 """Cards in the directory (protocol 10.1)."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from hub.store.agents import FRESH_MS, OFFLINE
+from hub.store.agents import standing
 from hub.store.schema import agents, directory, presence
 from parler.wire.base import AgentId
-from parler.wire.records import AgentCard, Attention, DirectoryEntry, Visibility
+from parler.wire.records import AgentCard, DirectoryEntry, Visibility
 
 
 def put(
@@ -63,12 +64,17 @@ def size(connection: sa.Connection) -> Size:
 
 
 def by_id(
-    connection: sa.Connection, agent: AgentId, *, hub: str, now: int
+    connection: sa.Connection,
+    agent: AgentId,
+    *,
+    hub: str,
+    online: Container[str],
+    now: int,
 ) -> DirectoryEntry | None:
     """One agent's entry."""
     found = connection.execute(_entries().where(directory.c.agent == agent))
     row = found.mappings().one_or_none()
-    return None if row is None else _entry(row, hub=hub, now=now)
+    return None if row is None else _entry(row, hub=hub, online=online, now=now)
 
 
 def search(
@@ -81,6 +87,7 @@ def search(
     status: str | None,
     limit: int,
     hub: str,
+    online: Container[str],
     now: int,
 ) -> list[DirectoryEntry]:
     """Entries that match every filter, latest hello first (protocol 10.1)."""
@@ -93,7 +100,7 @@ def search(
     ):
         if len(found) >= limit:
             break
-        entry = _entry(row, hub=hub, now=now)
+        entry = _entry(row, hub=hub, online=online, now=now)
         if (
             (status is None or entry.status.lower() == status.lower())
             and _in(tag, entry.card.tags or [])
@@ -136,15 +143,17 @@ def _entries() -> "sa.Select[*tuple[Any, ...]]":
     )
 
 
-def _entry(fields: sa.RowMapping, *, hub: str, now: int) -> DirectoryEntry:
-    fresh = fields["ts"] is not None and now - fields["ts"] <= FRESH_MS
-    attention = fields["attention"]
+def _entry(
+    fields: sa.RowMapping, *, hub: str, online: Container[str], now: int
+) -> DirectoryEntry:
+    card = msgspec.json.decode(fields["card"], type=AgentCard)
+    judged = standing(fields, card.id, online=online, now=now)
     return DirectoryEntry(
-        card=msgspec.json.decode(fields["card"], type=AgentCard),
+        card=card,
         visibility=Visibility(fields["visibility"]),
-        status=fields["status"] if fresh else OFFLINE,
+        status=judged.status,
         activity=fields["activity"],
-        attention=Attention(attention) if fresh and attention else None,
+        attention=judged.attention,
         hub=hub,
         verified=fields["verified"],
         sig=fields["sig"],
