@@ -39,6 +39,12 @@ FEATURES = list(Feature)
 FRAGMENT_BYTES = 2**20
 """One piece of a blob on its way out; existing clients take up to 16 MiB (1.5)."""
 
+MAX_UNREAD = 2**20
+"""Characters of frames that wait to be worked off before reading pauses."""
+
+STALL_SECS = 60.0
+"""How long pushes may be dropped with nothing read before a connection ends (5.4)."""
+
 FLUSH_SECS = 5.0
 """How long a closing connection may take to write what is left."""
 
@@ -77,10 +83,13 @@ class Connection:
             join_secret=services.settings.join_secret,
         )
         self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue(MAX_IN_FLIGHT)
+        self._unread = 0
+        self._taken = asyncio.Event()
         self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._parked: set[asyncio.Task[None]] = set()
         self._outbox = Outbox()
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._dropping_since: float | None = None
         self._caller: Caller | None = None
         self._stopping = asyncio.Event()
         self._ended: asyncio.Future[_Ending] = (
@@ -97,8 +106,15 @@ class Connection:
 
     def push(self, frame: Frame) -> bool:
         """Queue a frame nobody asked for."""
-        self._last_heard = asyncio.get_running_loop().time()
-        return self._outbox.push(frame)
+        now = asyncio.get_running_loop().time()
+        if self._outbox.push(frame):
+            self._last_heard = now
+            return True
+        if self._dropping_since is None:
+            self._dropping_since = now
+        elif now - self._dropping_since > STALL_SECS:
+            self._end(OVERLOADED, "reads too slowly")
+        return False
 
     # What the app sees.
 
@@ -150,6 +166,7 @@ class Connection:
         """End the connection because the hub stops; parked pulls answer first."""
         self._stopping.set()
         self._services.notifier.wake_all()
+        self._outbox.let_pass()
         if not self._inbox.full():  # a full one is looked at anyway
             self._inbox.put_nowait(b"")
 
@@ -174,10 +191,16 @@ class Connection:
                 )
                 return
             await self._inbox.put(data)
+            self._unread += len(data)
+            while self._unread > MAX_UNREAD:
+                self._taken.clear()
+                await self._taken.wait()
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
             data = await self._inbox.get()
+            self._unread -= len(data)
+            self._taken.set()
             await self._outbox.wait_for_room()
             if not self._stopping.is_set():
                 await self._answer(data, group)
@@ -197,6 +220,7 @@ class Connection:
                     case Download():
                         await self._write_blob(frame)
                 self._outbox.written()
+                self._dropping_since = None
         except ConnectionError:
             self._end(NORMAL, "the peer is gone")
             self._outbox.abandon()
@@ -226,6 +250,8 @@ class Connection:
     # One frame.
 
     async def _answer(self, data: str | bytes, group: asyncio.TaskGroup) -> None:
+        if self._ended.done():
+            return
         if isinstance(data, bytes):
             await self._take_upload(data)
             return
@@ -342,6 +368,7 @@ class Connection:
             stopping=self._stopping,
             touched_ms=now,
         )
+        self._protocol.welcomed()
         self._services.online[proven.id] += 1
         self._watch_idle()
         return Welcome(id=proven.id, name=proven.name, features=list(FEATURES))
