@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 
 FIRST_SECS = 0.1
-LONGEST_SECS = 15.0
+LONGEST_SECS = 5.0
 
 
 def system_fraction() -> float:

@@ -127,6 +127,7 @@ class PowerCut:
             check=False,
             capture_output=True,
             text=True,
+            encoding="utf-8",
             timeout=_BUILD_SECONDS,
         )
         if done.returncode:

@@ -15,7 +15,7 @@ from hub.store import invites, members, messages, rooms
 from hub.store.invites import Invite, Knock
 from hub.store.rooms import Room
 from parler.wire import requests
-from parler.wire.base import AgentId, RoomName
+from parler.wire.base import AgentId, Code, RoomName
 from parler.wire.codes import ErrorCode
 from parler.wire.joinkey import normalise_code
 from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, DEFAULT_INVITE_USES
@@ -173,8 +173,7 @@ async def redeem(
             return _Redeemed(room, admission)
         return _Redeemed(room, admission, changed(connection, room, caller.agent))
 
-    # Asking again about one's own pending knock is free: clients poll that way.
-    if not await _is_waiting(services, caller, request):
+    if await _is_a_try(services, caller, code, now=now):
         services.limits.count_knock(caller.agent, caller.ip)
     done = await services.store.write(
         "redeem", enter, after=lambda done: _tell_redeemed(services, caller, done, now)
@@ -184,21 +183,29 @@ async def redeem(
     return Joined(room=done.room.name, kind=done.room.kind)
 
 
-async def _is_waiting(
-    services: Services, caller: Caller, request: requests.Redeem
+async def _is_a_try(
+    services: Services, caller: Caller, code: Code, *, now: int
 ) -> bool:
-    code = normalise_code(request.code)
+    """Whether a redeem counts as a knock or a guess (protocol 14.6).
+
+    Asking again about one's own pending knock is free: clients poll that way.
+    """
 
     def look(connection: sa.Connection) -> bool:
         key = invites.by_code(connection, code)
-        if key is None:
+        room = rooms.by_id(connection, key.room) if key else None
+        if key is None or room is None:
+            return True
+        if messages.is_member(connection, room.id, caller.agent):
             return False
-        knock = invites.knock_of(connection, key.room, caller.agent)
-        return knock is Knock.PENDING or messages.is_member(
-            connection, key.room, caller.agent
-        )
+        knock = invites.knock_of(connection, room.id, caller.agent)
+        try:
+            admission = rules.admission(key, room, caller.agent, knock, now=now)
+        except Refusal:
+            return True
+        return admission is Admission.KNOCK
 
-    return await services.store.read("is waiting", look)
+    return await services.store.read("is a try", look)
 
 
 def _apply(

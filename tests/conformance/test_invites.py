@@ -250,3 +250,13 @@ async def test_redeeming_twice_does_not_move_the_cursor_back(mesh: Mesh) -> None
         again = await bob.ask("pulled", "pull", room=invited["room"])
         assert again["messages"] == []
         assert again["cursor"] == first["cursor"]
+
+
+@pytest.mark.extension
+async def test_entering_with_an_open_key_is_no_knock(mesh: Mesh) -> None:
+    """Knocks and guesses are limited per address, entering is not (14.6)."""
+    async with mesh.link("ann") as ann:
+        invited = await open_room(ann)
+        for number in range(35):
+            async with mesh.link(f"guest{number}") as guest:
+                await join(guest, invited["code"])

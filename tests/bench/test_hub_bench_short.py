@@ -1,0 +1,63 @@
+"""The hub bench: that every kind of load runs and says what it measured.
+
+The figures of so short a run mean nothing, so none of them is judged.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import _machine, hub
+
+
+@pytest.fixture(autouse=True)
+def unpinned() -> Iterator[None]:
+    """Undo the pinning, which holds for the whole process."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, cores)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize(
+    ("arguments", "figures"),
+    [
+        (["send"], {"send_per_s", "hub_cpu_us_per_send", "p50_ms", "p99_ms"}),
+        (["send", "--one-room"], {"send_per_s", "hub_cpu_us_per_send"}),
+        (["fanout"], {"to_2_delivery_per_s", "to_2_p99_ms_at_50_per_s"}),
+        (["pull"], {"message_per_s", "hub_cpu_us_per_message"}),
+        (["connect"], {"handshake_per_s", "hub_cpu_us_per_handshake"}),
+        (["idle"], {"kib_per_connection", "idle_cpu"}),
+    ],
+    ids=["send", "send-one-room", "fanout", "pull", "connect", "idle"],
+)
+def test_load_prints_one_line_with_its_figures(
+    arguments: list[str],
+    figures: set[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert hub.main([*arguments, "--short", "--dir", str(tmp_path)]) == 0
+    line: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert line["bench"] == f"hub {arguments[0]}"
+    assert figures <= line.keys()
+    assert {"cpu", "cores", "python", "fsync_us", "uvicorn"} <= line["machine"].keys()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_medians_are_taken_per_figure() -> None:
+    rounds = [{"a": 1.0, "b": 9.0}, {"a": 3.0, "b": 7.0}, {"a": 2.0, "b": 8.12345}]
+    assert _machine.medians(rounds) == {"a": 2, "b": 8.123}
+
+
+def test_percentile_is_one_of_the_values() -> None:
+    values = [4.0, 1.0, 3.0, 2.0]
+    assert _machine.percentile(values, 0.5) == 3.0
+    assert _machine.percentile(values, 0.99) == 4.0
