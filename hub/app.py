@@ -33,6 +33,7 @@ from hub.gateway import Connection
 from hub.http import Site, peer_address, refuse_upgrade, too_many
 from hub.janitor import Janitor
 from hub.live_rooms import LiveRooms
+from hub.logs import set_up
 from hub.notifier import Notifier
 from hub.positions import FLUSH_SECS, Positions
 from hub.services import Clock, Limits, Services, system_clock
@@ -175,12 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments and arguments[0] in operate.COMMANDS:
             return operate.main(arguments)
         settings = read_settings(arguments)
-        logging.basicConfig(
-            level=settings.log_level.upper(),
-            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        )
-        # Its lines carry query strings, and a stranger's bad bytes as tracebacks.
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+        set_up(settings.log_level, as_json=settings.log_format == "json")
         _run(settings)
     except CannotStart as error:
         sys.stderr.write(f"error: {error}\n")
@@ -255,7 +251,8 @@ async def _serve(
             waiting.cancel()
             tidying.cancel()
             await hub.drain()
-            await hub.services.positions.flush()
+            with contextlib.suppress(Refusal):
+                await hub.services.positions.flush()
             drained.set()
     finally:
         await hub.store.close()
@@ -279,6 +276,7 @@ def _announce(settings: Settings, hub: Hub, host: str, port: int) -> None:
 
 def _write_ready(path: Path, url: str) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
     temporary.replace(path)
 

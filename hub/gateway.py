@@ -24,6 +24,7 @@ from hub.protocol import Authenticated, Perform, SendChallenge, ServerProtocol
 from hub.services import Services
 from hub.store import agents
 from hub.transport import Transport
+from parler.signing import fingerprint
 from parler.wire.bounds import oversized
 from parler.wire.codec import BadFrame, decode_request, encode
 from parler.wire.codes import PROTOCOL_VERSION, ErrorCode, Feature
@@ -138,6 +139,7 @@ class Connection:
                     group.create_task(self._work(group)),
                 ]
                 ending = await self._ended
+                self._log_end(ending)
                 for task in (*tasks, *self._parked):
                     task.cancel()
                 await self._say_goodbye(ending)
@@ -149,6 +151,13 @@ class Connection:
             if self._caller is not None:
                 self._forget(self._caller)
             self._outbox.abandon()
+
+    def _log_end(self, ending: _Ending) -> None:
+        who = fingerprint(self._caller.agent) if self._caller else "stranger"
+        log.info(
+            "connection ended",
+            extra={"agent": who, "close": ending.code, "reason": ending.reason},
+        )
 
     def _forget(self, caller: Caller) -> None:
         online = self._services.online

@@ -87,6 +87,10 @@ class ServerProtocol:
         step = _TABLE[self.state, classify(request)]
         return step(self, request)
 
+    def welcomed(self) -> None:
+        """Note that the agent was let in: its proof is on disk."""
+        self.state = State.READY
+
     def count_hello(self) -> None:
         """Count a hello frame, however it turns out (protocol 2.3).
 
@@ -116,7 +120,6 @@ class ServerProtocol:
                 ErrorCode.UNAUTHENTICATED, "the signature does not match the id"
             )
         self._check_secret(request.secret)
-        self.state = State.READY
         return Authenticated(request.id, request.name, request.role)
 
     def _check_secret(self, shown: str | None) -> None:

@@ -63,6 +63,7 @@ class Settings:
     max_knocks_per_min: int = 10
     max_knocks_per_ip_per_min: int = 30
     log_level: str = "info"
+    log_format: str = "text"
 
     @property
     def mode(self) -> str:
@@ -207,6 +208,7 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
         "how much to log",
         choices=["debug", "info", "warning", "error"],
     )
+    add("--log-format", "text", "how log lines look", choices=["text", "json"])
     top.add_argument("--version", action="version", version=f"parler {__version__}")
     return top
 

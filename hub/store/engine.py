@@ -33,7 +33,12 @@ READERS = 4
 MAX_BATCH = 512
 """Writes in one commit; the rest wait for the next."""
 
-_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
+_FULL = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_BUSY,  # somebody edits the database
+}
 
 
 RunOne = Callable[[sa.Connection], Any]
@@ -334,6 +339,7 @@ def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path) if path else ":memory:")
     engine = sa.create_engine(
         url,
+        hide_parameters=True,  # errors are logged, what agents say is not
         connect_args={"check_same_thread": False, "isolation_level": None},
         poolclass=sa.pool.StaticPool if writer else sa.pool.QueuePool,
     )

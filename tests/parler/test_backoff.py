@@ -2,14 +2,14 @@
 
 import pytest
 
-from parler.backoff import Backoff, system_fraction
+from parler.backoff import LONGEST_SECS, Backoff, system_fraction
 
 
 def test_the_ceiling_doubles_up_to_the_longest_delay() -> None:
     backoff = Backoff(lambda: 1.0)
     delays = [backoff.next() for _ in range(10)]
     assert delays[:4] == pytest.approx([0.1, 0.2, 0.4, 0.8])
-    assert delays[-1] == 15.0
+    assert delays[-1] == LONGEST_SECS
 
 
 def test_jitter_is_full_so_that_a_delay_may_be_nothing() -> None:
