@@ -5,7 +5,9 @@ repeated is `parler.connection`'s part.
 """
 
 import asyncio
+import hashlib
 import logging
+import re
 import time
 import uuid
 from collections import deque
@@ -18,7 +20,9 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from types import TracebackType, UnionType
 from typing import Protocol, TypeVar, overload
 from urllib.parse import urlsplit
@@ -26,12 +30,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from parler.backoff import Backoff, system_fraction
-from parler.connection import Connection, Gap, Note, Pace
+from parler.connection import Connection, Gap, Note, Pace, Progress
 from parler.errors import (
     ConfigError,
+    DigestMismatch,
     LocalProtocolError,
     ParlerError,
     RemoteProtocolError,
+    TooManyBytes,
     UsageError,
 )
 from parler.message_signing import sign_parts
@@ -39,12 +45,18 @@ from parler.messages import Batch, Message, read_message
 from parler.protocol import REPLIES, ClientProtocol, Introduction
 from parler.signing import Keypair
 from parler.transport import Transport, dial_websocket
-from parler.wire.base import AgentId, RoomName, Seq
+from parler.wire.base import AgentId, Digest, RoomName, Seq
 from parler.wire.codes import Feature
-from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_WAIT_SECS
+from parler.wire.limits import (
+    DEFAULT_MAX_BLOB_BYTES,
+    DEFAULT_PULL_LIMIT,
+    MAX_CLIENT_MESSAGE_BYTES,
+    MAX_WAIT_SECS,
+)
 from parler.wire.parts import Part
 from parler.wire.records import StoredMessage, Target
 from parler.wire.replies import (
+    BlobStored,
     Delivery,
     Event,
     Joined,
@@ -53,7 +65,15 @@ from parler.wire.replies import (
     Reply,
     Sent,
 )
-from parler.wire.requests import AnyRequest, Pull, Redeem, Send, op_of
+from parler.wire.requests import (
+    AnyRequest,
+    GetBlob,
+    Pull,
+    PutBlob,
+    Redeem,
+    Send,
+    op_of,
+)
 from parler.wire.urls import InvalidHubUrl, dial_url, leaves_this_network
 
 __all__ = [
@@ -62,6 +82,8 @@ __all__ = [
     "HubMemory",
     "Batch",
     "Message",
+    "Blob",
+    "Progress",
     "Note",
     "Gap",
     "Delivery",
@@ -77,8 +99,23 @@ REQUEST_SECS = 30.0
 FOLLOW_SECS = 25
 """How long `follow` lets the hub wait for news before it asks again."""
 
+BLOB_SECS = 300.0
+"""For a whole transfer of bytes: about what the hub allows an upload."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
 R = TypeVar("R", bound=Reply)
 S = TypeVar("S", bound=Reply)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """Bytes that are the ones asked for. What they are is the sender's word."""
+
+    digest: Digest
+    data: bytes = field(repr=False)
+    media_type: str | None
+    """As declared by whoever uploaded them first."""
 
 
 class HubMemory(Protocol):
@@ -399,6 +436,74 @@ class Client:
         """A message as `pull` hands it out: parts read, author checked."""
         return read_message(stored, reader=self.agent_id)
 
+    async def put_blob(
+        self,
+        target: Target,
+        data: bytes | Path,
+        *,
+        media_type: str | None = None,
+        progress: Progress | None = None,
+        timeout: float = BLOB_SECS,
+    ) -> BlobStored:
+        """Store bytes where a target's members can fetch them. Nobody is told of it.
+
+        After a lost connection it starts anew. Two uploads at once go one by one.
+
+        Args:
+            data: The bytes, or the file that holds them, which is read at once.
+            progress: Told how many bytes have gone, and of how many.
+            timeout: For the whole of it, in seconds.
+
+        Raises:
+            HubError: The hub refused, and stored nothing.
+            TransportError: It did not confirm it in time.
+            TooManyBytes: The file has more bytes than any hub takes.
+            OSError: The file cannot be read.
+        """
+        if isinstance(data, Path):
+            data = await asyncio.to_thread(_read_bounded, data)
+        digest = await asyncio.to_thread(_digest, data)
+        frame = PutBlob(
+            target=target, sha256=digest, size=len(data), media_type=media_type
+        )
+        stored = await self._connection.upload(
+            frame, data, timeout=timeout, progress=progress
+        )
+        if (stored.id, stored.size) != (digest, len(data)):
+            raise RemoteProtocolError("the hub confirmed another upload than ours")
+        return stored
+
+    async def get_blob(
+        self,
+        digest: str,
+        *,
+        max_bytes: int = DEFAULT_MAX_BLOB_BYTES,
+        progress: Progress | None = None,
+        timeout: float = BLOB_SECS,
+    ) -> Blob:
+        """Fetch bytes by their digest, and see to it that they are the ones.
+
+        Raises:
+            DigestMismatch: The hub handed out others.
+            TooManyBytes: They are more than `max_bytes`.
+            HubError: The hub refused; there may be no such blob in any room of ours.
+            TransportError: They did not come in time.
+            UsageError: That is no digest.
+        """
+        if not _DIGEST.fullmatch(digest):
+            raise UsageError(f"a blob id is 64 characters of 0-9a-f, not {digest!r}")
+        wanted = Digest(digest)
+        received = await self._connection.download(
+            GetBlob(id=wanted), max_bytes=max_bytes, timeout=timeout, progress=progress
+        )
+        data, announced = received.data, received.incoming
+        if len(data) != announced.size:
+            raise DigestMismatch(f"{announced.size} bytes", f"{len(data)} bytes")
+        actual = await asyncio.to_thread(_digest, data)
+        if actual != digest:
+            raise DigestMismatch(digest, actual)
+        return Blob(digest=wanted, data=data, media_type=announced.media_type)
+
     async def _look(
         self, room: RoomName, news: asyncio.Event, wait_secs: int
     ) -> tuple[Batch, bool]:
@@ -491,6 +596,18 @@ def _checked_url(hub: str, *, allow_plain: bool) -> str:
             next_step=f"use wss://{host} if the hub has TLS, or --insecure",
         )
     return url
+
+
+def _digest(data: bytes) -> Digest:
+    return Digest(hashlib.sha256(data).hexdigest())
+
+
+def _read_bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_CLIENT_MESSAGE_BYTES + 1)
+    if len(data) > MAX_CLIENT_MESSAGE_BYTES:
+        raise TooManyBytes(f"{path} has more than {MAX_CLIENT_MESSAGE_BYTES} bytes")
+    return data
 
 
 def _check_pulled(pulled: Pulled, frame: Pull) -> None:

@@ -9,7 +9,8 @@ only reads or sets, and for a send, which keeps its clientId. A repeated ``invit
 ``mint_directory_token`` or ``mint_watch`` may leave a second key or token that nobody
 uses; a repeated ``leave``, ``delete_room``, ``remove_member``, ``resolve_join`` or
 ``complete`` may be refused because the first one worked, and the refusal then says
-so. Only a pull that moves the cursor by being read is never repeated.
+so. A transfer of bytes starts anew. Only a pull that moves the cursor by being read is
+never repeated.
 """
 
 import asyncio
@@ -29,11 +30,14 @@ from parler.errors import (
     ParlerError,
     RemoteProtocolError,
     TimedOut,
+    TooManyBytes,
     TransportError,
     refusal,
 )
 from parler.protocol import (
+    Announced,
     Answer,
+    Arrived,
     ClientProtocol,
     Farewell,
     Incoming,
@@ -41,22 +45,32 @@ from parler.protocol import (
     Proof,
     Refused,
     State,
+    Wanted,
 )
 from parler.transport import DOCTOR, Transport, TransportClosed
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import MAX_IN_FLIGHT, MAX_WAIT_SECS
-from parler.wire.replies import AnyReply, Delivery, Error, Event
+from parler.wire.replies import (
+    AnyReply,
+    BlobIncoming,
+    BlobStored,
+    Delivery,
+    Error,
+    Event,
+)
 from parler.wire.requests import (
     AnyRequest,
     Complete,
     DeleteRoom,
     Discover,
+    GetBlob,
     Invites,
     JoinRequests,
     Leave,
     Lookup,
     Ping,
     Pull,
+    PutBlob,
     Queue,
     Recall,
     Receipts,
@@ -74,9 +88,14 @@ _log = logging.getLogger(__name__)
 MAX_PARKED = 24
 """Waiting pulls on one connection, so that room is left for other requests."""
 
+TRANSFER_SILENCE_SECS = 300.0
+"""How long bytes may stand still in the middle of a blob. Until they are over, the
+hub cannot be asked for a sign: what comes in one frame shows no progress."""
+
 _DONE_ONCE = (Leave, DeleteRoom, RemoveMember, ResolveJoin, Complete)
 _READING = (
     Discover,
+    GetBlob,
     Invites,
     JoinRequests,
     Lookup,
@@ -101,6 +120,27 @@ class Gap:
 
 Note: TypeAlias = Delivery | Event | Gap
 
+Progress: TypeAlias = Callable[[int, int], None]
+"""Told how many bytes of a blob have passed, and of how many; never blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """The bytes that go with a request, or are to come with its answer."""
+
+    data: bytes | None = field(default=None, repr=False)
+    """What is sent; None for a download."""
+
+    max_bytes: int = 0
+    """What is taken of a download."""
+
+    progress: Progress | None = None
+
+    def tell(self, count: int, size: int) -> None:
+        """Say how far it is."""
+        if self.progress is not None:
+            self.progress(count, size)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
@@ -116,12 +156,24 @@ class Pace:
         return (self.heartbeat or 0) / 3
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A blob as the hub handed it out; not held against its digest yet."""
+
+    incoming: BlobIncoming
+    data: bytes = field(repr=False)
+
+
+Answered: TypeAlias = AnyReply | Received
+
+
 @dataclass(slots=True, eq=False)
 class _Pending:
     """A request whose caller waits. A finished future means that nobody does."""
 
     request: AnyRequest
-    future: "asyncio.Future[AnyReply]"
+    future: "asyncio.Future[Answered]"
+    transfer: Transfer | None = None
     sends: int = 0
     size: int = 0
 
@@ -136,7 +188,15 @@ class _Pending:
         pull = self.request
         return not (isinstance(pull, Pull) and pull.since is None and pull.ack is None)
 
-    def answer(self, reply: AnyReply) -> None:
+    @property
+    def uploads(self) -> bool:
+        return isinstance(self.request, PutBlob)
+
+    def tell(self, count: int, size: int) -> None:
+        if self.transfer is not None and not self.future.done():
+            self.transfer.tell(count, size)
+
+    def answer(self, reply: "Answered") -> None:
         if self.future.done():
             return
         if not isinstance(reply, Error):
@@ -158,6 +218,8 @@ class _Pending:
             return f"{op!r} was not sent"
         if isinstance(self.request, Send):
             return "the message may have been stored"
+        if isinstance(self.request, PutBlob):
+            return "the bytes may have been stored, which nobody was told of"
         if isinstance(self.request, _READING):
             return f"{op!r} can simply be asked again"
         return f"{op!r} may have been carried out"
@@ -170,8 +232,28 @@ class _Link:
     transport: Transport
     protocol: ClientProtocol
     calls: dict[str, _Pending] = field(default_factory=dict)
+    owed: _Pending | None = None
+    """An upload whose bytes the hub awaits."""
+
+    incoming: tuple[_Pending, int] | None = None
+    """A download whose bytes come next, and how many."""
+
+    moving: bool = False
+    """Bytes of an upload are being written."""
+
     heard: float = 0.0
     useful: bool = False
+
+    @property
+    def transferring(self) -> bool:
+        return self.moving or self.incoming is not None
+
+    def received(self, count: int) -> None:
+        """Note how much of a download has come."""
+        self.heard = _now()
+        if self.incoming is not None:
+            pending, size = self.incoming
+            pending.tell(count, size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,10 +361,52 @@ class Connection:
             TransportError: No answer in time; says what is known of the request.
             ProtocolError: The hub answered against the protocol.
         """
+        reply = await self._call(request, None, timeout=timeout)
+        assert not isinstance(reply, Received), "only downloads end in bytes"
+        return reply
+
+    async def upload(
+        self,
+        request: PutBlob,
+        data: bytes,
+        *,
+        timeout: float,
+        progress: Progress | None = None,
+    ) -> BlobStored:
+        """Announce bytes, send them when the hub is ready, and wait until it has them.
+
+        Over a new connection it starts anew. Raises as `call` does.
+        """
+        transfer = Transfer(data=data, progress=progress)
+        reply = await self._call(request, transfer, timeout=timeout)
+        assert isinstance(reply, BlobStored), "the protocol lets nothing else through"
+        return reply
+
+    async def download(
+        self,
+        request: GetBlob,
+        *,
+        max_bytes: int,
+        timeout: float,
+        progress: Progress | None = None,
+    ) -> Received:
+        """Ask for bytes and wait for them. Raises as `call` does.
+
+        Raises:
+            TooManyBytes: The hub announces more than `max_bytes`.
+        """
+        transfer = Transfer(max_bytes=max_bytes, progress=progress)
+        reply = await self._call(request, transfer, timeout=timeout)
+        assert isinstance(reply, Received), "the protocol lets nothing else through"
+        return reply
+
+    async def _call(
+        self, request: AnyRequest, transfer: Transfer | None, *, timeout: float
+    ) -> Answered:
         if self._over is not None:
             raise self._over
-        future: asyncio.Future[AnyReply] = asyncio.get_running_loop().create_future()
-        pending = _Pending(request, future)
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        pending = _Pending(request, future, transfer)
         self._unsent.append(pending)
         self._wake.set()
         try:
@@ -383,7 +507,8 @@ class Connection:
     async def _read(self, link: _Link) -> _Loss:
         while True:
             try:
-                incoming = link.protocol.receive(await link.transport.receive())
+                data = await link.transport.receive(link.received)
+                incoming = link.protocol.receive(data)
             except TransportClosed as closed:
                 return _Loss(closed.reason)
             except RemoteProtocolError as error:
@@ -399,7 +524,22 @@ class Connection:
         match incoming:
             case Answer(call, reply):
                 link.useful = True
-                link.calls.pop(call).answer(reply)
+                pending = link.calls.pop(call)
+                if link.owed is pending:  # refused before its bytes went out
+                    link.owed = None
+                pending.answer(reply)
+                self._wake.set()
+            case Wanted(call):
+                link.owed = link.calls[call]
+                self._wake.set()
+            case Announced(call, announced):
+                pending = link.calls[call]
+                link.incoming = (pending, announced.size)
+                _check_size(pending, announced)
+            case Arrived(call, announced, data):
+                link.useful = True
+                link.incoming = None
+                link.calls.pop(call).answer(Received(announced, data))
                 self._wake.set()
             case Delivery() | Event():
                 link.useful = True
@@ -408,23 +548,49 @@ class Connection:
     async def _write(self, link: _Link) -> None:
         # One writer: what is half sent cannot be cancelled by its caller.
         while True:
-            pending = self._next(link)
-            if pending is None:
+            if link.owed is not None:
+                pending, link.owed = link.owed, None
+                written = self._write_bytes(link, pending)
+            elif (next_ := self._next(link)) is not None:
+                written = self._write_request(link, next_)
+            else:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
             try:
-                call, text = link.protocol.ask(pending.request)
-            except ParlerError as error:
-                pending.fail(error)
-                continue
-            link.calls[call] = pending
-            pending.sends += 1
-            pending.size = len(text)
-            try:
-                await link.transport.send(text)
+                await written
             except TransportClosed:
                 return  # the reader sees the end too, after what still came in
+
+    async def _write_request(self, link: _Link, pending: _Pending) -> None:
+        request = pending.request
+        try:
+            if isinstance(request, PutBlob | GetBlob) and pending.transfer:
+                call, text = link.protocol.ask_with_bytes(request)
+            else:
+                call, text = link.protocol.ask(request)
+        except ParlerError as error:
+            pending.fail(error)
+            return
+        link.calls[call] = pending
+        pending.sends += 1
+        pending.size = len(text)
+        await link.transport.send(text)
+
+    async def _write_bytes(self, link: _Link, pending: _Pending) -> None:
+        # Even if nobody waits any more: only the bytes end what was announced (8.1).
+        assert pending.transfer is not None
+        data = pending.transfer.data or b""
+
+        def passed(count: int) -> None:
+            link.heard = _now()
+            pending.tell(count, len(data))
+
+        link.moving = True
+        try:
+            await link.transport.send_bytes(data, passed)
+        finally:
+            link.moving = False
 
     def _next(self, link: _Link) -> _Pending | None:
         """Take the first request that may go out now (protocol 1.3, 14.2)."""
@@ -432,8 +598,12 @@ class Connection:
         if len(link.calls) >= room:
             return None
         parked = sum(pending.parked for pending in link.calls.values())
+        uploads = sum(pending.uploads for pending in link.calls.values())
         for pending in self._unsent:
-            if not pending.parked or parked < MAX_PARKED:
+            # A second announcement would take the first one's place (8.1).
+            if (parked < MAX_PARKED or not pending.parked) and not (
+                uploads and pending.uploads
+            ):
                 self._unsent.remove(pending)
                 return pending
         return None
@@ -444,6 +614,10 @@ class Connection:
             quiet = _now() - link.heard
             if quiet < silence:
                 await asyncio.sleep(silence - quiet)
+            elif link.transferring:
+                if quiet > TRANSFER_SILENCE_SECS:
+                    break
+                await asyncio.sleep(sign)
             elif link.calls and not link.protocol.numbered:
                 # It reads nothing while a pull is parked (1.3): only wait.
                 if quiet > silence + MAX_WAIT_SECS:
@@ -497,6 +671,15 @@ class Connection:
         error.message = f"{error.message}; {fate}"
         error.args = (error.message,)
         return error
+
+
+def _check_size(pending: _Pending, announced: BlobIncoming) -> None:
+    # The bytes come all the same: they are read over.
+    limit = pending.transfer.max_bytes if pending.transfer else 0
+    if announced.size > limit:
+        pending.fail(
+            TooManyBytes(f"the blob has {announced.size} bytes; {limit} are taken")
+        )
 
 
 async def _say(transport: Transport, text: str) -> None:

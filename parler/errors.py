@@ -16,8 +16,17 @@
     │   ├── NotAuthenticated · NotMember · NotOwner · NotAuthorized
     │   ├── InvalidInvite · NotFound · TooLarge · RateLimited · HubBusy
     │   └── StorageFull · HubFault
-    └── VerificationError          never retried, never hidden                exit 7
-        └── RelayedChallenge       a hub offered another hub's challenge
+    ├── VerificationError          never retried, never hidden                exit 7
+    │   ├── RelayedChallenge       a hub offered another hub's challenge
+    │   └── DigestMismatch         bytes that are not the ones asked for
+    └── HandoffError               code or a file could not change hands      exit 8
+        ├── NothingToSend          no commits, or none that the base lacks
+        ├── TooManyBytes           more than a hub takes, or than we take
+        ├── UncommittedChanges     the work tree holds what would not be sent
+        ├── BadBundle              not a bundle that can be imported
+        ├── MissingCommits         a bundle needs commits that are not here
+        ├── UnsafePath             a place that must not be written to
+        └── GitFailed              git refused, or is missing
 
 Each error says what happened (`message`), under which `code`, and, where there is
 one, the command to run next (`next_step`). Exit 1 is an unexpected exception and 130
@@ -200,6 +209,78 @@ class RelayedChallenge(VerificationError):
     """A hub offered a challenge that belongs to another hub (protocol 13.1)."""
 
     code = "relayed_challenge"
+
+
+class DigestMismatch(VerificationError):
+    """The hub handed out other bytes than those asked for (protocol 8.3)."""
+
+    code = "digest_mismatch"
+
+    def __init__(self, expected: str, actual: str) -> None:
+        """Say what was asked for and what came, as digests or as lengths."""
+        super().__init__(
+            f"the hub handed out other bytes: expected {expected}, got {actual}; "
+            "nothing was kept",
+            next_step="ask the sender for the blob id over another channel",
+        )
+        self.expected = expected
+        self.actual = actual
+
+
+class HandoffError(ParlerError):
+    """Code or a file could not be handed over or taken."""
+
+    exit_status = 8
+    code = "handoff"
+
+
+class NothingToSend(HandoffError):
+    """No commits, or none that the other side lacks."""
+
+    code = "nothing_to_send"
+
+
+class TooManyBytes(HandoffError):
+    """More than a hub takes, or than we take from one."""
+
+    code = "too_many_bytes"
+
+
+class UncommittedChanges(HandoffError):
+    """The work tree holds changes that would not be sent."""
+
+    code = "uncommitted_changes"
+
+
+class BadBundle(HandoffError):
+    """Bytes that are no bundle, or one that must not be imported."""
+
+    code = "bad_bundle"
+
+
+class MissingCommits(HandoffError):
+    """A bundle builds on commits that this repository lacks."""
+
+    code = "missing_commits"
+
+    def __init__(
+        self, message: str, missing: list[str], *, next_step: str | None = None
+    ) -> None:
+        """Name the commits."""
+        super().__init__(message, next_step=next_step)
+        self.missing = missing
+
+
+class UnsafePath(HandoffError):
+    """A received file would go where it must not, or over another one."""
+
+    code = "unsafe_path"
+
+
+class GitFailed(HandoffError):
+    """Git refused, took too long, or is not installed."""
+
+    code = "git_failed"
 
 
 _BY_CODE: dict[ErrorCode, type[HubError]] = {

@@ -24,6 +24,9 @@ from parler.wire.codec import BadFrame, UnknownReply, decode_reply, encode
 from parler.wire.codes import PROTOCOL_VERSION, Feature
 from parler.wire.replies import (
     AnyReply,
+    BlobIncoming,
+    BlobReady,
+    BlobStored,
     Challenge,
     Delivery,
     Error,
@@ -33,7 +36,9 @@ from parler.wire.replies import (
 )
 from parler.wire.requests import (
     AnyRequest,
+    GetBlob,
     Hello,
+    PutBlob,
     Request,
     ResolveJoin,
     Subscribe,
@@ -48,6 +53,7 @@ class State(StrEnum):
     HELLO_SENT = "hello sent"
     PROOF_SENT = "proof sent"
     READY = "ready"
+    RECEIVING = "receiving a blob"
     CLOSED = "closed"
 
 
@@ -74,6 +80,13 @@ TRANSITIONS: dict[State, dict[Kind, State]] = {
         Kind.ERROR: State.READY,
         Kind.NOTICE: State.READY,
         Kind.UNKNOWN: State.READY,
+    },
+    # Existing hubs put nothing between the announcement and the bytes, except
+    # perhaps a push (protocol 1.3). An error now is the last word.
+    State.RECEIVING: {
+        Kind.BINARY: State.READY,
+        Kind.NOTICE: State.RECEIVING,
+        Kind.ERROR: State.CLOSED,
     },
     State.CLOSED: {},
 }
@@ -102,6 +115,7 @@ REPLIES: dict[type[Request], tuple[type[Reply], ...]] = {
     requests.Pull: (replies.Pulled,),
     requests.Remember: (replies.Remembered,),
     requests.Recall: (replies.Recalled,),
+    requests.Forget: (replies.Forgotten,),
     requests.Rooms: (replies.RoomList,),
     requests.DeleteRoom: (replies.RoomDeleted,),
     requests.Roster: (replies.RosterList,),
@@ -119,6 +133,12 @@ REPLIES: dict[type[Request], tuple[type[Reply], ...]] = {
 Blobs are absent: their exchange is more than a request and a reply (protocol 8).
 """
 
+_BLOB_REPLIES: dict[type[Request], tuple[type[Reply], ...]] = {
+    requests.PutBlob: (replies.BlobReady,),
+    requests.GetBlob: (replies.BlobIncoming,),
+}
+"""What begins the exchange that carries bytes (protocol 8)."""
+
 _FEATURE_OF: dict[type[Request], Feature] = {
     requests.Receipts: Feature.RECEIPTS,
     requests.Leave: Feature.MEMBERSHIP,
@@ -126,6 +146,7 @@ _FEATURE_OF: dict[type[Request], Feature] = {
     requests.Invites: Feature.MEMBERSHIP,
     requests.RevokeInvite: Feature.MEMBERSHIP,
     requests.RevokeTokens: Feature.MEMBERSHIP,
+    requests.Forget: Feature.FORGET,
 }
 
 
@@ -177,13 +198,60 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """The hub awaits the bytes of request number `call`, as one binary message.
+
+    They are owed to it whether or not anybody still waits: only they free what the
+    hub set aside for them (protocol 8.1).
+    """
+
+    call: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The bytes that answer request number `call` come next."""
+
+    call: str
+    incoming: BlobIncoming
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The bytes that answer request number `call`; not held against anything yet."""
+
+    call: str
+    incoming: BlobIncoming
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Farewell:
     """The hub's last word; it closes now."""
 
     error: Error
 
 
-Incoming: TypeAlias = Proof | Ready | Refused | Answer | Farewell | Delivery | Event
+Incoming: TypeAlias = (
+    Proof
+    | Ready
+    | Refused
+    | Answer
+    | Wanted
+    | Announced
+    | Arrived
+    | Farewell
+    | Delivery
+    | Event
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request that waits, and what may answer it."""
+
+    op: str
+    replies: tuple[type[Reply], ...]
 
 
 class ClientProtocol:
@@ -205,8 +273,9 @@ class ClientProtocol:
         self._check_hub = check_hub
         self._state = State.DIALLED
         self._features: frozenset[str] = frozenset()
-        self._waiting: dict[str, type[Request]] = {}  # in the order they were asked
+        self._waiting: dict[str, _Asked] = {}  # in the order they were asked
         self._asked = 0
+        self._announced: Announced | None = None
 
     @property
     def state(self) -> State:
@@ -241,17 +310,21 @@ class ClientProtocol:
             LocalProtocolError: Not ready, or not a request that this can carry.
             HubError: The hub does not offer what the request needs.
         """
-        if self._state is not State.READY:
-            raise LocalProtocolError(f"a request in the state {self._state!r}")
         if type(request) not in REPLIES:
             raise LocalProtocolError(f"{op_of(request)!r} is no plain request")
-        fitting = self._fit(request)
-        self._asked += 1
-        call = f"{self._asked:x}"
-        self._waiting[call] = type(request)
-        if self.numbered:
-            fitting = msgspec.structs.replace(fitting, rid=call)
-        return call, encode(fitting)
+        return self._ask(request, REPLIES[type(request)])
+
+    def ask_with_bytes(self, request: PutBlob | GetBlob) -> tuple[str, str]:
+        """Number an upload or a download; returns its number and the frame to send.
+
+        An upload is answered by `Wanted`, and after its bytes by an `Answer`; a
+        download by `Announced` and `Arrived`; either also by an error. One upload at
+        a time: another announcement would take the first one's place (protocol 8.1).
+
+        Raises:
+            LocalProtocolError: Not ready.
+        """
+        return self._ask(request, _BLOB_REPLIES[type(request)])
 
     def receive(self, data: str | bytes) -> Incoming | None:
         """Take one frame of the hub: text as str, binary as bytes.
@@ -271,13 +344,28 @@ class ClientProtocol:
         if after is None:
             raise _violation(before, kind, frame)
         meaning = self._take(frame, before)
-        if not isinstance(meaning, Farewell):
+        if isinstance(meaning, Announced):
+            self._state = State.RECEIVING
+        elif not isinstance(meaning, Farewell):
             self._state = after
         return meaning
 
     def close(self) -> None:
         """Note that the connection is over."""
         self._state = State.CLOSED
+
+    def _ask(
+        self, request: AnyRequest, expected: tuple[type[Reply], ...]
+    ) -> tuple[str, str]:
+        if self._state not in (State.READY, State.RECEIVING):
+            raise LocalProtocolError(f"a request in the state {self._state!r}")
+        fitting = self._fit(request)
+        self._asked += 1
+        call = f"{self._asked:x}"
+        self._waiting[call] = _Asked(op_of(request), expected)
+        if self.numbered:
+            fitting = msgspec.structs.replace(fitting, rid=call)
+        return call, encode(fitting)
 
     def _introduce(self) -> Hello:
         who = self._who
@@ -295,8 +383,12 @@ class ClientProtocol:
                 return Subscribe()  # events are hints: without them it still works
         return request
 
-    def _take(self, frame: AnyReply | BadFrame, state: State) -> Incoming | None:
+    def _take(
+        self, frame: AnyReply | BadFrame | bytes, state: State
+    ) -> Incoming | None:
         match frame:
+            case bytes():
+                return self._arrive(frame)
             case BadFrame():
                 self._pass_over(frame)
                 return None
@@ -306,10 +398,10 @@ class ClientProtocol:
                 return self._prove(frame)
             case Welcome():
                 return self._enter(frame)
+            case Error() if self._is_farewell(frame, state):
+                return Farewell(frame)
             case Error() if state is not State.READY:
                 return Refused(frame)
-            case Error() if self._is_farewell(frame):
-                return Farewell(frame)
             case _:
                 return self._settle(frame)
 
@@ -343,18 +435,33 @@ class ClientProtocol:
         self._features = frozenset(welcome.features or ())
         return Ready(self._features)
 
-    def _is_farewell(self, error: Error) -> bool:
+    def _is_farewell(self, error: Error, state: State) -> bool:
         # Only what closes the connection is said without being asked (1.3).
-        return error.rid is None if self.numbered else not self._waiting
+        if state is State.RECEIVING:
+            return True
+        unasked = error.rid is None if self.numbered else not self._waiting
+        return state is State.READY and unasked
 
-    def _settle(self, reply: AnyReply) -> Answer:
+    def _arrive(self, data: bytes) -> Arrived:
+        announced, self._announced = self._announced, None
+        assert announced is not None, "the table lets bytes in after that only"
+        return Arrived(announced.call, announced.incoming, data)
+
+    def _settle(self, reply: AnyReply) -> Answer | Wanted | Announced:
         call = reply.rid if self.numbered else next(iter(self._waiting), None)
-        asked = self._waiting.pop(call, None) if call is not None else None
+        asked = self._waiting.get(call) if call is not None else None
         name = reply.__struct_config__.tag
         if asked is None or call is None:
             raise RemoteProtocolError(f"the hub sent {name!r}, which nobody asked for")
-        if not isinstance(reply, (Error, *REPLIES[asked])):
-            raise RemoteProtocolError(f"the hub answered {op_of(asked)!r} by {name!r}")
+        if not isinstance(reply, (Error, *asked.replies)):
+            raise RemoteProtocolError(f"the hub answered {asked.op!r} by {name!r}")
+        if isinstance(reply, BlobReady):  # the same request is answered once more
+            self._waiting[call] = _Asked(asked.op, (BlobStored,))
+            return Wanted(call)
+        del self._waiting[call]
+        if isinstance(reply, BlobIncoming):
+            self._announced = Announced(call, reply)
+            return self._announced
         return Answer(call, reply)
 
     def _pass_over(self, frame: BadFrame) -> None:
@@ -363,9 +470,9 @@ class ClientProtocol:
             raise RemoteProtocolError(f"unknown frame of the hub: {frame.reason}")
 
 
-def _sort(data: str | bytes) -> tuple[Kind, AnyReply | BadFrame]:
+def _sort(data: str | bytes) -> tuple[Kind, AnyReply | BadFrame | bytes]:
     if isinstance(data, bytes):
-        return Kind.BINARY, BadFrame("a binary frame that nothing announced")
+        return Kind.BINARY, data
     try:
         frame = decode_reply(data)
     except UnknownReply as unknown:
@@ -386,9 +493,11 @@ def _sort(data: str | bytes) -> tuple[Kind, AnyReply | BadFrame]:
 
 
 def _violation(
-    state: State, kind: Kind, frame: AnyReply | BadFrame
+    state: State, kind: Kind, frame: AnyReply | BadFrame | bytes
 ) -> RemoteProtocolError:
     reason = frame.reason if isinstance(frame, BadFrame) else f"a frame {kind!r}"
+    if kind is Kind.BINARY:
+        reason = "a binary frame that nothing announced"
     text = f"the hub sent {kind!r} in the state {state!r}: {reason}"
     first = state in (State.DIALLED, State.HELLO_SENT)
     return NotAHub(text) if first else RemoteProtocolError(text)

@@ -44,7 +44,7 @@ _PROOFS = {
     Signature.VALID: "signature verified",
     Signature.UNSIGNED: "NOT SIGNED: anybody at the hub could have written it",
 }
-_TASKS = {
+TASK_MARKS = {
     TaskStatus.ACCEPTED: "🟢",
     TaskStatus.WORKING: "🔧",
     TaskStatus.AWAITING: "⏳",
@@ -212,7 +212,7 @@ def _task_text(part: TaskPart) -> str:
     task = f" ({visible(part.task)})" if part.task else ""
     note = f": {paragraph(part.note)}" if part.note else ""
     result = f" — {_blob_command('fetch', part.result)}" if part.result else ""
-    return f"{_TASKS[part.status]} task {part.status.value}{task}{note}{result}"
+    return f"{TASK_MARKS[part.status]} task {part.status.value}{task}{note}{result}"
 
 
 def _blob_command(verb: str, blob: str) -> str:

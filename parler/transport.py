@@ -9,6 +9,7 @@ import errno
 import logging
 import socket
 import ssl
+from collections.abc import Callable, Iterator
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -29,6 +30,12 @@ from parler.wire.limits import MAX_CLIENT_MESSAGE_BYTES
 _log = logging.getLogger(__name__)
 
 DOCTOR = "parler doctor"
+UPLOAD_FRAGMENT_BYTES = 256 * 1024
+"""One piece of a large binary message: between two of them, progress is told."""
+
+Progress = Callable[[int], None]
+"""Told how many bytes of a binary message have passed; never blocks."""
+
 CLOSE_SECS = 1.0
 """How long a hub may take to answer our Close; existing ones never do (1.5)."""
 
@@ -49,8 +56,12 @@ class Transport(Protocol):
         """Write a text frame. Raises `TransportClosed`."""
         ...
 
-    async def receive(self) -> str | bytes:
-        """Read a text or a binary frame. Raises `TransportClosed` at the end."""
+    async def send_bytes(self, data: bytes, progress: Progress) -> None:
+        """Write a binary message. Raises `TransportClosed`."""
+        ...
+
+    async def receive(self, progress: Progress | None = None) -> str | bytes:
+        """Read a text or a binary message. Raises `TransportClosed` at the end."""
         ...
 
     async def close(self) -> None:
@@ -74,12 +85,34 @@ class WebSocketTransport:
         except ConnectionClosed as closed:
             raise TransportClosed(_why_closed(closed)) from None
 
-    async def receive(self) -> str | bytes:
-        """Read a frame."""
+    async def send_bytes(self, data: bytes, progress: Progress) -> None:
+        """Write a binary message, in fragments if it is large."""
         try:
-            return await self._socket.recv()
+            if len(data) <= UPLOAD_FRAGMENT_BYTES:
+                await self._socket.send(data)
+            else:
+                await self._socket.send(_fragments(data, progress))
         except ConnectionClosed as closed:
             raise TransportClosed(_why_closed(closed)) from None
+        progress(len(data))
+
+    async def receive(self, progress: Progress | None = None) -> str | bytes:
+        """Read a message."""
+        text: list[str] = []
+        data: list[bytes] = []
+        count = 0
+        try:
+            async for fragment in self._socket.recv_streaming():
+                if isinstance(fragment, str):
+                    text.append(fragment)
+                    continue
+                data.append(bytes(fragment))
+                count += len(fragment)
+                if progress is not None:
+                    progress(count)
+        except ConnectionClosed as closed:
+            raise TransportClosed(_why_closed(closed)) from None
+        return b"".join(data) if data else "".join(text)
 
     async def close(self) -> None:
         """Say goodbye, and wait a moment for the answer."""
@@ -111,6 +144,12 @@ async def dial_websocket(url: str) -> Transport:
         reason = _why_failed(error, host=urlsplit(url).hostname or url)
         raise ConnectFailed(url, reason, next_step=DOCTOR) from error
     return WebSocketTransport(socket)
+
+
+def _fragments(data: bytes, progress: Progress) -> Iterator[bytes]:
+    for start in range(0, len(data), UPLOAD_FRAGMENT_BYTES):
+        progress(start)
+        yield data[start : start + UPLOAD_FRAGMENT_BYTES]
 
 
 class _Quiet(logging.LoggerAdapter[logging.Logger]):

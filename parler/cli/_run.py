@@ -120,11 +120,10 @@ def identity_of(
     from parler.identity import ensure_identity
     from parler.signing import fingerprint
 
+    unsaid = settings.hub_source == "default"
     identity, fresh = ensure_identity(
         settings.home,
-        hub_url=settings.hub
-        if settings.hub_source != "default"
-        else hub or settings.hub,
+        hub_url=hub if hub and unsaid else settings.hub,
         name=settings.name,
         role=settings.role,
     )

@@ -7,7 +7,16 @@ from typing import Annotated
 import click
 import typer
 
-from parler.cli import identity, messages, rooms, session
+from parler.cli import (
+    attention,
+    directory,
+    identity,
+    memory,
+    messages,
+    rooms,
+    session,
+    work_queue,
+)
 from parler.cli._command import group
 from parler.cli._run import Options
 from parler.cli.render import (
@@ -107,6 +116,10 @@ def hub(context: typer.Context) -> None:
 app.add_typer(session.app, name="session")
 messages.add_to(app)
 rooms.add_to(app)
+memory.add_to(app)
+directory.add_to(app, session.app)
+work_queue.add_to(app)
+attention.add_to(app)
 identity.add_to(app)
 
 

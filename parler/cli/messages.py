@@ -1,22 +1,19 @@
 """Saying something, handing over the turn, reading: ``send``, ``handoff``, ``recv``."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from parler.cli._arguments import Room, Service, To, only_one, piped_text
 from parler.cli._command import command
-from parler.cli._run import HERE, Options, Place, Run, carry_out, in_room
+from parler.cli._run import HERE, Options, Run, carry_out, in_room
+from parler.cli._targets import place_of, target_of
 from parler.errors import UsageError
 from parler.text import visible
 
-if TYPE_CHECKING:
-    from parler.ops.context import OpContext
-    from parler.wire.records import Target
-
-
 _SEND = """\
 parler send "all tests pass"
+parler send --role review "review PR 42"
 git diff | parler send -"""
 _HANDOFF = 'parler handoff --for webdev --summary "API done" --next "build the page"'
 _RECV = """\
@@ -39,6 +36,10 @@ def send(
     room: Room = None,
     to: To = None,
     service: Service = None,
+    role: Annotated[
+        str | None,
+        typer.Option("--role", metavar="ROLE", help="Work for one free worker of it."),
+    ] = None,
     reply_to: Annotated[
         str | None,
         typer.Option("--reply-to", metavar="ID", help="The message answered."),
@@ -50,16 +51,23 @@ def send(
 ) -> None:
     """Say something in the active session, a room, or to one agent.
 
-    When it returns, the hub has stored the message durably.
+    With --role it is a task that exactly one free worker of that role takes. When
+    send returns, the hub has stored the message durably.
     """
     from parler.ops import messages
 
-    only_one(room=room, to=to, service=service)
+    only_one(room=room, to=to, service=service, role=role)
+    if role is not None and (reply_to or mention):
+        raise UsageError("--role takes no --reply-to or --mention")
     said = piped_text("the message") if text == ["-"] else " ".join(text)
+
+    if role is not None:
+        _dispatch(options, role, said)
+        return
 
     async def work(run: Run) -> None:
         params = messages.SendParams(
-            target=await _target(run, room=room, to=to, service=service),
+            target=await target_of(run, room=room, to=to, service=service),
             text=said,
             reply_to=reply_to,
             mentions=mention or [],
@@ -67,7 +75,22 @@ def send(
         result = await messages.send(run.ctx, params)
         run.out.result(result, [f"sent to {visible(result.room)} (seq {result.seq})"])
 
-    carry_out(options, work, place=_place(room, to, service))
+    carry_out(options, work, place=place_of(room, to, service))
+
+
+def _dispatch(options: Options, role: str, text: str) -> None:
+    from parler.ops import queue
+
+    async def work(run: Run) -> None:
+        result = await queue.dispatch(
+            run.ctx, queue.DispatchParams(role=role, text=text)
+        )
+        task = f"task {visible(result.id)} for one worker of {visible(role)}"
+        run.out.result(
+            result, [f"{task}, in {visible(result.room)} (seq {result.seq})"]
+        )
+
+    carry_out(options, work, place=HERE)
 
 
 def handoff(
@@ -97,7 +120,7 @@ def handoff(
 
     async def work(run: Run) -> None:
         params = messages.HandoffParams(
-            target=await _target(run, room=room, to=to, service=service),
+            target=await target_of(run, room=room, to=to, service=service),
             next=next_,
             summary=summary,
             to=for_,
@@ -112,7 +135,7 @@ def handoff(
             ],
         )
 
-    carry_out(options, work, place=_place(room, to, service))
+    carry_out(options, work, place=place_of(room, to, service))
 
 
 def recv(
@@ -151,25 +174,3 @@ def recv(
             await _receiving.once(run, chosen, since=since, all_=all_, limit=limit)
 
     carry_out(options, work, place=in_room(room))
-
-
-def _place(room: str | None, to: str | None, service: str | None) -> Place:
-    return in_room(room) if to is None and service is None else HERE
-
-
-async def _target(
-    run: Run, *, room: str | None, to: str | None, service: str | None
-) -> "Target":
-    from parler.ops.directory import find_agent
-    from parler.text import shown_name
-    from parler.wire.records import DmTarget, RoomTarget, ServiceTarget
-
-    ctx: OpContext = run.ctx
-    if service is not None:
-        return ServiceTarget(service=service)
-    if to is None:
-        return RoomTarget(room=ctx.room(room))
-    person = await find_agent(ctx, to)
-    if person.name:
-        run.out.note(f"{shown_name(person.name)} is {person.agent}")
-    return DmTarget(agent=person.agent)

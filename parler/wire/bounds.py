@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import msgspec
 
 from parler.wire import limits
-from parler.wire.records import DmTarget, RoomTarget, ServiceTarget
+from parler.wire.records import DmTarget, Fact, RoomTarget, ServiceTarget
 from parler.wire.requests import (
     AnyRequest,
     Discover,
+    Forget,
     GetBlob,
     Hello,
     PutBlob,
@@ -32,6 +33,7 @@ _BOUNDS: dict[tuple[type[Request], str], int] = {
     (Hello, "secret"): limits.MAX_HELLO_SECRET_BYTES,
     (Discover, "query"): limits.MAX_QUERY_BYTES,
     (Recall, "query"): limits.MAX_QUERY_BYTES,
+    (Forget, "text"): limits.MAX_CLIENT_MESSAGE_BYTES,  # bounded with the frame, below
     (PutBlob, "sha256"): limits.MAX_DIGEST_BYTES,
     (PutBlob, "media_type"): limits.MAX_MEDIA_TYPE_BYTES,
     (GetBlob, "id"): limits.MAX_DIGEST_BYTES,
@@ -43,7 +45,7 @@ def oversized(request: AnyRequest, *, max_message_bytes: int) -> str | None:
 
     Args:
         max_message_bytes: The hub's bound on the parts of a message, and on whole
-            ``register``, ``remember`` and ``recall`` frames.
+            ``register``, ``remember``, ``recall`` and ``forget`` frames.
     """
     kind = type(request)
     for name, text in _texts(request):
@@ -55,7 +57,7 @@ def oversized(request: AnyRequest, *, max_message_bytes: int) -> str | None:
                 return "mentions"
             if _compact_size(request.parts, max_message_bytes) > max_message_bytes:
                 return "parts"
-        case Register() | Remember() | Recall():
+        case Register() | Remember() | Recall() | Forget():
             if len(msgspec.json.encode(request)) > max_message_bytes:
                 return op_of(request)
     return None
@@ -70,6 +72,8 @@ def _texts(request: AnyRequest) -> Iterator[tuple[str, str]]:
                 yield name, text
             case ServiceTarget(service=text):
                 yield name, text
+            case Fact(key=key, room=room):
+                yield from (("fact", text) for text in (key, room) if text is not None)
             case [*items]:
                 yield from ((name, item) for item in items if isinstance(item, str))
 

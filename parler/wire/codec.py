@@ -6,22 +6,38 @@ stored and handed verbatim to every client of the protocol without breaking one.
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import msgspec
 
 from parler.wire.limits import MAX_DEPTH, MAX_DIGITS, MAX_RID_BYTES
 from parler.wire.parts import InvalidParts, check_parts
+from parler.wire.records import AgentCard, Fact, Skill
 from parler.wire.replies import AnyReply, Reply
-from parler.wire.requests import AnyRequest, Register, Remember, Request, Send
+from parler.wire.requests import (
+    AnyRequest,
+    PutBlob,
+    Register,
+    Remember,
+    Request,
+    Send,
+)
 
 _REQUESTS = msgspec.json.Decoder(AnyRequest)
 _REPLIES = msgspec.json.Decoder(AnyReply)
 _ENCODER = msgspec.json.Encoder()
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_ODD_NUMBER = re.compile(rb"[0-9.]{%d}|[0-9][eE]\+?[0-9]{3}" % MAX_DIGITS)
+_MAX_REASON = 300
+
+# Strings may be unterminated and numbers malformed here: neither pattern ever looks at
+# a byte twice, or a stranger's frame would hold up everybody.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_ODD_NUMBER = re.compile(rb"[0-9][eE]\+?[0-9]{3}|(?<![0-9.])[0-9.]{200}")
+_ODD_TOKEN = re.compile(
+    rb"(?<![0-9.eE+-])-?(?:[0-9.eE+-]{200,}|[0-9.]+[eE]\+?[0-9]{3,})"
+)
 
 
 class BadFrame(ValueError):
@@ -29,6 +45,8 @@ class BadFrame(ValueError):
 
     def __init__(self, reason: str, rid: str | None = None) -> None:
         """Keep the reason, which is fit for the peer's eyes, and the `rid`."""
+        if len(reason) > _MAX_REASON:  # it may quote the frame
+            reason = f"{reason[: _MAX_REASON // 2]} … {reason[-_MAX_REASON // 2 :]}"
         super().__init__(reason)
         self.reason = reason
         self.rid = rid
@@ -118,7 +136,8 @@ def _check_depth(data: bytes) -> None:
 def _check_numbers(data: bytes) -> None:
     # Raw values are passed on unread, and existing clients refuse a whole reply for
     # one number that is no finite double.
-    for token in re.findall(rb"-?[0-9][0-9.eE+-]*", _STRING.sub(b'""', data)):
+    for found in _ODD_TOKEN.finditer(_STRING.sub(b'""', data)):
+        token = found.group()
         if len(token) > 2 * MAX_DIGITS or _overflows(token):
             raise BadFrame("a number is too large", _rid_of(data))
 
@@ -166,11 +185,13 @@ def _accounts_for(data: bytes) -> bool:
 def _nested_are_clean(data: bytes, request: AnyRequest) -> bool:
     if isinstance(request, Register | Remember):
         return False
-    if not isinstance(request, Send):
+    if not isinstance(request, Send | PutBlob):
         return True
     fields = _FIELDS.decode(data)
     if not _accounts_for(bytes(fields["target"])):
         return False
+    if isinstance(request, PutBlob):
+        return True
     parts = msgspec.json.decode(request.parts, type=list[msgspec.Raw])
     return all(_accounts_for(bytes(part)) for part in parts)
 
@@ -182,18 +203,28 @@ class _Pairs(dict[str, Any]):
         super().__init__(pairs)
         self.duplicates: frozenset[str] = frozenset()
         if len(self) < len(pairs):
-            names = [name for name, _ in pairs]
-            self.duplicates = frozenset(n for n in self if names.count(n) > 1)
+            counted = Counter(name for name, _ in pairs)
+            self.duplicates = frozenset(n for n, times in counted.items() if times > 1)
+
+
+def _keys(struct: type[msgspec.Struct], tag_field: str | None = None) -> frozenset[str]:
+    names = (field.encode_name for field in msgspec.structs.fields(struct))
+    return frozenset({*names, *([tag_field] if tag_field else [])})
+
+
+_TARGET_KEYS = frozenset({"kind", "room", "agent", "service"})
+_CARD_KEYS, _SKILL_KEYS, _FACT_KEYS = _keys(AgentCard), _keys(Skill), _keys(Fact)
 
 
 def _known_objects(
     root: _Pairs, request: AnyRequest
 ) -> list[tuple[_Pairs, frozenset[str]]]:
-    named = msgspec.structs.fields(type(request))
-    found = [(root, frozenset({"op", *(field.encode_name for field in named)}))]
+    found = [(root, _keys(type(request), "op"))]
+    match request:
+        case Send() | PutBlob():
+            found.append((root["target"], _TARGET_KEYS))
     match request:
         case Send():
-            found.append((root["target"], frozenset({"kind", "room", "agent"})))
             core = frozenset({"kind", "text", "data"})
             found += [
                 (part, core if part["kind"] in ("text", "data") else core & {"kind"})
@@ -201,8 +232,8 @@ def _known_objects(
             ]
         case Register():
             card = root["card"]
-            found.append((card, frozenset(card)))
-            found += [(skill, frozenset(skill)) for skill in card.get("skills") or []]
+            found.append((card, _CARD_KEYS))
+            found += [(skill, _SKILL_KEYS) for skill in card.get("skills") or []]
         case Remember():
-            found.append((root["fact"], frozenset({"text", "key", "room"})))
+            found.append((root["fact"], _FACT_KEYS))
     return found

@@ -19,6 +19,7 @@ class Feature(StrEnum):
     RECEIPTS = "receipts"
     MEMBERSHIP = "membership"
     HISTORY = "history"
+    FORGET = "forget"
 
 
 class ErrorCode(StrEnum):

@@ -61,7 +61,9 @@ def _split(text: str) -> tuple[str, str | None]:
 
 
 def _tidy(text: str) -> str:
-    code = _SEPARATORS.sub("", text).upper()
+    code = _SEPARATORS.sub("", text)
+    if code.isascii():  # some foreign letters become two of ours in upper case
+        code = code.upper()
     if not code:
         raise InvalidJoinKey("the key is empty")
     if len(code) != CODE_LENGTH:

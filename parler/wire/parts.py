@@ -80,14 +80,14 @@ class DispatchPart(WireStruct, tag_field="kind", tag="com.parler.dispatch"):
     role: str
 
 
-class SigPart(WireStruct, tag_field="kind", tag=SIG_KIND):
-    """The author's signature over the other parts (protocol 6.3)."""
+class SigPart(WireStruct, tag_field="kind", tag=SIG_KIND, omit_defaults=False):
+    """The author's signature over the other parts; `alg` and `v` are sent (6.3)."""
 
     sig: str
     ts: int
     uid: str
     target: Target
-    alg: str | None = "ed25519"
+    alg: Any = "ed25519"
     v: Any = 1
 
 

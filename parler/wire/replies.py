@@ -179,6 +179,12 @@ class Recalled(Reply, tag="recalled"):
     hits: list[RecallHit]
 
 
+class Forgotten(Reply, tag="forgotten"):
+    """So many facts of the caller are gone."""
+
+    count: U64
+
+
 class RoomList(Reply, tag="rooms"):
     """The caller's rooms, by name."""
 
@@ -331,6 +337,7 @@ AnyReply: TypeAlias = (
     | Pulled
     | Remembered
     | Recalled
+    | Forgotten
     | RoomList
     | RoomDeleted
     | RosterList

@@ -205,6 +205,17 @@ class Recall(Request, tag="recall"):
     key: str | None = None
 
 
+class Forget(Request, tag="forget"):
+    """Drop facts of mine by key, by exact text, or by both: feature ``forget``.
+
+    Without a room, those for myself alone; with one, those in that room.
+    """
+
+    key: str | None = None
+    text: str | None = None
+    room: RoomName | None = None
+
+
 class Rooms(Request, tag="rooms"):
     """List my rooms."""
 
@@ -309,6 +320,7 @@ AnyRequest: TypeAlias = (
     | Pull
     | Remember
     | Recall
+    | Forget
     | Rooms
     | DeleteRoom
     | Roster

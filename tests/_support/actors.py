@@ -1,6 +1,6 @@
 """Agents as operations see them: real client, real hub, pipes in memory between."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,17 @@ class _Pipe:
     async def send(self, text: str) -> None:
         self._transport.to_hub.put_nowait(text)
 
-    async def receive(self) -> str | bytes:
-        return await self._transport.from_hub.get()
+    async def send_bytes(self, data: bytes, progress: Callable[[int], None]) -> None:
+        self._transport.to_hub.put_nowait(data)
+        progress(len(data))
+
+    async def receive(
+        self, progress: Callable[[int], None] | None = None
+    ) -> str | bytes:
+        data = await self._transport.from_hub.get()
+        if progress is not None and isinstance(data, bytes):
+            progress(len(data))
+        return data
 
     async def close(self) -> None:
         self._transport.gone = True

@@ -55,6 +55,7 @@ class MemoryTransport:
         self.reading = asyncio.Event()
         self.reading.set()
         self.gone = False
+        self._pieces = b""
         self.closed: asyncio.Future[tuple[int, str]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -68,8 +69,10 @@ class MemoryTransport:
         await self._deliver(text)
 
     async def send_fragment(self, data: bytes, *, first: bool, last: bool) -> None:
-        """Hand a piece of a binary message to the peer as soon as it reads."""
-        await self._deliver(data)
+        """Take a piece of a binary message; the last one makes it whole."""
+        self._pieces = data if first else self._pieces + data
+        if last:
+            await self._deliver(self._pieces)
 
     def accept_binary(self, max_bytes: int) -> None:
         """A pipe in memory takes messages of any size."""
@@ -139,6 +142,11 @@ class Peer:
     async def asks(self, request: Request, kind: type[R]) -> R:
         """Send a request and hear its answer."""
         self.says(request)
+        return await self.hears(kind)
+
+    async def asks_text(self, text: str, kind: type[R]) -> R:
+        """Send a frame as it is and hear its answer."""
+        self.says(text)
         return await self.hears(kind)
 
     async def is_refused(self, request: Request | str | bytes) -> str | None:
@@ -232,5 +240,5 @@ async def memory_hub(folder: Path, **changes: Any) -> AsyncIterator[MemoryHub]:
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something the hub does by itself has happened."""
     async with asyncio.timeout(WAIT):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  (it is no event of ours)
             await asyncio.sleep(0)

@@ -6,9 +6,9 @@ which says and hears whole frames. Every wait is bounded.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -28,6 +28,7 @@ ME = Keypair(b"m" * 32)
 HUB = "ws://127.0.0.1:1/ws"
 
 Frame = TypeVar("Frame", bound=requests.Request)
+Data: TypeAlias = str | bytes
 
 
 class MemoryTransport:
@@ -47,7 +48,12 @@ class MemoryTransport:
             self.sent.append(text)
         self.other._inbox.put_nowait(text)
 
-    async def receive(self) -> str | bytes:
+    async def send_bytes(self, data: bytes, progress: Callable[[int], None]) -> None:
+        """Give a binary message to the other end."""
+        await self.send(data)
+        progress(len(data))
+
+    async def receive(self, progress: Callable[[int], None] | None = None) -> Data:
         """Take the next frame; what was sent before the end still arrives."""
         if self._ended:
             raise TransportClosed("the pipe was closed")
@@ -55,6 +61,8 @@ class MemoryTransport:
         if data is None:
             self._inbox.put_nowait(None)
             raise TransportClosed("the other end closed the pipe")
+        if progress is not None and isinstance(data, bytes):
+            progress(len(data))
         return data
 
     async def close(self) -> None:
@@ -89,6 +97,13 @@ class Peer:
         async with asyncio.timeout(WAIT):
             text = await self.transport.receive()
         return decode_request(text)
+
+    async def hears_bytes(self) -> bytes:
+        """The next frame, which must be binary."""
+        async with asyncio.timeout(WAIT):
+            data = await self.transport.receive()
+        assert isinstance(data, bytes), f"heard {data}"
+        return data
 
     async def says(self, frame: replies.Reply, *, to: object = None) -> None:
         """Send a frame; `to` a request is with its rid."""

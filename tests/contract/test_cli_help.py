@@ -38,7 +38,9 @@ PROMISED = {
     *("invite", "invites", "revoke", "join", "delete-room", "members remove"),
     *("doctor", "trust-hub", "presence", "version", "session open", "session join"),
     *("session requests", "session approve", "session reject", "session deny"),
-    "session leave",
+    *("session leave", "session watch", "remember", "recall", "forget"),
+    *("register", "discover", "card", "token", "serve", "queue", "claim"),
+    *("complete", "task", "attention", "status"),
 }
 
 

@@ -18,7 +18,9 @@ from parler.errors import (
 from parler.protocol import (
     REPLIES,
     TRANSITIONS,
+    Announced,
     Answer,
+    Arrived,
     ClientProtocol,
     Farewell,
     Introduction,
@@ -28,17 +30,20 @@ from parler.protocol import (
     Ready,
     Refused,
     State,
+    Wanted,
 )
 from parler.signing import Keypair, verify
 from parler.wire import replies, requests
-from parler.wire.base import AgentId, RoomName
+from parler.wire.base import AgentId, Digest, RoomName
 from parler.wire.codec import decode_request, encode
+from parler.wire.records import RoomTarget
 from tests._support.transports import NONCE, stored
 
 ME = Keypair(b"m" * 32)
 WHO = Introduction(keypair=ME, name="me", role="dev", secret="open sesame")
 DEN = RoomName("den")
 WELCOME = replies.Welcome(id=ME.agent_id, name="me")
+BLOB = Digest("0" * 64)
 DELIVERY = replies.Delivery(message=stored(5))
 EVENT = replies.Event(event="member", room=DEN)
 
@@ -64,6 +69,9 @@ def in_state(state: State) -> ClientProtocol:
     if state is State.PROOF_SENT:
         return protocol
     protocol.receive(encode(WELCOME))
+    if state is State.RECEIVING:
+        protocol.ask_with_bytes(requests.GetBlob(id=BLOB))
+        protocol.receive(encode(replies.BlobIncoming(id=BLOB, size=1)))
     if state is State.CLOSED:
         protocol.close()
     assert protocol.state is state
@@ -202,7 +210,9 @@ def test_every_frame_in_every_state_is_in_the_table_or_a_violation(
         assert protocol.state is after
 
 
-@pytest.mark.parametrize("state", [s for s in State if s is not State.READY])
+@pytest.mark.parametrize(
+    "state", [s for s in State if s not in (State.READY, State.RECEIVING)]
+)
 def test_nothing_is_asked_outside_of_ready(state: State) -> None:
     with pytest.raises(LocalProtocolError):
         in_state(state).ask(requests.Ping())
@@ -371,6 +381,80 @@ def test_an_unknown_frame_is_passed_over_only_where_it_cannot_be_a_reply() -> No
         ready().receive('{"type":"weather"}')
 
 
+# ------------------------------------------------------------------------------- blobs
+
+PUT = requests.PutBlob(target=RoomTarget(room=DEN), sha256=BLOB, size=1)
+GET = requests.GetBlob(id=BLOB)
+
+
+def test_an_upload_is_a_dialogue_of_two_replies_with_one_number() -> None:
+    protocol = ready("rid")
+    call, _ = protocol.ask_with_bytes(PUT)
+    other, _ = protocol.ask(requests.Ping())
+    wanted = protocol.receive(encode(replies.BlobReady(id=BLOB, rid=call)))
+    assert wanted == Wanted(call)
+    assert protocol.receive(encode(replies.Pong(rid=other))) is not None
+    stored_ = replies.BlobStored(id=BLOB, size=1, rid=call)
+    assert protocol.receive(encode(stored_)) == Answer(call, stored_)
+
+
+@pytest.mark.parametrize("features", [(), ("rid",)])
+def test_an_upload_may_be_refused_before_and_after_its_bytes(
+    features: tuple[str, ...],
+) -> None:
+    for steps in (0, 1):
+        protocol = ready(*features)
+        call, _ = protocol.ask_with_bytes(PUT)
+        rid = call if features else None
+        for _ in range(steps):
+            protocol.receive(encode(replies.BlobReady(id=BLOB, rid=rid)))
+        no = replies.Error(message="no", rid=rid)
+        assert protocol.receive(encode(no)) == Answer(call, no)
+
+
+def test_an_upload_is_not_confirmed_before_the_hub_was_ready_for_it() -> None:
+    protocol = ready()
+    protocol.ask_with_bytes(PUT)
+    with pytest.raises(RemoteProtocolError, match="'put_blob'"):
+        protocol.receive(encode(replies.BlobStored(id=BLOB, size=1)))
+
+
+def test_a_hub_is_ready_for_an_upload_once() -> None:
+    protocol = ready()
+    protocol.ask_with_bytes(PUT)
+    protocol.receive(encode(replies.BlobReady(id=BLOB)))
+    with pytest.raises(RemoteProtocolError, match="'blob_ready'"):
+        protocol.receive(encode(replies.BlobReady(id=BLOB)))
+
+
+def test_bytes_belong_to_the_download_that_was_announced_last() -> None:
+    protocol = ready("rid")
+    first, _ = protocol.ask_with_bytes(GET)
+    second, _ = protocol.ask_with_bytes(GET)
+    for call in (second, first):
+        incoming = replies.BlobIncoming(id=BLOB, size=1, rid=call)
+        assert protocol.receive(encode(incoming)) == Announced(call, incoming)
+        assert protocol.receive(encode(DELIVERY)) == DELIVERY
+        assert protocol.receive(b"x") == Arrived(call, incoming, b"x")
+        assert protocol.state is State.READY
+
+
+def test_a_reply_between_an_announcement_and_its_bytes_is_a_violation() -> None:
+    protocol = ready("rid")
+    call, _ = protocol.ask_with_bytes(GET)
+    other, _ = protocol.ask(requests.Ping())
+    protocol.receive(encode(replies.BlobIncoming(id=BLOB, size=1, rid=call)))
+    with pytest.raises(RemoteProtocolError):
+        protocol.receive(encode(replies.Pong(rid=other)))
+
+
+def test_an_error_in_place_of_announced_bytes_is_the_last_word() -> None:
+    protocol = in_state(State.RECEIVING)
+    error = replies.Error(message="disk", code="internal")
+    assert protocol.receive(encode(error)) == Farewell(error)
+    assert protocol.state is State.CLOSED
+
+
 # ------------------------------------------------------------------- what may be asked
 
 
@@ -378,7 +462,7 @@ def test_an_unknown_frame_is_passed_over_only_where_it_cannot_be_a_reply() -> No
     "request_",
     [
         requests.Hello(id=ME.agent_id, name="me"),
-        requests.GetBlob(id="0" * 64),  # type: ignore[arg-type]
+        requests.GetBlob(id=BLOB),
     ],
 )
 def test_only_plain_requests_are_asked(request_: requests.AnyRequest) -> None:

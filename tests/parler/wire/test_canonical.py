@@ -137,7 +137,7 @@ def test_what_is_not_finite_has_no_spelling(value: float) -> None:
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e309", "-1e309"])
 def test_what_is_not_finite_is_not_parsed(text: str) -> None:
-    with pytest.raises(ValueError, match="JSON|large"):
+    with pytest.raises(ValueError, match=r"JSON|large"):
         parse_json(f'{{"x":{text}}}')
 
 
@@ -155,7 +155,7 @@ STRINGS = {
     "\x7f": '"\x7f"',
     "\u2028\u2029\ufeff": '"\u2028\u2029\ufeff"',
     "é漢😀": '"é漢😀"',
-    "<&>'": "\"<&>'\"",
+    "<&>'": '"<&>\'"',
     "": '""',
 }
 
@@ -202,7 +202,7 @@ def test_depth_is_bounded_by_an_error_not_by_a_crash() -> None:
         parse_json("[" * 200_000 + "]" * 200_000)
 
 
-# ------------------------------------------------------------- what is covered (6.2, 6.3)
+# ----------------------------------------------------------- what is covered (6.2, 6.3)
 
 
 def test_card_bytes_keep_empty_lists_that_are_set_and_leave_out_what_is_not() -> None:

@@ -226,7 +226,7 @@ def test_a_reason_stays_short_whatever_it_quotes() -> None:
 TWICE = {
     "op": '{"op":"ping","op":"ping"}',
     "escaped op": r'{"op":"ping","\u006fp":"ping"}',
-    "op around others": '{"op":"rooms","x":1,"op":"ping"}',
+    "op around others": '{"op":"ping","x":1,"op":"ping"}',
     "a field": '{"op":"roster","room":"a","room":"b"}',
     "a field with null": '{"op":"pull","room":"a","since":1,"since":null}',
     "a field in camel case": '{"op":"pull","room":"a","waitSecs":1,"waitSecs":1}',

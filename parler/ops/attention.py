@@ -1,0 +1,167 @@
+"""What may interrupt us: one mode for all, told to the hub, and exceptions for rooms.
+
+The exceptions stay in our own file (protocol 10.3). What they mean for a message is
+decided in `parler.attention`.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from parler.errors import UsageError
+from parler.identity import AttentionPolicy, Identity, load_identity, update_identity
+from parler.ops.context import OpContext, Result
+from parler.ops.texts import check_texts
+from parler.wire.base import RoomName
+from parler.wire.records import Attention
+from parler.wire.replies import AttentionOk
+from parler.wire.requests import SetAttention
+
+
+class RoomAttention(StrEnum):
+    """What a single room may do."""
+
+    INHERIT = "inherit"
+    QUIET = "quiet"
+    MUTED = "muted"
+
+
+_SYNONYMS = {"open": RoomAttention.INHERIT, "default": RoomAttention.INHERIT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeParams:
+    """What may interrupt us in general."""
+
+    mode: Annotated[
+        Attention,
+        Meta(
+            description="open: everything; dnd: what is meant for us; "
+            "focus: only handoffs and work."
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomParams:
+    """What one room may do, whatever the mode."""
+
+    room: Annotated[RoomName, Meta(description="Which room.")]
+    attention: Annotated[
+        RoomAttention,
+        Meta(
+            description="quiet: only what is meant for us; muted: nothing at all; "
+            "inherit: as everywhere."
+        ),
+    ]
+
+
+class AttentionResult(Result):
+    """What may interrupt us. `attention` is that of `room`, if one was named."""
+
+    mode: Attention
+    quiet_rooms: list[RoomName]
+    muted_rooms: list[RoomName]
+    room: RoomName | None = None
+    attention: RoomAttention | None = None
+
+
+def parse_mode(typed: str) -> Attention:
+    """A mode in the spelling of people.
+
+    Raises:
+        UsageError: It is none, or one of a room.
+    """
+    word = typed.strip().lower()
+    if word in {one.value for one in Attention}:
+        return Attention(word)
+    if word in {one.value for one in RoomAttention}:
+        raise UsageError(
+            f"{word} is for a single room",
+            next_step=f"parler attention {word} --room ROOM",
+        )
+    raise UsageError(
+        f"there is no attention mode {typed!r}",
+        next_step="use one of " + ", ".join(one.value for one in Attention),
+    )
+
+
+def parse_room_attention(typed: str) -> RoomAttention:
+    """What a room may do in the spelling of people.
+
+    Raises:
+        UsageError: There is no such thing.
+    """
+    word = typed.strip().lower()
+    try:
+        return _SYNONYMS.get(word) or RoomAttention(word)
+    except ValueError:
+        raise UsageError(
+            f"a room cannot be set to {typed!r}",
+            next_step="use one of " + ", ".join(one.value for one in RoomAttention),
+        ) from None
+
+
+def show_attention(
+    identity: Identity, *, room: RoomName | None = None
+) -> AttentionResult:
+    """What may interrupt us, without asking any hub."""
+    return _result(load_identity(identity.home).attention, room)
+
+
+async def set_mode(ctx: OpContext, params: ModeParams) -> AttentionResult:
+    """Set what may interrupt us; others see it on the hub. If that fails, nothing is.
+
+    Rooms keep their exceptions.
+    """
+    await ctx.client.request(SetAttention(attention=params.mode), AttentionOk)
+    policy = load_identity(ctx.identity.home).attention
+    changed = replace(policy, mode=params.mode)
+    update_identity(ctx.identity.home, attention=changed)
+    return _result(changed, None)
+
+
+def set_room(identity: Identity, params: RoomParams) -> AttentionResult:
+    """Set what one room may do; only we know of it."""
+    room = params.room
+    check_texts(room=room)
+    if not room.strip():
+        raise UsageError("the room has no name", next_step="parler rooms")
+    policy = load_identity(identity.home).attention
+    changed = replace(
+        policy,
+        quiet_rooms=_with(
+            policy.quiet_rooms, room, wanted=params.attention is RoomAttention.QUIET
+        ),
+        muted_rooms=_with(
+            policy.muted_rooms, room, wanted=params.attention is RoomAttention.MUTED
+        ),
+    )
+    update_identity(identity.home, attention=changed)
+    return _result(changed, room)
+
+
+def _with(
+    rooms: tuple[RoomName, ...], room: RoomName, *, wanted: bool
+) -> tuple[RoomName, ...]:
+    others = tuple(one for one in rooms if one != room)
+    return (*others, room) if wanted else others
+
+
+def _result(policy: AttentionPolicy, room: RoomName | None) -> AttentionResult:
+    attention = None
+    if room is not None:
+        attention = RoomAttention.INHERIT
+        if room in policy.quiet_rooms:
+            attention = RoomAttention.QUIET
+        if room in policy.muted_rooms:
+            attention = RoomAttention.MUTED
+    return AttentionResult(
+        mode=policy.mode,
+        quiet_rooms=list(policy.quiet_rooms),
+        muted_rooms=list(policy.muted_rooms),
+        room=room,
+        attention=attention,
+    )

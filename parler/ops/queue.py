@@ -1,0 +1,206 @@
+"""The queue of a service: serving it, seeing what waits, taking and ending tasks.
+
+These are single steps for scripts; a worker that takes them in the right order is not
+here. Claiming is the hub's decision (protocol 10.4), and losing one is a result.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from parler.errors import NotFound, UsageError
+from parler.ops.context import OpContext, Result
+from parler.ops.messages import SendResult
+from parler.ops.reading import ShownMessage, shown
+from parler.ops.texts import check_texts
+from parler.text import shell_word
+from parler.wire.base import MessageId, Millis, RoomName
+from parler.wire.limits import DEFAULT_LEASE_SECS, DEFAULT_QUEUE_LIMIT
+from parler.wire.names import service_room
+from parler.wire.parts import DispatchPart, Part, TextPart
+from parler.wire.records import RoomKind, ServiceTarget, TaskStatus
+from parler.wire.replies import Claimed, Completed, Joined, Queued
+from parler.wire.requests import Claim, Complete, Queue, Serve
+
+MIN_LEASE_SECS, MAX_LEASE_SECS = 15, 3600
+MAX_QUEUE_LIMIT = 200
+
+
+class ServeResult(Result):
+    """The room of a service we work for."""
+
+    room: RoomName
+    kind: RoomKind
+    service: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchParams:
+    """Work for exactly one free worker of a role."""
+
+    role: Annotated[str, Meta(description="Whose workers may take it.")]
+    text: Annotated[str, Meta(description="What is to be done.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueParams:
+    """Whose queue to look at."""
+
+    service: Annotated[str, Meta(description="A service we serve.")]
+    limit: Annotated[int, Meta(description="At most so many, up to 200.", ge=1)] = (
+        DEFAULT_QUEUE_LIMIT
+    )
+
+
+class QueueResult(Result):
+    """Tasks nobody holds, the oldest first."""
+
+    room: RoomName
+    messages: list[ShownMessage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimParams:
+    """Which task to take, or to hold on to."""
+
+    service: Annotated[str, Meta(description="A service we serve.")]
+    message: Annotated[MessageId, Meta(description="The id of the task's message.")]
+    lease_secs: Annotated[
+        int,
+        Meta(description="For how long nobody else gets it.", ge=15, le=3600),
+    ] = DEFAULT_LEASE_SECS
+
+
+class ClaimResult(Result):
+    """Whether we hold the task, and until when."""
+
+    room: RoomName
+    message: MessageId
+    claimed: bool
+    lease_until: Millis | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteParams:
+    """Which task has ended, and how."""
+
+    service: Annotated[str, Meta(description="A service we serve.")]
+    message: Annotated[MessageId, Meta(description="The id of the task's message.")]
+    status: Annotated[
+        TaskStatus, Meta(description="done, failed or cancelled; nothing follows.")
+    ]
+
+
+class CompleteResult(Result):
+    """Whether the task ended with our word; not so if we hold it no more."""
+
+    room: RoomName
+    message: MessageId
+    status: TaskStatus
+    completed: bool
+
+
+async def serve(ctx: OpContext, service: str) -> ServeResult:
+    """Become a worker of a service; it is new if nobody served it.
+
+    Raises:
+        UsageError: The service has no name.
+    """
+    _check_name(service, "service")
+    joined = await ctx.client.request(Serve(service=service.strip()), Joined)
+    ctx.book.remember(ctx.hub, joined.room)
+    return ServeResult(room=joined.room, kind=joined.kind, service=service.strip())
+
+
+async def dispatch(ctx: OpContext, params: DispatchParams) -> SendResult:
+    """Give work to exactly one free worker of a role.
+
+    Raises:
+        UsageError: There is nothing to do, or the role has no name.
+        NotFound: Nobody ever served that role on this hub.
+    """
+    _check_name(params.role, "role")
+    check_texts(text=params.text)
+    if not params.text.strip():
+        raise UsageError(
+            "the task is empty",
+            next_step=f"parler send --role {shell_word(params.role)} TEXT",
+        )
+    role = params.role.strip()
+    parts: list[Part] = [TextPart(text=params.text), DispatchPart(role=role)]
+    try:
+        sent = await ctx.client.send(ServiceTarget(service=role), parts)
+    except NotFound as unknown:
+        unknown.next_step = (
+            f"parler serve {shell_word(role)}, run by whoever does such work"
+        )
+        raise
+    ctx.book.remember(ctx.hub, sent.room)
+    return SendResult(id=sent.id, seq=sent.seq, room=sent.room)
+
+
+async def queue(ctx: OpContext, params: QueueParams) -> QueueResult:
+    """See the tasks of a service we serve that nobody holds.
+
+    The hub shows none to an agent that is not available: idle or waiting, and heard
+    of within five minutes.
+    """
+    _check_name(params.service, "service")
+    room = service_room(params.service)
+    limit = min(params.limit, MAX_QUEUE_LIMIT)
+    frame = Queue(room=room, role=params.service.strip(), limit=limit)
+    queued = await ctx.client.request(frame, Queued)
+    judged = [ctx.client.judge(stored) for stored in queued.messages]
+    return QueueResult(room=room, messages=[shown(message) for message in judged])
+
+
+async def claim(ctx: OpContext, params: ClaimParams) -> ClaimResult:
+    """Take a task for a while, or renew the lease on one we hold."""
+    _check_name(params.service, "service")
+    check_texts(message=params.message)
+    frame = Claim(
+        room=service_room(params.service),
+        message=params.message,
+        lease_secs=params.lease_secs,
+    )
+    claimed = await ctx.client.request(frame, Claimed)
+    return ClaimResult(
+        room=claimed.room,
+        message=claimed.message,
+        claimed=claimed.claimed,
+        lease_until=claimed.lease_until if claimed.claimed else None,
+    )
+
+
+async def complete(ctx: OpContext, params: CompleteParams) -> CompleteResult:
+    """End a task that we hold, for good.
+
+    Raises:
+        UsageError: The status is none that ends a task.
+    """
+    _check_name(params.service, "service")
+    check_texts(message=params.message)
+    if not params.status.final:
+        raise UsageError(
+            f"a task does not end as {params.status.value}",
+            next_step="use done, failed or cancelled; parler task says the others",
+        )
+    frame = Complete(
+        room=service_room(params.service),
+        message=params.message,
+        status=params.status,
+    )
+    ended = await ctx.client.request(frame, Completed)
+    return CompleteResult(
+        room=ended.room,
+        message=ended.message,
+        status=params.status,
+        completed=ended.completed,
+    )
+
+
+def _check_name(name: str, what: str) -> None:
+    check_texts(**{what: name})
+    if not name.strip():
+        raise UsageError(f"the {what} has no name", next_step="parler serve NAME")

@@ -1,0 +1,117 @@
+"""Saying how far a task is: a signed receipt for whoever gave it (protocol 7).
+
+A receipt only tells; what ends a claimed task for the hub is in `parler.ops.queue`.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from parler.errors import UsageError
+from parler.ops.context import OpContext, Result
+from parler.ops.texts import check_texts
+from parler.wire.base import Digest, MessageId, RoomName
+from parler.wire.parts import TaskPart
+from parler.wire.records import Target, TaskStatus
+
+MAX_COUNT = 2**63 - 1
+
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_AMERICAN = {"canceled": TaskStatus.CANCELLED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskParams:
+    """How far a task is."""
+
+    target: Annotated[Target, Meta(description="Who is told.")]
+    status: Annotated[
+        TaskStatus,
+        Meta(description="accepted, working, awaiting, done, failed or cancelled."),
+    ]
+    task: Annotated[
+        str | None,
+        Meta(description="Which one: the id of the message that asked for it."),
+    ] = None
+    note: Annotated[str | None, Meta(description="A word on it.")] = None
+    result: Annotated[
+        str | None, Meta(description="The id of a blob with what came of it.")
+    ] = None
+    tokens: Annotated[
+        int | None, Meta(description="Model tokens it took.", ge=0, le=MAX_COUNT)
+    ] = None
+    elapsed_ms: Annotated[
+        int | None, Meta(description="Milliseconds it took.", ge=0, le=MAX_COUNT)
+    ] = None
+
+
+class TaskResult(Result):
+    """The receipt as stored."""
+
+    id: MessageId
+    seq: int
+    room: RoomName
+    status: TaskStatus
+    task: str | None = None
+
+
+def task_status(typed: str) -> TaskStatus:
+    """A status in the spelling of people: any case, and with one l as well.
+
+    Raises:
+        UsageError: There is no such status.
+    """
+    word = typed.strip().lower()
+    try:
+        return _AMERICAN.get(word) or TaskStatus(word)
+    except ValueError:
+        raise UsageError(
+            f"there is no task status {typed!r}",
+            next_step="use one of " + ", ".join(one.value for one in TaskStatus),
+        ) from None
+
+
+async def task(ctx: OpContext, params: TaskParams) -> TaskResult:
+    """Say how far a task is; a receipt never starts work.
+
+    Raises:
+        UsageError: The result is no blob id, or a number is none.
+    """
+    check_texts(task=params.task, note=params.note)
+    _check(params)
+    about = (params.task or "").strip() or None
+    part = TaskPart(
+        status=params.status,
+        task=about,
+        note=params.note or None,
+        result=Digest(params.result) if params.result else None,
+        tokens=params.tokens,
+        elapsed_ms=params.elapsed_ms,
+    )
+    reply_to = about if about and _is_message_id(about) else None
+    sent = await ctx.client.send(params.target, [part], reply_to=reply_to)
+    return TaskResult(
+        id=sent.id, seq=sent.seq, room=sent.room, status=params.status, task=about
+    )
+
+
+def _check(params: TaskParams) -> None:
+    if params.result and not _DIGEST.fullmatch(params.result):
+        raise UsageError(
+            f"the result {params.result[:80]!r} is no blob id",
+            next_step="parler send-file PATH prints the id of what it sent",
+        )
+    for what, number in (("tokens", params.tokens), ("elapsed", params.elapsed_ms)):
+        if number is not None and not 0 <= number <= MAX_COUNT:
+            raise UsageError(f"{what}: {number} is out of range")
+
+
+def _is_message_id(text: str) -> bool:
+    # A correlation id may be anything; only a message can be replied to.
+    try:
+        return str(uuid.UUID(text)) == text.lower()
+    except ValueError:
+        return False

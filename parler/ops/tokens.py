@@ -1,0 +1,77 @@
+"""Bearer tokens that let others read over HTTP: the directory, or one room.
+
+A token goes to whoever may see it all; a link to somebody else's page is only made for
+the one shared hub that page belongs to.
+"""
+
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from parler.config import DEFAULT_HUB
+from parler.ops.context import OpContext, Result
+from parler.wire.base import Millis, RoomName
+from parler.wire.limits import DEFAULT_TOKEN_TTL_SECS
+from parler.wire.replies import DirectoryToken, Watch
+from parler.wire.requests import MintDirectoryToken, MintWatch
+from parler.wire.urls import dial_url, same_hub
+
+VIEWER = "https://www.parlerprotocol.com/hub#sessions&k="
+"""The page that shows a session of the shared hub; what follows the # stays in the
+browser (protocol 4.7)."""
+
+
+class TokenResult(Result):
+    """A token, and what it opens: GET `url` with it as bearer."""
+
+    token: str
+    expires_at: Millis
+    url: str
+
+
+class WatchResult(Result):
+    """A read-only token of a room, and what it opens.
+
+    `viewer` is a page for people; only the shared hub has one.
+    """
+
+    token: str
+    room: RoomName
+    expires_at: Millis
+    url: str
+    viewer: str | None = None
+
+
+async def directory_token(
+    ctx: OpContext, *, ttl_secs: int = DEFAULT_TOKEN_TTL_SECS
+) -> TokenResult:
+    """Make a token that reads the whole directory of the hub over HTTP."""
+    minted = await ctx.client.request(
+        MintDirectoryToken(ttl_secs=ttl_secs), DirectoryToken
+    )
+    return TokenResult(
+        token=minted.token,
+        expires_at=minted.expires_at,
+        url=http_url(ctx.hub, "/api/directory?scope=hub"),
+    )
+
+
+async def watch_token(
+    ctx: OpContext, room: RoomName, *, ttl_secs: int = DEFAULT_TOKEN_TTL_SECS
+) -> WatchResult:
+    """Make a token that reads a room of ours over HTTP."""
+    minted = await ctx.client.request(MintWatch(room=room, ttl_secs=ttl_secs), Watch)
+    shared = same_hub(ctx.hub, DEFAULT_HUB)
+    return WatchResult(
+        token=minted.token,
+        room=minted.room,
+        expires_at=minted.expires_at,
+        url=http_url(ctx.hub, "/api/session"),
+        viewer=VIEWER + quote(minted.token, safe="") if shared else None,
+    )
+
+
+def http_url(hub: str, path: str) -> str:
+    """Where a hub answers HTTP, whatever spelling of it is used."""
+    dialled = urlsplit(dial_url(hub))
+    scheme = "https" if dialled.scheme == "wss" else "http"
+    base = dialled.path.removesuffix("/ws")
+    return urlunsplit((scheme, dialled.netloc, base, "", "")) + path
