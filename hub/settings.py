@@ -199,6 +199,13 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--max-ops-per-min", 600, "requests of one agent; 0 = no limit", **whole)
     add("--max-sends-per-min", 240, "sends of one agent; 0 = no limit", **whole)
     add("--max-room-sends-per-min", 1200, "sends to a room; 0 = no limit", **whole)
+    add("--max-knocks-per-min", 10, "knocks and wrong keys of one agent", **whole)
+    add(
+        "--max-knocks-per-ip-per-min",
+        30,
+        "knocks and wrong keys from one address",
+        **whole,
+    )
     add("--max-http-per-min", 600, "HTTP requests of an address", **whole)
     add("--web", None, "link to show on the landing page", metavar="URL")
     add("--metrics-addr", None, "host:port to serve Prometheus /metrics on; no auth")
