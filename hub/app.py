@@ -43,6 +43,9 @@ from parler.wire.codes import ErrorCode
 
 log = logging.getLogger(__name__)
 
+SPARE_FILES = 256
+"""Open files beside one per connection: database, blobs, HTTP."""
+
 DRAIN_SECS = 5.0
 """How long connections may take to end when the hub stops."""
 

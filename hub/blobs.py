@@ -20,10 +20,14 @@ TEMPORARY_SUFFIX = ".part"
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A blob on its way to a peer: the frame that announces it, and its bytes."""
+    """A blob on its way to a peer: the frame that announces it, and where it is.
+
+    It is opened when its turn comes; `unavailable` is said if it is gone by then.
+    """
 
     incoming: str
-    file: BinaryIO
+    path: Path
+    unavailable: str
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -6,7 +6,6 @@ the settings that the protocol needs.
 """
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -16,6 +15,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
+from websockets.frames import Frame
 
 from hub.http.driver import HttpDriver
 from parler.wire.codec import encode
@@ -32,6 +32,18 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
+CLOSE_SECS = 3.0
+"""How long a peer may take to read a goodbye before it is cut off."""
+
+STALL_SECS = 60.0
+"""How long a peer may read nothing while something waits for it (protocol 5.4)."""
+
+SLICE_BYTES = 8192
+MAX_SCRAPS = 2000
+"""Pings and pieces of messages in `SCRAPS_SECS`: 25 MiB in 16 KiB pieces fit."""
+
+SCRAPS_SECS = 10.0
+
 EXTENSION = "parler.driver"
 """Where a connection's driver is in its ASGI scope."""
 
@@ -45,15 +57,69 @@ class Driver(WebSocketsSansIOProtocol):
 
     max_text_bytes = DEFAULT_MAX_TEXT_FRAME_BYTES
     announced = 0
+    close_timeout = CLOSE_SECS
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Start counting what is no message."""
+        super().__init__(*args, **options)
+        self.close_timeout = CLOSE_SECS
+        self._scraps = 0
+        self._scraps_since = self.loop.time()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the socket, unless the message gets too large."""
-        waiting = len(self.conn.reader.buffer) + (self.conn.current_size or 0)
-        allowed = max(2 * self.max_text_bytes, self.announced) + len(data)
-        if waiting > allowed:
-            self._refuse_message()
-        else:
-            super().data_received(data)
+        """Take bytes from the socket, unless they are too many of one kind.
+
+        They are parsed in slices, so that a read full of the smallest frames there
+        are cannot hold up everybody before it is noticed.
+        """
+        for start in range(0, len(data), SLICE_BYTES):
+            if self.transport.is_closing():
+                return
+            piece = data[start : start + SLICE_BYTES]
+            waiting = len(self.conn.reader.buffer) + (self.conn.current_size or 0)
+            allowed = max(2 * self.max_text_bytes, self.announced) + len(piece)
+            if waiting > allowed:
+                self._refuse_message()
+                return
+            super().data_received(piece)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take a continuation frame."""
+        if self._is_one_too_many():
+            return
+        super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        """Answer a ping, unless the peer does not read what it is sent."""
+        output = self.conn.data_to_send()
+        if not self._is_one_too_many() and self.writable.is_set():
+            self.transport.write(b"".join(output))
+
+    def handle_pong(self, event: Frame) -> None:
+        """Nobody asked for one."""
+        self._is_one_too_many()
+
+    def _is_one_too_many(self) -> bool:
+        now = self.loop.time()
+        if now - self._scraps_since > SCRAPS_SECS:
+            self._scraps, self._scraps_since = 0, now
+        self._scraps += 1
+        if self._scraps <= MAX_SCRAPS:
+            return False
+        if not self.close_sent:
+            self.conn.fail(1008, "too many frames that are no message")
+            self.handle_parser_exception()
+        return True
+
+    def handle_parser_exception(self) -> None:
+        """End the connection, also if the peer does not read the reason."""
+        super().handle_parser_exception()
+        self.loop.call_later(CLOSE_SECS, self.abort)
+
+    def abort(self) -> None:
+        """Drop the connection with all that was not written."""
+        if not self.disconnected:
+            self.transport.abort()
 
     def _refuse_message(self) -> None:
         if self.close_sent or self.transport.is_closing():
@@ -68,7 +134,11 @@ class Driver(WebSocketsSansIOProtocol):
         """Show the application this driver, then run it."""
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions[EXTENSION] = self
-        await super().run_asgi()
+        try:
+            await super().run_asgi()
+        finally:
+            # Closing waits for a peer to read what is left; it need not for ever.
+            self.loop.call_later(CLOSE_SECS, self.abort)
 
     async def send(self, message: Any) -> None:
         """Send what the application says, in fragments if it says so."""
@@ -133,19 +203,32 @@ class AsgiTransport:
 
     async def close(self, code: int, reason: str) -> None:
         """Close; a peer that is already gone is no error."""
-        with contextlib.suppress(ConnectionError):
-            await self._deliver(
-                {"type": "websocket.close", "code": code, "reason": reason}
-            )
+        try:
+            async with asyncio.timeout(CLOSE_SECS):
+                await self._deliver(
+                    {"type": "websocket.close", "code": code, "reason": reason}
+                )
+        except (ConnectionError, TimeoutError):
+            self._driver.abort()
         self._gone = True
 
     async def _deliver(self, message: Message) -> None:
         if self._gone:
             raise ConnectionError("the peer is gone")
         try:
+            if not self._driver.writable.is_set():
+                await self._wait_for_the_peer()
             await self._send(message)
         except (OSError, RuntimeError) as error:  # what uvicorn raises then
             raise ConnectionError("the peer is gone") from error
+
+    async def _wait_for_the_peer(self) -> None:
+        try:
+            async with asyncio.timeout(STALL_SECS):
+                await self._driver.writable.wait()
+        except TimeoutError:
+            self._driver.abort()
+            raise ConnectionError("the peer reads nothing") from None
 
 
 class _Server(uvicorn.Server):

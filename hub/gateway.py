@@ -43,8 +43,17 @@ FRAGMENT_BYTES = 2**20
 MAX_UNREAD = 2**20
 """Characters of frames that wait to be worked off before reading pauses."""
 
-STALL_SECS = 60.0
-"""How long pushes may be dropped with nothing read before a connection ends (5.4)."""
+STRANGER_FRAME_BYTES = 64 * 1024
+"""A text frame before authentication; a hello has less than 6 KiB (protocol 2.3)."""
+
+MAX_STRIKES = 64
+"""Refused frames before authentication; then the connection ends."""
+
+BIG_FRAME_BYTES = 64 * 1024
+"""From here on a frame is read in a thread, so that others need not wait for it."""
+
+PENALTY_SECS = 0.02
+"""What a refusal for haste costs its sender in time."""
 
 FLUSH_SECS = 5.0
 """How long a closing connection may take to write what is left."""
@@ -90,7 +99,7 @@ class Connection:
         self._parked: set[asyncio.Task[None]] = set()
         self._outbox = Outbox()
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._dropping_since: float | None = None
+        self._strikes = 0
         self._caller: Caller | None = None
         self._stopping = asyncio.Event()
         self._ended: asyncio.Future[_Ending] = (
@@ -107,15 +116,10 @@ class Connection:
 
     def push(self, frame: Frame) -> bool:
         """Queue a frame nobody asked for."""
-        now = asyncio.get_running_loop().time()
-        if self._outbox.push(frame):
-            self._last_heard = now
-            return True
-        if self._dropping_since is None:
-            self._dropping_since = now
-        elif now - self._dropping_since > STALL_SECS:
-            self._end(OVERLOADED, "reads too slowly")
-        return False
+        accepted = self._outbox.push(frame)
+        if accepted:
+            self._last_heard = asyncio.get_running_loop().time()
+        return accepted
 
     # What the app sees.
 
@@ -189,6 +193,8 @@ class Connection:
                 return
             self._last_heard = asyncio.get_running_loop().time()
             limit = self._services.settings.max_text_frame_bytes
+            if self._caller is None:
+                limit = min(limit, STRANGER_FRAME_BYTES)
             if isinstance(data, str) and _utf8_longer(data, limit):
                 self._end(
                     TOO_BIG,
@@ -229,7 +235,6 @@ class Connection:
                     case Download():
                         await self._write_blob(frame)
                 self._outbox.written()
-                self._dropping_since = None
         except ConnectionError:
             self._end(NORMAL, "the peer is gone")
             self._outbox.abandon()
@@ -243,8 +248,13 @@ class Connection:
     async def _write_blob(self, blob: Download) -> None:
         # Nothing may come between the frame that announces a blob and its bytes, and
         # a slow reader costs one fragment of memory (protocol 1.5, 8.3).
-        await self._transport.send_text(blob.incoming)
-        with blob.file as file:
+        try:
+            opened = await asyncio.to_thread(blob.path.open, "rb")
+        except OSError:
+            await self._transport.send_text(blob.unavailable)
+            return
+        with opened as file:
+            await self._transport.send_text(blob.incoming)
             piece = await asyncio.to_thread(file.read, FRAGMENT_BYTES)
             first = True
             while True:
@@ -265,9 +275,12 @@ class Connection:
             await self._take_upload(data)
             return
         try:
-            request = decode_request(data)
+            if len(data) < BIG_FRAME_BYTES:
+                request = decode_request(data)
+            else:
+                request = await asyncio.to_thread(decode_request, data)
         except BadFrame as bad:
-            self._refuse_malformed(bad)
+            await self._refuse_malformed(bad)
             return
         await self._in_flight.acquire()
         if self._steps_aside(request):
@@ -290,7 +303,7 @@ class Connection:
         stored = store_blob(self._services, self._caller, upload, data)
         self._reply(await self._outcome(stored), upload.rid)
 
-    def _refuse_malformed(self, bad: BadFrame) -> None:
+    async def _refuse_malformed(self, bad: BadFrame) -> None:
         try:
             if self._caller is not None:
                 self._services.limits.count_request(self._caller.agent)
@@ -299,7 +312,17 @@ class Connection:
             refusal = limited
         error = _as_error(refusal)
         self._services.requests["malformed", _outcome_of(error)] += 1
+        await self._punish(refusal)
         self._reply(error, bad.rid)
+
+    async def _punish(self, refusal: Refusal) -> None:
+        """Make haste and garbage cost their sender, and nobody else."""
+        if refusal.code is ErrorCode.RATE_LIMITED:
+            await asyncio.sleep(PENALTY_SECS)
+        if self._caller is None:
+            self._strikes += 1
+            if self._strikes > MAX_STRIKES:
+                self._end(VIOLATION, "too many refused frames")
 
     def _steps_aside(self, request: AnyRequest) -> bool:
         return (
@@ -327,6 +350,7 @@ class Connection:
         try:
             return await work
         except Refusal as refusal:
+            await self._punish(refusal)
             return _as_error(refusal)
         except Exception:
             reference = secrets.token_hex(4)
@@ -362,12 +386,16 @@ class Connection:
 
     async def _welcome(self, proven: Authenticated) -> Welcome:
         now = self._services.now()
-        await self._services.store.write(
-            "greet",
-            lambda connection: agents.greet(
-                connection, proven.id, proven.name, proven.role, now=now
-            ),
-        )
+        try:
+            await self._services.store.write(
+                "greet",
+                lambda connection: agents.greet(
+                    connection, proven.id, proven.name, proven.role, now=now
+                ),
+            )
+        except Refusal as refusal:
+            # A full disk must not keep anybody from reading or from deleting.
+            log.warning("an agent was let in unrecorded: %s", refusal.message)
         self._caller = Caller(
             agent=proven.id,
             name=proven.name,

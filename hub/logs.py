@@ -49,6 +49,7 @@ def set_up(level: str, *, as_json: bool) -> None:
     """Log to stderr from now on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if as_json else TextLines())
+    handler.addFilter(logging.Filter("hub"))  # SQLAlchemy sets a level of its own
     logging.basicConfig(level=logging.CRITICAL, handlers=[handler], force=True)
     logging.getLogger("hub").setLevel(level.upper())
 

@@ -73,7 +73,8 @@ def backup(flags: argparse.Namespace) -> dict[str, Any]:
     if target.exists():
         raise CannotStart(f"{target} exists already; name a new folder")
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
-    (partial / _BLOBS).mkdir(parents=True, mode=0o700)
+    partial.mkdir(parents=True, mode=0o700)
+    (partial / _BLOBS).mkdir(mode=0o700)
     try:
         with inspect.opened(flags.db) as connection:
             inspect.snapshot(connection, partial / _DATABASE)

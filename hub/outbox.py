@@ -85,9 +85,6 @@ class Outbox:
 
     def abandon(self) -> None:
         """Drop everything: the peer is gone."""
-        for frame in self._frames:
-            if isinstance(frame, Download):
-                frame.file.close()
         self._frames.clear()
         self._bytes = 0
         self._room.set()

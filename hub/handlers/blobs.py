@@ -1,6 +1,7 @@
 """Uploads and downloads: ``put_blob``, its bytes, ``get_blob`` (protocol 8)."""
 
 import asyncio
+import contextlib
 import logging
 from functools import partial
 
@@ -15,9 +16,11 @@ from hub.store import blobs, messages
 from parler.wire import requests
 from parler.wire.codec import encode
 from parler.wire.codes import ErrorCode
-from parler.wire.replies import BlobIncoming, BlobReady, BlobStored
+from parler.wire.replies import BlobIncoming, BlobReady, BlobStored, Error
 
 log = logging.getLogger(__name__)
+
+UNAVAILABLE = "blob bytes unavailable"
 
 
 async def put_blob(
@@ -114,20 +117,21 @@ async def _drop_unbound(services: Services, upload: Upload) -> None:
 async def get_blob(
     services: Services, caller: Caller, request: requests.GetBlob
 ) -> Download:
-    """Announce a blob and open it; its bytes follow in fragments."""
+    """Announce a blob; its bytes follow in fragments."""
     found = await services.store.read(
         "get blob",
         partial(blobs.readable_by, digest=request.id, agent=caller.agent),
     )
-    try:
-        file = await asyncio.to_thread(services.blobs.open, request.id)
-    except OSError:
-        raise Refusal(ErrorCode.INTERNAL, "blob bytes unavailable") from None
-    await services.store.write(
-        "blob fetched",
-        partial(blobs.note_fetched, digest=request.id, now=services.now()),
-    )
+    path = services.blobs.path(request.id)
+    if not await asyncio.to_thread(path.is_file):
+        raise Refusal(ErrorCode.INTERNAL, UNAVAILABLE)
+    with contextlib.suppress(Refusal):  # a full disk keeps nobody from reading
+        await services.store.write(
+            "blob fetched",
+            partial(blobs.note_fetched, digest=request.id, now=services.now()),
+        )
     incoming = BlobIncoming(
         id=request.id, size=found.size, media_type=found.media_type, rid=request.rid
     )
-    return Download(encode(incoming), file)
+    gone = Error(message=UNAVAILABLE, code=ErrorCode.INTERNAL.value, rid=request.rid)
+    return Download(encode(incoming), path, encode(gone))

@@ -71,7 +71,7 @@ async def discover(
             now=now,
         )
 
-    return Directory(agents=await services.store.read("discover", search))
+    return Directory(agents=await services.store.read("discover", search, long=True))
 
 
 async def lookup(services: Services, caller: Caller, request: requests.Lookup) -> Card:

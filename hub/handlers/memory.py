@@ -63,7 +63,7 @@ async def recall(
         )
         return facts.recall(connection, question)
 
-    return Recalled(hits=await services.store.read("recall", look))
+    return Recalled(hits=await services.store.read("recall", look, long=True))
 
 
 async def forget(

@@ -129,9 +129,9 @@ async def bounded() -> AsyncIterator[None]:
 
 
 async def query(services: Services, name: str, run: Callable[[sa.Connection], T]) -> T:
-    """Read from the database, within bounds."""
+    """Read from the database, within bounds and beside the agents' own reads."""
     async with bounded():
-        return await services.store.read(name, run)
+        return await services.store.read(name, run, long=True)
 
 
 async def access_of(services: Services, token: str | None) -> Access | None:

@@ -30,6 +30,9 @@ Item = TypeVar("Item")
 log = logging.getLogger(__name__)
 
 READERS = 4
+SEARCHERS = 2
+"""Threads for what may take long, so that it cannot keep others from reading."""
+
 MAX_BATCH = 512
 """Writes in one commit; the rest wait for the next."""
 
@@ -90,6 +93,7 @@ class Store:
             self._writer_engine = _engine(path, writer=True)
             self._reader_engine = _engine(path, writer=False) if path else None
             self._connection = self._open()
+            self._open_readers()
         except CannotStart:
             self._unlock()
             raise
@@ -98,6 +102,7 @@ class Store:
             raise CannotStart(f"cannot open the database: {error.orig}") from None
         self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
+        self._searchers = ThreadPoolExecutor(SEARCHERS, thread_name_prefix="searcher")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self.commits = 0
@@ -161,8 +166,13 @@ class Store:
         self._queue.put(Write(name, run, item, after, done))
         return await done
 
-    async def read(self, name: str, run: Callable[[sa.Connection], T]) -> T:
+    async def read(
+        self, name: str, run: Callable[[sa.Connection], T], *, long: bool = False
+    ) -> T:
         """Run a query on a snapshot of what is committed.
+
+        Args:
+            long: It looks through more than a room; it then waits for its like.
 
         Raises:
             Refusal: What `run` raised.
@@ -170,7 +180,8 @@ class Store:
         if self._reader_engine is None:  # in memory there is only one connection
             return await self.write(name, run)
         assert self._loop is not None, "start the store first"
-        return await self._loop.run_in_executor(self._readers, self._read, run)
+        threads = self._searchers if long else self._readers
+        return await self._loop.run_in_executor(threads, self._read, run)
 
     async def close(self) -> None:
         """Finish what is queued and close the database."""
@@ -178,6 +189,7 @@ class Store:
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
         self._readers.shutdown()
+        self._searchers.shutdown()
         self._connection.close()
         self._writer_engine.dispose()
         if self._reader_engine is not None:
@@ -189,6 +201,13 @@ class Store:
         with connection.begin():
             migrations.prepare(connection, backup=self._backup, database=self._path)
         return connection
+
+    def _open_readers(self) -> None:
+        # All at once: later there may be no file descriptor left for one.
+        if self._reader_engine is not None:
+            opened = [self._reader_engine.connect() for _ in range(READERS + SEARCHERS)]
+            for connection in opened:
+                connection.close()
 
     def _backup(self, target: Path) -> None:
         assert self._path is not None
@@ -342,6 +361,7 @@ def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
         hide_parameters=True,  # errors are logged, what agents say is not
         connect_args={"check_same_thread": False, "isolation_level": None},
         poolclass=sa.pool.StaticPool if writer else sa.pool.QueuePool,
+        **({} if writer else {"pool_size": READERS + SEARCHERS, "max_overflow": 0}),
     )
 
     @sa.event.listens_for(engine, "connect")

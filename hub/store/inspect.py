@@ -4,6 +4,7 @@ Opens the file read-only and apart from the hub's own engine; used by the operat
 commands in `hub.operate`.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,7 @@ def counts(connection: sqlite3.Connection) -> dict[str, int]:
 
 def snapshot(connection: sqlite3.Connection, target: Path) -> None:
     """Write a consistent copy of the database, also while it is written to."""
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     copy = sqlite3.connect(target)
     try:
         connection.backup(copy, pages=1000)

@@ -75,6 +75,11 @@ class HubProcess:
                 return
         raise RuntimeError("the hub was not ready in time")
 
+    def open_files(self) -> int:
+        """How many files and sockets it has open."""
+        assert self._process is not None
+        return len(list(Path(f"/proc/{self._process.pid}/fd").iterdir()))
+
     def kill(self) -> None:
         """End it as a power cut would."""
         self._end(signal.SIGKILL)
