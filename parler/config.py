@@ -192,6 +192,11 @@ def process_settings(flags: Flags) -> Settings:
     return resolve_settings(os.environ, cwd, Path(home) if home else None, flags)
 
 
+def process_environment() -> dict[str, str]:
+    """A copy of this process's environment, to choose from for a child of ours."""
+    return dict(os.environ)
+
+
 def resolve_settings(
     env: Mapping[str, str],
     cwd: Path | None,

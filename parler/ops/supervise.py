@@ -1,0 +1,113 @@
+"""Keeping a command at work: on the tasks of a role, or on what is said in a room.
+
+Of a role's tasks exactly one free worker takes each, under a lease (protocol 10.4).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
+
+from parler.backoff import system_fraction
+from parler.errors import UsageError
+from parler.ops.context import OpContext
+from parler.ops.queue import MAX_LEASE_SECS, MIN_LEASE_SECS, serve
+from parler.ops.work import (
+    Limits,
+    Surroundings,
+    TaskEnd,
+    Watcher,
+    allowed_of,
+    office_of,
+    prepare,
+    reader_of,
+    task_end,
+)
+from parler.wake.alone import alone
+from parler.wake.framing import Worker
+from parler.wake.holds import QueueHold, RoomHold
+from parler.wake.selection import Rules
+from parler.wake.workers import Office, QueueWorker, RoomWorker, stay
+from parler.wire.base import RoomName
+
+MIN_RENEW_SECS, MAX_RENEW_SECS = 5.0, 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuperviseParams:
+    """What to work on, with which command; a role or a room."""
+
+    runner: Annotated[str, Meta(description="The command, or a known agent.")]
+    role: Annotated[str | None, Meta(description="Whose tasks to take.")] = None
+    room: Annotated[RoomName | None, Meta(description="Or whose messages.")] = None
+    allow_from: Annotated[
+        list[str], Meta(description="Ids or fingerprints of who may ask.")
+    ] = field(default_factory=list)
+    lease_secs: Annotated[
+        int, Meta(description="For how long nobody else gets a task; it is renewed.")
+    ] = 300
+    renew_secs: Annotated[
+        float | None, Meta(description="How often; otherwise a third of the lease.")
+    ] = None
+    once: Annotated[bool, Meta(description="End after one task.")] = False
+    limits: Limits
+
+
+async def supervise(
+    ctx: OpContext,
+    params: SuperviseParams,
+    *,
+    surroundings: Surroundings,
+    watcher: Watcher,
+    done: Callable[[TaskEnd], None],
+) -> None:
+    """Work until cancelled, or after one task with `once`.
+
+    Args:
+        done: Is told of each task that ended, after its author was.
+
+    Raises:
+        UsageError: Neither or both of role and room, the runner is missing, or another
+            worker of this identity is there already.
+        ExceptionGroup: With a `ParlerError` that will not pass.
+    """
+    if (params.role is None) == (params.room is None):
+        raise UsageError("name either --role or --room")
+    worker = Worker(me=reader_of(ctx), role=params.role)
+    job = prepare(ctx, params.runner, params.limits, worker, surroundings)
+    rules = Rules(me=worker.me, allowed=allowed_of(params.allow_from), everything=True)
+    room = params.room
+    if params.role is not None:
+        room = (await serve(ctx, params.role)).room
+    assert room is not None, "one of the two was named"
+    hold = _hold(ctx, params, room)
+    with alone(ctx.identity.home, ctx.client.agent_id, room):
+        office = office_of(ctx, room, rules, job, params.limits, hold, watcher)
+        await stay(
+            office,
+            _worker(office, params.role),
+            once=params.once,
+            done=lambda finished: done(task_end(finished)),
+            fraction=system_fraction,
+        )
+
+
+def _hold(
+    ctx: OpContext, params: SuperviseParams, room: RoomName
+) -> QueueHold | RoomHold:
+    if params.role is None:
+        return RoomHold(ctx.client, room)
+    lease_secs = min(max(params.lease_secs, MIN_LEASE_SECS), MAX_LEASE_SECS)
+    renew_secs = min(max(lease_secs / 3, MIN_RENEW_SECS), MAX_RENEW_SECS)
+    return QueueHold(
+        ctx.client,
+        room,
+        params.role.strip(),
+        lease_secs=lease_secs,
+        renew_secs=params.renew_secs or renew_secs,
+    )
+
+
+def _worker(office: Office, role: str | None) -> QueueWorker | RoomWorker:
+    return RoomWorker(office) if role is None else QueueWorker(office, role.strip())

@@ -1,0 +1,257 @@
+"""Working on what others ask for in a room or service, while nobody watches.
+
+Which messages start work, how it is done once and told, is in `parler.wake`; here is
+who may ask, what runs, and that there is one worker per identity and room.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from parler.backoff import system_fraction
+from parler.errors import UsageError
+from parler.identity import load_identity
+from parler.ops.context import OpContext, Result
+from parler.ops.preapproval import check_preapproved
+from parler.ops.queue import serve
+from parler.transcript import Reader
+from parler.wake import runners
+from parler.wake.alone import alone
+from parler.wake.budget import MAX_PER_CONVERSATION, Budget
+from parler.wake.framing import Worker
+from parler.wake.holds import Hold, RoomHold
+from parler.wake.ledger import Ledger
+from parler.wake.runner import GRACE_SECS
+from parler.wake.selection import Rules
+from parler.wake.turns import Finished, Job, Step, Turns, Watcher
+from parler.wake.workers import Office, RoomWorker, stay
+from parler.wire.base import AgentId, MessageId, RoomName
+from parler.wire.records import TaskStatus
+
+__all__ = [
+    "MAX_PER_CONVERSATION",
+    "Limits",
+    "Step",
+    "Surroundings",
+    "TaskEnd",
+    "Watcher",
+    "WorkParams",
+    "work",
+]
+
+DEFAULT_PER_HOUR = 20
+MAX_TIMEOUT_SECS = 7200
+AGENT_OUTPUT_BYTES = 2**16
+MIN_OUTPUT_BYTES, MAX_OUTPUT_BYTES = 2**10, 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """Where programs run, and what there is to pass on to them."""
+
+    environment: Mapping[str, str]
+    folder: Path
+    grace_secs: float = GRACE_SECS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one program may use, and what it is told."""
+
+    timeout_secs: float
+    max_output_bytes: int = AGENT_OUTPUT_BYTES
+    per_hour: int = DEFAULT_PER_HOUR
+    per_conversation: int = MAX_PER_CONVERSATION
+    pass_on: list[str] = field(default_factory=list)
+    """Variables that the user lets through."""
+
+    share_identity: bool = False
+    """The user wants the program to speak as us."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkParams:
+    """Where to work, for whom, and with what."""
+
+    room: Annotated[RoomName | None, Meta(description="In which room.")] = None
+    service: Annotated[
+        str | None, Meta(description="Or as a worker of which service.")
+    ] = None
+    runner: Annotated[
+        str, Meta(description="claude, codex, gemini, opencode, or a command.")
+    ] = "codex"
+    everything: Annotated[
+        bool, Meta(description="Also plain text starts work, not only handoffs.")
+    ] = False
+    allow_from: Annotated[
+        list[str], Meta(description="Ids or fingerprints of who may ask.")
+    ] = field(default_factory=list)
+    allow_any: Annotated[
+        bool, Meta(description="Whoever finds the service may ask.")
+    ] = False
+    once: Annotated[bool, Meta(description="End after one task.")] = False
+    limits: Limits
+
+
+class TaskEnd(Result):
+    """A task whose end was told to whoever asked for it."""
+
+    room: RoomName
+    task: MessageId
+    author: AgentId
+    status: TaskStatus
+    seq: int
+    elapsed_ms: int | None = None
+    note: str | None = None
+
+
+async def work(
+    ctx: OpContext,
+    params: WorkParams,
+    *,
+    surroundings: Surroundings,
+    watcher: Watcher,
+    done: Callable[[TaskEnd], None],
+) -> None:
+    """Work until cancelled, or after one task with `once`.
+
+    Args:
+        done: Is told of each task that ended, after its author was.
+
+    Raises:
+        UsageError: The runner is missing, anybody could ask, or another worker of
+            this identity is in the room already.
+        ExceptionGroup: With a `ParlerError` that will not pass.
+    """
+    if params.service is not None and not (params.allow_from or params.allow_any):
+        raise UsageError(
+            "anybody on the hub may write to a service, and start work by it",
+            next_step="name who may with --allow-from ID, or say --allow-any",
+        )
+    worker = Worker(me=reader_of(ctx), role=params.service)
+    job = prepare(ctx, params.runner, params.limits, worker, surroundings)
+    rules = Rules(
+        me=worker.me,
+        allowed=allowed_of(params.allow_from),
+        everything=params.everything or params.service is not None,
+    )
+    if params.service is not None:
+        room = (await serve(ctx, params.service)).room
+    else:
+        room = ctx.room(params.room)
+    with alone(ctx.identity.home, ctx.client.agent_id, room):
+        hold = RoomHold(ctx.client, room)
+        office = office_of(ctx, room, rules, job, params.limits, hold, watcher)
+        await stay(
+            office,
+            RoomWorker(office),
+            once=params.once,
+            done=lambda finished: done(task_end(finished)),
+            fraction=system_fraction,
+        )
+
+
+def reader_of(ctx: OpContext) -> Reader:
+    """Who we are, when it is decided what is meant for us."""
+    me = ctx.identity
+    return Reader(agent=me.agent_id, name=me.name, role=me.role)
+
+
+def allowed_of(allow_from: list[str]) -> frozenset[str] | None:
+    """Who may ask; None is everybody there.
+
+    Raises:
+        UsageError: One of them is a name.
+    """
+    return frozenset(check_preapproved(allow_from)) if allow_from else None
+
+
+def prepare(
+    ctx: OpContext,
+    named: str,
+    limits: Limits,
+    worker: Worker,
+    surroundings: Surroundings,
+) -> Job:
+    """What will be run for each task, if it is there.
+
+    Raises:
+        UsageError: It is not, or the limits make no sense.
+    """
+    if limits.timeout_secs <= 0 or limits.per_hour < 0:
+        raise UsageError("a worker needs a time limit above 0, and no negative budget")
+    runner = runners.runner_of(named)
+    environment = runners.environment(
+        surroundings.environment,
+        runner,
+        extra=limits.pass_on,
+        home=ctx.identity.home if limits.share_identity else None,
+    )
+    runners.require(runner, environment, surroundings.folder)
+    output = min(max(limits.max_output_bytes, MIN_OUTPUT_BYTES), MAX_OUTPUT_BYTES)
+    return Job(
+        runner=runner,
+        environment=environment,
+        folder=surroundings.folder,
+        timeout_secs=limits.timeout_secs,
+        max_output_bytes=output,
+        worker=worker,
+        grace_secs=surroundings.grace_secs,
+    )
+
+
+def office_of(
+    ctx: OpContext,
+    room: RoomName,
+    rules: Rules,
+    job: Job,
+    limits: Limits,
+    hold: Hold,
+    watcher: Watcher,
+) -> Office:
+    """Everything a worker of a room needs."""
+    home, me = ctx.identity.home, ctx.client.agent_id
+    budget = Budget(
+        home,
+        me,
+        per_hour=limits.per_hour,
+        per_conversation=limits.per_conversation,
+        now=ctx.now,
+    )
+    turns = Turns(
+        client=ctx.client,
+        room=room,
+        ledger=Ledger(home, me, now=ctx.now),
+        budget=budget,
+        hold=hold,
+        job=job,
+        watcher=watcher,
+        token=secrets.token_hex,
+    )
+    return Office(
+        client=ctx.client,
+        room=room,
+        turns=turns,
+        rules=rules,
+        attention=lambda: load_identity(home).attention,
+        watcher=watcher,
+        now=ctx.now,
+    )
+
+
+def task_end(finished: Finished) -> TaskEnd:
+    """What is shown of a finished task."""
+    outcome = finished.outcome
+    return TaskEnd(
+        room=finished.room,
+        task=finished.task,
+        author=finished.author,
+        status=outcome.status,
+        seq=finished.seq,
+        elapsed_ms=outcome.elapsed_ms,
+        note=outcome.note,
+    )

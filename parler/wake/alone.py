@@ -1,0 +1,39 @@
+"""One worker per identity and room: two would share a cursor, a presence and a lease.
+
+The hub takes both for the same agent: it renews a lease for whichever asks, and what
+one acknowledges the other never sees.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from parler.errors import UsageError
+from parler.files import Unwritable, locked
+from parler.text import visible
+from parler.wake.ledger import ledger_path
+from parler.wire.base import AgentId, RoomName
+
+
+@contextmanager
+def alone(home: Path, agent: AgentId, room: RoomName) -> Iterator[None]:
+    """Be this identity's only worker of a room; the system ends it with the process.
+
+    Raises:
+        UsageError: There is another one.
+    """
+    suffix = f".{hashlib.sha256(room.encode()).hexdigest()[:16]}.worker"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(
+                locked(ledger_path(home, agent).with_suffix(suffix), wait_secs=0)
+            )
+        except Unwritable as held:
+            raise UsageError(
+                f"another worker of this identity is in {visible(room)} already "
+                f"({held.message})",
+                next_step="end it, or give this one an identity of its own: "
+                "PARLER_AGENT_SESSION=second parler …",
+            ) from None
+        yield
