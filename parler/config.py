@@ -38,8 +38,10 @@ AGENT_SHELL = (
 )
 """Any of them set and not empty: an agent runs us (protocol 2.4)."""
 
-ALWAYS_SCOPED = frozenset({"mcp", "hook", "work", "supervise"})
-"""Commands that act for an agent wherever they run."""
+ALWAYS_SCOPED = frozenset({"mcp", "hook"})
+"""Commands that an agent's app starts, wherever that is. ``work`` and ``supervise``
+are not among them: whoever joined a session in a shell starts its worker there too, and
+the two must be one agent."""
 
 NEVER_SCOPED = frozenset({"hub", "connect", "conversation"})
 """Commands about the machine or the terminal. ``init`` and ``doctor`` are not among

@@ -30,10 +30,10 @@ from parler.errors import (
     ParlerError,
     RemoteProtocolError,
     TimedOut,
-    TooManyBytes,
     TransportError,
     refusal,
 )
+from parler.pending import Answered, Pending, Progress, Received, Transfer
 from parler.protocol import (
     Announced,
     Answer,
@@ -52,36 +52,12 @@ from parler.wire.codes import ErrorCode
 from parler.wire.limits import MAX_IN_FLIGHT, MAX_WAIT_SECS
 from parler.wire.replies import (
     AnyReply,
-    BlobIncoming,
     BlobStored,
     Delivery,
     Error,
     Event,
 )
-from parler.wire.requests import (
-    AnyRequest,
-    Complete,
-    DeleteRoom,
-    Discover,
-    GetBlob,
-    Invites,
-    JoinRequests,
-    Leave,
-    Lookup,
-    Ping,
-    Pull,
-    PutBlob,
-    Queue,
-    Recall,
-    Receipts,
-    RemoveMember,
-    ResolveJoin,
-    Rooms,
-    Roster,
-    Send,
-    Subscribe,
-    op_of,
-)
+from parler.wire.requests import AnyRequest, GetBlob, Ping, PutBlob, Subscribe, op_of
 
 _log = logging.getLogger(__name__)
 
@@ -91,23 +67,6 @@ MAX_PARKED = 24
 TRANSFER_SILENCE_SECS = 300.0
 """How long bytes may stand still in the middle of a blob. Until they are over, the
 hub cannot be asked for a sign: what comes in one frame shows no progress."""
-
-_DONE_ONCE = (Leave, DeleteRoom, RemoveMember, ResolveJoin, Complete)
-_READING = (
-    Discover,
-    GetBlob,
-    Invites,
-    JoinRequests,
-    Lookup,
-    Ping,
-    Pull,
-    Queue,
-    Recall,
-    Receipts,
-    Rooms,
-    Roster,
-    Subscribe,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +78,6 @@ class Gap:
 
 
 Note: TypeAlias = Delivery | Event | Gap
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Told how many bytes of a blob have passed, and of how many; never blocks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
-    """The bytes that go with a request, or are to come with its answer."""
-
-    data: bytes | None = field(default=None, repr=False)
-    """What is sent; None for a download."""
-
-    max_bytes: int = 0
-    """What is taken of a download."""
-
-    progress: Progress | None = None
-
-    def tell(self, count: int, size: int) -> None:
-        """Say how far it is."""
-        if self.progress is not None:
-            self.progress(count, size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,86 +94,17 @@ class Pace:
         return (self.heartbeat or 0) / 3
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A blob as the hub handed it out; not held against its digest yet."""
-
-    incoming: BlobIncoming
-    data: bytes = field(repr=False)
-
-
-Answered: TypeAlias = AnyReply | Received
-
-
-@dataclass(slots=True, eq=False)
-class _Pending:
-    """A request whose caller waits. A finished future means that nobody does."""
-
-    request: AnyRequest
-    future: "asyncio.Future[Answered]"
-    transfer: Transfer | None = None
-    sends: int = 0
-    size: int = 0
-
-    @property
-    def parked(self) -> bool:
-        return isinstance(self.request, Pull) and bool(self.request.wait_secs)
-
-    @property
-    def repeatable(self) -> bool:
-        # Such a pull moves the cursor by being answered (5.3): the lost answer's
-        # messages would never come again.
-        pull = self.request
-        return not (isinstance(pull, Pull) and pull.since is None and pull.ack is None)
-
-    @property
-    def uploads(self) -> bool:
-        return isinstance(self.request, PutBlob)
-
-    def tell(self, count: int, size: int) -> None:
-        if self.transfer is not None and not self.future.done():
-            self.transfer.tell(count, size)
-
-    def answer(self, reply: "Answered") -> None:
-        if self.future.done():
-            return
-        if not isinstance(reply, Error):
-            self.future.set_result(reply)
-            return
-        text = reply.message
-        if self.sends > 1 and isinstance(self.request, _DONE_ONCE):
-            text += " (asked again after a lost connection: it may have been done)"
-        self.future.set_exception(refusal(text, reply.code))
-
-    def fail(self, error: ParlerError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def fate(self) -> str:
-        """What is known of an unanswered request, as the end of a sentence."""
-        op = op_of(self.request)
-        if not self.sends:
-            return f"{op!r} was not sent"
-        if isinstance(self.request, Send):
-            return "the message may have been stored"
-        if isinstance(self.request, PutBlob):
-            return "the bytes may have been stored, which nobody was told of"
-        if isinstance(self.request, _READING):
-            return f"{op!r} can simply be asked again"
-        return f"{op!r} may have been carried out"
-
-
 @dataclass(slots=True, eq=False)
 class _Link:
     """One connection and the requests on it."""
 
     transport: Transport
     protocol: ClientProtocol
-    calls: dict[str, _Pending] = field(default_factory=dict)
-    owed: _Pending | None = None
+    calls: dict[str, Pending] = field(default_factory=dict)
+    owed: Pending | None = None
     """An upload whose bytes the hub awaits."""
 
-    incoming: tuple[_Pending, int] | None = None
+    incoming: tuple[Pending, int] | None = None
     """A download whose bytes come next, and how many."""
 
     moving: bool = False
@@ -294,7 +163,7 @@ class Connection:
         self._pace = pace
         self._reconnect = reconnect
         self._events: set[str] | None = None  # None until something is subscribed
-        self._unsent: deque[_Pending] = deque()
+        self._unsent: deque[Pending] = deque()
         self._wake = asyncio.Event()
         self._link: _Link | None = None
         self._down = "it was never up"
@@ -406,7 +275,7 @@ class Connection:
         if self._over is not None:
             raise self._over
         future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
-        pending = _Pending(request, future, transfer)
+        pending = Pending(request, future, transfer)
         self._unsent.append(pending)
         self._wake.set()
         try:
@@ -535,7 +404,7 @@ class Connection:
             case Announced(call, announced):
                 pending = link.calls[call]
                 link.incoming = (pending, announced.size)
-                _check_size(pending, announced)
+                pending.announce(announced.size)
             case Arrived(call, announced, data):
                 link.useful = True
                 link.incoming = None
@@ -562,7 +431,7 @@ class Connection:
             except TransportClosed:
                 return  # the reader sees the end too, after what still came in
 
-    async def _write_request(self, link: _Link, pending: _Pending) -> None:
+    async def _write_request(self, link: _Link, pending: Pending) -> None:
         request = pending.request
         try:
             if isinstance(request, PutBlob | GetBlob) and pending.transfer:
@@ -577,7 +446,7 @@ class Connection:
         pending.size = len(text)
         await link.transport.send(text)
 
-    async def _write_bytes(self, link: _Link, pending: _Pending) -> None:
+    async def _write_bytes(self, link: _Link, pending: Pending) -> None:
         # Even if nobody waits any more: only the bytes end what was announced (8.1).
         assert pending.transfer is not None
         data = pending.transfer.data or b""
@@ -592,7 +461,7 @@ class Connection:
         finally:
             link.moving = False
 
-    def _next(self, link: _Link) -> _Pending | None:
+    def _next(self, link: _Link) -> Pending | None:
         """Take the first request that may go out now (protocol 1.3, 14.2)."""
         room = MAX_IN_FLIGHT if link.protocol.numbered else 1
         if len(link.calls) >= room:
@@ -662,24 +531,19 @@ class Connection:
             pending.fail(_for_one(self._over, pending))
         self._unsent.clear()
 
-    def _overdue(self, pending: _Pending, seconds: float) -> TransportError:
+    def _overdue(self, pending: Pending, seconds: float) -> TransportError:
         fate = pending.fate()
         if self._link is None:
             text = f"no connection to the hub for {seconds:g} s ({self._down}); {fate}"
             return ConnectionLost(text, next_step=DOCTOR)
-        error = TimedOut(op_of(pending.request), seconds)
+        error = TimedOut(
+            op_of(pending.request),
+            seconds,
+            may_have_happened=pending.may_have_happened,
+        )
         error.message = f"{error.message}; {fate}"
         error.args = (error.message,)
         return error
-
-
-def _check_size(pending: _Pending, announced: BlobIncoming) -> None:
-    # The bytes come all the same: they are read over.
-    limit = pending.transfer.max_bytes if pending.transfer else 0
-    if announced.size > limit:
-        pending.fail(
-            TooManyBytes(f"the blob has {announced.size} bytes; {limit} are taken")
-        )
 
 
 async def _say(transport: Transport, text: str) -> None:
@@ -695,7 +559,7 @@ def _refused(error: Error) -> HubError:
     return refused
 
 
-def _for_one(error: ParlerError, pending: _Pending) -> ParlerError:
+def _for_one(error: ParlerError, pending: Pending) -> ParlerError:
     if isinstance(error, ConnectionLost):
         return ConnectionLost(f"{error.message}; {pending.fate()}")
     return error

@@ -103,11 +103,19 @@ class TimedOut(TransportError):
 
     code = "timed_out"
 
-    def __init__(self, operation: str, seconds: float) -> None:
-        """Name what was waited for, and how long in seconds."""
+    def __init__(
+        self, operation: str, seconds: float, *, may_have_happened: bool = True
+    ) -> None:
+        """Name what was waited for, how long in seconds, and what is known of it.
+
+        Args:
+            may_have_happened: Whether the hub may have done it all the same: it was
+                sent, and changes something.
+        """
         super().__init__(f"the hub did not answer {operation!r} within {seconds:g} s")
         self.operation = operation
         self.seconds = seconds
+        self.may_have_happened = may_have_happened
 
 
 class ProtocolError(ParlerError):

@@ -26,7 +26,38 @@ _HIDDEN = re.compile(
     "\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 _LINE_ENDS = re.compile("\r\n|[\r\n\x0b\x0c\x85\u2028\u2029]")
-_NOT_PLAIN_NAME = re.compile(r'[()\[\]:"|]|\s\s|^\s|\s$|^$')
+_NAME_SHAPE = re.compile(r"\w[^\s]*(?: [^\s]+)*")
+_NAME_MARKS = " ._-"
+# What the shown form of an agent's id looks like: a name may not bring its own.
+_LIKE_A_FINGERPRINT = re.compile(r"\b[A-Z2-7]{4}-[A-Z2-7]{4}\b", re.ASCII)
+_LETTERS = ("Lu", "Ll", "Lt", "Lo")
+# Scripts that are written side by side in one name; any other mixture is for show.
+_TOGETHER = frozenset({"BOPOMOFO", "CJK", "HANGUL", "HIRAGANA", "KATAKANA"})
+# What looks like a Latin letter in many fonts: digits, Cyrillic, Greek; without case.
+_TWINS = {
+    "a": "\u0430\u03b1",
+    "b": "\u0432\u03b2",
+    "c": "\u0441",
+    "d": "\u0501",
+    "e": "\u0435\u03b5",
+    "h": "\u043d\u04bb",
+    "j": "\u0458",
+    "k": "\u043a\u03ba",
+    "l": "1i\u0456\u04cf\u03b9",
+    "m": "\u043c",
+    "n": "\u03b7",
+    "o": "0\u043e\u03bf",
+    "p": "\u0440\u03c1",
+    "q": "\u051b",
+    "s": "\u0455",
+    "t": "\u0442\u03c4",
+    "u": "\u03c5",
+    "v": "\u03bd",
+    "w": "\u051d",
+    "x": "\u0445\u03c7",
+    "y": "\u0443",
+}
+_LOOKS = str.maketrans({twin: look for look, twins in _TWINS.items() for twin in twins})
 _SAFE_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -49,15 +80,46 @@ def paragraph(text: str) -> str:
 def shown_name(name: str) -> str:
     """A name as it stands in front of a message.
 
-    A name that contains what the line itself is made of, such as a colon or a role
-    in parentheses, is quoted: it cannot pretend to be more than a name.
+    Letters, digits, single spaces, dots, dashes and underscores stand as they are.
+    A name with anything else, or whose letters are of alphabets that nobody mixes,
+    is quoted, and has no quote inside: it cannot pretend to be more than a name, such
+    as a name with a mark, a role or a fingerprint of ours.
     """
     text = visible(name)
     if len(text) > MAX_NAME_CHARS:
         text = text[: MAX_NAME_CHARS - 1] + "…"
-    if _NOT_PLAIN_NAME.search(text):
-        return '"' + text.replace('"', "'") + '"'
-    return text
+    return text if _is_plain(text) else '"' + text.replace('"', "'") + '"'
+
+
+def look(name: str) -> str:
+    """What is left of a name for a hasty eye: names of one look need telling apart.
+
+    Names that are shown alike always have one look.
+    """
+    spread = unicodedata.normalize("NFKD", shown_name(name)).casefold()
+    seen = "".join(filter(str.isalnum, unicodedata.normalize("NFKD", spread)))
+    return seen.translate(_LOOKS) or shown_name(name)
+
+
+def _is_plain(name: str) -> bool:
+    if not _NAME_SHAPE.fullmatch(name) or _LIKE_A_FINGERPRINT.search(name):
+        return False
+    if name.isascii():
+        return all(char.isalnum() or char in _NAME_MARKS for char in name)
+    letters = [
+        char
+        for char in name
+        if not (char.isascii() and char.isdigit()) and char not in _NAME_MARKS
+    ]
+    if not all(unicodedata.category(char) in _LETTERS for char in letters):
+        return False
+    if unicodedata.normalize("NFKC", name) != name:
+        return False
+    scripts = {unicodedata.name(char, "?").split()[0] for char in letters}
+    # Latin letters without case are signs for sounds, such as a click like "!".
+    if "LATIN" in scripts and any(unicodedata.category(c) == "Lo" for c in letters):
+        return False
+    return len(scripts) < 2 or scripts <= _TOGETHER
 
 
 def shell_word(text: str) -> str:

@@ -16,7 +16,7 @@ import msgspec
 
 from parler.message_signing import Signature
 from parler.signing import fingerprint
-from parler.text import file_word, paragraph, shown_name, visible
+from parler.text import file_word, look, paragraph, shown_name, visible
 from parler.wire.base import AgentId
 from parler.wire.parts import (
     BundlePart,
@@ -66,7 +66,7 @@ class Reader:
 
 
 class Transcript:
-    """A conversation being shown. Remembers which names more than one agent uses."""
+    """A conversation being shown. Remembers which names look like those of others."""
 
     def __init__(self, reader: Reader, *, now: int) -> None:
         """Begin today: only other days are named. `now` is in epoch milliseconds."""
@@ -74,7 +74,7 @@ class Transcript:
         self._day, _ = _when(now, reader.zone)
         # Nobody else gets away with the reader's own name either.
         self._names = defaultdict[str, set[AgentId]](set)
-        self._names[_folded(reader.name)].add(reader.agent)
+        self._names[look(reader.name)].add(reader.agent)
 
     def lines(self, message: StoredMessage, signature: Signature) -> list[str]:
         """A message, after a line with the date if that is another one."""
@@ -120,7 +120,7 @@ class Transcript:
 
     def _author(self, message: StoredMessage) -> str:
         author = message.author
-        same = self._names[_folded(author.name)]
+        same = self._names[look(author.name)]
         same.add(author.id)
         name = shown_name(author.name)
         if len(same) > 1:
@@ -236,10 +236,6 @@ def _when(ts: int, zone: tzinfo | None) -> tuple[str, str]:
     except (ValueError, OverflowError, OSError):
         return "????-??-??", "??:??"
     return f"{moment:%Y-%m-%d}", f"{moment:%H:%M}"
-
-
-def _folded(name: str) -> str:
-    return name.strip().casefold()
 
 
 def _ascii_lower(text: str) -> str:

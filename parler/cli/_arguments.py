@@ -1,17 +1,62 @@
 """Options that several commands share, and reading what was pasted or piped in."""
 
+import math
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from parler.errors import UsageError
+from parler.wire.limits import MAX_TTL_SECS
 
 if TYPE_CHECKING:
     from parler.wire.joinkey import JoinKey
 
 MAX_STDIN_BYTES = 2**24
 """Far more than fits into a message; reading stops there."""
+
+MAX_SEQ = 2**63 - 1
+MAX_U32 = 2**32 - 1
+_SHOWN_DIGITS = 40
+
+
+def between(least: int, most: int) -> Callable[[Any], int]:
+    """A parser of whole numbers that every hub takes; else one sentence says which."""
+
+    def parse(value: Any) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise _out_of_bounds(value, "a whole number", least, most)
+        return number
+
+    return parse
+
+
+def seconds(most: int) -> Callable[[Any], float]:
+    """A parser of a length of time, which has an end."""
+
+    def parse(value: Any) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= most:
+            raise _out_of_bounds(value, "a number", 0, most)
+        return number
+
+    return parse
+
+
+def _out_of_bounds(value: Any, what: str, least: int, most: int) -> typer.BadParameter:
+    given = str(value)
+    if len(given) > _SHOWN_DIGITS:
+        given = given[:_SHOWN_DIGITS] + "…"
+    return typer.BadParameter(f"{given!r} is not {what} from {least} to {most}")
+
 
 Room = Annotated[
     str | None,
@@ -29,12 +74,29 @@ Context = Annotated[
 ]
 Ttl = Annotated[
     int | None,
-    typer.Option("--ttl", metavar="SECS", help="How long the key works.", min=0),
+    typer.Option(
+        "--ttl",
+        metavar="SECS",
+        help="How long the key works.",
+        parser=between(1, MAX_TTL_SECS),
+    ),
 ]
 MaxUses = Annotated[
     int | None,
     typer.Option(
-        "--max-uses", metavar="N", help="How often it works.", min=0, max=2**32 - 1
+        "--max-uses",
+        metavar="N",
+        help="How often it works.",
+        parser=between(1, MAX_U32),
+    ),
+]
+Wait = Annotated[
+    float,
+    typer.Option(
+        "--wait",
+        metavar="SECS",
+        help="Wait for the owner.",
+        parser=seconds(MAX_TTL_SECS),
     ),
 ]
 

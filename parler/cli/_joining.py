@@ -7,6 +7,7 @@ from parler.cli._arguments import pasted_key
 from parler.cli._run import Options, Place, Run, carry_out
 from parler.ops.session import JoinState, join_session
 from parler.transcript import Transcript
+from parler.wire.base import RoomName
 
 
 def join(options: Options, text: str, *, wait: float, again: str) -> None:
@@ -14,10 +15,8 @@ def join(options: Options, text: str, *, wait: float, again: str) -> None:
     key = pasted_key(text)
 
     async def work(run: Run) -> None:
-        result = await join_session(run.ctx, key)
-        if result.state is JoinState.PENDING and wait:
-            run.out.note(f"waiting up to {wait:g} s for the owner of {result.room}")
-            result = await join_session(run.ctx, key, wait_secs=wait)
+        porch = _Porch(run, wait)
+        result = await join_session(run.ctx, key, wait_secs=wait, watcher=porch)
         if result.state is JoinState.PENDING:
             repeat = f"{again} {shlex.quote(str(key))}"
             run.out.result(result, views.pending(result, repeat))
@@ -29,3 +28,20 @@ def join(options: Options, text: str, *, wait: float, again: str) -> None:
             await run.ctx.client.ack(result.room, result.messages[-1].seq)
 
     carry_out(options, work, place=Place(key_hub=key.hub, in_session=False))
+
+
+class _Porch:
+    """Somebody who waits at a terminal."""
+
+    def __init__(self, run: Run, wait: float) -> None:
+        self._run, self._wait = run, wait
+
+    def waiting(self, room: RoomName) -> None:
+        self._run.out.note(f"waiting up to {self._wait:g} s for the owner of {room}")
+
+    def key_gone(self, room: RoomName) -> None:
+        me = self._run.ctx.identity.agent_id
+        self._run.out.note(
+            f"the key opens nothing any more, but the owner of {room} can still let "
+            f"you in (parler session approve {me}); still waiting"
+        )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parler.cli._arguments import Room
+from parler.cli._arguments import MAX_SEQ, Room, between
 from parler.cli._command import command
 from parler.cli._run import (
     HERE,
@@ -81,7 +81,11 @@ def status(
     options: Options,
     seq: Annotated[
         int,
-        typer.Argument(metavar="SEQ", help="The number send printed.", min=1),
+        typer.Argument(
+            metavar="SEQ",
+            help="The number send printed.",
+            parser=between(1, MAX_SEQ),
+        ),
     ],
     room: Room = None,
 ) -> None:

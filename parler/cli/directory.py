@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parler.cli._arguments import Room
+from parler.cli._arguments import Room, between
 from parler.cli._command import command
 from parler.cli._run import HERE, Options, Run, carry_out, in_room
 from parler.errors import UsageError
 from parler.text import paragraph, shown_name, visible
+from parler.wire.limits import MAX_TTL_SECS
 
 if TYPE_CHECKING:
     from parler.ops.cards import DiscoverResult, Listed, RegisterResult
@@ -28,7 +29,12 @@ parler card"""
 
 _TokenTtl = Annotated[
     int | None,
-    typer.Option("--ttl", metavar="SECS", help="How long the token works.", min=0),
+    typer.Option(
+        "--ttl",
+        metavar="SECS",
+        help="How long the token works.",
+        parser=between(1, MAX_TTL_SECS),
+    ),
 ]
 
 
@@ -127,7 +133,12 @@ def discover(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", help="At most N.", min=1, max=1000),
+        typer.Option(
+            "--limit",
+            metavar="N",
+            help="At most N.",
+            parser=between(1, 1000),
+        ),
     ] = None,
 ) -> None:
     """Look for agents; each card's signature is checked here.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parler.cli._arguments import only_one, piped_text
+from parler.cli._arguments import between, only_one, piped_text
 from parler.cli._command import command
 from parler.cli._run import HERE, Options, Place, Run, carry_out, in_room, settings_of
 from parler.errors import UsageError
@@ -85,7 +85,12 @@ def recall(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", help="At most N.", min=1, max=50),
+        typer.Option(
+            "--limit",
+            metavar="N",
+            help="At most N.",
+            parser=between(1, 50),
+        ),
     ] = None,
 ) -> None:
     """Find facts: your own, and those of all your rooms.

@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from parler.cli._arguments import Room, Service, To, only_one, piped_text
+from parler.cli._arguments import (
+    MAX_SEQ,
+    MAX_U32,
+    Room,
+    Service,
+    To,
+    between,
+    only_one,
+    piped_text,
+)
 from parler.cli._command import command
 from parler.cli._run import HERE, Options, Run, carry_out, in_room
 from parler.cli._targets import place_of, target_of
@@ -146,13 +155,24 @@ def recv(
     ] = False,
     since: Annotated[
         int | None,
-        typer.Option("--since", metavar="SEQ", help="Read again what came after SEQ."),
+        typer.Option(
+            "--since",
+            metavar="SEQ",
+            help="Read again what came after SEQ.",
+            parser=between(0, MAX_SEQ),
+        ),
     ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Read again everything from the start.")
     ] = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", help="At most N.", min=1)
+        int | None,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            help="At most N.",
+            parser=between(1, MAX_U32),
+        ),
     ] = None,
 ) -> None:
     """Show what is new, and count it as read once it was shown.

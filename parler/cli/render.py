@@ -9,7 +9,7 @@ import os
 import select
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -42,6 +42,24 @@ class Output:
         if not self.quiet:
             complain(text)
 
+    def progress(self, what: str) -> Callable[[int, int], None] | None:
+        """A line on stderr that follows a transfer; None where nobody watches."""
+        if self.quiet or self.json or not sys.stderr.isatty():
+            return None
+        percent = -1
+
+        def show(done: int, total: int) -> None:
+            nonlocal percent
+            before, percent = percent, 100 * done // max(total, 1)
+            if done >= total:
+                percent = 100
+            if percent != before:
+                end = "\n" if percent == 100 else ""
+                text = f"\r{what} {percent:3d} % of {total / 1024:.0f} KiB"
+                print(text, end=end, file=sys.stderr, flush=True)  # noqa: T201
+
+        return show
+
     def still_there(self) -> None:
         """Raise BrokenPipeError if nobody reads stdout any more."""
         poll = getattr(select, "poll", None)
@@ -72,11 +90,18 @@ def complain(text: str) -> None:
 
 
 def show_error(
-    code: str, message: str, next_step: str | None, *, as_json: bool
+    code: str,
+    message: str,
+    next_step: str | None,
+    *,
+    as_json: bool,
+    may_have_happened: bool | None = None,
 ) -> None:
     """Print an error as the one line that stderr gets for it."""
     if as_json:
-        error = {"code": code, "message": message, "next": next_step}
+        error: dict[str, Any] = {"code": code, "message": message, "next": next_step}
+        if may_have_happened is not None:
+            error["mayHaveHappened"] = may_have_happened
         _print_error(json_line({"error": error}))
         return
     after = f" — next: {next_step}" if next_step else ""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from parler.cli._arguments import MaxUses, Room, Ttl, only_one, pasted_key
+from parler.cli._arguments import MaxUses, Room, Ttl, Wait, only_one, pasted_key
 from parler.cli._command import command, group
 from parler.cli._run import HERE, Options, Place, Run, carry_out, in_room
 from parler.text import shown_name, visible
@@ -99,9 +99,7 @@ def revoke(
 def join(
     options: Options,
     key: Annotated[str, typer.Argument(metavar="KEY", help="KEY, KEY@HUB or a link.")],
-    wait: Annotated[
-        float, typer.Option("--wait", metavar="SECS", help="Wait for the owner.", min=0)
-    ] = 0,
+    wait: Wait = 0,
 ) -> None:
     """Redeem the key of any room; it becomes the active session."""
     from parler.cli._joining import join as redeem

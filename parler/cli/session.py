@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from parler.cli._arguments import Context, MaxUses, Room, Ttl, piped_text
+from parler.cli._arguments import Context, MaxUses, Room, Ttl, Wait, piped_text
 from parler.cli._command import command, group
 from parler.cli._run import ELSEWHERE, Options, Run, carry_out, in_room
 from parler.errors import UsageError
@@ -70,9 +70,7 @@ def open_session(
 def join_session(
     options: Options,
     key: Annotated[str, typer.Argument(metavar="KEY", help="KEY, KEY@HUB or a link.")],
-    wait: Annotated[
-        float, typer.Option("--wait", metavar="SECS", help="Wait for the owner.", min=0)
-    ] = 0,
+    wait: Wait = 0,
 ) -> None:
     """Redeem a session key: knock, or enter and see what was said so far."""
     from parler.cli._joining import join

@@ -48,6 +48,11 @@ def pending(result: JoinResult, again: str) -> Iterator[str]:
         f"waiting for the owner of {visible(result.room)} to approve you; nothing can "
         "be read before that"
     )
+    if result.key_gone:
+        room = shlex.quote(visible(result.room))
+        yield "the key opens nothing any more; the owner can still approve you"
+        yield f"once in:    parler recv --room {room}"
+        return
     yield f"ask again:  {again}"
     yield f"or wait:    {again} --wait 600"
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parler.cli._arguments import Room, Service, To, only_one
+from parler.cli._arguments import MAX_SEQ, Room, Service, To, between, only_one
 from parler.cli._command import command
 from parler.cli._run import Options, Place, Run, carry_out
 from parler.cli._targets import place_of, target_of
@@ -62,7 +62,12 @@ def queue(
     name: _Name,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", help="At most N.", min=1, max=200),
+        typer.Option(
+            "--limit",
+            metavar="N",
+            help="At most N.",
+            parser=between(1, 200),
+        ),
     ] = None,
 ) -> None:
     """Show the tasks of a service that nobody holds.
@@ -88,7 +93,12 @@ def claim(
     message: _Message,
     lease: Annotated[
         int | None,
-        typer.Option("--lease", metavar="SECS", help="For how long.", min=15, max=3600),
+        typer.Option(
+            "--lease",
+            metavar="SECS",
+            help="For how long.",
+            parser=between(15, 3600),
+        ),
     ] = None,
 ) -> None:
     """Take a task, or hold on to one you have. Losing it to another is no error."""
@@ -159,11 +169,21 @@ def task(
     ] = None,
     tokens: Annotated[
         int | None,
-        typer.Option("--tokens", metavar="N", help="Model tokens it took.", min=0),
+        typer.Option(
+            "--tokens",
+            metavar="N",
+            help="Model tokens it took.",
+            parser=between(0, MAX_SEQ),
+        ),
     ] = None,
     elapsed_ms: Annotated[
         int | None,
-        typer.Option("--elapsed-ms", metavar="MS", help="Time it took.", min=0),
+        typer.Option(
+            "--elapsed-ms",
+            metavar="MS",
+            help="Time it took.",
+            parser=between(0, MAX_SEQ),
+        ),
     ] = None,
     room: Room = None,
     to: To = None,

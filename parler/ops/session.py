@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 from parler.errors import HubError, InvalidInvite, ParlerError, UsageError
 from parler.ops.context import OpContext, Result
@@ -22,8 +23,9 @@ from parler.wire.replies import (
     JoinPending,
     Left,
     RoomDeleted,
+    RoomList,
 )
-from parler.wire.requests import DeleteRoom, Invite, Leave, Redeem
+from parler.wire.requests import DeleteRoom, Invite, Leave, Redeem, Rooms
 
 FIRST_POLL_SECS = 0.5
 LONGEST_POLL_SECS = 2.0
@@ -65,13 +67,25 @@ class JoinState(StrEnum):
 class JoinResult(Result):
     """Where we are with a session, and its backlog if we are in.
 
-    `omitted` counts messages that were left out after the first one.
+    `omitted` counts messages that were left out after the first one. `key_gone` says
+    that we wait at a door whose key opens nothing any more.
     """
 
     state: JoinState
     room: RoomName
     messages: list[ShownMessage]
     omitted: int = 0
+    key_gone: bool = False
+
+
+class JoinWatcher(Protocol):
+    """Told how a wait for the owner goes."""
+
+    def waiting(self, room: RoomName) -> None:
+        """We knocked, and wait from now on."""
+
+    def key_gone(self, room: RoomName) -> None:
+        """The key opens nothing any more; the wait goes on."""
 
 
 class LeaveResult(Result):
@@ -120,9 +134,16 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
 
 
 async def join_session(
-    ctx: OpContext, key: JoinKey, *, wait_secs: float = 0
+    ctx: OpContext,
+    key: JoinKey,
+    *,
+    wait_secs: float = 0,
+    watcher: JoinWatcher | None = None,
 ) -> JoinResult:
     """Redeem a key. Waiting for the owner is a result, not an error.
+
+    Who has knocked goes on waiting when the key expires or vanishes meanwhile: the
+    owner can still approve.
 
     The backlog is read without moving the cursor: acknowledge the last message once
     it was shown.
@@ -131,11 +152,18 @@ async def join_session(
         InvalidInvite: The hub does not take the key, or the owner rejected us.
     """
     reply = await _redeem(ctx, key)
-    if isinstance(reply, JoinPending) and wait_secs > 0:
-        reply = await _await_decision(ctx, key, reply, wait_secs=wait_secs)
+    key_gone = False
     if isinstance(reply, JoinPending):
+        # Known from now on: without its key the room is found by its name only.
         ctx.book.remember(ctx.hub, reply.room)
-        return JoinResult(state=JoinState.PENDING, room=reply.room, messages=[])
+        if wait_secs > 0:
+            waiting = _Waiting(ctx, key, reply.room, watcher)
+            reply = await waiting.end(wait_secs) or reply
+            key_gone = waiting.key_gone
+    if isinstance(reply, JoinPending):
+        return JoinResult(
+            state=JoinState.PENDING, room=reply.room, messages=[], key_gone=key_gone
+        )
     ctx.enter(reply.room)
     tail = Tail()
     async for batch in pages(ctx.client, reply.room, since=0):
@@ -217,56 +245,96 @@ def _is_rejection(refused: InvalidInvite) -> bool:
     return any(word in refused.message for word in ("reject", "denied", "declined"))
 
 
-async def _await_decision(
-    ctx: OpContext, key: JoinKey, pending: JoinPending, *, wait_secs: float
-) -> Joined | JoinPending:
-    decided = asyncio.Event()
-    listens = Feature.EVENTS in ctx.client.features
-    if listens:
-        await ctx.client.subscribe(["join_resolved"])
-    async with asyncio.TaskGroup() as tasks:
-        listener = tasks.create_task(_listen(ctx, pending.room, decided))
-        if not listens:
+class _Waiting:
+    """One wait for the owner's decision on a knock of ours."""
+
+    def __init__(
+        self, ctx: OpContext, key: JoinKey, room: RoomName, watcher: JoinWatcher | None
+    ) -> None:
+        self.key_gone = False
+        self._ctx, self._key, self._room = ctx, key, room
+        self._watcher = watcher
+        self._rejected = False
+        self._decided = asyncio.Event()
+
+    async def end(self, wait_secs: float) -> Joined | None:
+        """How we got in, or None if nothing was decided in time.
+
+        Raises:
+            InvalidInvite: The owner rejected us.
+        """
+        if self._watcher:
+            self._watcher.waiting(self._room)
+        listens = Feature.EVENTS in self._ctx.client.features
+        if listens:
+            await self._ctx.client.subscribe(["join_resolved"])
+        async with asyncio.TaskGroup() as tasks:
+            listener = tasks.create_task(self._listen())
+            if not listens:
+                listener.cancel()
+            try:
+                outcome = await self._poll(wait_secs)
+            except ParlerError as error:
+                outcome = error  # as it is, not in a group
             listener.cancel()
-        outcome = await _poll(ctx, key, pending, decided, wait_secs=wait_secs)
-        listener.cancel()
-    if isinstance(outcome, ParlerError):
-        raise outcome
-    return outcome
+        if isinstance(outcome, ParlerError):
+            raise outcome
+        return outcome
+
+    async def _poll(self, wait_secs: float) -> Joined | ParlerError | None:
+        """Ask until there is a decision; an event only shortens the pause (14.3)."""
+        clock = asyncio.get_running_loop().time
+        deadline, pause = clock() + wait_secs, FIRST_POLL_SECS
+        while (left := deadline - clock()) > 0:
+            try:
+                async with asyncio.timeout(min(pause, left)):
+                    await self._decided.wait()
+            except TimeoutError:
+                pause = min(pause * 1.5, LONGEST_POLL_SECS)
+            self._decided.clear()
+            if joined := await self._ask():
+                return joined
+            if self.key_gone and self._rejected:
+                return _rejection(self._ctx, self._room)
+        return None
+
+    async def _ask(self) -> Joined | None:
+        if not self.key_gone:
+            try:
+                reply = await _ask(self._ctx, self._key)
+            except InvalidInvite as refused:
+                if not _is_gone(refused):
+                    raise _explained(self._ctx, self._key, refused) from None
+                self.key_gone = True
+                if self._watcher:
+                    self._watcher.key_gone(self._room)
+            else:
+                return reply if isinstance(reply, Joined) else None
+        # The knock outlives its key, and the owner may still decide (protocol 4.3).
+        # Redeeming that key again would only count as guessing (protocol 14.6).
+        mine = await self._ctx.client.request(Rooms(), RoomList)
+        found = (room for room in mine.rooms if room.name == self._room)
+        return next((Joined(room=room.name, kind=room.kind) for room in found), None)
+
+    async def _listen(self) -> None:
+        with suppress(ParlerError):
+            async for note in self._ctx.client.notifications():
+                if isinstance(note, Event) and note.room == self._room:
+                    # Only believed where nothing is left to ask.
+                    self._rejected = note.approved is False
+                    self._decided.set()
 
 
-async def _poll(
-    ctx: OpContext,
-    key: JoinKey,
-    pending: JoinPending,
-    decided: asyncio.Event,
-    *,
-    wait_secs: float,
-) -> Joined | JoinPending | ParlerError:
-    """Redeem until there is a decision; an event only shortens the pause (14.3)."""
-    clock = asyncio.get_running_loop().time
-    deadline, pause = clock() + wait_secs, FIRST_POLL_SECS
-    reply: Joined | JoinPending = pending
-    while isinstance(reply, JoinPending) and (left := deadline - clock()) > 0:
-        try:
-            async with asyncio.timeout(min(pause, left)):
-                await decided.wait()
-        except TimeoutError:
-            pause = min(pause * 1.5, LONGEST_POLL_SECS)
-        decided.clear()
-        try:
-            reply = await _ask(ctx, key)
-        except InvalidInvite as refused:
-            if "expired" in refused.message:
-                continue  # the owner may still decide (protocol 4.3)
-            return _explained(ctx, key, refused)
-        except ParlerError as error:
-            return error
-    return reply
+def _is_gone(refused: InvalidInvite) -> bool:
+    # An unknown key was swept after it expired, or revoked; the knock was not.
+    if _is_rejection(refused):
+        return False
+    return any(word in refused.message for word in ("expired", "unknown"))
 
 
-async def _listen(ctx: OpContext, room: RoomName, decided: asyncio.Event) -> None:
-    with suppress(ParlerError):
-        async for note in ctx.client.notifications():
-            if isinstance(note, Event) and note.room == room:
-                decided.set()
+def _rejection(ctx: OpContext, room: RoomName) -> InvalidInvite:
+    return InvalidInvite(
+        f"the owner of {room} rejected your request",
+        hub_code=ErrorCode.INVALID_INVITE,
+        next_step=_APPROVE_ANYWAY.format(ctx.identity.agent_id),
+    )

@@ -224,8 +224,40 @@ def test_a_key_is_understood_however_it_was_typed(
     assert bob("session", "join", typed, "--json").json["state"] == "joined"
 
 
-def test_keys_that_open_nothing_are_one_sentence_each(alice: Agent, bob: Agent) -> None:
-    used = alice("session", "open", "--no-approval", "--max-uses", "0", "--json").json
+def test_a_first_join_makes_the_keys_hub_the_agents_own(
+    alice: Agent, tmp_path: Path, hub: HubProcess
+) -> None:
+    guest = Agent(tmp_path, "guest", hub.url)
+    del guest.environment["PARLER_HUB"]
+    assert not guest.home.exists()
+    opened = alice("session", "open", "--no-approval", "--json").json
+    assert guest("session", "join", opened["portable"], "--json").status == 0
+    kept = json.loads((guest.home / "config.json").read_text(encoding="utf-8"))
+    assert kept["hub_url"] == hub.url
+    assert guest("whoami", "--json").json["hub"] == hub.url
+
+
+@pytest.mark.parametrize("said", ["init", "PARLER_HUB"])
+def test_a_join_does_not_change_a_hub_that_was_chosen(
+    alice: Agent, tmp_path: Path, said: str
+) -> None:
+    own = "ws://127.0.0.1:9"
+    guest = Agent(tmp_path, "guest", own)
+    if said == "init":
+        del guest.environment["PARLER_HUB"]
+        assert guest("init", "--hub", own).status == 0
+    opened = alice("session", "open", "--no-approval", "--json").json
+    assert guest("session", "join", opened["portable"], "--json").status == 0
+    kept = json.loads((guest.home / "config.json").read_text(encoding="utf-8"))
+    assert kept["hub_url"] == own
+
+
+def test_keys_that_open_nothing_are_one_sentence_each(
+    alice: Agent, bob: Agent, tmp_path: Path, hub: HubProcess
+) -> None:
+    used = alice("session", "open", "--no-approval", "--max-uses", "1", "--json").json
+    carol = Agent(tmp_path, "carol", hub.url)
+    assert carol("session", "join", used["key"]).status == 0
     revoked = alice("session", "open", "--no-approval", "--json").json
     assert alice("revoke", revoked["portable"]).status == 0
     mistyped = [("ABCDEFG", 2), ("ABCDEFGI", 2), ("", 2)]

@@ -544,7 +544,6 @@ def test_work_is_a_command(tmp_path: Path) -> None:
         ann = Agent(tmp_path, "ann", hub.url)
         bob = Agent(tmp_path, "bob", hub.url)
         opened = ann("session", "open", "--json", "--no-approval").json
-        bob.environment["PARLER_SHARED_IDENTITY"] = "1"
         bob("session", "join", opened["portable"], "--json")
         ann("handoff", "--for", "bob", "--next", "count to three")
         bob.environment["PATH"] = "/usr/bin:/bin"

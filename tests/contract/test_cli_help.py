@@ -41,6 +41,7 @@ PROMISED = {
     *("session leave", "session watch", "remember", "recall", "forget"),
     *("register", "discover", "card", "token", "serve", "queue", "claim"),
     *("complete", "task", "attention", "status"),
+    *("push", "apply", "bundles", "send-file", "fetch"),
 }
 
 

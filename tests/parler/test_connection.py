@@ -324,12 +324,23 @@ async def test_a_timeout_says_that_the_message_may_have_been_stored() -> None:
         assert isinstance(error, TimedOut)
         assert error.operation == "send"
         assert "may have been stored" in str(error)
+        assert error.may_have_happened
         # Its late answer is not taken for that of the next request.
         asked = group.create_task(ping(client))
         await peer.says(SENT)
         await peer.hears(requests.Ping)
         await peer.says(PONG)
         await asked
+
+
+async def test_a_timeout_of_a_question_says_that_nothing_can_have_happened() -> None:
+    wire = Wire()
+    async with connected(wire) as (client, peer), asyncio.TaskGroup() as group:
+        asked = group.create_task(refusal_of(ping(client, timeout=0.2)))
+        await peer.hears(requests.Ping)
+        error = await asked
+        assert isinstance(error, TimedOut)
+        assert not error.may_have_happened
 
 
 async def test_a_timeout_without_connection_says_that_nothing_was_sent() -> None:

@@ -80,3 +80,5 @@ def test_the_next_step_and_the_facts_are_kept() -> None:
     late = errors.TimedOut("pull", 2.5)
     assert "'pull'" in late.message
     assert "2.5 s" in late.message
+    assert late.may_have_happened
+    assert not errors.TimedOut("pull", 2.5, may_have_happened=False).may_have_happened

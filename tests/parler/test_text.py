@@ -12,6 +12,7 @@ from parler.text import (
     CONTINUATION,
     file_word,
     lines,
+    look,
     paragraph,
     safe_json,
     shell_word,
@@ -70,7 +71,83 @@ def test_a_name_cannot_pretend_to_be_more_than_a_name() -> None:
     assert shown_name("a\n[3] bob: x") == '"a␊[3] bob: x"'
     assert shown_name('a"b') == '"a\'b"'
     assert shown_name("") == '""'
-    assert len(shown_name("x" * 500)) == 64
+    assert len(shown_name("x" * 500)) == 66
+
+
+@pytest.mark.parametrize(
+    "name", ["bob", "Bob 2", "code-review_1.x", "José", "Иван", "田中さん", "שרה"]
+)
+def test_a_plain_name_stands_as_it_is(name: str) -> None:
+    assert shown_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alice ~5RFY-AQNB",
+        "alice 5RFY-AQNB",
+        "✗ UNVERIFIED alice",
+        "⚠ alice",
+        "✔ alice",
+        "bob — signature verified",
+        "bob 一 signature verified",  # a Chinese numeral
+        "bob ー x",
+        "alice \u223c5RFY",
+        "alice \uff5ex",
+        "a\u00a0b",
+        "a\u2009b",
+        "a\u3000b",
+        "a\u200db",
+        "a  b",
+        " a",
+        "a ",
+        "-- bob",
+        "ali\u0441e",  # Cyrillic in a Latin word
+        "\uff41\uff4c\uff49\uff43\uff45",
+        "bob\u02d0 x",  # not a colon
+        "bob\ua789 x",
+        "alice\u01c3",  # not an exclamation mark
+        "ali\u0301ce",
+        "x" * 65,
+        "",
+    ],
+)
+def test_a_name_that_is_not_plain_is_quoted(name: str) -> None:
+    shown = shown_name(name)
+    assert shown[0] == shown[-1] == '"'
+    assert '"' not in shown[1:-1]
+    assert len(shown) <= 66
+
+
+@given(ANY_TEXT)
+def test_what_stands_unquoted_is_letters_digits_and_a_few_marks(name: str) -> None:
+    shown = shown_name(name)
+    if shown[0] == shown[-1] == '"':
+        return
+    assert all(char.isalpha() or char in "0123456789 ._-" for char in shown)
+    assert unicodedata.normalize("NFKC", shown) == shown == name
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("alice", "ALICE"),
+        ("alice", "a1ice"),
+        ("alice", '"alice\u200d"'),
+        ("alice", "\u0430l\u0456\u0441\u0435"),
+        ("bob", "bob "),
+        ("José", "Jose\u0301"),
+        ("x" * 70 + "a", "x" * 70 + "b"),
+        ("\x1b", "␛"),
+    ],
+)
+def test_names_that_look_alike_count_as_one(one: str, other: str) -> None:
+    assert look(one) == look(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("alice", "bob"), ("w-1", "w-2")])
+def test_names_that_look_different_do_not_count_as_one(one: str, other: str) -> None:
+    assert look(one) != look(other)
 
 
 @given(ANY_TEXT)

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from parler.message_signing import Signature
 from parler.signing import Keypair, fingerprint
@@ -90,7 +92,7 @@ def test_a_peer_never_prints_a_line_of_its_own() -> None:
         ),
         (
             {"kind": "com.parler.file", "blob": DIGEST, "name": "a b; x", "size": 9},
-            f"📎 a b; x (9 bytes) — parler fetch {DIGEST} -o './a b; x'",
+            f"📎 \"a b; x\" (9 bytes) — parler fetch {DIGEST} -o './a b; x'",
         ),
         (
             {"kind": "com.parler.file", "blob": "-o x; y", "name": "n", "size": 9},
@@ -157,6 +159,60 @@ def test_two_agents_of_one_name_are_told_apart() -> None:
 
 def test_nobody_gets_away_with_the_readers_name() -> None:
     assert f"ann ~{fingerprint(EVE)[:9]}" in line(message(by=EVE, name="ann"))
+
+
+SUFFIXES = [f" ~{fingerprint(agent)[:9]}" for agent in (ME, BOB, EVE)]
+PIECES = st.sampled_from(SUFFIXES) | st.sampled_from(
+    ['"', "'", " ", "\xa0", "\u200d", "…", " (owner)", ":", "\x1b", "␛", "x" * 63, "b"]
+)
+MARKS = st.sampled_from(["", "", "⚠ ", "✗ UNVERIFIED ", '"', " "])
+BASES = st.sampled_from(["alice", "Ann", "x" * 70, '"'])
+
+
+def imitations(name: str) -> st.SearchStrategy[str]:
+    """What an agent could call itself to pass for one of that name."""
+    return st.builds("{}{}{}".format, MARKS, st.just(name), st.just("") | PIECES)
+
+
+PAIRS = (BASES | st.text(max_size=5)).flatmap(
+    lambda name: st.tuples(st.just(name) | imitations(name), imitations(name))
+)
+ROLES = st.none() | st.sampled_from(["owner", "owner)", "a (b"])
+SEEN = st.lists(
+    st.tuples(
+        st.sampled_from([BOB, EVE]), st.integers(0, 3), st.sampled_from(Signature)
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+@given(PAIRS, ROLES, ROLES, SEEN)
+@settings(max_examples=300)
+def test_no_agent_is_ever_shown_as_another(
+    names: tuple[str, str],
+    role: str | None,
+    other: str | None,
+    seen: list[tuple[AgentId, int, Signature]],
+) -> None:
+    transcript = Transcript(READER, now=NOW)
+    heads: dict[AgentId, set[str]] = {BOB: set(), EVE: set()}
+    for agent, which, signature in seen:
+        name = names[which & 1]
+        stored = message(by=agent, name=name, role=other if which & 2 else role)
+        heads[agent] |= set(transcript.lines(stored, signature))
+    assert not heads[BOB] & heads[EVE]
+
+
+def test_a_name_with_the_suffix_of_another_agent_is_not_that_agent() -> None:
+    transcript = Transcript(READER, now=NOW)
+    forged = f"alice ~{fingerprint(BOB)[:9]}"
+    transcript.lines(message(name="alice"), VALID)
+    transcript.lines(message(by=EVE, name="alice"), VALID)
+    [real] = transcript.lines(message(name="alice"), VALID)
+    [fake] = transcript.lines(message(by=EVE, name=forged), VALID)
+    assert forged in real
+    assert f'"{forged}"' in fake
 
 
 @pytest.mark.parametrize("to", [None, " ANN ", "WebDev", ME, ME.lower()])

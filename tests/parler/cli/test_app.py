@@ -1,6 +1,7 @@
 """Errors become exit statuses and one line on stderr."""
 
 import json
+import re
 
 import click
 import pytest
@@ -99,6 +100,68 @@ def test_wrong_usage_never_reaches_a_hub(
     assert said.out == ""
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
+
+
+HUGE = "9" * 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["session", "open", "--max-uses", "0"], "--max-uses"),
+        (["session", "open", "--max-uses", HUGE], "--max-uses"),
+        (["session", "open", "--ttl", "0"], "--ttl"),
+        (["session", "open", "--ttl", "-5"], "--ttl"),
+        (["session", "open", "--ttl", HUGE], "--ttl"),
+        (["invite", "--max-uses", "-1"], "--max-uses"),
+        (["invite", "--ttl", "soon"], "--ttl"),
+        (["token", "--ttl", "0"], "--ttl"),
+        (["session", "watch", "--ttl", HUGE], "--ttl"),
+        (["recv", "--since", HUGE], "--since"),
+        (["recv", "--since", "-1"], "--since"),
+        (["recv", "--since", "9" * 5000], "--since"),
+        (["recv", "--limit", HUGE], "--limit"),
+        (["status", "0"], "SEQ"),
+        (["status", HUGE], "SEQ"),
+        (["session", "join", "ABCDEFGH", "--wait", "nan"], "--wait"),
+        (["session", "join", "ABCDEFGH", "--wait", "inf"], "--wait"),
+        (["session", "join", "ABCDEFGH", "--wait", "-1"], "--wait"),
+        (["join", "ABCDEFGH", "--wait", "1e300"], "--wait"),
+        (["task", "done", "--tokens", HUGE], "--tokens"),
+        (["task", "done", "--elapsed-ms", "-1"], "--elapsed-ms"),
+        (["queue", "qa", "--limit", HUGE], "--limit"),
+        (["claim", "qa", "m", "--lease", HUGE], "--lease"),
+        (["recall", "x", "--limit", HUGE], "--limit"),
+        (["discover", "--limit", HUGE], "--limit"),
+        (["work", "--max-per-hour", HUGE], "--max-per-hour"),
+        (["work", "--timeout-secs", "0"], "--timeout-secs"),
+        (["supervise", "--runner", "x", "--timeout-secs", HUGE], "--timeout-secs"),
+        (["supervise", "--runner", "x", "--max-per-hour", HUGE], "--max-per-hour"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused_here_in_one_sentence(
+    arguments: list[str], option: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status = app.run([*arguments, "--hub", "ws://127.0.0.1:9", "--json"])
+    said = capfd.readouterr()
+    assert (status, said.out) == (2, "")
+    error = json.loads(said.err)["error"]
+    assert error["code"] == "usage"
+    assert option in error["message"]
+    assert len(error["message"]) < 200
+    assert re.search(r"\bfrom \d+ to \d+", error["message"])
+
+
+@pytest.mark.parametrize("perhaps", [True, False])
+def test_a_timeout_tells_programs_whether_it_may_have_happened(
+    perhaps: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    late = errors.TimedOut("send", 2.5, may_have_happened=perhaps)
+    assert ends_with(late, monkeypatch, "x", "--json") == 4
+    error = json.loads(capfd.readouterr().err)["error"]
+    assert error["mayHaveHappened"] is perhaps
+    ends_with(errors.UsageError("x"), monkeypatch, "x", "--json")
+    assert "mayHaveHappened" not in json.loads(capfd.readouterr().err)["error"]
 
 
 def test_the_version_is_an_option_and_a_command(

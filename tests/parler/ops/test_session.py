@@ -5,20 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from parler.cli import views
 from parler.errors import InvalidInvite, NotMember, UsageError
 from parler.identity import active_session
 from parler.message_signing import Signature
 from parler.ops import session
 from parler.ops.admission import decide, join_requests
+from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveParams, SendParams, receive, send
 from parler.ops.session import JoinState, OpenParams, join_session, open_session
 from parler.signing import fingerprint
 from parler.transcript import body
+from parler.wire.base import RoomName
 from parler.wire.joinkey import JoinKey, parse_join_key
 from parler.wire.records import RoomTarget
-from parler.wire.replies import RoomList
-from parler.wire.requests import Rooms
-from tests._support.actors import HUB, stage
+from parler.wire.replies import InviteRevoked, RoomList
+from parler.wire.requests import RevokeInvite, Rooms
+from tests._support.actors import HUB, Stage, stage
 
 
 async def test_opening_is_gated_and_seeds_the_recap_first(tmp_path: Path) -> None:
@@ -120,6 +123,90 @@ async def test_waiting_ends_with_the_decision(tmp_path: Path, approve: bool) -> 
             await decide(alice, opened.room, "bob", approve=approve)
         outcome = waiting.result()
         assert isinstance(outcome, session.JoinResult) is approve
+
+
+class Porch:
+    """Somebody who follows the wait."""
+
+    def __init__(self) -> None:
+        self.waits, self.key_is_gone = asyncio.Event(), asyncio.Event()
+
+    def waiting(self, room: RoomName) -> None:
+        self.waits.set()
+
+    def key_gone(self, room: RoomName) -> None:
+        self.key_is_gone.set()
+
+
+async def lose_key(at: Stage, alice: OpContext, key: JoinKey, how: str) -> None:
+    """Nobody can redeem the key any more; the knock still stands."""
+    if how == "revoked":  # the hub says of a swept key what it says of this one
+        await alice.client.request(RevokeInvite(code=key.code), InviteRevoked)
+    else:
+        at.hub.clock.advance(86_400 * 2)
+
+
+@pytest.mark.parametrize("how", ["expired", "revoked"])
+@pytest.mark.parametrize("approve", [True, False])
+async def test_waiting_outlives_the_key(
+    tmp_path: Path, how: str, approve: bool
+) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob = await at.enter("alice"), await at.enter("bob")
+        opened = await open_session(alice, OpenParams(context="the recap"))
+        key, porch = parse_join_key(opened.key), Porch()
+
+        async def wait() -> session.JoinResult | InvalidInvite:
+            try:
+                return await join_session(bob, key, wait_secs=30, watcher=porch)
+            except InvalidInvite as refused:
+                return refused
+
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            waiting = tasks.create_task(wait())
+            await porch.waits.wait()
+            await lose_key(at, alice, key, how)
+            await porch.key_is_gone.wait()
+            await decide(alice, opened.room, "bob", approve=approve)
+        outcome = waiting.result()
+        if isinstance(outcome, InvalidInvite):
+            assert not approve
+            assert "rejected" in outcome.message
+            assert bob.client.agent_id in (outcome.next_step or "")
+        else:
+            assert (approve, outcome.state) == (True, JoinState.JOINED)
+            assert len(outcome.messages) == 1
+
+
+async def test_waiting_for_a_lost_key_ends_in_time_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "FIRST_POLL_SECS", 0.01)
+    async with stage(tmp_path) as at:
+        alice, bob = await at.enter("alice"), await at.enter("bob")
+        opened = await open_session(alice, OpenParams())
+        key, porch = parse_join_key(opened.key), Porch()
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            joining = join_session(bob, key, wait_secs=0.5, watcher=porch)
+            waiting = tasks.create_task(joining)
+            await porch.waits.wait()
+            await lose_key(at, alice, key, "revoked")
+        result = waiting.result()
+        assert (result.state, result.key_gone) == (JoinState.PENDING, True)
+        assert bob.book.hub_of(opened.room) == HUB
+        said = "\n".join(views.pending(result, "parler session join X"))
+        assert f"parler recv --room {opened.room}" in said
+        assert "session join" not in said
+
+
+async def test_a_key_that_opened_nothing_from_the_start_is_not_waited_for(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as at:
+        bob = await at.enter("bob")
+        async with asyncio.timeout(5):
+            with pytest.raises(InvalidInvite):
+                await join_session(bob, parse_join_key("ABCDEFGH"), wait_secs=30)
 
 
 async def test_waiting_has_an_end(tmp_path: Path) -> None:
