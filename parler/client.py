@@ -5,9 +5,7 @@ repeated is `parler.connection`'s part.
 """
 
 import asyncio
-import hashlib
 import logging
-import re
 import time
 import uuid
 from collections import deque
@@ -20,7 +18,6 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType, UnionType
@@ -30,27 +27,26 @@ from urllib.parse import urlsplit
 import msgspec
 
 from parler.backoff import Backoff, system_fraction
-from parler.connection import Connection, Gap, Note, Pace, Progress
+from parler.blobs import Blob, as_digest, digest_of, read_bounded, verified
+from parler.connection import Connection, Gap, Note, Pace
 from parler.errors import (
     ConfigError,
-    DigestMismatch,
     LocalProtocolError,
     ParlerError,
     RemoteProtocolError,
-    TooManyBytes,
     UsageError,
 )
 from parler.message_signing import sign_parts
 from parler.messages import Batch, Message, read_message
+from parler.pending import Progress
 from parler.protocol import REPLIES, ClientProtocol, Introduction
 from parler.signing import Keypair
 from parler.transport import Transport, dial_websocket
-from parler.wire.base import AgentId, Digest, RoomName, Seq
+from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.codes import Feature
 from parler.wire.limits import (
     DEFAULT_MAX_BLOB_BYTES,
     DEFAULT_PULL_LIMIT,
-    MAX_CLIENT_MESSAGE_BYTES,
     MAX_WAIT_SECS,
 )
 from parler.wire.parts import Part
@@ -102,20 +98,8 @@ FOLLOW_SECS = 25
 BLOB_SECS = 300.0
 """For a whole transfer of bytes: about what the hub allows an upload."""
 
-_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-
 R = TypeVar("R", bound=Reply)
 S = TypeVar("S", bound=Reply)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blob:
-    """Bytes that are the ones asked for. What they are is the sender's word."""
-
-    digest: Digest
-    data: bytes = field(repr=False)
-    media_type: str | None
-    """As declared by whoever uploaded them first."""
 
 
 class HubMemory(Protocol):
@@ -461,8 +445,8 @@ class Client:
             OSError: The file cannot be read.
         """
         if isinstance(data, Path):
-            data = await asyncio.to_thread(_read_bounded, data)
-        digest = await asyncio.to_thread(_digest, data)
+            data = await asyncio.to_thread(read_bounded, data)
+        digest = await asyncio.to_thread(digest_of, data)
         frame = PutBlob(
             target=target, sha256=digest, size=len(data), media_type=media_type
         )
@@ -490,19 +474,13 @@ class Client:
             TransportError: They did not come in time.
             UsageError: That is no digest.
         """
-        if not _DIGEST.fullmatch(digest):
-            raise UsageError(f"a blob id is 64 characters of 0-9a-f, not {digest!r}")
-        wanted = Digest(digest)
+        wanted = as_digest(digest)
         received = await self._connection.download(
             GetBlob(id=wanted), max_bytes=max_bytes, timeout=timeout, progress=progress
         )
-        data, announced = received.data, received.incoming
-        if len(data) != announced.size:
-            raise DigestMismatch(f"{announced.size} bytes", f"{len(data)} bytes")
-        actual = await asyncio.to_thread(_digest, data)
-        if actual != digest:
-            raise DigestMismatch(digest, actual)
-        return Blob(digest=wanted, data=data, media_type=announced.media_type)
+        return await asyncio.to_thread(
+            verified, wanted, received.data, announced=received.incoming
+        )
 
     async def _look(
         self, room: RoomName, news: asyncio.Event, wait_secs: int
@@ -596,18 +574,6 @@ def _checked_url(hub: str, *, allow_plain: bool) -> str:
             next_step=f"use wss://{host} if the hub has TLS, or --insecure",
         )
     return url
-
-
-def _digest(data: bytes) -> Digest:
-    return Digest(hashlib.sha256(data).hexdigest())
-
-
-def _read_bounded(path: Path) -> bytes:
-    with path.open("rb") as file:
-        data = file.read(MAX_CLIENT_MESSAGE_BYTES + 1)
-    if len(data) > MAX_CLIENT_MESSAGE_BYTES:
-        raise TooManyBytes(f"{path} has more than {MAX_CLIENT_MESSAGE_BYTES} bytes")
-    return data
 
 
 def _check_pulled(pulled: Pulled, frame: Pull) -> None:

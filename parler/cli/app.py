@@ -9,12 +9,15 @@ import typer
 
 from parler.cli import (
     attention,
+    code,
     directory,
+    files,
     identity,
     memory,
     messages,
     rooms,
     session,
+    work,
     work_queue,
 )
 from parler.cli._command import group
@@ -51,6 +54,7 @@ Exit status:
   5  somebody broke the protocol
   6  the hub refused
   7  something is not from whom it says it is
+  8  code or a file could not be handed over or taken
   130  interrupted
 
 \b
@@ -118,7 +122,10 @@ messages.add_to(app)
 rooms.add_to(app)
 memory.add_to(app)
 directory.add_to(app, session.app)
+code.add_to(app)
+files.add_to(app)
 work_queue.add_to(app)
+work.add_to(app)
 attention.add_to(app)
 identity.add_to(app)
 
@@ -164,7 +171,14 @@ def _report(error: BaseException, *, as_json: bool) -> int:
             if isinstance(error, LocalProtocolError):
                 traceback.print_exception(error)
             step = error.next_step or _NEXT.get(error.code)
-            show_error(error.code, error.message, step, as_json=as_json)
+            late = error if isinstance(error, TimedOut) else None
+            show_error(
+                error.code,
+                error.message,
+                step,
+                as_json=as_json,
+                may_have_happened=late.may_have_happened if late else None,
+            )
             return error.exit_status
         case OSError():
             reason = error.strerror or type(error).__name__

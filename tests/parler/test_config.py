@@ -228,7 +228,14 @@ def test_legacy_home_is_used_only_where_nothing_newer_is() -> None:
 # scoping
 
 
-@pytest.mark.parametrize("command", ["mcp", "hook", "work", "supervise"])
+@pytest.mark.parametrize("command", ["work", "supervise"])
+def test_a_worker_started_in_a_shell_is_the_agent_of_that_shell(command: str) -> None:
+    assert settings(flags=Flags(command=command)).home == settings().home
+    inside = settings(CLAUDE, flags=Flags(command=command))
+    assert inside.home == settings(CLAUDE).home
+
+
+@pytest.mark.parametrize("command", ["mcp", "hook"])
 def test_commands_for_agents_are_always_scoped(command: str) -> None:
     got = settings(flags=Flags(command=command))
     assert got.scoped

@@ -1,0 +1,255 @@
+"""Handing over commits: ``push``, ``apply``, ``bundles``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parler.cli._arguments import Room, Service, To, only_one
+from parler.cli._command import command
+from parler.cli._handed import bytes_of, sender_of
+from parler.cli._run import (
+    HERE,
+    Options,
+    Place,
+    connected,
+    in_room,
+    settings_of,
+)
+from parler.cli._targets import place_of, target_of
+from parler.errors import UsageError
+from parler.text import paragraph, visible
+
+if TYPE_CHECKING:
+    from parler.handoff.outgoing import Selection
+    from parler.ops.code import ApplyResult, BundlesResult, Outline, PushResult, Ready
+
+_PUSH = """\
+parler push --base origin/main --note "review please"
+parler push main..topic --to reviewer"""
+_APPLY = """\
+parler apply 3f2a9c04b1de
+parler apply --drop 3f2a9c04b1de"""
+_SHOWN_COMMITS = 10
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(app, "push", example=_PUSH)(push)
+    command(app, "apply", example=_APPLY)(apply)
+    command(app, "bundles", example="parler bundles")(bundles)
+
+
+def push(
+    options: Options,
+    ref: Annotated[
+        str, typer.Argument(metavar="REF|RANGE", help="A commit, or BASE..TIP.")
+    ] = "HEAD",
+    room: Room = None,
+    to: To = None,
+    service: Service = None,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", metavar="REF", help="What the others have already."),
+    ] = None,
+    summary: Annotated[
+        str | None,
+        typer.Option("--summary", metavar="TEXT", help="What the commits do."),
+    ] = None,
+    note: Annotated[
+        str | None,
+        typer.Option("--note", metavar="TEXT", help="A text shown before them."),
+    ] = None,
+    allow_dirty: Annotated[
+        bool,
+        typer.Option("--allow-dirty", help="Although changes are not committed."),
+    ] = False,
+) -> None:
+    """Send the commits of this git repository; nothing here changes.
+
+    Without --base the whole history of REF goes along.
+    """
+    import asyncio
+
+    from parler.ops import code
+
+    only_one(room=room, to=to, service=service)
+    place = place_of(room, to, service)
+    _check_room(options, place)
+    what = code.SelectParams(
+        folder=Path.cwd(), ref=ref, base=base, allow_dirty=allow_dirty
+    )
+
+    async def whole() -> None:
+        async with code.prepared(what) as ready:
+            for line in _preview(ready):
+                options.out.note(line)
+            async with connected(options, place) as run:
+                target = await target_of(run, room=room, to=to, service=service)
+                result = await code.push(
+                    run.ctx,
+                    ready,
+                    code.PushParams(target=target, summary=summary, note=note),
+                    progress=run.out.progress("sending"),
+                )
+                run.out.result(result, _pushed(result))
+
+    asyncio.run(whole())
+
+
+def apply(
+    options: Options,
+    blob: Annotated[
+        str | None,
+        typer.Argument(metavar="BLOB", help="Its id, or the beginning of it."),
+    ] = None,
+    room: Room = None,
+    drop: Annotated[
+        str | None,
+        typer.Option("--drop", metavar="ID", help="Remove what was imported."),
+    ] = None,
+) -> None:
+    """Import a bundle into this git repository under refs/parler/.
+
+    Nothing is merged or checked out: work tree, HEAD, index and configuration stay as
+    they are. The commands that look at it and merge it are printed.
+    """
+    import asyncio
+
+    from parler.handoff.repository import open_repository
+    from parler.ops import code
+    from parler.wire.base import RoomName
+
+    if (blob is None) == (drop is None):
+        raise UsageError("name a BLOB to apply, or one to --drop", next_step=_LIST)
+
+    async def whole() -> None:
+        repository = await open_repository(Path.cwd())
+        if drop is not None:
+            gone = await code.drop(repository, drop)
+            removed = [f"removed {visible(one.ref)}" for one in gone.refs]
+            options.out.result(gone, removed)
+            return
+        params = code.ApplyParams(
+            blob=blob or "", room=RoomName(room) if room else None
+        )
+        async with connected(options, Place(room=room)) as run:
+            result = await code.apply(
+                run.ctx, repository, params, progress=run.out.progress("fetching")
+            )
+            run.out.result(result, map(run.out.quoted, _applied(result)))
+
+    asyncio.run(whole())
+
+
+_LIST = "parler bundles"
+
+
+def bundles(options: Options, room: Room = None) -> None:
+    """List the bundles of the session, and what was imported into this repository."""
+    import asyncio
+
+    from parler.handoff.repository import Repository, open_repository
+    from parler.identity import active_session
+    from parler.ops import code
+    from parler.wire.base import RoomName
+
+    where = room or active_session(settings_of(options).home)
+
+    async def whole() -> None:
+        repository: Repository | None
+        try:
+            repository = await open_repository(Path.cwd())
+        except UsageError:
+            if not where:
+                raise
+            repository = None
+        if not where:
+            result = await code.bundles(None, None, repository)
+            options.out.result(result, _listed(result))
+            return
+        async with connected(options, in_room(where)) as run:
+            result = await code.bundles(run.ctx, RoomName(where), repository)
+            run.out.result(result, map(run.out.quoted, _listed(result)))
+
+    asyncio.run(whole())
+
+
+def _check_room(options: Options, place: Place) -> None:
+    from parler.ops.context import room_or_session
+
+    if place is not HERE and place.needs_room:  # before a bundle is made
+        room_or_session(settings_of(options).home, place.room)
+
+
+def _preview(ready: "Ready") -> Iterator[str]:
+    from parler.ops.code import outline
+
+    selection: Selection = ready.selection
+    since = f" since {selection.base[:12]}" if selection.base else ""
+    yield f"sending {selection.tip[:12]}{since}, {bytes_of(ready.size)}:"
+    yield from _contents(outline(selection.contents), files=False)
+    for note in selection.notes:
+        yield f"note: {note}"
+
+
+def _pushed(result: "PushResult") -> Iterator[str]:
+    yield (
+        f"📦 {result.tip[:12]} sent to {visible(result.room)} (seq {result.seq}), "
+        f"{bytes_of(result.size)}"
+    )
+    yield "The other agent runs, inside the repository:"
+    yield f"  parler apply {result.blob}"
+
+
+def _applied(result: "ApplyResult") -> Iterator[str]:
+    again = " (was there already)" if result.already else ""
+    for one in result.refs:
+        name = f"  called {visible(one.name)} there" if len(result.refs) > 1 else ""
+        yield f"imported {one.ref} at {one.tip[:12]}{again}{name}"
+    yield f"  {sender_of(result.sender)}"
+    if result.summary:
+        yield f"  {paragraph(result.summary)}"
+    yield from _contents(result.contents, files=True)
+    ref = result.refs[0].ref
+    yield "Nothing was merged. Look at it, then merge it:"
+    yield f"  git log -p {ref} --not --branches"
+    yield f"  {result.merge}"
+
+
+def _contents(contents: "Outline", *, files: bool) -> Iterator[str]:
+    for commit in contents.commits[:_SHOWN_COMMITS]:
+        yield f"  {commit.oid[:12]} {visible(commit.subject)}"
+    more = contents.commit_count - min(len(contents.commits), _SHOWN_COMMITS)
+    if more > 0:
+        yield f"  … and {more} more commits"
+    yield (
+        f"{contents.commit_count} commits, {contents.change_count} files changed, "
+        f"+{contents.added} -{contents.removed} lines"
+    )
+    if not files:
+        return
+    for change in contents.changes:
+        counted = f"+{change.added} -{change.removed}"
+        lines = counted if change.added is not None else "binary"
+        yield f"  {lines:>12}  {visible(change.path)}"
+    more = contents.change_count - len(contents.changes)
+    if more > 0:
+        yield f"  … and {more} more files"
+
+
+def _listed(result: "BundlesResult") -> Iterator[str]:
+    if not result.bundles and not result.others:
+        yield "no bundles came in"
+    for one in result.bundles:
+        tip = f" @{visible(one.tip[:12])}" if one.tip else ""
+        what = paragraph(one.summary) if one.summary else "(bundle)"
+        yield f"[{one.sender.seq}] 📦 {what}{tip}, {bytes_of(one.size)}"
+        yield f"    {sender_of(one.sender)}"
+        for ref in one.refs:
+            yield f"    imported as {ref}"
+        if not one.refs:
+            yield f"    parler apply {one.blob}"
+    for other in result.others:
+        yield f"imported {visible(other.ref)} at {other.tip[:12]}"

@@ -1,0 +1,275 @@
+"""Importing a bundle, and the refs that were imported.
+
+Objects are added, and refs below ``refs/parler/``; work tree, HEAD, index,
+configuration and everybody else's refs stay as they are. A bundle is examined in a
+folder of its own before the repository gets anything of it.
+"""
+
+import asyncio
+import re
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from parler.errors import (
+    BadBundle,
+    GitFailed,
+    HandoffError,
+    MissingCommits,
+    UsageError,
+)
+from parler.handoff.bundle import Head, create_private, read_head, verify
+from parler.handoff.git import Git
+from parler.handoff.repository import OID, Contents, Repository
+from parler.text import visible
+from parler.wire.base import Digest
+
+REFS = "refs/parler/"
+ID_CHARS = (12, 24, 64)
+"""Characters of a blob's id in a ref: more only if somebody has the shorter one."""
+
+_ID = re.compile(r"[0-9a-f]{4,64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedRef:
+    """A ref of ours, and where it points."""
+
+    ref: str
+    tip: str
+    name: str = ""
+    """What the sender calls it; shown, never used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What came in."""
+
+    refs: list[ImportedRef]
+    already: bool
+    contents: Contents
+    merge: str
+    """The command that would merge it; nobody has run it."""
+
+
+async def take(
+    repository: Repository, data: bytes, *, blob: Digest, tip: str | None = None
+) -> Imported:
+    """Import a bundle under ``refs/parler/``; nothing is merged or checked out.
+
+    All of it is checked in a place of its own before this repository gets any.
+
+    Args:
+        blob: The digest of `data`.
+        tip: What the message about it announced.
+
+    Raises:
+        BadBundle: It is none, is damaged, or holds what it must not.
+        MissingCommits: It builds on commits that are not here.
+        HandoffError: Its name is taken.
+    """
+    head = read_head(data)
+    if head.object_format != repository.object_format:
+        raise BadBundle(
+            f"the bundle is of a {head.object_format} repository; this one is "
+            f"{repository.object_format}, and git cannot mix them"
+        )
+    _check_announced(head, tip)
+    with tempfile.TemporaryDirectory(prefix="parler-") as name:
+        path, objects = await asyncio.to_thread(_lay_out, Path(name), data)
+        await _check_needed(repository, head)
+        await verify(repository.git, path)
+        await _examine(repository, head, path, objects)
+        await _index(repository.git, path, head)
+    refs, already = await _name(repository, blob, head)
+    return await _described(repository, refs, head, already=already)
+
+
+async def _check_needed(repository: Repository, head: Head) -> None:
+    if not head.needed:
+        return
+    lines = "".join(f"{one.oid}^{{commit}}\n" for one in head.needed)
+    found = await repository.git.run(
+        "cat-file", "--batch-check=%(objecttype)", stdin=lines.encode()
+    )
+    pairs = zip(head.needed, found.lines, strict=True)
+    missing = [one for one, kind in pairs if kind != "commit"]
+    if not missing:
+        return
+    named = ", ".join(
+        f"{one.oid[:12]} {visible(one.comment)[:72]!r}" for one in missing[:5]
+    )
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    raise MissingCommits(
+        f"the bundle builds on commits that are not here: {named}{more}",
+        [one.oid for one in missing],
+        next_step=(
+            "git fetch what has them and apply again, or ask the sender for "
+            "`parler push` without --base"
+        ),
+    )
+
+
+async def _examine(
+    repository: Repository, head: Head, path: Path, objects: Path
+) -> None:
+    """Unpack in a folder of its own and look at all that came."""
+    aside = replace(
+        repository.git,
+        extra={
+            "GIT_OBJECT_DIRECTORY": str(objects),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(repository.objects),
+        },
+    )
+    tips = [one.oid for one in head.tips]
+    try:
+        await _index(aside, path, head, "--strict")
+        kinds = await aside.run(
+            "cat-file",
+            "--batch-check=%(objecttype)",
+            stdin="".join(f"{oid}^{{commit}}\n" for oid in tips).encode(),
+        )
+        await aside.run("rev-list", "--objects", "--quiet", *tips, "--not", "--all")
+    except GitFailed as failed:
+        raise BadBundle(
+            f"the bundle is damaged or malicious: {failed.message}; nothing of it "
+            "was imported"
+        ) from None
+    if set(kinds.lines) != {"commit"}:
+        raise BadBundle("the bundle names things that are no commits")
+
+
+async def _index(git: Git, path: Path, head: Head, *more: str) -> None:
+    with path.open("rb", buffering=0) as file:
+        file.seek(head.pack_at)
+        await git.run("index-pack", "--stdin", "--fix-thin", *more, stdin=file)
+
+
+async def _name(
+    repository: Repository, blob: Digest, head: Head
+) -> tuple[list[ImportedRef], bool]:
+    """Give what came refs of ours, without ever moving one that exists."""
+    called = {one.oid: one.name for one in head.tips if one.name != "HEAD"}
+    tips = list(dict.fromkeys(one.oid for one in head.tips))
+    existing = {one.ref: one.tip for one in await imported_refs(repository)}
+    for chars in ID_CHARS:
+        base = f"{REFS}{blob[:chars]}"
+        names = (
+            [base]
+            if len(tips) == 1
+            else [f"{base}/{number}" for number in range(1, len(tips) + 1)]
+        )
+        wanted = dict(zip(names, tips, strict=True))
+        refs = [
+            ImportedRef(ref=ref, tip=oid, name=called.get(oid, "HEAD"))
+            for ref, oid in wanted.items()
+        ]
+        taken = {
+            ref: oid
+            for ref, oid in existing.items()
+            if ref == base or ref.startswith(f"{base}/")
+        }
+        if taken == wanted:
+            return refs, True
+        if not taken and not await _leads_elsewhere(repository, base):
+            lines = "".join(f"create {ref} {oid}\n" for ref, oid in wanted.items())
+            await repository.git.run(
+                "update-ref", "--no-deref", "--stdin", stdin=lines.encode()
+            )
+            return refs, False
+    raise HandoffError(
+        f"{REFS}{blob[:12]} and its longer names point elsewhere already",
+        next_step=f"parler apply --drop {blob[:12]}",
+    )
+
+
+async def _leads_elsewhere(repository: Repository, ref: str) -> bool:
+    # A symbolic ref to one that does not exist is listed nowhere.
+    found = await repository.git.run("symbolic-ref", "--quiet", ref, may_fail=True)
+    return found.status == 0
+
+
+async def _described(
+    repository: Repository, refs: list[ImportedRef], head: Head, *, already: bool
+) -> Imported:
+    tip, ref = refs[0].tip, refs[0].ref
+    excluded = [f"^{one.oid}" for one in head.needed]
+    count = await repository.count(tip, excluded)
+    base = await repository.git.run("merge-base", "HEAD", tip, may_fail=True)
+    unborn = base.status not in (0, 1)
+    related = base.status == 0
+    since = base.text if related else head.needed[0].oid if head.needed else None
+    name = f"parler-{ref.removeprefix(REFS).replace('/', '-')}"
+    if repository.bare:
+        merge = f"git branch {name} {ref}"
+    elif unborn:
+        merge = f"git switch -c {name} {ref}"
+    elif related:
+        merge = f"git merge {ref}"
+    else:
+        merge = f"git merge --allow-unrelated-histories {ref}"
+    return Imported(
+        refs=refs,
+        already=already,
+        contents=await repository.contents(tip, excluded, since=since, count=count),
+        merge=merge,
+    )
+
+
+async def imported_refs(repository: Repository) -> list[ImportedRef]:
+    """Everything below ``refs/parler/``."""
+    found = await repository.git.run(
+        "for-each-ref", "--format=%(refname) %(objectname)", REFS.rstrip("/")
+    )
+    pairs = (line.rpartition(" ") for line in found.lines)
+    return [ImportedRef(ref=ref, tip=oid) for ref, _, oid in pairs]
+
+
+async def drop(repository: Repository, id_: str) -> list[ImportedRef]:
+    """Remove what was imported under an id, or the beginning of one.
+
+    Raises:
+        UsageError: It names nothing, or more than one import.
+    """
+    if not _ID.fullmatch(id_):
+        raise UsageError(f"{id_!r} is no id of a bundle", next_step="parler bundles")
+    existing = await imported_refs(repository)
+    ids = {id_of(one.ref) for one in existing}
+    meant = {one for one in ids if one.startswith(id_) or id_.startswith(one)}
+    if id_ in ids:
+        meant = {id_}
+    if len(meant) != 1:
+        some = f"{len(meant)} imports" if meant else "nothing that was imported"
+        raise UsageError(f"{id_} names {some}", next_step="parler bundles")
+    gone = [one for one in existing if id_of(one.ref) in meant]
+    lines = "".join(f"delete {one.ref} {one.tip}\n" for one in gone)
+    await repository.git.run(
+        "update-ref", "--no-deref", "--stdin", stdin=lines.encode()
+    )
+    return gone
+
+
+def _lay_out(folder: Path, data: bytes) -> tuple[Path, Path]:
+    path, objects = folder / "in.bundle", folder / "objects"
+    with create_private(path) as file:
+        file.write(data)
+    objects.mkdir()
+    return path, objects
+
+
+def _check_announced(head: Head, tip: str | None) -> None:
+    if tip is None or not OID.fullmatch(tip):
+        return
+    if tip not in {one.oid for one in head.tips}:
+        raise BadBundle(f"the message announces {tip[:12]}, which the bundle lacks")
+
+
+def _quoted(path: Path) -> str:
+    """A path within a list of paths, as git reads it."""
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def id_of(ref: str) -> str:
+    """The beginning of a blob's id that is in the name of one of our refs."""
+    return ref.removeprefix(REFS).partition("/")[0]

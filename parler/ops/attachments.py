@@ -1,0 +1,197 @@
+"""Finding what was handed over in a room: who sent which bundle or file.
+
+A message whose signature fails hands over nothing. Names and sizes are the sender's
+words; what the bytes are is decided by their digest alone.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from parler.errors import HubError, UsageError, VerificationError
+from parler.identity import active_session
+from parler.message_signing import Signature
+from parler.ops.context import OpContext
+from parler.ops.reading import pages
+from parler.signing import fingerprint
+from parler.text import shown_name
+from parler.wire.base import AgentId, Digest, Millis, RoomName
+from parler.wire.parts import BundlePart, FilePart
+
+if TYPE_CHECKING:
+    from parler.messages import Message
+
+MAX_ATTACHMENTS = 1000
+"""Of a room that has more, the newest are looked at."""
+
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_PREFIX = re.compile(r"[0-9a-f]{4,64}", re.ASCII)
+_LISTED = 10
+
+Handed: TypeAlias = BundlePart | FilePart
+
+
+class Sender(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """Who handed something over, where, and what there is to believe of it."""
+
+    id: AgentId
+    name: str
+    fingerprint: str
+    signature: Signature
+    room: RoomName
+    seq: int
+    ts: Millis
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A bundle or a file in a message."""
+
+    part: Handed
+    sender: Sender
+
+    def __str__(self) -> str:
+        """How it is listed among others."""
+        name = self.part.name if isinstance(self.part, FilePart) else "a bundle"
+        who = f"{shown_name(self.sender.name)} {self.sender.fingerprint}"
+        return f"{self.part.blob[:12]} ({shown_name(name)}, from {who})"
+
+
+Named: TypeAlias = Callable[[Attachment, str], bool]
+"""Whether an attachment goes by a name."""
+
+
+def _nothing(attachment: Attachment, word: str) -> bool:
+    return False
+
+
+def is_blob_id(word: str) -> bool:
+    """Whether a word is the whole id of a blob."""
+    return _DIGEST.fullmatch(word) is not None
+
+
+async def attachments(ctx: OpContext, room: RoomName) -> list[Attachment]:
+    """What was handed over in a room, the oldest first, also with failed signatures."""
+    found: deque[Attachment] = deque(maxlen=MAX_ATTACHMENTS)
+    async for batch in pages(ctx.client, room, since=0):
+        for message in batch.messages:
+            found.extend(_of(message))
+    return list(found)
+
+
+async def announced(
+    ctx: OpContext,
+    word: str,
+    room: RoomName | None,
+    *,
+    named: Named = _nothing,
+    next_step: str,
+) -> Attachment | None:
+    """The attachment of a room, or of the active session, that is meant; see `find`.
+
+    For a whole blob id no room is needed: it only tells who sent it.
+    """
+    if room is not None or not is_blob_id(word):
+        sent = await attachments(ctx, ctx.room(room))
+        return find(word, sent, named=named, next_step=next_step)
+    session = active_session(ctx.identity.home)
+    if session is None:
+        return None
+    try:
+        sent = await attachments(ctx, session)
+    except HubError:
+        return None  # it lives on another hub, or we are no longer in it
+    return find(word, sent, named=named, next_step=next_step)
+
+
+def find(
+    word: str,
+    among: Sequence[Attachment],
+    *,
+    named: Named = _nothing,
+    next_step: str,
+) -> Attachment | None:
+    """The attachment that is meant: by blob id, by its beginning, or by name.
+
+    A name may have been used again: of several by one sender the last one counts, but
+    nobody comes in place of another sender's.
+
+    Returns:
+        None for a whole blob id that nobody announced.
+
+    Raises:
+        UsageError: Nothing is meant, or things of several senders.
+        VerificationError: Only messages with failed signatures speak of it.
+    """
+    meant = [one for one in among if named(one, word)]
+    if not meant and _PREFIX.fullmatch(word):
+        meant = [one for one in among if one.part.blob.startswith(word)]
+    believed = [one for one in meant if one.sender.signature is not Signature.INVALID]
+    if meant and not believed:
+        raise VerificationError(
+            f"only a message whose signature fails speaks of {word!r}",
+            next_step=next_step,
+        )
+    if not believed:
+        if is_blob_id(word):
+            return None
+        raise UsageError(f"nothing called {word!r} was sent there", next_step=next_step)
+    # A hub could add unsigned ones in anybody's name.
+    signed = [one for one in believed if one.sender.signature is Signature.VALID]
+    believed = signed or believed
+    blobs = {one.part.blob: one for one in believed}
+    senders = {one.sender.id for one in believed}
+    same_name = all(named(one, word) for one in believed)
+    if len(blobs) > 1 and not (same_name and len(senders) == 1):
+        listed = ", ".join(map(str, list(blobs.values())[-_LISTED:]))
+        raise UsageError(
+            f"{word!r} could be any of {len(blobs)}: {listed}",
+            next_step="use the beginning of the blob id",
+        )
+    # Whoever repeats it later, with other words, does not stand in its way.
+    last = believed[-1].part.blob
+    return next(one for one in believed if one.part.blob == last)
+
+
+def check_size(attachment: Attachment | None, size: int) -> None:
+    """Hold what came against what its sender announced.
+
+    Raises:
+        VerificationError: It has another length.
+    """
+    if attachment is not None and attachment.part.size != size:
+        raise VerificationError(
+            f"the message announces {attachment.part.size} bytes, the blob has {size}; "
+            "nothing was kept",
+            next_step="ask the sender to send it again",
+        )
+
+
+def _of(message: "Message") -> list[Attachment]:
+    stored = message.stored
+    author = stored.author
+    sender = Sender(
+        id=author.id,
+        name=author.name,
+        role=author.role,
+        fingerprint=fingerprint(author.id),
+        signature=message.signature,
+        room=stored.room,
+        seq=stored.seq,
+        ts=stored.ts,
+    )
+    return [
+        Attachment(part=part, sender=sender)
+        for part in message.parts
+        if isinstance(part, BundlePart | FilePart) and is_blob_id(part.blob)
+    ]
+
+
+def blob_id(word: str, attachment: Attachment | None) -> Digest:
+    """The whole id of what was found, or of what nobody announced."""
+    return attachment.part.blob if attachment else Digest(word)

@@ -1,0 +1,338 @@
+"""Handing over commits: sending them, taking them, and seeing what came in.
+
+What is taken is imported under ``refs/parler/`` and no more; merging is the user's.
+"""
+
+import secrets
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from parler.errors import BadBundle
+from parler.handoff import incoming, outgoing
+from parler.handoff.repository import (
+    Change,
+    Commit,
+    Contents,
+    Repository,
+    open_repository,
+)
+from parler.ops.attachments import (
+    Attachment,
+    Sender,
+    announced,
+    attachments,
+    blob_id,
+    check_size,
+)
+from parler.ops.context import OpContext, Result
+from parler.ops.texts import check_texts
+from parler.pending import Progress
+from parler.wire.base import Digest, RoomName
+from parler.wire.limits import DEFAULT_MAX_BLOB_BYTES
+from parler.wire.parts import BundlePart, FilePart, Part, TextPart
+from parler.wire.records import Target
+
+MEDIA_TYPE = "application/x-git-bundle"
+_VCS = "git"
+_LIST = "parler bundles, or parler recv --all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectParams:
+    """Which commits of which repository."""
+
+    folder: Annotated[Path, Meta(description="A folder in the repository.")]
+    ref: Annotated[
+        str, Meta(description="A commit, or a range as BASE..TIP (default HEAD).")
+    ] = "HEAD"
+    base: Annotated[
+        str | None,
+        Meta(description="What the others have already; its history is not sent."),
+    ] = None
+    allow_dirty: Annotated[
+        bool, Meta(description="Send although changes are not committed.")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushParams:
+    """To whom commits go, and with which words."""
+
+    target: Target
+    summary: Annotated[str | None, Meta(description="What the commits do.")] = None
+    note: Annotated[str | None, Meta(description="A text shown before them.")] = None
+
+
+class PushResult(Result, omit_defaults=False):
+    """A bundle as it was sent."""
+
+    blob: Digest
+    tip: str
+    base: str | None
+    size: int
+    seq: int
+    room: RoomName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """Commits as a bundle in a private file, verified, and not sent yet."""
+
+    selection: outgoing.Selection
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyParams:
+    """Which bundle."""
+
+    blob: Annotated[str, Meta(description="The id of its blob, or the beginning.")]
+    room: Annotated[
+        RoomName | None,
+        Meta(description="Where it was sent; a whole id needs none."),
+    ] = None
+
+
+class Ref(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """A ref of ours, where it points, and what the sender calls it."""
+
+    ref: str
+    tip: str
+    name: str = ""
+
+
+class Line(msgspec.Struct, rename="camel", kw_only=True):
+    """A commit."""
+
+    oid: str
+    subject: str
+
+
+class Edit(msgspec.Struct, rename="camel", kw_only=True):
+    """A changed file; lines are null where there are none to count."""
+
+    path: str
+    added: int | None
+    removed: int | None
+
+
+class Outline(msgspec.Struct, rename="camel", kw_only=True):
+    """What commits bring: the newest of them, the first changes, and the sums."""
+
+    commits: list[Line]
+    commit_count: int
+    changes: list[Edit]
+    change_count: int
+    added: int
+    removed: int
+
+
+class ApplyResult(Result):
+    """What was imported, and the command that would merge it."""
+
+    blob: Digest
+    size: int
+    refs: list[Ref]
+    already: bool
+    contents: Outline
+    merge: str
+    summary: str | None = None
+    sender: Sender | None = None
+
+
+class DropResult(Result):
+    """The refs that are gone; their commits go with git's next clean-up."""
+
+    refs: list[Ref]
+
+
+class Bundle(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """A bundle that somebody sent, and our refs to it."""
+
+    blob: Digest
+    size: int
+    sender: Sender
+    tip: str | None = None
+    base: str | None = None
+    summary: str | None = None
+    refs: list[str] = []
+
+
+class BundlesResult(Result):
+    """Bundles of a room, and imports that no message there speaks of."""
+
+    bundles: list[Bundle]
+    others: list[Ref]
+    room: RoomName | None = None
+
+
+@asynccontextmanager
+async def prepared(params: SelectParams) -> AsyncIterator[Ready]:
+    """Select commits and write them to a private file, which ends with the block.
+
+    Raises:
+        UsageError: There is no such repository, ref or base.
+        HandoffError: There is nothing to send, or it must not or cannot be sent.
+    """
+    repository = await open_repository(params.folder)
+    selection = await outgoing.select(
+        repository, params.ref, base=params.base, allow_dirty=params.allow_dirty
+    )
+    with tempfile.TemporaryDirectory(prefix="parler-") as folder:
+        path = Path(folder) / f"{secrets.token_hex(16)}.bundle"
+        size = await outgoing.write(
+            repository, selection, path, max_bytes=DEFAULT_MAX_BLOB_BYTES
+        )
+        yield Ready(selection=selection, path=path, size=size)
+
+
+async def push(
+    ctx: OpContext,
+    ready: Ready,
+    params: PushParams,
+    *,
+    progress: Progress | None = None,
+) -> PushResult:
+    """Upload prepared commits and tell about them.
+
+    Raises:
+        HubError: The hub refused. Nobody was told.
+    """
+    check_texts(summary=params.summary, note=params.note)
+    selection = ready.selection
+    stored = await ctx.client.put_blob(
+        params.target, ready.path, media_type=MEDIA_TYPE, progress=progress
+    )
+    newest = selection.contents.commits[0].subject if selection.contents.commits else ""
+    bundle = BundlePart(
+        blob=stored.id,
+        vcs=_VCS,
+        size=stored.size,
+        tip=selection.tip,
+        base=selection.base,
+        summary=params.summary or newest or None,
+        media_type=MEDIA_TYPE,
+    )
+    note: list[Part] = [TextPart(text=params.note)] if params.note else []
+    sent = await ctx.client.send(params.target, [*note, bundle])
+    return PushResult(
+        blob=stored.id,
+        tip=selection.tip,
+        base=selection.base,
+        size=stored.size,
+        seq=sent.seq,
+        room=sent.room,
+    )
+
+
+async def apply(
+    ctx: OpContext,
+    repository: Repository,
+    params: ApplyParams,
+    *,
+    progress: Progress | None = None,
+) -> ApplyResult:
+    """Fetch a bundle, verify it, and import it under ``refs/parler/``.
+
+    Raises:
+        UsageError: It is not known which one is meant.
+        DigestMismatch: The hub handed out something else.
+        VerificationError: The message about it is forged, or announces another length.
+        HandoffError: It cannot or must not be imported.
+    """
+    found = await announced(ctx, params.blob, params.room, next_step=_LIST)
+    if found is not None and isinstance(found.part, FilePart):
+        raise BadBundle(
+            f"{found} is a file and no bundle",
+            next_step=f"parler fetch {found.part.blob}",
+        )
+    part = found.part if found and isinstance(found.part, BundlePart) else None
+    if part is not None and part.vcs != _VCS:
+        raise BadBundle(f"the bundle is of {part.vcs[:40]!r}; only git is known here")
+    blob = await ctx.client.get_blob(blob_id(params.blob, found), progress=progress)
+    check_size(found, len(blob.data))
+    imported = await incoming.take(
+        repository, blob.data, blob=blob.digest, tip=part.tip if part else None
+    )
+    return ApplyResult(
+        blob=blob.digest,
+        size=len(blob.data),
+        refs=_refs(imported.refs),
+        already=imported.already,
+        contents=outline(imported.contents),
+        merge=imported.merge,
+        summary=part.summary if part else None,
+        sender=found.sender if found else None,
+    )
+
+
+async def drop(repository: Repository, id_: str) -> DropResult:
+    """Remove the refs that an import made.
+
+    Raises:
+        UsageError: The id names no import, or several.
+    """
+    return DropResult(refs=_refs(await incoming.drop(repository, id_)))
+
+
+async def bundles(
+    ctx: OpContext | None, room: RoomName | None, repository: Repository | None
+) -> BundlesResult:
+    """What came in: the bundles of a room, and the refs of a repository."""
+    refs = await incoming.imported_refs(repository) if repository else []
+    sent = await attachments(ctx, room) if ctx and room else []
+    listed = [
+        _listed(one, one.part, refs) for one in sent if isinstance(one.part, BundlePart)
+    ]
+    spoken_of = {ref for one in listed for ref in one.refs}
+    return BundlesResult(
+        room=room,
+        bundles=listed,
+        others=_refs([ref for ref in refs if ref.ref not in spoken_of]),
+    )
+
+
+def outline(contents: Contents) -> Outline:
+    """The JSON shape of what commits bring."""
+
+    def line(commit: Commit) -> Line:
+        return Line(oid=commit.oid, subject=commit.subject)
+
+    def edit(change: Change) -> Edit:
+        return Edit(path=change.path, added=change.added, removed=change.removed)
+
+    return Outline(
+        commits=[line(commit) for commit in contents.commits],
+        commit_count=contents.commit_count,
+        changes=[edit(change) for change in contents.changes],
+        change_count=contents.change_count,
+        added=contents.added,
+        removed=contents.removed,
+    )
+
+
+def _refs(refs: list[incoming.ImportedRef]) -> list[Ref]:
+    return [Ref(ref=one.ref, tip=one.tip, name=one.name) for one in refs]
+
+
+def _listed(
+    one: Attachment, part: BundlePart, refs: list[incoming.ImportedRef]
+) -> Bundle:
+    ours = [ref.ref for ref in refs if part.blob.startswith(incoming.id_of(ref.ref))]
+    return Bundle(
+        blob=part.blob,
+        size=part.size,
+        sender=one.sender,
+        tip=part.tip,
+        base=part.base,
+        summary=part.summary,
+        refs=ours,
+    )
