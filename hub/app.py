@@ -5,11 +5,14 @@ import contextlib
 import json
 import logging
 import os
+import resource
+import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
+import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +41,7 @@ from hub.notifier import Notifier
 from hub.positions import FLUSH_SECS, Positions
 from hub.services import Clock, Limits, Services, system_clock
 from hub.settings import Settings, read_settings
-from hub.store.engine import Store
+from hub.store.engine import Store, lock_database
 from parler.wire.codes import ErrorCode
 
 log = logging.getLogger(__name__)
@@ -129,15 +132,23 @@ class Hub:
         """Store positions every second and prune what is too old, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._flush_positions())
-            group.create_task(Janitor(self.services).run())
+            janitor = Janitor(self.services)
+            group.create_task(janitor.run_once())
+            group.create_task(janitor.run())
 
     async def _flush_positions(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_SECS)
-            try:
-                await self.services.positions.flush()
-            except Refusal as refusal:  # a full disk must not end the hub
-                log.warning("positions were not stored: %s", refusal.message)
+            await self.store_positions()
+
+    async def store_positions(self) -> None:
+        """Store how far everybody got, if it can be stored."""
+        try:
+            await self.services.positions.flush()
+        except Refusal as refusal:
+            log.warning("positions were not stored: %s", refusal.message)
+        except Exception:  # outermost: no full or damaged disk may end the hub
+            log.exception("positions were not stored")
 
     def _refusal_of_upgrade(self, scope: Message) -> Response | None:
         if scope["path"] != "/ws":
@@ -187,19 +198,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _folder_of_blobs(settings: Settings) -> Path | None:
+    if settings.blob_dir is None and settings.db is not None:
+        return settings.db.with_name(settings.db.name + ".blobs")
+    return settings.blob_dir
+
+
 def _blob_folder(settings: Settings) -> BlobFolder:
-    folder = settings.blob_dir
-    if folder is None and settings.db is not None:
-        folder = settings.db.with_name(settings.db.name + ".blobs")
-    if folder is None:
-        folder = Path(tempfile.mkdtemp(prefix="parler-hub-"))
-    blobs = BlobFolder(folder, max_in_flight=settings.max_inflight_blob_bytes)
-    blobs.sweep()
+    folder = _folder_of_blobs(settings)
+    if folder is not None:
+        blobs = BlobFolder(folder, max_in_flight=settings.max_inflight_blob_bytes)
+        blobs.sweep()
+        return blobs
+    # A hub that keeps nothing leaves nothing behind, however its process ends.
+    scratch = Path(tempfile.mkdtemp(prefix="parler-hub-"))
+    blobs = BlobFolder(scratch, max_in_flight=settings.max_inflight_blob_bytes)
+    weakref.finalize(blobs, shutil.rmtree, scratch, ignore_errors=True)
     return blobs
 
 
+def _allow_connections(wanted: int) -> None:
+    """Raise the limit of open files to what the connections need, if we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + SPARE_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < needed:
+        log.warning("%d open files allowed, %d connections need more", allowed, wanted)
+
+
 def _run(settings: Settings) -> None:
+    _allow_connections(settings.max_connections)
     with contextlib.ExitStack() as stack:
+        folder = _folder_of_blobs(settings)
+        if folder is not None:
+            # What the database does not know is deleted: two hubs must not share it.
+            held = lock_database(folder / "hub", create=False)
+            if held is not None:
+                stack.enter_context(held)
         listener = stack.enter_context(
             _listen(settings.host, settings.port, flag="--addr")
         )
@@ -254,10 +292,10 @@ async def _serve(
             waiting.cancel()
             tidying.cancel()
             await hub.drain()
-            with contextlib.suppress(Refusal):
-                await hub.services.positions.flush()
+            await hub.store_positions()
             drained.set()
     finally:
+        await hub.services.units.finish(DRAIN_SECS)
         await hub.store.close()
 
 

@@ -6,7 +6,9 @@ or not at all. Which rooms it belongs to is in the store; this module knows only
 
 import hashlib
 import os
+import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +18,7 @@ from parler.wire.base import Digest
 from parler.wire.codes import ErrorCode
 
 TEMPORARY_SUFFIX = ".part"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,14 @@ class BlobFolder:
         if not (len(digest) == 64 and digest.isascii() and digest.isalnum()):
             raise ValueError("not a digest")
         return self.folder / digest
+
+    def stored(self) -> Iterator[Digest]:
+        """The blobs there are, in no order; blocks as it goes."""
+        if self.folder.is_dir():
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    if _DIGEST.fullmatch(entry.name) and entry.is_file():
+                        yield Digest(entry.name)
 
     def sweep(self) -> None:
         """Drop what uploads left behind when the hub was killed."""

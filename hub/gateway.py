@@ -18,6 +18,7 @@ from hub.errors import Refusal
 from hub.handlers import handle
 from hub.handlers.blobs import store_blob
 from hub.handlers.caller import Caller
+from hub.handlers.messages import steps_aside
 from hub.ids import challenge
 from hub.outbox import Frame, Handed, Outbox
 from hub.protocol import Authenticated, Perform, SendChallenge, ServerProtocol
@@ -327,8 +328,7 @@ class Connection:
     def _steps_aside(self, request: AnyRequest) -> bool:
         return (
             isinstance(request, Pull)
-            and request.rid is not None
-            and bool(request.wait_secs)
+            and steps_aside(request)
             and self._caller is not None
         )
 

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
+from itertools import islice
 
 import sqlalchemy as sa
 
-from hub.errors import Refusal
 from hub.services import Services
 from hub.store import blobs, engine, retention
+from parler.wire.base import Digest
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +35,40 @@ class Janitor:
             await asyncio.sleep(interval)
             try:
                 await self.tidy()
-            except (Refusal, OSError):  # a full disk must not end the hub
+            except Exception:  # outermost: no full or damaged disk may end the hub
                 log.exception("tidying up failed; trying again in %s s", interval)
+
+    async def run_once(self) -> None:
+        """Do what is needed once, when the hub starts."""
+        try:
+            await self.drop_unknown_blobs()
+        except Exception:  # outermost: no full or damaged disk may end the hub
+            log.exception("unknown blobs were not dropped")
+
+    async def drop_unknown_blobs(self) -> None:
+        """Delete blobs the database does not know: left when the hub was killed.
+
+        Whatever they are, they take disk that no budget counts. Without a database
+        file nothing is known and nothing is deleted.
+        """
+        if self._services.settings.db is None:
+            return
+        dropped = 0
+        async for digests in self._stored_blobs():
+            async with self._services.blob_changes:
+                unknown = await self._services.store.read(
+                    "unknown blobs", partial(blobs.unknown, digests=digests)
+                )
+                for digest in unknown:
+                    await asyncio.to_thread(self._services.blobs.delete, digest)
+            dropped += len(unknown)
+        if dropped:
+            log.warning("dropped %s blobs the database does not know", dropped)
+
+    async def _stored_blobs(self) -> AsyncIterator[list[Digest]]:
+        names = self._services.blobs.stored()
+        while some := await asyncio.to_thread(lambda: list(islice(names, STEP))):
+            yield some
 
     async def tidy(self) -> None:
         """Prune everything that may go."""
@@ -58,6 +91,7 @@ class Janitor:
         await self._repeat("vacuum", engine.vacuum_some)
 
     async def _prune_messages(self, before: int, keep: int) -> None:
+        online = list(self._services.online)
         rooms = await self._services.store.read(
             "full rooms", partial(retention.full_rooms, keep=keep)
         )
@@ -69,6 +103,7 @@ class Janitor:
                     room=room,
                     before=before,
                     keep=keep,
+                    online=online,
                     limit=STEP,
                 ),
             )

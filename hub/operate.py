@@ -31,7 +31,10 @@ def main(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> in
     flags = _parser(environment).parse_args(argv)
     if flags.db is None:
         raise CannotStart("which database? pass --db FILE (or --local)")
-    result: dict[str, Any] = flags.run(flags)
+    try:
+        result: dict[str, Any] = flags.run(flags)
+    except OSError as error:
+        raise CannotStart(f"it cannot be done: {error}") from None
     if flags.json:
         sys.stdout.write(json.dumps(result) + "\n")
     else:
@@ -105,39 +108,71 @@ def restore(flags: argparse.Namespace) -> dict[str, Any]:
         raise CannotStart(f"the backup is damaged: {'; '.join(problems[:3])}")
     lock = lock_database(flags.db, create=False)
     try:
-        kept = _set_aside(flags)
-        folder = _blob_folder(flags)
-        shutil.copytree(flags.folder / _BLOBS, folder)
-        staged = flags.db.with_name(flags.db.name + ".restoring")
-        shutil.copyfile(source, staged)
-        staged.chmod(0o600)
-        _sync_tree(folder)
-        _sync(staged)
-        staged.replace(flags.db)
-        _sync(flags.db.parent)
+        kept = _put_in_place(flags)
     finally:
         if lock is not None:
             lock.close()
     return {"ok": True, "database": str(flags.db), "keptAside": kept}
 
 
-def _set_aside(flags: argparse.Namespace) -> str | None:
+def _put_in_place(flags: argparse.Namespace) -> str | None:
     db: Path = flags.db
-    if not db.exists() or db.stat().st_size == 0:
-        return None
-    if not flags.force:
-        raise CannotStart(f"{db} exists; pass --force to set it aside and restore")
-    number = 1
-    while (kept := db.with_name(f"{db.name}.replaced-{number}")).exists():
-        number += 1
-    for suffix in ("", "-wal", "-shm"):
-        part = db.with_name(db.name + suffix)
-        if part.exists():
-            part.rename(kept.with_name(kept.name + suffix))
     folder = _blob_folder(flags)
-    if folder.exists():
-        folder.rename(kept.with_name(kept.name + ".blobs"))
-    return str(kept)
+    if not flags.force and db.exists() and db.stat().st_size > 0:
+        raise CannotStart(f"{db} exists; pass --force to set it aside and restore")
+    aside = _aside(db, folder)
+    staged_db = db.with_name(f"{db.name}.restoring")
+    staged_folder = folder.with_name(f"{folder.name}.restoring")
+    try:
+        # What takes long and may fail comes before anything is touched.
+        _drop(staged_db, staged_folder)
+        shutil.copytree(flags.folder / _BLOBS, staged_folder)
+        shutil.copyfile(flags.folder / _DATABASE, staged_db)
+        staged_db.chmod(0o600)
+        _sync_tree(staged_folder)
+        _sync(staged_db)
+        _rename_all([*aside, (staged_folder, folder), (staged_db, db)])
+    except BaseException:
+        _drop(staged_db, staged_folder)
+        raise
+    for parent in {db.parent, folder.parent}:
+        _sync(parent)
+    return str(aside[0][1]) if aside else None
+
+
+def _aside(db: Path, folder: Path) -> list[tuple[Path, Path]]:
+    """What is there of a database, and what it will be called.
+
+    A log without its database counts: SQLite would replay it over the restored one.
+    """
+    number = 1
+    while True:
+        kept = f"{db.name}.replaced-{number}"
+        moves = [
+            (db.with_name(db.name + suffix), db.with_name(kept + suffix))
+            for suffix in ("", "-wal", "-shm")
+        ]
+        moves.append((folder, folder.with_name(f"{kept}.blobs")))
+        if not any(target.exists() for _, target in moves):
+            return [move for move in moves if move[0].exists()]
+        number += 1
+
+
+def _rename_all(moves: Sequence[tuple[Path, Path]]) -> None:
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            source.rename(target)
+            done.append((source, target))
+    except BaseException:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise
+
+
+def _drop(file: Path, folder: Path) -> None:
+    file.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _copy_blobs(flags: argparse.Namespace, target: Path) -> list[str]:

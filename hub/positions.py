@@ -41,7 +41,11 @@ class Positions:
         self.handed_over(room, agent, 0)
 
     async def flush(self) -> None:
-        """Store what moved and tell the members."""
+        """Store what moved and tell the members; what cannot be stored is kept.
+
+        Raises:
+            Refusal: The disk is full.
+        """
         if not self._delivered:
             return
         moved, self._delivered = self._delivered, {}
@@ -49,7 +53,12 @@ class Positions:
         def store(connection: sa.Connection) -> list[Moved]:
             return positions.advance(connection, moved)
 
-        await self._store.write("positions", store, after=self._tell)
+        try:
+            await self._store.write("positions", store, after=self._tell)
+        except Exception:
+            for (room, agent), seq in moved.items():
+                self.handed_over(room, agent, seq)
+            raise
 
     def _tell(self, moved: list[Moved]) -> None:
         for move in moved:

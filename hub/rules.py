@@ -25,15 +25,16 @@ def admission(
     """Judge a key in the order of protocol 4.3.
 
     A removed member has to knock on any key (14.5). A rejected one stays out on any
-    key until the owner approves it after all. The owner of a room always gets in.
+    key until the owner approves it after all. The owner of a room always gets in, even
+    when nobody is left to give it a key that is still good.
 
     Raises:
         Refusal: The key opens nothing for this agent.
     """
-    if invite.expires < now:
-        raise no_entry("the invite code has expired; ask for a new one")
     if room.owner == agent:
         return Admission.ENTER
+    if invite.expires < now:
+        raise no_entry("the invite code has expired; ask for a new one")
     if knock is Knock.DENIED:
         raise no_entry("the owner of this session rejected your request")
     if knock is Knock.PENDING:

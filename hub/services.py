@@ -13,6 +13,7 @@ from hub.notifier import Notifier
 from hub.positions import Positions
 from hub.settings import Settings
 from hub.store.engine import Store
+from hub.units import Units
 from hub.windows import Windows
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode
@@ -90,6 +91,7 @@ class Services:
 
     now: Clock
     public_url: Callable[[], str]
+    units: Units = field(default_factory=Units)
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Requests by op and outcome: ``ok``, or the code of the error."""
 

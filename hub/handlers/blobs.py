@@ -61,10 +61,18 @@ async def store_blob(
 ) -> BlobStored:
     """Take the bytes of an upload; the reply means they are on disk.
 
+    A peer that goes away meanwhile leaves bytes and row, or neither.
+
     Raises:
         Refusal: They are not what was announced, cannot be stored, or the caller is
             no longer in the room.
     """
+    return await services.units.run(_store_blob(services, caller, upload, data))
+
+
+async def _store_blob(
+    services: Services, caller: Caller, upload: Upload, data: bytes
+) -> BlobStored:
     now = services.now()
 
     def bind(connection: sa.Connection) -> None:
@@ -90,10 +98,10 @@ async def store_blob(
         if upload.expired:
             raise Refusal(ErrorCode.TIMEOUT, "the upload came too late; start again")
         async with services.blob_changes:
-            await asyncio.to_thread(services.blobs.write, upload, data)
             try:
+                await asyncio.to_thread(services.blobs.write, upload, data)
                 await services.store.write("store blob", bind)
-            except Refusal:
+            except Exception:
                 await _drop_unbound(services, upload)
                 raise
     except OSError as error:

@@ -1,5 +1,6 @@
 """Cards and bearer tokens (protocol 10.1, 11, 14.5)."""
 
+import msgspec
 import sqlalchemy as sa
 
 from hub import rules
@@ -7,12 +8,16 @@ from hub.errors import Refusal
 from hub.handlers.caller import Caller
 from hub.ids import bearer_token
 from hub.services import Services
-from hub.store import directory, rooms, tokens
+from hub.store import directory, messages, rooms, tokens
 from parler.signing import verify
 from parler.wire import requests
 from parler.wire.canonical import card_bytes
 from parler.wire.codes import ErrorCode
-from parler.wire.limits import DEFAULT_DISCOVER_LIMIT, DEFAULT_TOKEN_TTL_SECS
+from parler.wire.limits import (
+    DEFAULT_DISCOVER_LIMIT,
+    DEFAULT_TOKEN_TTL_SECS,
+    MAX_CARD_BYTES,
+)
 from parler.wire.records import DirectoryEntry, Scope
 from parler.wire.replies import (
     Card,
@@ -24,6 +29,7 @@ from parler.wire.replies import (
 )
 
 MAX_DISCOVERED = 1000
+_ENCODER = msgspec.json.Encoder()
 
 
 async def register(
@@ -33,6 +39,8 @@ async def register(
     card, now = request.card, services.now()
     if card.id != caller.agent:
         raise Refusal(ErrorCode.INVALID_CARD, "a card may only be of its own agent")
+    if len(_ENCODER.encode(card)) > MAX_CARD_BYTES:
+        raise Refusal(ErrorCode.TOO_LARGE, f"a card may have {MAX_CARD_BYTES} bytes")
     signed = request.sig is not None
     if request.sig is not None and not verify(card.id, card_bytes(card), request.sig):
         raise Refusal(ErrorCode.INVALID_CARD, "the card's signature does not match")
@@ -119,6 +127,8 @@ async def mint_watch(
     def mint(connection: sa.Connection) -> None:
         _check_quota(services, connection, caller, now=now)
         room = rules.must_own(rooms.by_name(connection, request.room), caller.agent)
+        if not messages.is_member(connection, room.id, caller.agent):
+            raise messages.not_member()  # who may not read it may not have it read
         tokens.mint(
             connection, token, caller.agent, room=room.id, expires=expires, now=now
         )

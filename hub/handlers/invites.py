@@ -278,7 +278,7 @@ async def resolve_join(
             return None
         floor = 0
         if request.history == "none":
-            floor = messages.head(connection, room.id)
+            floor = messages.head(connection, room.id) or members.NO_MESSAGES_YET
         invites.forget_knock(connection, room.id, request.agent)
         members.add(connection, room.id, request.agent, now=now, floor=floor)
         return changed(connection, room, request.agent)

@@ -22,7 +22,12 @@ from parler.wire import requests
 from parler.wire.base import AgentId, MessageId, RoomName, Seq, WireStruct
 from parler.wire.codec import encode
 from parler.wire.codes import ErrorCode
-from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT, MAX_WAIT_SECS
+from parler.wire.limits import (
+    DEFAULT_PULL_LIMIT,
+    MAX_PULL_LIMIT,
+    MAX_PULLED_BYTES,
+    MAX_WAIT_SECS,
+)
 from parler.wire.names import service_room
 from parler.wire.records import (
     DmTarget,
@@ -35,6 +40,9 @@ from parler.wire.records import (
 from parler.wire.replies import Reply, Sent, Subscribed
 
 _RECORD = msgspec.json.Encoder()
+
+MAX_PARKED_BYTES = MAX_PULLED_BYTES // 8
+"""Messages in one reply of many that may be under way on a connection (14.2)."""
 
 
 class _Record(WireStruct):
@@ -194,6 +202,9 @@ async def pull(services: Services, caller: Caller, request: requests.Pull) -> Ha
         agent=caller.agent,
         since=request.since,
         limit=limit,
+        max_bytes=MAX_PARKED_BYTES
+        if request.rid and request.wait_secs
+        else MAX_PULLED_BYTES,
     )
     waits = request.since is None and limit > 0
     deadline = asyncio.get_running_loop().time() + min(
@@ -217,6 +228,11 @@ async def pull(services: Services, caller: Caller, request: requests.Pull) -> Ha
         rid=request.rid,
     )
     return Handed(encode(reply), page.room, page.cursor if page.messages else 0)
+
+
+def steps_aside(request: requests.Pull) -> bool:
+    """Whether later requests may overtake this one (protocol 14.2)."""
+    return request.rid is not None and bool(request.wait_secs)
 
 
 async def _news(news: asyncio.Event, stopping: asyncio.Event, deadline: float) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from hub.store.fitting import fitting
 from hub.store.schema import agents, members, presence, service_workers
 from parler.wire.base import AgentId
 from parler.wire.records import Attention, RosterEntry
@@ -90,7 +91,7 @@ def touch(connection: sa.Connection, agent: AgentId, *, now: int) -> None:
 def roster(
     connection: sa.Connection, room: int, *, online: Container[str], now: int
 ) -> list[RosterEntry]:
-    """The members of a room and how they are doing, by name.
+    """The members of a room and how they are doing, by name; as many as fit a reply.
 
     Args:
         online: Agents with a connection now; their status is believed however long
@@ -122,7 +123,7 @@ def roster(
         .where(members.c.room == room)
         .order_by(agents.c.name, members.c.agent)
     )
-    return [_entry(row, online=online, now=now) for row in found.mappings()]
+    return fitting(_entry(row, online=online, now=now) for row in found.mappings())
 
 
 @dataclass(frozen=True, slots=True)

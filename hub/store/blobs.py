@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from hub.errors import Refusal
+from hub.store.members import sees
 from hub.store.schema import blob_rooms, blobs, members, rooms
 from parler.wire.base import AgentId, Digest, RoomName
 from parler.wire.codes import ErrorCode
@@ -43,6 +44,16 @@ def is_known(connection: sa.Connection, digest: Digest) -> bool:
     return found.first() is not None
 
 
+def unknown(connection: sa.Connection, digests: list[Digest]) -> list[Digest]:
+    """Those of some digests there is no row for."""
+    known = set(
+        connection.execute(
+            sa.select(blobs.c.digest).where(blobs.c.digest.in_(digests))
+        ).scalars()
+    )
+    return [digest for digest in digests if digest not in known]
+
+
 def bind(
     connection: sa.Connection,
     digest: Digest,
@@ -62,8 +73,9 @@ def bind(
             sa.insert(blobs).values(digest=digest, size=size, created=now)
         )
     where = (blob_rooms.c.digest == digest) & (blob_rooms.c.room == room)
-    bound = connection.execute(sa.select(blob_rooms.c.room).where(where)).first()
-    if bound is None:
+    # Whoever uploads it again shows it anew, also to who may not see what was before.
+    bound = connection.execute(sa.update(blob_rooms).where(where).values(created=now))
+    if bound.rowcount == 0:
         connection.execute(
             sa.insert(blob_rooms).values(
                 digest=digest,
@@ -87,7 +99,11 @@ def readable_by(connection: sa.Connection, digest: Digest, agent: AgentId) -> Fo
         sa.select(blobs.c.size, blob_rooms.c.media_type)
         .join(blob_rooms, blob_rooms.c.digest == blobs.c.digest)
         .join(members, members.c.room == blob_rooms.c.room)
-        .where(blobs.c.digest == digest, members.c.agent == agent)
+        .where(
+            blobs.c.digest == digest,
+            members.c.agent == agent,
+            sees(blob_rooms.c.created, blob_rooms.c.author),
+        )
         .order_by(blob_rooms.c.created)
         .limit(1)
     ).one_or_none()

@@ -1,5 +1,7 @@
 """Cards in the directory (protocol 10.1)."""
 
+import contextlib
+import itertools
 from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from hub.store.agents import standing
+from hub.store.fitting import fitting
 from hub.store.schema import agents, directory, presence
 from parler.wire.base import AgentId
 from parler.wire.records import AgentCard, DirectoryEntry, Visibility
@@ -90,25 +93,30 @@ def search(
     online: Container[str],
     now: int,
 ) -> list[DirectoryEntry]:
-    """Entries that match every filter, latest hello first (protocol 10.1)."""
+    """Entries that match every filter, latest hello first (protocol 10.1).
+
+    At most `limit`, and as many as fit one reply.
+    """
     statement = _entries().order_by(agents.c.last_seen.desc(), directory.c.agent)
     if public_only:
         statement = statement.where(directory.c.visibility == "public")
-    found: list[DirectoryEntry] = []
-    for row in (
-        connection.execution_options(yield_per=100).execute(statement).mappings()
-    ):
-        if len(found) >= limit:
-            break
-        entry = _entry(row, hub=hub, online=online, now=now)
-        if (
+
+    def wanted(row: sa.RowMapping, entry: DirectoryEntry) -> bool:
+        return (
             (status is None or entry.status.lower() == status.lower())
             and _in(tag, entry.card.tags or [])
             and _in(skill, _skill_texts(entry.card))
             and _in(query, _searchable(row["name"] or "", entry.card))
-        ):
-            found.append(entry)
-    return found
+        )
+
+    rows = connection.execution_options(yield_per=100).execute(statement)
+    with contextlib.closing(rows):
+        entries = (
+            (row, _entry(row, hub=hub, online=online, now=now))
+            for row in rows.mappings()
+        )
+        matching = (entry for row, entry in entries if wanted(row, entry))
+        return fitting(itertools.islice(matching, limit))
 
 
 def _searchable(name: str, card: AgentCard) -> list[str]:

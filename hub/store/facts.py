@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from hub.errors import Refusal
 from hub.store import search
+from hub.store.members import sees
 from hub.store.schema import facts, members, rooms
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode
@@ -137,14 +138,18 @@ def forget(
 
 
 def _visible(question: Question) -> search.Ids:
+    shared = (
+        sa.select(facts.c.id)
+        .join(members, members.c.room == facts.c.room)
+        .where(members.c.agent == question.agent, sees(facts.c.ts, facts.c.author))
+    )
     if question.room is not None:
-        return sa.select(facts.c.id).where(facts.c.room == question.room)
-    mine = sa.select(members.c.room).where(members.c.agent == question.agent)
+        return shared.where(facts.c.room == question.room)
     return sa.union_all(
         sa.select(facts.c.id).where(
             facts.c.room.is_(None), facts.c.author == question.agent
         ),
-        sa.select(facts.c.id).where(facts.c.room.in_(mine)),
+        shared,
     )
 
 

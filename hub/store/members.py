@@ -3,17 +3,39 @@
 import sqlalchemy as sa
 
 from hub.store.messages import not_member
-from hub.store.schema import members, service_workers
+from hub.store.schema import former_members, members, service_workers
 from parler.wire.base import AgentId
+
+NO_MESSAGES_YET = -1
+"""The floor of somebody let in without the history of a room nobody has spoken in:
+it hides no message, but what else there is."""
 
 
 def add(
-    connection: sa.Connection, room: int, agent: AgentId, *, now: int, floor: int = 0
+    connection: sa.Connection,
+    room: int,
+    agent: AgentId,
+    *,
+    now: int,
+    floor: int | None = None,
 ) -> None:
-    """Make an agent a member that can read everything after `floor`."""
+    """Make an agent a member that can read everything after `floor`.
+
+    Args:
+        floor: None leaves it where it was when the agent was a member before, so that
+            leaving and coming back shows nothing that was hidden (protocol 14.6).
+    """
+    joined = now
+    mine = (former_members.c.room == room) & (former_members.c.agent == agent)
+    former = connection.execute(sa.select(former_members).where(mine)).one_or_none()
+    if former is not None:
+        connection.execute(sa.delete(former_members).where(mine))
+        if floor is None:
+            floor, joined = former.floor, former.joined
+    floor = floor or 0
     connection.execute(
         sa.insert(members).values(
-            room=room, agent=agent, joined=now, cursor=floor, floor=floor
+            room=room, agent=agent, joined=joined, cursor=max(floor, 0), floor=floor
         )
     )
 
@@ -25,10 +47,32 @@ def remove(connection: sa.Connection, room: int, agent: AgentId) -> bool:
             service_workers.c.room == room, service_workers.c.agent == agent
         )
     )
-    result = connection.execute(
-        sa.delete(members).where(members.c.room == room, members.c.agent == agent)
+    mine = (members.c.room == room) & (members.c.agent == agent)
+    connection.execute(
+        sa.insert(former_members).from_select(
+            ["room", "agent", "joined", "floor"],
+            sa.select(
+                members.c.room, members.c.agent, members.c.joined, members.c.floor
+            ).where(mine, members.c.floor != 0),
+        )
     )
+    result = connection.execute(sa.delete(members).where(mine))
     return result.rowcount > 0
+
+
+def sees(
+    created: sa.ColumnElement[int], author: sa.ColumnElement[str]
+) -> "sa.ColumnElement[bool]":
+    """Whether a member, a row of `members` beside it, may see what is not a message.
+
+    One that was let in without the history sees what is of its own, and what was
+    there no earlier than itself (protocol 14.6).
+    """
+    return sa.or_(
+        members.c.floor == 0,
+        created >= members.c.joined,
+        author == members.c.agent,
+    )
 
 
 def mark_read(

@@ -42,14 +42,13 @@ class Stored:
 class Page:
     """Messages of a room after a position, as wire JSON.
 
-    `cursor` is the position after them, `stored_cursor` what the member had
-    acknowledged before, `ack` what of the given acknowledgement is still to be stored.
+    `cursor` is the position after them, `ack` what of the given acknowledgement is
+    still to be stored.
     """
 
     room: int
     messages: list[msgspec.Raw]
     cursor: int
-    stored_cursor: int
     ack: int | None = None
 
 
@@ -130,6 +129,7 @@ def after(
     since: int | None,
     ack: int | None,
     limit: int,
+    max_bytes: int = MAX_PULLED_BYTES,
 ) -> Page:
     """Read a member's room from a position or from its cursor (protocol 5.3).
 
@@ -149,13 +149,13 @@ def after(
         # Beyond the newest message an acknowledgement would hide later ones.
         start = max(member.cursor, min(ack, head(connection, member.room)))
         raised = start if start > member.cursor else None
-    found = _read(connection, member.room, max(start, member.floor), limit)
+    found = _read(connection, member.room, max(start, member.floor), limit, max_bytes)
     cursor = found[-1][0] if found else start
-    return Page(member.room, [raw for _, raw in found], cursor, member.cursor, raised)
+    return Page(member.room, [raw for _, raw in found], cursor, raised)
 
 
 def _read(
-    connection: sa.Connection, room: int, start: int, limit: int
+    connection: sa.Connection, room: int, start: int, limit: int, max_bytes: int
 ) -> list[tuple[int, msgspec.Raw]]:
     if limit <= 0:
         return []
@@ -165,17 +165,19 @@ def _read(
         .order_by(messages.c.seq)
         .limit(limit)
     )
-    return page(rows)
+    return page(rows, max_bytes)
 
 
-def page(rows: "sa.CursorResult[int, str]") -> list[tuple[int, msgspec.Raw]]:
+def page(
+    rows: "sa.CursorResult[int, str]", max_bytes: int = MAX_PULLED_BYTES
+) -> list[tuple[int, msgspec.Raw]]:
     """Stored records as wire JSON: as many as fit one reply, at least one."""
     found: list[tuple[int, msgspec.Raw]] = []
     size = 0
     for seq, record in rows:
         raw = with_seq(seq, record)
         size += len(raw)
-        if found and size > MAX_PULLED_BYTES:
+        if found and size > max_bytes:
             rows.close()
             break
         found.append((seq, msgspec.Raw(raw)))

@@ -11,11 +11,16 @@ import sqlalchemy as sa
 
 from hub.errors import CannotStart
 from hub.store import search
-from hub.store.schema import SCHEMA_VERSION, meta, metadata
+from hub.store.schema import SCHEMA_VERSION, former_members, meta, metadata
 
 Migration = Callable[[sa.Connection], None]
 
-MIGRATIONS: Sequence[Migration] = ()
+
+def _remember_former_members(connection: sa.Connection) -> None:
+    former_members.create(connection)
+
+
+MIGRATIONS: Sequence[Migration] = (_remember_former_members,)
 """``MIGRATIONS[n]`` takes schema n + 1 to n + 2. Steps are only ever appended."""
 
 

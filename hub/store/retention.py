@@ -3,6 +3,9 @@
 Each function deletes at most `limit` rows and says how many it did.
 """
 
+import json
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 from hub.store.schema import (
@@ -11,20 +14,38 @@ from hub.store.schema import (
     dispatches,
     facts,
     invites,
+    join_requests,
     members,
     messages,
+    presence,
     tokens,
 )
+from parler.wire.base import AgentId
+
+KEPT_EXPIRED_MS = 7 * 86_400_000
+"""How long a key that expired is still known as one, and not as a wrong one."""
 
 _FINAL = ("done", "failed", "cancelled")
 
 
 def expired_keys(connection: sa.Connection, *, now: int, limit: int) -> int:
-    """Delete keys and tokens that open nothing any more."""
+    """Delete keys and tokens that open nothing any more.
+
+    A key outlives its end for a week, and as long as somebody knocks at its room: who
+    polls with it is to hear how that ended (protocol 4.3).
+    """
+    knocking = sa.select(join_requests.c.room).where(
+        join_requests.c.room == invites.c.room, join_requests.c.status == "pending"
+    )
+    stale_keys = (invites.c.expires < now - KEPT_EXPIRED_MS) & ~knocking.exists()
     deleted = 0
-    for table, key in ((invites, invites.c.code), (tokens, tokens.c.hash)):
-        stale = sa.select(key).where(table.c.expires < now).limit(limit)
-        deleted += connection.execute(sa.delete(table).where(key.in_(stale))).rowcount
+    for key, stale in (
+        (invites.c.code, stale_keys),
+        (tokens.c.hash, tokens.c.expires < now),
+    ):
+        doomed = sa.select(key).where(stale).limit(limit)
+        result = connection.execute(sa.delete(key.table).where(key.in_(doomed)))
+        deleted += result.rowcount
     return deleted
 
 
@@ -40,7 +61,13 @@ def full_rooms(connection: sa.Connection, *, keep: int) -> list[int]:
 
 
 def old_messages(
-    connection: sa.Connection, room: int, *, before: int, keep: int, limit: int
+    connection: sa.Connection,
+    room: int,
+    *,
+    before: int,
+    keep: int,
+    online: Iterable[AgentId],
+    limit: int,
 ) -> int:
     """Delete a room's old messages that nobody still needs.
 
@@ -50,6 +77,7 @@ def old_messages(
     Args:
         before: Epoch milliseconds; a member that was seen since is alive, and only
             messages from before are deleted.
+        online: Agents with a connection now, which are alive however silent.
     """
     newest_kept = (
         sa.select(messages.c.seq)
@@ -59,10 +87,20 @@ def old_messages(
         .limit(1)
         .scalar_subquery()
     )
+    # As one value: a statement may not have as many variables as there are agents.
+    connected = sa.func.json_each(json.dumps(list(online))).table_valued("value")
     least_read = (
         sa.select(sa.func.min(members.c.cursor))
-        .join(agents, agents.c.id == members.c.agent)
-        .where(members.c.room == room, agents.c.last_seen >= before)
+        .outerjoin(agents, agents.c.id == members.c.agent)
+        .outerjoin(presence, presence.c.agent == members.c.agent)
+        .where(
+            members.c.room == room,
+            sa.or_(
+                agents.c.last_seen >= before,
+                presence.c.ts >= before,
+                members.c.agent.in_(sa.select(connected.c.value)),
+            ),
+        )
         .scalar_subquery()
     )
     finished = sa.select(claims.c.message).where(

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from hub.store.fitting import fitting
 from hub.store.schema import (
     blob_rooms,
     claims,
     dispatches,
     facts,
+    former_members,
     invites,
     join_requests,
     members,
@@ -89,7 +91,10 @@ def owned_by(connection: sa.Connection, agent: AgentId) -> int:
 
 
 def of_agent(connection: sa.Connection, agent: AgentId) -> list[RoomInfo]:
-    """An agent's rooms with their unread counts, by name (protocol 5.5)."""
+    """An agent's rooms with their unread counts, by name (protocol 5.5).
+
+    As many as fit one reply.
+    """
     mine = members.alias("mine")
     size = (
         sa.select(sa.func.count()).where(members.c.room == rooms.c.id).scalar_subquery()
@@ -109,10 +114,10 @@ def of_agent(connection: sa.Connection, agent: AgentId) -> list[RoomInfo]:
         .where(mine.c.agent == agent)
         .order_by(rooms.c.name)
     )
-    return [
+    return fitting(
         RoomInfo(name=RoomName(name), kind=RoomKind(kind), members=size, unread=unread)
         for name, kind, size, unread in found
-    ]
+    )
 
 
 def delete(connection: sa.Connection, room: int) -> None:
@@ -128,6 +133,7 @@ def delete(connection: sa.Connection, room: int) -> None:
         blob_rooms,
         messages,
         members,
+        former_members,
     ):
         connection.execute(sa.delete(table).where(table.c.room == room))
     connection.execute(sa.delete(rooms).where(rooms.c.id == room))

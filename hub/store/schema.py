@@ -8,7 +8,7 @@ same name.
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """What this code expects of a database; see `migrations`."""
 
 metadata = sa.MetaData()
@@ -62,6 +62,15 @@ members = sa.Table(
     sa.Column("floor", sa.BigInteger, nullable=False),
     sa.Column("delivered", sa.BigInteger, nullable=False, server_default="0"),
     sa.Index("members_agent", "agent"),
+)
+
+former_members = sa.Table(
+    "former_members",
+    metadata,
+    sa.Column("room", sa.Integer, primary_key=True),
+    sa.Column("agent", sa.Text, primary_key=True),
+    sa.Column("joined", sa.BigInteger, nullable=False),
+    sa.Column("floor", sa.BigInteger, nullable=False),
 )
 
 messages = sa.Table(

@@ -35,6 +35,9 @@ MAX_CLIENT_MESSAGE_BYTES = 64 * 2**20
 MAX_PULLED_BYTES = 4 * 2**20
 """Messages in one ``pulled`` reply; always at least one (protocol 13, 18)."""
 
+MAX_CARD_BYTES = 64 * 1024
+"""The JSON of one card; many go into one reply (protocol 10.1)."""
+
 MAX_PULL_LIMIT = 1000
 DEFAULT_PULL_LIMIT = 200
 MAX_WAIT_SECS = 60

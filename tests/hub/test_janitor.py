@@ -16,8 +16,10 @@ from hub.store import agents, blobs, invites, members, messages, rooms
 from hub.store.invites import Invite
 from hub.store.messages import NewMessage
 from hub.store.rooms import Room
+from hub.store.schema import agents as agent_table
 from hub.store.schema import blobs as blob_table
 from hub.store.schema import messages as message_table
+from hub.store.schema import presence as presence_table
 from parler.wire.base import AgentId, Code, Digest, MessageId, RoomName
 from parler.wire.records import RoomKind
 
@@ -130,7 +132,7 @@ async def test_expired_keys_go_and_live_ones_stay(tmp_path: Path) -> None:
     async with hub_with_a_room(tmp_path) as (hub, room):
 
         def mint(connection: sa.Connection) -> None:
-            for code, expires in (("DEAD", NOW - 1), ("LIVE", NOW)):
+            for code, expires in (("DEAD", NOW - 8 * DAY_MS), ("LIVE", NOW)):
                 key = Invite(
                     code=Code(code),
                     room=room.id,
@@ -201,3 +203,96 @@ async def test_idle_blobs_and_blobs_of_no_room_lose_their_bytes(tmp_path: Path) 
             if hub.services.blobs.path(digest).exists()
         ] == ["fresh"]
         assert hub.services.blobs.reserved == 0
+
+
+async def set_seen(hub: Hub, agent: AgentId, *, hello: int, presence: int) -> None:
+    def change(connection: sa.Connection) -> None:
+        for table, key, column, ts in (
+            (agent_table, agent_table.c.id, "last_seen", hello),
+            (presence_table, presence_table.c.agent, "ts", presence),
+        ):
+            connection.execute(
+                sa.update(table).where(key == agent).values(**{column: ts})
+            )
+
+    await hub.store.write("seen", change)
+
+
+async def unread_by_bob(hub: Hub, room: Room) -> list[int]:
+    await say(hub, room, 20, ts=1)
+    await read_up_to(hub, room, ANN, 20)
+    await Janitor(hub.services).tidy()
+    return await stored(hub)
+
+
+async def test_a_member_that_only_pings_does_not_lose_what_it_has_not_read(
+    tmp_path: Path,
+) -> None:
+    async with hub_with_a_room(tmp_path, keep_messages_per_room=3) as (hub, room):
+        await set_seen(hub, BOB, hello=1, presence=NOW)
+        assert len(await unread_by_bob(hub, room)) == 20
+
+
+async def test_a_silent_member_that_is_connected_does_not_lose_what_it_has_not_read(
+    tmp_path: Path,
+) -> None:
+    async with hub_with_a_room(tmp_path, keep_messages_per_room=3) as (hub, room):
+        await set_seen(hub, BOB, hello=1, presence=1)
+        hub.services.online[BOB] += 1
+        hub.services.online.update(
+            AgentId(f"agent-{number}") for number in range(40_000)
+        )
+        assert len(await unread_by_bob(hub, room)) == 20
+
+
+async def test_a_member_that_is_long_gone_holds_nothing_up(tmp_path: Path) -> None:
+    async with hub_with_a_room(tmp_path, keep_messages_per_room=3) as (hub, room):
+        await set_seen(hub, BOB, hello=1, presence=1)
+        assert await unread_by_bob(hub, room) == [18, 19, 20]
+
+
+async def test_a_key_that_just_expired_or_is_knocked_with_does_not_become_unknown(
+    tmp_path: Path,
+) -> None:
+    async with hub_with_a_room(tmp_path) as (hub, room):
+
+        def mint(connection: sa.Connection) -> None:
+            other = rooms.create(
+                connection,
+                RoomName("other"),
+                RoomKind.CHANNEL,
+                owner=ANN,
+                gated=True,
+                now=0,
+            )
+            for code, place, days in (
+                ("RECENT", room.id, 6),
+                ("OLD", room.id, 8),
+                ("KNOCKED", other.id, 80),
+            ):
+                key = Invite(
+                    code=Code(code),
+                    room=place,
+                    max_uses=1,
+                    uses=0,
+                    expires=NOW - days * DAY_MS,
+                    created_by=ANN,
+                    gated=True,
+                )
+                invites.mint(connection, key, now=0)
+            for place, knock in (
+                (room.id, invites.Knock.DENIED),
+                (other.id, invites.Knock.PENDING),
+            ):
+                invites.note_knock(connection, place, BOB, knock, now=0)
+
+        await hub.store.write("mint", mint)
+        await Janitor(hub.services).tidy()
+
+        def look(connection: sa.Connection) -> list[bool]:
+            return [
+                invites.by_code(connection, Code(code)) is not None
+                for code in ("RECENT", "OLD", "KNOCKED")
+            ]
+
+        assert await hub.store.read("look", look) == [True, False, True]

@@ -3,17 +3,19 @@
 import asyncio
 import hashlib
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from hub import operate
+from hub.app import Hub
 from hub.errors import CannotStart
 from hub.store import blobs
 from hub.store.rooms import Room
 from parler.wire.base import AgentId, Digest
-from tests.hub.test_janitor import ANN, Hub, hub_with_a_room, say, stored
+from tests.hub.test_janitor import ANN, hub_with_a_room, say, stored
 
 DATA = b"a blob of the team"
 DIGEST = Digest(hashlib.sha256(DATA).hexdigest())
@@ -169,3 +171,80 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(CannotStart, match="not a Parler hub"):
         operate.main(["check", "--db", str(path)], {})
+
+
+def restore(db: Path, *more: str) -> int:
+    argv = ["restore", str(db.parent / "b"), "--db", str(db), *more]
+    return operate.main(argv, {})
+
+
+async def backed_up(folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    db = await make(folder)
+    run(capsys, "backup", str(folder / "b"), "--db", str(db))
+    return db
+
+
+async def test_a_log_without_its_database_is_not_replayed_over_what_is_restored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db = await backed_up(tmp_path, capsys)
+    wal = db.with_name(db.name + "-wal")
+    connection = sqlite3.connect(db)
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("DELETE FROM messages")
+    connection.commit()
+    kept = {part: part.read_bytes() for part in (wal, db.with_name(db.name + "-shm"))}
+    connection.close()
+    db.unlink()
+    for part, content in kept.items():
+        part.write_bytes(content)
+    assert restore(db) == 0
+    capsys.readouterr()
+    assert run(capsys, "stats", "--db", str(db))[1]["messages"] == 10
+    assert (tmp_path / "hub.sqlite.replaced-1-wal").exists()
+
+
+async def test_a_blob_folder_without_its_database_does_not_stop_a_restore(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db = await backed_up(tmp_path, capsys)
+    db.unlink()
+    assert restore(db) == 0
+    capsys.readouterr()
+    assert run(capsys, "check", "--db", str(db), "--deep")[0] == 0
+    assert (tmp_path / "hub.sqlite.replaced-1.blobs" / DIGEST).exists()
+
+
+async def test_a_restore_that_fails_leaves_everything_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = await backed_up(tmp_path, capsys)
+    rename = Path.rename
+
+    def broken(source: Path, target: Path) -> Path:
+        if source.name == "hub.sqlite.restoring":
+            raise OSError(28, "No space left on device")
+        return rename(source, target)
+
+    before = {path for path in tmp_path.rglob("*") if path.suffix != ".lock"}
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(CannotStart, match="No space left"):
+        restore(db, "--force")
+    assert {path for path in tmp_path.rglob("*") if path.suffix != ".lock"} == before
+    capsys.readouterr()
+    assert run(capsys, "check", "--db", str(db), "--deep")[0] == 0
+
+
+async def test_a_disk_that_is_full_while_restoring_touches_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = await backed_up(tmp_path, capsys)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(CannotStart, match="No space left"):
+        restore(db, "--force")
+    assert run(capsys, "check", "--db", str(db), "--deep")[0] == 0
+    assert not list(tmp_path.glob("*.restoring"))

@@ -82,9 +82,9 @@ def test_a_used_up_key_opens_nothing_but_whoever_waits_goes_on_waiting(
 
 
 @pytest.mark.parametrize("knock", [None, *Knock])
-def test_the_owner_gets_back_in_on_any_live_key(knock: Knock | None) -> None:
+def test_the_owner_gets_back_in_on_any_key(knock: Knock | None) -> None:
     assert admitted(replace(GATED, uses=5), knock, agent=OWNER) is Admission.ENTER
-    assert "expired" in str(admitted(replace(KEY, expires=0), knock, agent=OWNER))
+    assert admitted(replace(KEY, expires=0), knock, agent=OWNER) is Admission.ENTER
 
 
 # ------------------------------------------------------------------------------ minting
