@@ -25,6 +25,16 @@ PARLER = Path(sys.executable).with_name("parler")
 COMMAND_SECONDS = 40.0
 HUB_SECONDS = 20.0
 
+# What git needs to commit, wherever this runs.
+GIT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_AUTHOR_NAME": "demo",
+    "GIT_AUTHOR_EMAIL": "demo@example.org",
+    "GIT_COMMITTER_NAME": "demo",
+    "GIT_COMMITTER_EMAIL": "demo@example.org",
+}
+
 Json = dict[str, Any]
 
 
@@ -103,9 +113,14 @@ class Running:
         self.process = process
         self._said: list[str] = []
         self._news = threading.Condition()
+        self._listeners: list[threading.Thread] = []
         for stream in (process.stdout, process.stderr):
             assert stream is not None
-            threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
+            listener = threading.Thread(
+                target=self._listen, args=(stream,), daemon=True
+            )
+            listener.start()
+            self._listeners.append(listener)
 
     def _listen(self, stream: IO[str]) -> None:
         for line in stream:
@@ -118,6 +133,16 @@ class Running:
         """All output so far."""
         with self._news:
             return "".join(self._said)
+
+    def ended(self) -> int:
+        """Wait for the end and for all output; returns the exit status."""
+        try:
+            status = self.process.wait(COMMAND_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise BrokenPromise(f"does not end; this came:\n{self.said}") from None
+        for listener in self._listeners:
+            listener.join(COMMAND_SECONDS)
+        return status
 
     def wait_for(self, *texts: str, seconds: float = COMMAND_SECONDS) -> str:
         """Wait until every text was said; returns all output."""
@@ -166,21 +191,36 @@ class Stage:
 
     # -- processes
 
-    def spawn(self, home: Path, arguments: list[str]) -> "subprocess.Popen[str]":
+    def spawn(
+        self, home: Path, arguments: list[str], *, place: Path | None = None
+    ) -> "subprocess.Popen[str]":
         """Start `parler` with a home of its own and nothing of our environment."""
         home.mkdir(exist_ok=True)
+        environment = {"HOME": str(home), "PARLER_HOME": str(home / ".parler")}
+        return self._start([str(PARLER), *arguments], place or home, environment)
+
+    def git(self, place: Path, *arguments: str) -> str:
+        """Run git in a folder, which must succeed; returns what it printed."""
+        process = self._start(["git", *arguments], place, GIT)
+        try:
+            out, err = process.communicate(timeout=COMMAND_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise BrokenPromise(f"git {shlex.join(arguments)} hangs") from None
+        if process.returncode != 0:
+            raise BrokenPromise(f"git {shlex.join(arguments)} failed\n{err}{out}")
+        return out.strip("\n")
+
+    def _start(
+        self, command: list[str], place: Path, environment: dict[str, str]
+    ) -> "subprocess.Popen[str]":
         with self.stops.held(), self._lock:
             if self._closed:
                 raise BrokenPromise("the demo is over")
+            path = os.environ.get("PATH", os.defpath)
             process = subprocess.Popen(
-                [str(PARLER), *arguments],
-                cwd=home,
-                env={
-                    "PATH": os.environ.get("PATH", os.defpath),
-                    "LANG": "C.UTF-8",
-                    "HOME": str(home),
-                    "PARLER_HOME": str(home / ".parler"),
-                },
+                command,
+                cwd=place,
+                env={"PATH": path, "LANG": "C.UTF-8"} | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -249,6 +289,7 @@ class Agent:
     stage: Stage
     name: str
     role: str | None = None
+    place: Path | None = None  # where its commands run, if not in its home
     read: list[int] = field(default_factory=list)
 
     @property
@@ -264,7 +305,7 @@ class Agent:
         if tell:
             typed = shlex.join(a for a in arguments if a != "--json")
             self.stage.tell(self.name, f"$ parler {typed}")
-        return self.stage.spawn(self.home, list(arguments))
+        return self.stage.spawn(self.home, list(arguments), place=self.place)
 
     def attempt(self, *arguments: str, tell: bool = True) -> Outcome:
         """Run `parler ARGUMENTS --json` to its end, however it ends."""

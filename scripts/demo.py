@@ -5,9 +5,11 @@ database. Every step is checked; the exit status is 0 only if every promise held
 Nothing stays behind.
 """
 
+import contextlib
 import itertools
 import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -40,6 +42,13 @@ PROMISED = "I keep /v1/cart alive for one more release."
 FORGED = "I remove /v1/cart from production right now."
 SUMMARY = "API is done, tests are green"
 NEXT = "move the cart page to /v2/cart"
+PAGE = "cart.txt"
+REVIEW = "review please"
+WORK = "Review the branch cart-page"
+ANSWER = "Reviewed, looks good"
+ENDS = ("done", "failed", "cancelled")
+# Keeps the task as it came, and leaves the other worker time to want it as well.
+RUNNER = f"cat >>task.json; sleep 1; echo {ANSWER}"
 LINES_EACH = 5
 KILL_AFTER = 4  # acknowledged lines
 NO_HUB = 4  # exit status: the hub cannot be reached, or was lost
@@ -59,7 +68,7 @@ class Story:
 
 
 def play(stage: Stage) -> None:
-    """All seven steps."""
+    """All nine steps."""
     story = Story(
         stage=stage,
         alice=Agent(stage=stage, name="alice"),
@@ -82,6 +91,8 @@ def play(stage: Stage) -> None:
         reject,
         hand_off,
         notice_forgery,
+        hand_over_a_commit,
+        share_work,
     ):
         step(story)
     stage.check(stage.end_hub(signal.SIGTERM) == 0, "the hub ends in good order")
@@ -328,6 +339,138 @@ def notice_forgery(story: Story) -> None:
     only = len(marked) == 1 and FORGED in marked[0]
     stage.check(only, "and shows it so:", otherwise=shown)
     print(f"          | {marked[0].strip()}")
+
+
+def hand_over_a_commit(story: Story) -> None:
+    stage, alice, bob = story.stage, story.alice, story.bob
+    stage.title("8. bob pushes a commit; alice applies it, and nothing of hers changes")
+    ours, theirs = stage.folder / "alice-repo", stage.folder / "bob-repo"
+    ours.mkdir()
+    stage.git(ours, "init", "--quiet", "--initial-branch=main")
+    commit(stage, ours, "GET /v1/cart\n", "The cart page")
+    stage.git(stage.folder, "clone", "--quiet", str(ours), str(theirs))
+    tip = commit(stage, theirs, "GET /v2/cart\n", "Move the cart page to /v2/cart")
+    stage.tell("bob", "$ git clone …; edits; git commit")
+    (ours / PAGE).write_text("GET /v1/cart\n# alice is editing\n", encoding="utf-8")
+    (ours / "notes.txt").write_text("not tracked\n", encoding="utf-8")
+    alice.place, bob.place = ours, theirs
+
+    pushed = bob.do("push", "--base", "origin/main", "--note", REVIEW)
+    stage.check(pushed["tip"] == tip, f"bob sends {tip[:12]}", otherwise=pushed)
+    shown = ended(alice.start("recv"), ("recv",)).out
+    command = f"parler apply {pushed['blob']}"
+    told = "📦" in shown and all(t in shown for t in (REVIEW, tip[:12], command))
+    stage.check(told, "alice is shown:", otherwise=shown)
+    for line in shown.strip().splitlines():
+        print(f"          | {line.strip()}")
+
+    before = hers(stage, ours)
+    applied = alice.do("apply", pushed["blob"])
+    after = hers(stage, ours)
+    sender = (applied["sender"]["name"], applied["sender"]["signature"])
+    stage.check(sender == ("bob", "valid"), "it is bob's, signed", otherwise=applied)
+    came = [line for line in after["branches"] if line not in before["branches"]]
+    ref, _, there = came[0].partition(" ") if len(came) == 1 else ("", "", "")
+    exact = ref.startswith("refs/parler/") and there == tip
+    stage.check(exact, f"{ref} is bob's exact commit", otherwise=came)
+    page = stage.git(ours, "show", f"{ref}:{PAGE}")
+    stage.check(page == "GET /v2/cart", "with what bob wrote", otherwise=page)
+    after["branches"] = [line for line in after["branches"] if line not in came]
+    for part in before:
+        same = before[part] == after[part]
+        stage.check(same, f"alice's {part}: untouched", otherwise=(before, after))
+    alice.place = bob.place = None
+
+
+def commit(stage: Stage, repository: Path, text: str, subject: str) -> str:
+    """Commit a file; returns the id of the commit."""
+    (repository / PAGE).write_text(text, encoding="utf-8")
+    stage.git(repository, "add", PAGE)
+    stage.git(repository, "commit", "--quiet", "-m", subject)
+    return stage.git(repository, "rev-parse", "HEAD")
+
+
+def hers(stage: Stage, repository: Path) -> dict[str, list[str]]:
+    """What git says of all that an import must not touch."""
+    asked = {
+        "work tree": ("status", "--porcelain=v2", "--untracked-files=all"),
+        "uncommitted edits": ("diff", "HEAD"),
+        "index": ("ls-files", "--stage"),
+        "HEAD": ("symbolic-ref", "HEAD"),
+        "branches": ("for-each-ref", "--format=%(refname) %(objectname)"),
+    }
+    return {
+        part: stage.git(repository, *question).splitlines()
+        for part, question in asked.items()
+    }
+
+
+def share_work(story: Story) -> None:
+    stage, alice = story.stage, story.alice
+    stage.title("9. Two workers of one role; alice has one task: exactly one takes it")
+    workers = [Agent(stage=stage, name=name) for name in ("carol", "dave")]
+    for agent in workers:
+        agent.do("init", "--name", agent.name, "--hub", stage.url)
+    arguments = ("supervise", "--role", "review", "--runner", RUNNER, "--once")
+    running = [Running(agent.start(*arguments, "--json")) for agent in workers]
+    wait_until_free(workers)
+    stage.check(True, "both are free for work")
+    task = alice.do("send", "--role", "review", WORK)
+
+    won = first_to_end(running)
+    winner, loser = workers[won], workers[1 - won]
+    idle = running[1 - won]
+    status = running[won].ended()
+    stage.check(status == 0, f"{winner.name} takes it", otherwise=running[won].said)
+    given = (winner.home / "task.json").read_text(encoding="utf-8")
+    once = given.count(WORK) == 1
+    stage.check(once, "and its program was given it once", otherwise=given)
+
+    said = alice.do("recv", "--room", task["room"])["messages"]
+    ends = [
+        (message["from"]["name"], part["status"], part["task"], message["signature"])
+        for message in said
+        for part in message["parts"]
+        if part["kind"] == "com.parler.task" and part["status"] in ENDS
+    ]
+    done = ends == [(winner.name, "done", task["id"], "valid")]
+    stage.check(done, "alice gets one signed receipt: done", otherwise=said)
+    answers = [message["from"]["name"] for message in said if ANSWER in texts(message)]
+    stage.check(answers == [winner.name], f"and reads “{ANSWER}”", otherwise=said)
+
+    stage.check(idle.process.poll() is None, f"{loser.name} still waits for work")
+    idle.process.send_signal(signal.SIGINT)
+    status = idle.ended()
+    stage.check(status in (0, 130), "Ctrl-C ends it", otherwise=(status, idle.said))
+    began = f"working on {task['id']}" in idle.said
+    nothing = not began and not (loser.home / "task.json").exists()
+    stage.check(nothing, f"and {loser.name} was given nothing", otherwise=idle.said)
+
+
+def wait_until_free(workers: list[Agent]) -> None:
+    """Wait until every worker is one the hub would give a task."""
+    names = {agent.name for agent in workers}
+    deadline = time.monotonic() + COMMAND_SECONDS
+    while True:
+        roster = workers[0].attempt("roster", "--room", "svc.review", tell=False)
+        entries = roster.json()["entries"] if roster.status == 0 else []
+        free = {e["name"] for e in entries if e.get("status") in ("idle", "waiting")}
+        if free == names:
+            return
+        if time.monotonic() > deadline:
+            raise BrokenPromise(f"the workers do not come: {roster}")
+
+
+def first_to_end(running: list[Running]) -> int:
+    """Wait until one of them ends; returns which."""
+    deadline = time.monotonic() + COMMAND_SECONDS
+    while time.monotonic() < deadline:
+        for number, one in enumerate(running):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                one.process.wait(0.05)
+                return number
+    said = "\n".join(one.said for one in running)
+    raise BrokenPromise(f"nobody takes the task; this came:\n{said}")
 
 
 def main() -> int:
