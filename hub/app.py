@@ -235,7 +235,7 @@ def _run(settings: Settings) -> None:
         folder = _folder_of_blobs(settings)
         if folder is not None:
             # What the database does not know is deleted: two hubs must not share it.
-            held = lock_database(folder / "hub", create=False)
+            held = lock_database(folder, create=False)
             if held is not None:
                 stack.enter_context(held)
         listener = stack.enter_context(

@@ -148,7 +148,9 @@ def test_the_mode_is_shown_to_others_and_rooms_are_ours_alone(
     assert (quiet["attention"], quiet["quietRooms"]) == ("quiet", [room])
     entries = alice("roster", "--json").json["entries"]
     assert {one["name"]: one.get("attention") for one in entries}["bob"] == "focus"
-    kept = json.loads((bob.home / "config.json").read_text())["attention"]
+    kept = json.loads((bob.home / "config.json").read_text(encoding="utf-8"))[
+        "attention"
+    ]
     assert kept == {"mode": "focus", "quiet_rooms": [room]}
     assert bob("attention", "inherit", "--room", room).out == f"{room}: inherit\n"
     assert bob("attention").out == "mode   focus\n"

@@ -61,7 +61,9 @@ def hub(folder: Path, *argv: str, **variables: str) -> Iterator[Started]:
                 status = process.wait(0.02)
             except subprocess.TimeoutExpired:
                 continue
-            raise AssertionError(f"ended with {status}: {log.read_text()}")
+            raise AssertionError(
+                f"ended with {status}: {log.read_text(encoding='utf-8')}"
+            )
         found = json.loads(ready.read_text(encoding="utf-8"))
         assert found["pid"] == process.pid
         ready.unlink()

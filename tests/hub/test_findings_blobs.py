@@ -100,7 +100,7 @@ async def test_files_the_database_does_not_know_do_not_outlive_a_start(
             for number in range(450)
         ]
         other = known.parent / "README"
-        other.write_text("not a blob")
+        other.write_text("not a blob", encoding="utf-8")
         async with asyncio.TaskGroup() as group:
             tidying = group.create_task(hub.tidy_up())
             await until(lambda: "dropped 450 blobs" in caplog.text)

@@ -84,7 +84,7 @@ def test_a_damaged_or_open_key_file_is_refused_with_its_remedy(
 ) -> None:
     folder = home / ".parler"
     folder.mkdir()
-    (folder / "config.json").write_text(content)
+    (folder / "config.json").write_text(content, encoding="utf-8")
     (folder / "config.json").chmod(mode)
     assert app.run(["whoami", "--json"]) == 3
     error = json.loads(capfd.readouterr().err)["error"]
