@@ -57,7 +57,6 @@ class Driver(WebSocketsSansIOProtocol):
 
     max_text_bytes = DEFAULT_MAX_TEXT_FRAME_BYTES
     announced = 0
-    close_timeout = CLOSE_SECS
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Start counting what is no message."""

@@ -164,7 +164,8 @@ def _check_duplicates(data: bytes, request: AnyRequest) -> None:
     fields account for every one of its bytes has no room for a second value, so only
     the others pay for a parse that sees duplicates.
     """
-    if _accounts_for(data) and _nested_are_clean(data, request):
+    fields = _FIELDS.decode(data)
+    if _accounts_for(fields, data) and _nested_are_clean(fields, request):
         return
     try:
         root = json.loads(data, object_pairs_hook=_Pairs)
@@ -176,24 +177,26 @@ def _check_duplicates(data: bytes, request: AnyRequest) -> None:
             raise BadFrame(f"key {min(twice)!r} occurs twice", request.rid)
 
 
-def _accounts_for(data: bytes) -> bool:
-    fields = _FIELDS.decode(data)
+def _accounts_for(fields: dict[str, msgspec.Raw], data: bytes) -> bool:
     used = 1 + sum(len(key) + len(bytes(raw)) + 4 for key, raw in fields.items())
     return used == len(data)
 
 
-def _nested_are_clean(data: bytes, request: AnyRequest) -> bool:
+def _is_compact(data: bytes) -> bool:
+    return _accounts_for(_FIELDS.decode(data), data)
+
+
+def _nested_are_clean(fields: dict[str, msgspec.Raw], request: AnyRequest) -> bool:
     if isinstance(request, Register | Remember):
         return False
     if not isinstance(request, Send | PutBlob):
         return True
-    fields = _FIELDS.decode(data)
-    if not _accounts_for(bytes(fields["target"])):
+    if not _is_compact(bytes(fields["target"])):
         return False
     if isinstance(request, PutBlob):
         return True
     parts = msgspec.json.decode(request.parts, type=list[msgspec.Raw])
-    return all(_accounts_for(bytes(part)) for part in parts)
+    return all(_is_compact(bytes(part)) for part in parts)
 
 
 class _Pairs(dict[str, Any]):
