@@ -4,9 +4,7 @@ A test gets a home of its own, none of the variables by which a shell or an agen
 would steer the client, and an operating system that dials the loopback only.
 """
 
-import asyncio
 import errno
-import inspect
 import ipaddress
 import itertools
 import os
@@ -16,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests._support import coroutines
 
 settings.register_profile(
     "ci",
@@ -59,13 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
     """Run a coroutine test in a loop of its own, bounded as a whole."""
-    test = pyfuncitem.obj
-    if not inspect.iscoroutinefunction(test):
-        return None
-    wanted = inspect.signature(test).parameters
-    arguments = {name: pyfuncitem.funcargs[name] for name in wanted}
-    asyncio.run(asyncio.wait_for(test(**arguments), TEST_WAIT))
-    return True
+    return coroutines.run(pyfuncitem, within=TEST_WAIT)
 
 
 @pytest.fixture(scope="session")

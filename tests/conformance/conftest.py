@@ -3,8 +3,6 @@
 Coroutine tests run on plain asyncio, each bounded as a whole.
 """
 
-import asyncio
-import inspect
 import itertools
 import os
 import sys
@@ -13,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests._support import coroutines
 from tests.conformance.hubs import HubUnderTest, probe, running_hub
 from tests.conformance.steps import Mesh
 
@@ -24,13 +23,7 @@ _tests = itertools.count(1)
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
     """Run a coroutine test in a loop of its own."""
-    test = pyfuncitem.obj
-    if not inspect.iscoroutinefunction(test):
-        return None
-    wanted = inspect.signature(test).parameters
-    arguments = {name: pyfuncitem.funcargs[name] for name in wanted}
-    asyncio.run(asyncio.wait_for(test(**arguments), TEST_WAIT))
-    return True
+    return coroutines.run(pyfuncitem, within=TEST_WAIT)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,0 +1,17 @@
+"""Coroutine tests on plain asyncio, each bounded as a whole."""
+
+import asyncio
+import inspect
+
+import pytest
+
+
+def run(item: pytest.Function, *, within: float) -> object | None:
+    """Run a coroutine test in a loop of its own; None leaves any other to pytest."""
+    test = item.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    wanted = inspect.signature(test).parameters
+    arguments = {name: item.funcargs[name] for name in wanted}
+    asyncio.run(asyncio.wait_for(test(**arguments), within))
+    return True
