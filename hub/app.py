@@ -100,7 +100,7 @@ class Hub:
             await refuse_upgrade(refusal, send)
             return
         await send({"type": "websocket.accept"})
-        transport = AsgiTransport(scope, receive, send)
+        transport = AsgiTransport(scope, send)
         ip = peer_address(scope, trust_proxy=self.settings.trust_proxy_headers)
         connection = Connection(self.services, transport, ip)
         if len(self._connections) >= self.settings.max_connections:

@@ -28,9 +28,9 @@ class Download:
     It is opened when its turn comes; `unavailable` is said if it is gone by then.
     """
 
-    incoming: str
+    incoming: bytes
     path: Path
-    unavailable: str
+    unavailable: bytes
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

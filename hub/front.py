@@ -7,7 +7,7 @@ the settings that the protocol needs.
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import uvicorn
@@ -18,6 +18,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
 from websockets.frames import Frame
 
 from hub.http.driver import HttpDriver
+from hub.transport import Receiver
 from parler.wire.codec import encode
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import (
@@ -39,6 +40,10 @@ STALL_SECS = 60.0
 """How long a peer may read nothing while something waits for it (protocol 5.4)."""
 
 SLICE_BYTES = 8192
+
+MAX_UNTAKEN = 16
+"""Messages that may wait before the application takes them."""
+
 MAX_SCRAPS = 2000
 """Pings and pieces of messages in `SCRAPS_SECS`: 25 MiB in 16 KiB pieces fit."""
 
@@ -64,6 +69,68 @@ class Driver(WebSocketsSansIOProtocol):
         self.close_timeout = CLOSE_SECS
         self._scraps = 0
         self._scraps_since = self.loop.time()
+        self._receiver: Receiver | None = None
+        self._untaken: list[str | bytes] = []
+
+    def start(self, receiver: Receiver) -> None:
+        """Give messages to `receiver` from now on, without ASGI in between."""
+        self._receiver = receiver
+        untaken, self._untaken = self._untaken, []
+        for data in untaken:
+            receiver.received(data)
+        if self.disconnected or self.transport.is_closing():
+            receiver.lost()
+        elif not self.close_sent:
+            self.transport.resume_reading()
+
+    def send_receive_event_to_app(self) -> None:
+        """Hand over a message that is complete."""
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        self.frames = []
+        if self.close_sent:
+            return
+        message: str | bytes = data
+        if self.curr_msg_data_type == "text":
+            try:
+                message = data.decode()
+            except UnicodeDecodeError:
+                self.conn.fail(1007)
+                self.handle_parser_exception()
+                return
+        if self._receiver is not None:
+            self._receiver.received(message)
+            return
+        self._untaken.append(message)
+        if len(self._untaken) >= MAX_UNTAKEN:
+            self.transport.pause_reading()
+
+    def handle_close(self, event: Frame) -> None:
+        """Take the peer's goodbye."""
+        super().handle_close(event)
+        self._tell_lost()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Notice that the peer is gone."""
+        super().connection_lost(exc)
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        if self._receiver is not None:
+            self._receiver.lost()
+
+    def write(self, texts: Sequence[bytes]) -> None:
+        """Write text messages in one go; frames of a server carry no mask.
+
+        Raises:
+            ConnectionError: The peer is gone, or was told goodbye.
+        """
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            raise ConnectionError("the peer is gone")
+        pieces: list[bytes] = []
+        for text in texts:
+            pieces.append(_text_head(len(text)))
+            pieces.append(text)
+        self.transport.write(b"".join(pieces))
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket, unless they are too many of one kind.
@@ -113,6 +180,7 @@ class Driver(WebSocketsSansIOProtocol):
     def handle_parser_exception(self) -> None:
         """End the connection, also if the peer does not read the reason."""
         super().handle_parser_exception()
+        self._tell_lost()
         self.loop.call_later(CLOSE_SECS, self.abort)
 
     def abort(self) -> None:
@@ -157,34 +225,51 @@ class Driver(WebSocketsSansIOProtocol):
 class AsgiTransport:
     """A `Transport` over an ASGI WebSocket that was accepted."""
 
-    def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Take what ASGI gives an application."""
+    def __init__(self, scope: Message, send: Send) -> None:
+        """Take what ASGI gives an application, and the driver behind it."""
         self._driver: Driver = scope["extensions"][EXTENSION]
-        self._receive = receive
         self._send = send
         self._gone = False
 
-    async def receive(self) -> str | bytes | None:
-        """The next message; None when the peer is gone."""
-        if self._gone:
-            return None
-        message = await self._receive()
-        if message["type"] == "websocket.disconnect":
-            self._gone = True
-            return None
-        text: str | None = message.get("text")
-        if text is not None:
-            return text
-        data: bytes = message["bytes"]
-        return data
+    @property
+    def writable(self) -> bool:
+        """Whether the peer reads fast enough to be sent more."""
+        return self._driver.writable.is_set()
 
-    async def send_text(self, text: str) -> None:
-        """Write a text message.
+    def start(self, receiver: Receiver) -> None:
+        """Give what comes to `receiver` from now on, and what came already."""
+        self._driver.start(receiver)
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the peer until `resume_reading`."""
+        if not self._driver.transport.is_closing():
+            self._driver.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+        if not self._driver.transport.is_closing():
+            self._driver.transport.resume_reading()
+
+    def write(self, texts: Sequence[bytes]) -> None:
+        """Write text messages at once and in order.
 
         Raises:
             ConnectionError: The peer is gone.
         """
-        await self._deliver({"type": "websocket.send", "text": text})
+        self._driver.write(texts)
+
+    async def wait_writable(self) -> None:
+        """Return when the peer has read enough to be sent more.
+
+        Raises:
+            ConnectionError: The peer is gone, or reads nothing.
+        """
+        try:
+            async with asyncio.timeout(STALL_SECS):
+                await self._driver.writable.wait()
+        except TimeoutError:
+            self._driver.abort()
+            raise ConnectionError("the peer reads nothing") from None
 
     async def send_fragment(self, data: bytes, *, first: bool, last: bool) -> None:
         """Write a piece of one binary message.
@@ -216,18 +301,19 @@ class AsgiTransport:
             raise ConnectionError("the peer is gone")
         try:
             if not self._driver.writable.is_set():
-                await self._wait_for_the_peer()
+                await self.wait_writable()
             await self._send(message)
         except (OSError, RuntimeError) as error:  # what uvicorn raises then
             raise ConnectionError("the peer is gone") from error
 
-    async def _wait_for_the_peer(self) -> None:
-        try:
-            async with asyncio.timeout(STALL_SECS):
-                await self._driver.writable.wait()
-        except TimeoutError:
-            self._driver.abort()
-            raise ConnectionError("the peer reads nothing") from None
+
+def _text_head(size: int) -> bytes:
+    """The header of a whole text frame of a server (RFC 6455 5.2)."""
+    if size < 126:
+        return bytes((0x81, size))
+    if size < 2**16:
+        return b"\x81\x7e" + size.to_bytes(2)
+    return b"\x81\x7f" + size.to_bytes(8)
 
 
 class _Server(uvicorn.Server):

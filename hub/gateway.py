@@ -1,15 +1,18 @@
 """Serving one connection: read frames, work them off in order, write answers.
 
-Three tasks run per connection. The reader always receives, so that a peer that goes
-away is noticed while a pull is parked; the worker takes one frame after the other; the
-writer empties a bounded outbox. A parked pull with a `rid` steps aside and lets later
-requests pass (protocol 14.2). What ends a connection is decided here and nowhere else.
+Frames come by a call of the transport, so that a peer that goes away is noticed while
+a pull is parked; one task works them off; what it answers and what others push gathers
+in a bounded outbox, which is written once per turn of the loop. A writer task exists
+only while the peer reads slowly or takes a blob. A parked pull with a `rid` steps aside
+and lets later requests pass (protocol 14.2). What ends a connection is decided here and
+nowhere else.
 """
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine
+from collections import deque
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +23,14 @@ from hub.handlers.blobs import store_blob
 from hub.handlers.caller import Caller
 from hub.handlers.messages import steps_aside
 from hub.ids import challenge
-from hub.outbox import Frame, Handed, Outbox
+from hub.outbox import Handed, Outbox, Text
 from hub.protocol import Authenticated, Perform, SendChallenge, ServerProtocol
 from hub.services import Services
 from hub.store import agents
 from hub.transport import Transport
 from parler.signing import fingerprint
 from parler.wire.bounds import oversized
-from parler.wire.codec import BadFrame, decode_request, encode
+from parler.wire.codec import BadFrame, decode_request, encode_utf8
 from parler.wire.codes import PROTOCOL_VERSION, ErrorCode, Feature
 from parler.wire.limits import MAX_IN_FLIGHT
 from parler.wire.replies import Challenge, Error, Reply, Welcome
@@ -40,6 +43,9 @@ FEATURES = list(Feature)
 
 FRAGMENT_BYTES = 2**20
 """One piece of a blob on its way out; existing clients take up to 16 MiB (1.5)."""
+
+WRITE_BYTES = 128 * 1024
+"""About what is written at once, before it is asked whether the peer keeps up."""
 
 MAX_UNREAD = 2**20
 """Characters of frames that wait to be worked off before reading pauses."""
@@ -93,20 +99,23 @@ class Connection:
             now_ms=services.now,
             join_secret=services.settings.join_secret,
         )
-        self._inbox: asyncio.Queue[str | bytes] = asyncio.Queue(MAX_IN_FLIGHT)
+        self._inbox: deque[str | bytes] = deque()
         self._unread = 0
-        self._taken = asyncio.Event()
+        self._arrived: asyncio.Future[None] | None = None
+        self._reading = True
         self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._parked: set[asyncio.Task[None]] = set()
-        self._outbox = Outbox()
+        self._outbox = Outbox(self._write_soon)
+        self._flushing = False
+        self._group: asyncio.TaskGroup | None = None
+        self._writer: asyncio.Task[None] | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._strikes = 0
         self._caller: Caller | None = None
         self._stopping = asyncio.Event()
-        self._ended: asyncio.Future[_Ending] = (
-            asyncio.get_running_loop().create_future()
-        )
-        self._last_heard = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[_Ending] = self._loop.create_future()
+        self._last_heard = self._loop.time()
 
     # What the notifier sees.
 
@@ -115,12 +124,30 @@ class Connection:
         """The events this connection asked for."""
         return self._caller.events if self._caller else frozenset()
 
-    def push(self, frame: Frame) -> bool:
+    def push(self, frame: Text) -> bool:
         """Queue a frame nobody asked for."""
         accepted = self._outbox.push(frame)
         if accepted:
-            self._last_heard = asyncio.get_running_loop().time()
+            self._last_heard = self._loop.time()
         return accepted
+
+    # What the transport sees.
+
+    def received(self, data: str | bytes) -> None:
+        """Queue what the peer said; let it say no more while too much waits."""
+        self._last_heard = self._loop.time()
+        if isinstance(data, str) and self._is_too_long(data):
+            return
+        self._inbox.append(data)
+        self._unread += len(data)
+        if self._reading and self._is_behind():
+            self._reading = False
+            self._transport.pause_reading()
+        self._wake_worker()
+
+    def lost(self) -> None:
+        """The peer is gone."""
+        self._end(NORMAL, "the peer is gone")
 
     # What the app sees.
 
@@ -131,24 +158,25 @@ class Connection:
 
     async def serve(self) -> None:
         """Serve the connection until either side ends it."""
-        loop = asyncio.get_running_loop()
         settings = self._services.settings
-        deadline = loop.call_later(
+        deadline = self._loop.call_later(
             settings.handshake_timeout_secs, self._handshake_is_over
         )
         try:
             async with asyncio.TaskGroup() as group:
-                writer = group.create_task(self._write())
-                tasks = [
-                    group.create_task(self._read()),
-                    group.create_task(self._work(group)),
-                ]
-                ending = await self._ended
-                self._log_end(ending)
-                for task in (*tasks, *self._parked):
-                    task.cancel()
-                await self._say_goodbye(ending)
-                writer.cancel()
+                self._group = group
+                worker = group.create_task(self._work(group))
+                self._transport.start(self)
+                try:
+                    ending = await self._ended
+                    self._log_end(ending)
+                    for task in (worker, *self._parked):
+                        task.cancel()
+                    await self._say_goodbye(ending)
+                finally:
+                    self._group = None
+                if self._writer is not None:
+                    self._writer.cancel()
         finally:
             deadline.cancel()
             if self._idle_timer is not None:
@@ -181,64 +209,98 @@ class Connection:
         self._stopping.set()
         self._services.notifier.wake_all()
         self._outbox.let_pass()
-        if not self._inbox.full():  # a full one is looked at anyway
-            self._inbox.put_nowait(b"")
+        self._wake_worker()
 
-    # The three tasks.
+    # Reading.
 
-    async def _read(self) -> None:
-        while True:
-            data = await self._transport.receive()
-            if data is None:
-                self._end(NORMAL, "the peer is gone")
-                return
-            self._last_heard = asyncio.get_running_loop().time()
-            limit = self._services.settings.max_text_frame_bytes
-            if self._caller is None:
-                limit = min(limit, STRANGER_FRAME_BYTES)
-            if isinstance(data, str) and _utf8_longer(data, limit):
-                self._end(
-                    TOO_BIG,
-                    "frame too large",
-                    Error(
-                        message=f"a text frame may have {limit} bytes",
-                        code=ErrorCode.TOO_LARGE.value,
-                    ),
-                )
-                return
-            await self._inbox.put(data)
-            self._unread += len(data)
-            while self._unread > MAX_UNREAD:
-                self._taken.clear()
-                await self._taken.wait()
+    def _is_too_long(self, text: str) -> bool:
+        limit = self._services.settings.max_text_frame_bytes
+        if self._caller is None:
+            limit = min(limit, STRANGER_FRAME_BYTES)
+        if not _utf8_longer(text, limit):
+            return False
+        error = f"a text frame may have {limit} bytes"
+        self._end(
+            TOO_BIG,
+            "frame too large",
+            Error(message=error, code=ErrorCode.TOO_LARGE.value),
+        )
+        return True
+
+    def _is_behind(self) -> bool:
+        return len(self._inbox) >= MAX_IN_FLIGHT or self._unread > MAX_UNREAD
+
+    def _wake_worker(self) -> None:
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
-            data = await self._inbox.get()
+            if not self._inbox:
+                self._arrived = self._loop.create_future()
+                await self._arrived
+                continue
+            data = self._inbox.popleft()
             self._unread -= len(data)
-            self._taken.set()
+            if not (self._reading or self._is_behind()):
+                self._reading = True
+                self._transport.resume_reading()
             await self._outbox.wait_for_room()
             if not self._stopping.is_set():
                 await self._answer(data, group)
         await self._drain_parked()
         self._end(RESTART, "the hub is restarting")
 
-    async def _write(self) -> None:
+    # Writing.
+
+    def _write_soon(self) -> None:
+        # All that a turn of the loop brings for this peer leaves in one write.
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._writer is not None or self._group is None:
+            return
         try:
-            while True:
-                frame = await self._outbox.next()
-                match frame:
-                    case str():
-                        await self._transport.send_text(frame)
-                    case Handed(text=text):
-                        await self._transport.send_text(text)
-                        self._note_handed(frame)
-                    case Download():
-                        await self._write_blob(frame)
-                self._outbox.written()
+            while self._transport.writable:
+                texts = self._outbox.texts(WRITE_BYTES)
+                if not texts:
+                    break
+                self._write(texts)
         except ConnectionError:
-            self._end(NORMAL, "the peer is gone")
-            self._outbox.abandon()
+            self._abandon()
+        if self._outbox.head() is not None:
+            self._writer = self._group.create_task(self._write_patiently())
+
+    async def _write_patiently(self) -> None:
+        """Write what needs waiting: to a peer that reads slowly, and blobs."""
+        try:
+            while (frame := self._outbox.head()) is not None:
+                await self._transport.wait_writable()
+                if isinstance(frame, Download):
+                    await self._write_blob(frame)
+                    self._outbox.written()
+                else:
+                    self._write(self._outbox.texts(WRITE_BYTES))
+        except ConnectionError:
+            self._abandon()
+        finally:
+            self._writer = None
+
+    def _write(self, texts: Sequence[Text]) -> None:
+        self._transport.write(
+            [text.text if isinstance(text, Handed) else text for text in texts]
+        )
+        for text in texts:
+            if isinstance(text, Handed):
+                self._note_handed(text)
+        self._outbox.written(len(texts))
+
+    def _abandon(self) -> None:
+        self._end(NORMAL, "the peer is gone")
+        self._outbox.abandon()
 
     def _note_handed(self, frame: Handed) -> None:
         if self._caller is not None and frame.seq:
@@ -252,10 +314,10 @@ class Connection:
         try:
             opened = await asyncio.to_thread(blob.path.open, "rb")
         except OSError:
-            await self._transport.send_text(blob.unavailable)
+            self._transport.write([blob.unavailable])
             return
         with opened as file:
-            await self._transport.send_text(blob.incoming)
+            self._transport.write([blob.incoming])
             piece = await asyncio.to_thread(file.read, FRAGMENT_BYTES)
             first = True
             while True:
@@ -415,7 +477,7 @@ class Connection:
             self._outbox.reply(reply)
             return
         reply.rid = rid
-        self._outbox.reply(encode(reply))
+        self._outbox.reply(encode_utf8(reply))
 
     # How it ends.
 
@@ -432,12 +494,11 @@ class Connection:
         limit = self._services.settings.idle_timeout_secs
         if limit == 0 or self._ended.done():
             return
-        loop = asyncio.get_running_loop()
-        left = self._last_heard + limit - loop.time()
+        left = self._last_heard + limit - self._loop.time()
         if left <= 0:
             self._end(GOING_AWAY, "idle for too long")
         else:
-            self._idle_timer = loop.call_later(left, self._watch_idle)
+            self._idle_timer = self._loop.call_later(left, self._watch_idle)
 
     def _end(self, code: int, reason: str, error: Error | None = None) -> None:
         if not self._ended.done():
@@ -445,7 +506,7 @@ class Connection:
 
     async def _say_goodbye(self, ending: _Ending) -> None:
         if ending.error is not None:
-            self._outbox.reply(encode(ending.error))
+            self._outbox.reply(encode_utf8(ending.error))
         if ending.code != NORMAL:
             try:
                 async with asyncio.timeout(FLUSH_SECS):

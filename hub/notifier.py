@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from hub.outbox import Frame, Handed
+from hub.outbox import Handed, Text
 from parler.wire.base import AgentId, RoomName
-from parler.wire.codec import encode
+from parler.wire.codec import encode_utf8
 from parler.wire.replies import Event
 
 EVENTS = frozenset({"join_request", "join_resolved", "member", "receipt", "room"})
@@ -25,7 +25,7 @@ class Listener(Protocol):
     def events(self) -> frozenset[str]:
         """The events it asked for."""
 
-    def push(self, frame: Frame) -> bool:
+    def push(self, frame: Text) -> bool:
         """Queue a frame; False if it was dropped because the peer is slow."""
 
 
@@ -87,14 +87,14 @@ class Notifier:
 
     def tell(self, event: Event, to: Iterable[AgentId]) -> None:
         """Push an event to those who asked for such (protocol 14.3)."""
-        text: str | None = None
+        text: bytes | None = None
         for agent in to:
             for listener in self._listeners.get(agent, ()):
                 if event.event in listener.events:
-                    text = text or encode(event)
+                    text = text or encode_utf8(event)
                     self._push(listener, text)
 
-    def _push(self, listener: Listener, frame: Frame) -> None:
+    def _push(self, listener: Listener, frame: Text) -> None:
         if listener.push(frame):
             self.pushes += 1
         else:

@@ -6,7 +6,9 @@ is dropped when the peer reads too slowly: the log in the store still has the me
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from hub.blobs import Download
 
@@ -21,22 +23,25 @@ MAX_BYTES = 1 << 20
 class Handed:
     """A frame with messages of a room up to `seq`; once written they were delivered."""
 
-    text: str
+    text: bytes
     room: int
     seq: int
 
 
-Frame = str | Download | Handed
+Text = bytes | Handed
+"""A text frame, as UTF-8."""
+
+Frame = Text | Download
 
 
 class Outbox:
     """A queue of frames for one connection."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, filled: Callable[[], None]) -> None:
+        """Start empty; `filled` is called for every frame that is put in."""
         self._frames: deque[Frame] = deque()
         self._bytes = 0
-        self._filled = asyncio.Event()
+        self._filled = filled
         self._room = asyncio.Event()
         self._room.set()
         self._empty = asyncio.Event()
@@ -52,7 +57,7 @@ class Outbox:
         """Queue a frame that must be written."""
         self._put(frame)
 
-    def push(self, frame: Frame) -> bool:
+    def push(self, frame: Text) -> bool:
         """Queue a frame unless too much is waiting already."""
         if len(self._frames) >= MAX_PUSHES or self._bytes >= MAX_BYTES:
             self.dropped += 1
@@ -62,22 +67,36 @@ class Outbox:
 
     async def wait_for_room(self) -> None:
         """Return when little enough is waiting to take one more request."""
-        await self._room.wait()
+        if self._bytes >= MAX_BYTES:
+            await self._room.wait()
 
     def let_pass(self) -> None:
         """Let whoever waits for room go on, because the hub stops."""
         self._room.set()
 
-    async def next(self) -> Frame:
+    def head(self) -> Frame | None:
         """The frame to write next; `written` says that it was."""
-        while not self._frames:
-            self._filled.clear()
-            await self._filled.wait()
-        return self._frames[0]
+        return self._frames[0] if self._frames else None
 
-    def written(self) -> None:
-        """Drop the frame that `next` gave."""
-        self._bytes -= _size(self._frames.popleft())
+    def texts(self, limit: int) -> list[Text]:
+        """The frames to write next as far as they are texts, about `limit` bytes.
+
+        `written` says that they were.
+        """
+        found: list[Text] = []
+        size = 0
+        for frame in self._frames:
+            if size >= limit or isinstance(frame, Download):
+                break
+            found.append(frame)
+            size += _size(frame)
+        return found
+
+    def written(self, count: int = 1) -> None:
+        """Drop so many frames from the head."""
+        self._bytes -= sum(map(_size, islice(self._frames, count)))
+        for _ in range(count):
+            self._frames.popleft()
         if self._bytes < MAX_BYTES:
             self._room.set()
         if not self._frames:
@@ -97,17 +116,15 @@ class Outbox:
     def _put(self, frame: Frame) -> None:
         self._frames.append(frame)
         self._bytes += _size(frame)
-        self._filled.set()
         self._empty.clear()
         if self._bytes >= MAX_BYTES:
             self._room.clear()
+        self._filled()
 
 
 def _size(frame: Frame) -> int:
-    match frame:
-        case str():
-            return len(frame)
-        case Handed(text=text):
-            return len(text)
-        case Download(incoming=text):  # the blob itself waits on disk
-            return len(text)
+    if isinstance(frame, bytes):
+        return len(frame)
+    if isinstance(frame, Handed):
+        return len(frame.text)
+    return len(frame.incoming)  # the blob itself waits on disk

@@ -1,19 +1,47 @@
 """The message pipe under a connection, so that the front can be exchanged."""
 
+from collections.abc import Sequence
 from typing import Protocol
+
+
+class Receiver(Protocol):
+    """Who takes what a peer says. Both calls come on the event loop."""
+
+    def received(self, data: str | bytes) -> None:
+        """A text or binary message came."""
+
+    def lost(self) -> None:
+        """The peer is gone; nothing comes any more."""
 
 
 class Transport(Protocol):
     """One WebSocket, already upgraded."""
 
-    async def receive(self) -> str | bytes | None:
-        """The next text or binary message; None when the peer is gone."""
+    @property
+    def writable(self) -> bool:
+        """Whether the peer reads fast enough to be sent more."""
 
-    async def send_text(self, text: str) -> None:
-        """Write a text message; waits while the peer reads slowly.
+    def start(self, receiver: Receiver) -> None:
+        """Give what comes to `receiver` from now on, and what came already."""
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the peer until `resume_reading`."""
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+
+    def write(self, texts: Sequence[bytes]) -> None:
+        """Write text messages, given as UTF-8, at once and in order.
 
         Raises:
             ConnectionError: The peer is gone.
+        """
+
+    async def wait_writable(self) -> None:
+        """Return when the peer has read enough to be sent more.
+
+        Raises:
+            ConnectionError: The peer is gone, or reads nothing.
         """
 
     async def send_fragment(self, data: bytes, *, first: bool, last: bool) -> None:

@@ -14,7 +14,7 @@ from hub.handlers.messages import resolve
 from hub.services import Services
 from hub.store import blobs, messages
 from parler.wire import requests
-from parler.wire.codec import encode
+from parler.wire.codec import encode_utf8
 from parler.wire.codes import ErrorCode
 from parler.wire.replies import BlobIncoming, BlobReady, BlobStored, Error
 
@@ -142,4 +142,4 @@ async def get_blob(
         id=request.id, size=found.size, media_type=found.media_type, rid=request.rid
     )
     gone = Error(message=UNAVAILABLE, code=ErrorCode.INTERNAL.value, rid=request.rid)
-    return Download(encode(incoming), path, encode(gone))
+    return Download(encode_utf8(incoming), path, encode_utf8(gone))

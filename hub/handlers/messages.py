@@ -20,7 +20,7 @@ from hub.store.messages import NewMessage, Stored
 from hub.store.rooms import Room
 from parler.wire import requests
 from parler.wire.base import AgentId, MessageId, RoomName, Seq, WireStruct
-from parler.wire.codec import encode
+from parler.wire.codec import encode_utf8
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import (
     DEFAULT_PULL_LIMIT,
@@ -104,8 +104,9 @@ def _tell_stored(
     if stored.repeated:
         return
     services.notifier.wake(live.room.name)
-    message = messages.with_seq(stored.seq, new.record).decode()
-    text = f'{{"type":"delivery","message":{message}}}'
+    text = b'{"type":"delivery","message":%b}' % messages.with_seq(
+        stored.seq, new.record
+    )
     frame = Handed(text, live.room.id, stored.seq)
     services.notifier.deliver(frame, live.members, author=new.author)
 
@@ -116,7 +117,9 @@ def _roles(live: LiveRoom, parts: msgspec.Raw) -> tuple[str, ...]:
 
 
 def _mentions(given: list[str] | None) -> list[str] | None:
-    tidy = (mention.strip().lower() for mention in given or ())
+    if not given:
+        return None
+    tidy = (mention.strip().lower() for mention in given)
     return list(dict.fromkeys(mention for mention in tidy if mention)) or None
 
 
@@ -227,7 +230,7 @@ async def pull(services: Services, caller: Caller, request: requests.Pull) -> Ha
         cursor=page.cursor,
         rid=request.rid,
     )
-    return Handed(encode(reply), page.room, page.cursor if page.messages else 0)
+    return Handed(encode_utf8(reply), page.room, page.cursor if page.messages else 0)
 
 
 def steps_aside(request: requests.Pull) -> bool:

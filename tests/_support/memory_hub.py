@@ -5,7 +5,8 @@ and hears whole frames. Every wait is bounded, and none is a sleep.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 from hub.app import Hub
 from hub.gateway import Connection
 from hub.settings import Settings
+from hub.transport import Receiver
 from parler.signing import Keypair
 from parler.wire.codec import decode_reply, encode
 from parler.wire.replies import (
@@ -46,11 +48,50 @@ class Clock:
         self.now_ms += int(seconds * 1000)
 
 
+class ToHub:
+    """What a peer said and the hub has not taken; None is that it hung up."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[str | bytes | None] = deque()
+        self._receiver: Receiver | None = None
+        self._paused = False
+
+    def put_nowait(self, data: str | bytes | None) -> None:
+        """Say something."""
+        self._waiting.append(data)
+        self.pump()
+
+    def qsize(self) -> int:
+        """How much the hub has not taken."""
+        return len(self._waiting)
+
+    def start(self, receiver: Receiver) -> None:
+        """Let it be taken."""
+        self._receiver = receiver
+        self.pump()
+
+    def pause(self, paused: bool) -> None:
+        """Let nothing be taken for now, but for the news that the peer hung up."""
+        self._paused = paused
+        self.pump()
+
+    def pump(self) -> None:
+        """Hand over what may be handed over."""
+        while self._receiver is not None and self._waiting:
+            if self._waiting[-1] is None:
+                self._waiting.clear()
+                self._receiver.lost()
+            elif self._paused:
+                return
+            else:
+                self._receiver.received(self._waiting.popleft() or "")
+
+
 class MemoryTransport:
     """The hub's end of a pipe; the test holds the other through `Peer`."""
 
     def __init__(self) -> None:
-        self.to_hub: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        self.to_hub = ToHub()
         self.from_hub: asyncio.Queue[str | bytes] = asyncio.Queue()
         self.reading = asyncio.Event()
         self.reading.set()
@@ -60,19 +101,40 @@ class MemoryTransport:
             asyncio.get_running_loop().create_future()
         )
 
-    async def receive(self) -> str | bytes | None:
-        """What the peer says next."""
-        return await self.to_hub.get()
+    @property
+    def writable(self) -> bool:
+        """Whether the peer reads."""
+        return self.reading.is_set()
 
-    async def send_text(self, text: str) -> None:
-        """Hand a frame to the peer as soon as it reads."""
-        await self._deliver(text)
+    def start(self, receiver: Receiver) -> None:
+        """Give the hub what the peer says."""
+        self.to_hub.start(receiver)
+
+    def pause_reading(self) -> None:
+        """Let what the peer says wait."""
+        self.to_hub.pause(True)
+
+    def resume_reading(self) -> None:
+        """Give the hub what waits."""
+        self.to_hub.pause(False)
+
+    def write(self, texts: Sequence[bytes]) -> None:
+        """Hand frames to the peer."""
+        for text in texts:
+            self._deliver(text.decode())
+
+    async def wait_writable(self) -> None:
+        """Return as soon as the peer reads."""
+        await self.reading.wait()
+        if self.gone:
+            raise ConnectionError("the peer is gone")
 
     async def send_fragment(self, data: bytes, *, first: bool, last: bool) -> None:
         """Take a piece of a binary message; the last one makes it whole."""
         self._pieces = data if first else self._pieces + data
         if last:
-            await self._deliver(self._pieces)
+            await self.wait_writable()
+            self._deliver(self._pieces)
 
     def accept_binary(self, max_bytes: int) -> None:
         """A pipe in memory takes messages of any size."""
@@ -82,8 +144,7 @@ class MemoryTransport:
         if not self.closed.done():
             self.closed.set_result((code, reason))
 
-    async def _deliver(self, data: str | bytes) -> None:
-        await self.reading.wait()
+    def _deliver(self, data: str | bytes) -> None:
         if self.gone:
             raise ConnectionError("the peer is gone")
         self.from_hub.put_nowait(data)

@@ -5,12 +5,12 @@ import json
 from typing import Any
 
 from hub.notifier import EVENTS, Notifier
-from hub.outbox import Frame, Handed
+from hub.outbox import Handed, Text
 from parler.wire.base import AgentId, RoomName
 from parler.wire.replies import Event
 
 DEN, ATTIC = RoomName("den"), RoomName("attic")
-MESSAGE = Handed('{"type":"delivery"}', 1, 7)
+MESSAGE = Handed(b'{"type":"delivery"}', 1, 7)
 ANN, BOB, CID = AgentId("ANN"), AgentId("BOB"), AgentId("CID")
 
 
@@ -22,7 +22,7 @@ class Ear:
         self.heard: list[Any] = []
         self._slow = slow
 
-    def push(self, frame: Frame) -> bool:
+    def push(self, frame: Text) -> bool:
         if not self._slow:
             self.heard.append(frame)
         return not self._slow
