@@ -26,7 +26,6 @@ from hub.ids import challenge
 from hub.outbox import Handed, Outbox, Text
 from hub.protocol import Authenticated, Perform, SendChallenge, ServerProtocol
 from hub.services import Services
-from hub.store import agents
 from hub.transport import Transport
 from parler.signing import fingerprint
 from parler.wire.bounds import oversized
@@ -449,11 +448,8 @@ class Connection:
     async def _welcome(self, proven: Authenticated) -> Welcome:
         now = self._services.now()
         try:
-            await self._services.store.write(
-                "greet",
-                lambda connection: agents.greet(
-                    connection, proven.id, proven.name, proven.role, now=now
-                ),
+            await self._services.greetings.note(
+                proven.id, proven.name, proven.role, now=now
             )
         except Refusal as refusal:
             # A full disk must not keep anybody from reading or from deleting.

@@ -50,9 +50,7 @@ def message_id(now_ms: int, random_bytes: RandomBytes = _random_bytes) -> Messag
     value = high | (value & ~(0xF << 76) & (2**80 - 1)) | (0x7 << 76)
     value = (value & ~(0x3 << 62)) | (0x2 << 62)
     text = f"{value:032x}"
-    return MessageId(
-        f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-    )
+    return MessageId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
 
 
 def session_key() -> Code:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from hub.blobs import BlobFolder
 from hub.errors import Refusal
+from hub.greetings import Greetings
 from hub.live_rooms import LiveRooms
 from hub.notifier import Notifier
 from hub.positions import Positions
@@ -82,6 +83,7 @@ class Services:
     notifier: Notifier
     limits: Limits
     positions: Positions
+    greetings: Greetings
     online: Counter[AgentId]
     """How many connections each agent has now; absent for none."""
 

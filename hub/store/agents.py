@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from hub.errors import Refusal
 from hub.store.fitting import fitting
 from hub.store.schema import agents, members, presence, service_workers
 from parler.wire.base import AgentId
@@ -17,6 +18,31 @@ OFFLINE = "offline"
 IDLE = "idle"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """That an agent connected under this name and role, and when."""
+
+    agent: AgentId
+    name: str
+    role: str | None
+    now: int
+
+
+_KNOW = sa.text(
+    "INSERT INTO agents (id, name, role, first_seen, last_seen) "
+    "VALUES (:agent, :name, :role, :now, :now) ON CONFLICT (id) DO UPDATE SET "
+    "name = excluded.name, role = excluded.role, last_seen = excluded.last_seen"
+)
+_ARRIVE = sa.text(
+    "INSERT INTO presence (agent, status, ts) VALUES (:agent, :idle, :now) "
+    "ON CONFLICT (agent) DO UPDATE SET ts = excluded.ts, "
+    "status = CASE WHEN excluded.ts - presence.ts > :fresh "
+    "THEN excluded.status ELSE presence.status END, "
+    "activity = CASE WHEN excluded.ts - presence.ts > :fresh "
+    "THEN NULL ELSE presence.activity END"
+)
+
+
 def greet(
     connection: sa.Connection,
     agent: AgentId,
@@ -25,32 +51,32 @@ def greet(
     *,
     now: int,
 ) -> None:
-    """Note that an agent connected under this name and role (protocol 2.3).
+    """Note that one agent connected."""
+    greet_all(connection, [Greeting(agent=agent, name=name, role=role, now=now)])
+
+
+def greet_all(
+    connection: sa.Connection, greetings: list[Greeting]
+) -> list[Refusal | None]:
+    """Note that agents connected, in the given order (protocol 2.3).
 
     A status that is still fresh stays: a one-shot connection of an agent that is
     working must not hide that it is (protocol 13.25).
     """
-    known = connection.execute(
-        sa.update(agents)
-        .where(agents.c.id == agent)
-        .values(name=name, role=role, last_seen=now)
-    )
-    if known.rowcount == 0:
-        connection.execute(
-            sa.insert(agents).values(
-                id=agent, name=name, role=role, first_seen=now, last_seen=now
-            )
-        )
-    ts = connection.execute(
-        sa.select(presence.c.ts).where(presence.c.agent == agent)
-    ).scalar_one_or_none()
-    if ts is None:
-        _insert_presence(connection, agent, IDLE, now=now)
-        return
-    changes: dict[str, object] = {"ts": now}
-    if now - ts > FRESH_MS:
-        changes |= {"status": IDLE, "activity": None}
-    _update_presence(connection, agent, changes)
+    rows = [
+        {
+            "agent": greeting.agent,
+            "name": greeting.name,
+            "role": greeting.role,
+            "now": greeting.now,
+            "idle": IDLE,
+            "fresh": FRESH_MS,
+        }
+        for greeting in greetings
+    ]
+    connection.execute(_KNOW, rows)
+    connection.execute(_ARRIVE, rows)
+    return [None] * len(greetings)
 
 
 def name_of(connection: sa.Connection, agent: AgentId) -> str | None:
@@ -162,12 +188,6 @@ def _entry(fields: sa.RowMapping, *, online: Container[str], now: int) -> Roster
         delivered=max(fields["delivered"], fields["cursor"]),
         seen=fields["cursor"],
     )
-
-
-def _insert_presence(
-    connection: sa.Connection, agent: AgentId, status: str, *, now: int
-) -> None:
-    connection.execute(sa.insert(presence).values(agent=agent, status=status, ts=now))
 
 
 def _update_presence(
