@@ -5,10 +5,10 @@ import os
 import sys
 from pathlib import Path
 
-from parler import RoomTarget, TextPart, connect, load_identity
+from parler import RoomName, RoomTarget, TextPart, connect, load_identity
 
 
-async def main(room: str) -> None:
+async def main(room: RoomName) -> None:
     me = load_identity(Path(os.environ.get("PARLER_HOME", Path.home() / ".parler")))
     async with connect(me.hub_url, me.keypair, name=me.name, role=me.role) as client:
         async for batch in client.follow(room):
@@ -20,4 +20,4 @@ async def main(room: str) -> None:
             await batch.ack()  # from here on they do not come again
 
 
-asyncio.run(main(sys.argv[1]))
+asyncio.run(main(RoomName(sys.argv[1])))

@@ -11,14 +11,22 @@ import os
 import sys
 from pathlib import Path
 
-from parler import Client, ParlerError, RoomTarget, TextPart, connect, load_identity
+from parler import (
+    Client,
+    ParlerError,
+    RoomName,
+    RoomTarget,
+    TextPart,
+    connect,
+    load_identity,
+)
 
 MAX_BYTES = 16 * 1024
 
 
 async def answer(
     client: Client,
-    room: str,
+    room: RoomName,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
 ) -> None:
@@ -45,7 +53,7 @@ async def answer(
     writer.close()
 
 
-async def main(room: str, port: int) -> None:
+async def main(room: RoomName, port: int) -> None:
     me = load_identity(Path(os.environ.get("PARLER_HOME", Path.home() / ".parler")))
     async with connect(me.hub_url, me.keypair, name=me.name) as client:
         server = await asyncio.start_server(
@@ -59,4 +67,6 @@ async def main(room: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 8099))
+    asyncio.run(
+        main(RoomName(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 8099)
+    )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from parler.message_signing import Signature
     from parler.messages import Batch, Message
     from parler.signing import Keypair
+    from parler.wire.base import RoomName
     from parler.wire.parts import TextPart
     from parler.wire.records import (
         AgentCard,
@@ -51,6 +52,7 @@ __all__ = [
     "Keypair",
     "Signature",
     "AgentCard",
+    "RoomName",
     "RoomInfo",
     "RoomTarget",
     "DmTarget",
@@ -76,6 +78,7 @@ _MODULES = {
     "Keypair": "parler.signing",
     "Signature": "parler.message_signing",
     "AgentCard": "parler.wire.records",
+    "RoomName": "parler.wire.base",
     "RoomInfo": "parler.wire.records",
     "RoomTarget": "parler.wire.records",
     "DmTarget": "parler.wire.records",
