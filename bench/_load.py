@@ -27,11 +27,16 @@ WAIT_SECS = 30.0
 CLIENT_ID_LENGTH = 36
 
 _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A
+_PIECES = {0x02: False, 0x00: False, 0x80: True, 0x82: True}
+"""Kinds of frames that carry binary messages; whether they end one."""
+
+BINARY = 0x82
 _NO_MASK = bytes(4)
 _ENTRIES_PER_ADDRESS = 25
 """Rooms entered from one address: a hub counts them by address (protocol 14.6)."""
 
 OnFrame = Callable[[bytes], None]
+OnPiece = Callable[[bytes, bool], None]
 
 
 class LoadFailed(RuntimeError):
@@ -51,6 +56,9 @@ class Agent(asyncio.Protocol, AbstractAsyncContextManager["Agent"]):
         self._over = False
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue()
         self.on_frame: OnFrame = self._waiting.put_nowait
+        self._whole: asyncio.Future[int]
+        self.on_piece: OnPiece | None = None
+        """Takes the pieces of a binary message; True says that one was the last."""
 
     @classmethod
     async def connect(
@@ -142,6 +150,8 @@ class Agent(asyncio.Protocol, AbstractAsyncContextManager["Agent"]):
             self._transport.close()
         elif kind == _PING:
             self._transport.write(framed(payload, kind=_PONG))
+        elif kind in _PIECES and self.on_piece is not None:
+            self.on_piece(payload, _PIECES[kind])
         else:
             self._fail(LoadFailed(f"a frame of kind {kind:#x} was not expected"))
 
@@ -152,9 +162,38 @@ class Agent(asyncio.Protocol, AbstractAsyncContextManager["Agent"]):
 
     # -- talking
 
+    def expect_binary(self) -> None:
+        """Count the pieces of the binary message that comes next."""
+        whole: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        got = 0
+
+        def take(piece: bytes, last: bool) -> None:
+            nonlocal got
+            got += len(piece)
+            if last:
+                whole.set_result(got)
+
+        self.on_piece, self._whole = take, whole
+
+    async def whole(self, size: int) -> None:
+        """Return when that binary message has come.
+
+        Raises:
+            LoadFailed: It has another size.
+        """
+        if await self._whole != size:
+            raise LoadFailed("a blob came in another size")
+
     def write(self, frame: bytes) -> None:
         """Write bytes that `framed` made."""
         self._transport.write(frame)
+
+    def stop_reading(self) -> None:
+        """Take nothing from the hub any more, and let little wait in between."""
+        self._transport.pause_reading()
+        self._transport.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, 4096
+        )
 
     async def next(self) -> dict[str, Any]:
         """The next frame of the queue.

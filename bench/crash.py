@@ -22,6 +22,10 @@ from typing import Any
 
 from bench._crash_agents import SEND_SECS, Reader, Sender
 from bench._crash_ledger import Ledger, Line, Said, Verdict, judge
+from bench._crash_things import Keeper, Things, ThingsVerdict, Worker
+from bench._crash_things import ask as ask_for_things
+from bench._crash_things import judge as judge_things
+from bench._crash_things import wrong as wrong_things
 from bench._hub_process import UNSYNCED, HubProcess
 from bench._load import Agent, open_room, sources
 from bench.powercut import PowerCut, PowerCutError
@@ -48,6 +52,8 @@ class Plan:
     senders: int = 4
     readers: int = 4
     rooms: int = 2
+    keepers: int = 2
+    workers: int = 2
     window: int = 4
     seconds_between: float = 1.0
     seed: int = 1
@@ -68,6 +74,9 @@ SABOTAGE: Mapping[str, str] = {
     "rewind": "UPDATE members SET cursor = 0",
     "skip": "UPDATE members SET cursor = 2 + (SELECT max(seq) FROM messages)",
 }
+WRONG_THINGS = "things"
+"""Wrongs everything that is no message: blobs, facts, work."""
+
 UNSYNCED_HUB = "unsync"
 """The one sabotage that is done to the hub: it shows only in a power cut."""
 
@@ -80,6 +89,7 @@ class Stage:
         self._plan = plan
         self._chance = random.Random(plan.seed)
         self._db = folder / "root" / "hub.sqlite"
+        self._blobs = self._db.with_name(f"{self._db.name}.blobs")
         program = UNSYNCED if plan.sabotage == UNSYNCED_HUB else ("-m", "hub")
         self._hub = HubProcess(self._db, folder, program=program)
         self._power: PowerCut | None = None
@@ -92,10 +102,14 @@ class Stage:
         self._readers: list[Reader] = []
         self._rooms: list[RoomName] = []
         self._logs: dict[RoomName, list[Line]] = {}
-        self._wronged = plan.sabotage not in SABOTAGE
+        self.things = Things()
+        self._keepers: list[Keeper] = []
+        self._workers: list[Worker] = []
+        self._found: dict[str, int] = {}
+        self._wronged = plan.sabotage not in {*SABOTAGE, WRONG_THINGS}
         self.cuts = self.in_flight_at_kills = self.stop_status = 0
 
-    async def play(self) -> tuple[Verdict, bool]:
+    async def play(self) -> tuple[Verdict, ThingsVerdict, bool]:
         """Run the whole plan; returns what came out, and whether the file is whole."""
         try:
             await asyncio.to_thread(self._launch)
@@ -114,7 +128,8 @@ class Stage:
             self.stop_status = await asyncio.to_thread(self._hub.stop)
         finally:
             self._hub.kill()
-        return judge(self.ledger, self._logs), self._is_whole()
+        things = judge_things(self._db, self._blobs, self.things, self._found)
+        return judge(self.ledger, self._logs), things, self._is_whole()
 
     @property
     def hub_errors(self) -> list[str]:
@@ -123,7 +138,8 @@ class Stage:
 
     async def _set_up(self) -> None:
         plan = self._plan
-        keypairs = [Keypair.generate() for _ in range(plan.senders + plan.readers)]
+        people = plan.senders + plan.keepers + plan.readers
+        keypairs = [Keypair.generate() for _ in range(people)]
         froms = sources()
         for number in range(plan.rooms):
             owner, *others = keypairs
@@ -135,7 +151,16 @@ class Stage:
             self._senders.append(
                 Sender(keypair, self._rooms, self.ledger, chance, window=plan.window)
             )
-        for number, keypair in enumerate(keypairs[plan.senders :]):
+        following = plan.senders + plan.keepers
+        for keypair in keypairs[plan.senders : following]:
+            chance = random.Random(self._chance.random())
+            self._keepers.append(Keeper(keypair, self._rooms[0], self.things, chance))
+        for _ in range(plan.workers):
+            chance = random.Random(self._chance.random())
+            worker = Worker(Keypair.generate(), self.things, chance)
+            await worker.enlist(self._hub.url)
+            self._workers.append(worker)
+        for number, keypair in enumerate(keypairs[following:]):
             self._readers.append(
                 Reader(
                     keypair,
@@ -154,12 +179,18 @@ class Stage:
         async with asyncio.TaskGroup() as group:
             readers = [group.create_task(reader.run(url)) for reader in self._readers]
             async with asyncio.timeout(None) as limit, asyncio.TaskGroup() as talk:
-                for sender in self._senders:
-                    talk.create_task(sender.run(url, stop))
+                agents: list[Sender | Keeper | Worker] = [
+                    *self._senders,
+                    *self._keepers,
+                    *self._workers,
+                ]
+                for agent in agents:
+                    talk.create_task(agent.run(url, stop))
                 yield stop
                 limit.reschedule(asyncio.get_running_loop().time() + 2 * SEND_SECS)
             self._logs = {room: await self._read(room) for room in self._rooms}
             await _until(self._all_read, CATCH_UP_SECS)
+            self._found = await ask_for_things(url, self._keepers, self.things)
             for task in readers:
                 task.cancel()
 
@@ -186,7 +217,7 @@ class Stage:
         if not await _until(lambda: self._all_talk(before), PROGRESS_SECS):
             raise TimeoutError("a sender got nothing acknowledged any more")
         if not self._wronged:
-            await _until(lambda: self._victims() is not None, PROGRESS_SECS)
+            await _until(self._is_ripe, PROGRESS_SECS)
         await asyncio.sleep(self._chance.uniform(0, 2 * self._plan.seconds_between))
         self._hub.check_alive()
 
@@ -233,6 +264,13 @@ class Stage:
         self._hub.launch(environment=environment)
 
     def _sabotage(self) -> None:
+        if self._plan.sabotage == WRONG_THINGS:
+            self._wronged = self.things.ripe
+            if self._wronged:
+                wrong_things(self._db, self._blobs)
+                if self._power is not None:
+                    self._power.seed()
+            return
         places = self._victims()
         if places is None:
             return  # at the next kill
@@ -242,6 +280,11 @@ class Stage:
         if self._power is not None:
             self._power.seed()
         self._wronged = True
+
+    def _is_ripe(self) -> bool:
+        if self._plan.sabotage == WRONG_THINGS:
+            return self.things.ripe
+        return self._victims() is not None
 
     def _victims(self) -> dict[str, int] | None:
         """Two messages to be wronged: of one author and room, and read by all."""
@@ -297,9 +340,15 @@ def main(arguments: Sequence[str]) -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
         stage = Stage(plan, Path(folder))
-        verdict, whole = asyncio.run(stage.play())
+        verdict, things, whole = asyncio.run(stage.play())
     ledger = stage.ledger
-    ok = verdict.ok and whole and not ledger.refused and not stage.stop_status
+    ok = (
+        verdict.ok
+        and things.ok
+        and whole
+        and not ledger.refused
+        and not stage.stop_status
+    )
     print(
         json.dumps(
             {
@@ -309,6 +358,11 @@ def main(arguments: Sequence[str]) -> int:
                 "sent": ledger.sent,
                 "acknowledged": ledger.confirmed,
                 **asdict(verdict),
+                "blobs": len(stage.things.blobs),
+                "facts": sum(slot.said + 1 for slot in stage.things.facts.values()),
+                "claims": len(stage.things.holders),
+                "completed": len(stage.things.completed),
+                **asdict(things),
                 "damaged": not whole,
                 "stop_status": stage.stop_status,
                 "refused": dict(ledger.refused),
@@ -333,6 +387,8 @@ def _plan(arguments: Sequence[str]) -> Plan:
     parser.add_argument("--senders", type=int)
     parser.add_argument("--readers", type=int)
     parser.add_argument("--rooms", type=int)
+    parser.add_argument("--keepers", type=int, help="who store blobs and facts")
+    parser.add_argument("--workers", type=int, help="who claim and complete work")
     parser.add_argument("--window", type=int, help="messages on their way per sender")
     parser.add_argument("--seconds-between", type=float, help="mean life of a hub")
     parser.add_argument("--seed", type=int, help="of when it is killed")
@@ -344,7 +400,7 @@ def _plan(arguments: Sequence[str]) -> Plan:
     )
     parser.add_argument(
         "--sabotage",
-        choices=[*SABOTAGE, UNSYNCED_HUB],
+        choices=[*SABOTAGE, WRONG_THINGS, UNSYNCED_HUB],
         help="wrong the database or the hub, to see it noticed",
     )
     given = vars(parser.parse_args(arguments))

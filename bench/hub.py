@@ -1,6 +1,6 @@
 """What a hub costs: one JSON line per kind of load, medians of fresh hubs.
 
-    python -m bench.hub send|fanout|pull|connect|idle [--rounds N] [--short]
+    python -m bench.hub LOAD [--rounds N] [--short]
 
 Each round has a new hub on an empty database, on one core, and the load on another.
 Rates are of what was acknowledged or delivered; the hub's processor time comes from
@@ -17,13 +17,15 @@ import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from bench import _machine
+from bench._hub_held import UNREAD, blob, recall, rooms
+from bench._hub_peers import slow, stages, stall
 from bench._hub_process import HubProcess
 from bench._load import (
     WAIT_SECS,
@@ -35,116 +37,13 @@ from bench._load import (
     open_room,
     sources,
 )
+from bench._meter import SHORT, Figures, Load, Meter, Sender
 from parler.signing import Keypair
 from parler.wire.base import RoomName
 
-Figures = dict[str, float]
 PULL_LIMIT = 1000
 LATENCY_RATE = 50
 """Messages a second where the time to a delivery is measured."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """How much of each kind of load there is."""
-
-    rounds: int = 5
-    seconds: float = 3.0
-    warm_up: float = 0.5
-    senders: int = 64
-    one_room: bool = False
-    text_bytes: int = 300
-    subscribers: tuple[int, ...] = (10, 100)
-    window: int = 16
-    latency_messages: int = 200
-    messages: int = 20_000
-    readers: int = 8
-    dialling: int = 16
-    connections: int = 1000
-
-
-SHORT = Load(
-    rounds=1,
-    seconds=0.3,
-    warm_up=0.1,
-    senders=4,
-    subscribers=(2,),
-    latency_messages=10,
-    messages=300,
-    readers=2,
-    dialling=2,
-    connections=20,
-)
-
-
-class Meter:
-    """Counts what happens between `start` and `figures`, and what it cost the hub."""
-
-    def __init__(self, hub: HubProcess) -> None:
-        """Count, but measure nothing yet."""
-        self._hub = hub
-        self.count = 0
-        self.delays: list[float] = []
-
-    def start(self) -> None:
-        """Forget the warm-up."""
-        self._hub.check_alive()
-        self.count, self.delays = 0, []
-        self._cost = self._hub.usage().cpu_secs
-        self._own = time.process_time()
-        self._began = time.perf_counter()
-
-    def figures(self, each: str) -> Figures:
-        """Rate and cost of what was counted, named after one of it."""
-        wall = time.perf_counter() - self._began
-        cpu = self._hub.usage().cpu_secs - self._cost
-        own = time.process_time() - self._own
-        self._hub.check_alive()
-        if not self.count:
-            raise LoadFailed(f"not a single {each}")
-        found = {
-            f"{each}_per_s": self.count / wall,
-            f"hub_cpu_us_per_{each}": cpu / self.count * 1e6,
-            "hub_cpu": cpu / wall,
-            "load_cpu": own / wall,
-        }
-        if self.delays:
-            found["p50_ms"] = _machine.percentile(self.delays, 0.5) * 1e3
-            found["p99_ms"] = _machine.percentile(self.delays, 0.99) * 1e3
-        return found
-
-
-class Sender:
-    """Sends again whenever fewer than `window` of its messages are on their way."""
-
-    def __init__(self, agent: Agent, messages: Messages, meter: Meter) -> None:
-        """Send nothing yet."""
-        self._agent = agent
-        self._messages = messages
-        self._meter = meter
-        self._sent_at: dict[int, float] = {}
-        self._sent = self._acknowledged = 0
-        self.last: int | None = None
-        self.settled = asyncio.Event()
-        agent.on_frame = self._acknowledge
-
-    def fill(self, window: int) -> None:
-        """Keep so many messages on their way."""
-        self._window = window
-        while self._sent < self._acknowledged + window and self._sent != self.last:
-            self._sent_at[self._sent] = time.perf_counter()
-            self._sent += 1
-            self._agent.write(self._messages.next())
-
-    def _acknowledge(self, frame: bytes) -> None:
-        expect(frame, "sent")
-        delay = time.perf_counter() - self._sent_at.pop(self._acknowledged)
-        self._meter.delays.append(delay)
-        self._meter.count += 1
-        self._acknowledged += 1
-        if self._acknowledged == self.last:
-            self.settled.set()
-        self.fill(self._window)
 
 
 # ------------------------------------------------------------------------- the loads
@@ -153,17 +52,27 @@ class Sender:
 async def send(hub: HubProcess, load: Load) -> Figures:
     """Acknowledged sends of agents that each have one message on its way."""
     keypairs = [Keypair.generate() for _ in range(load.senders)]
-    meter, froms = Meter(hub), sources()
+    froms = sources()
+    if load.one_room:
+        owner, *others = keypairs
+        room = await open_room(hub.url, "load", owner, others, froms)
+        rooms = [room] * load.senders
+    else:
+        rooms = [
+            await open_room(hub.url, f"load-{number}", keypair, (), froms)
+            for number, keypair in enumerate(keypairs)
+        ]
+    return await send_as(hub, load, list(zip(keypairs, rooms, strict=True)))
+
+
+async def send_as(
+    hub: HubProcess, load: Load, members: Sequence[tuple[Keypair, RoomName]]
+) -> Figures:
+    """`send` of agents that are members of their rooms already."""
+    meter = Meter(hub)
     async with AsyncExitStack() as stack:
         senders = []
-        owner, *others = keypairs
-        shared = None
-        if load.one_room:
-            shared = await open_room(hub.url, "load", owner, others, froms)
-        for number, keypair in enumerate(keypairs):
-            room = shared or await open_room(
-                hub.url, f"load-{number}", keypair, (), froms
-            )
+        for keypair, room in members:
             agent = await stack.enter_async_context(
                 await Agent.connect(hub.url, keypair)
             )
@@ -405,6 +314,11 @@ LOADS: dict[str, Callable[[HubProcess, Load], Coroutine[Any, Any, Figures]]] = {
     "pull": pull,
     "connect": connect,
     "idle": idle,
+    "slow": slow,
+    "stall": stall,
+    "blob": blob,
+    "recall": recall,
+    "rooms": rooms,
 }
 
 
@@ -416,14 +330,11 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     load = _load(options)
     pinned = _machine.pin_load()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as folder:
         facts = _machine.facts(Path(folder), pinned=pinned)
-        runner = asyncio.Runner(loop_factory=_loop_factory())
-        with runner:
+        with runner() as running:
             rounds = [
-                runner.run(_round(options.load, load, Path(folder, f"{n}"), pinned))
+                running.run(_round(options.load, load, Path(folder, f"{n}"), pinned))
                 for n in range(load.rounds)
             ]
     line: dict[str, Any] = {"bench": f"hub {options.load}", "rounds": load.rounds}
@@ -435,20 +346,34 @@ def main(arguments: Sequence[str]) -> int:
 
 
 async def _round(name: str, load: Load, folder: Path, pinned: bool) -> Figures:
+    core = _machine.HUB_CORE if pinned else None
+    hub = HubProcess(folder / "data" / "hub.sqlite", folder, core=core)
+    return await against(hub, lambda hub: LOADS[name](hub, load))
+
+
+async def against(
+    hub: HubProcess, load: Callable[[HubProcess], Coroutine[Any, Any, Figures]]
+) -> Figures:
+    """Run a load against a hub that is started for it and killed afterwards."""
     failures: list[str] = []
     asyncio.get_running_loop().set_exception_handler(
         lambda _, context: failures.append(str(context.get("exception") or context))
     )
-    core = _machine.HUB_CORE if pinned else None
-    hub = HubProcess(folder / "data" / "hub.sqlite", folder, core=core)
     try:
         await asyncio.to_thread(hub.start)
-        figures = await LOADS[name](hub, load)
+        figures = await load(hub)
     finally:
         hub.kill()
     if failures:
         raise LoadFailed("; ".join(failures[:3]))
     return figures
+
+
+def runner() -> asyncio.Runner:
+    """What runs a load: on uvloop where there is one, and with many open files."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return asyncio.Runner(loop_factory=_loop_factory())
 
 
 def _shape(name: str, load: Load) -> dict[str, Any]:
@@ -459,8 +384,17 @@ def _shape(name: str, load: Load) -> dict[str, Any]:
         "pull": {"messages": load.messages, "readers": load.readers},
         "connect": {"dialling": load.dialling},
         "idle": {"connections": load.connections},
+        "slow": {
+            "messages": load.messages,
+            "rate": load.rate,
+            "listeners": load.listeners,
+        },
+        "blob": {"blobs": load.blobs, "blob_bytes": load.blob_bytes},
+        "recall": {"facts": load.facts, "fact_bytes": load.fact_bytes},
+        "rooms": {"rooms": load.rooms, "unread": UNREAD},
+        "stall": {"strangers": load.stalled, "stages": len(stages())},
     }[name]
-    if name in ("send", "fanout", "pull"):
+    if name in ("send", "fanout", "pull", "slow"):
         shape["text_bytes"] = load.text_bytes
     return shape
 
@@ -468,7 +402,15 @@ def _shape(name: str, load: Load) -> dict[str, Any]:
 def _load(options: argparse.Namespace) -> Load:
     given = {
         name: getattr(options, name)
-        for name in ("rounds", "seconds", "one_room", "senders", "connections")
+        for name in (
+            "rounds",
+            "seconds",
+            "one_room",
+            "senders",
+            "connections",
+            "messages",
+            "rate",
+        )
         if getattr(options, name) is not None
     }
     return replace(SHORT if options.short else Load(), **given)
@@ -485,6 +427,8 @@ def _parser() -> argparse.ArgumentParser:
         "--one-room", action="store_true", default=None, help="all senders in one room"
     )
     parser.add_argument("--connections", type=int, help="of `idle` (1000)")
+    parser.add_argument("--messages", type=int, help="of `pull` and `slow` (20000)")
+    parser.add_argument("--rate", type=int, help="of `slow`, a second (1000)")
     parser.add_argument("--short", action="store_true", help="to see that it works")
     parser.add_argument("--dir", help="put the database on this disk")
     return parser

@@ -15,7 +15,7 @@ import tempfile
 import time
 import weakref
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from starlette.responses import Response
@@ -35,15 +35,24 @@ from hub.front import (
 )
 from hub.gateway import Connection
 from hub.greetings import Greetings
-from hub.http import Site, peer_address, refuse_upgrade, too_many
+from hub.http import (
+    Site,
+    is_near,
+    peer_address,
+    refuse_all,
+    refuse_upgrade,
+    too_many,
+)
 from hub.janitor import Janitor
 from hub.live_rooms import LiveRooms
 from hub.logs import set_up
 from hub.notifier import Notifier
 from hub.positions import FLUSH_SECS, Positions
+from hub.running import RunningFile
 from hub.services import Clock, Limits, Services, system_clock
 from hub.settings import Settings, read_settings
 from hub.store.engine import Store, lock_database
+from parler._version import __version__
 from parler.wire.codes import ErrorCode
 
 log = logging.getLogger(__name__)
@@ -180,8 +189,12 @@ class Hub:
 def build_app(hub: Hub) -> AsgiApp:
     """The ASGI application: WebSockets to the hub, the rest to the pages."""
 
+    lan_only = hub.settings.lan_only
+
     async def app(scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
+        if lan_only and not is_near(scope.get("client")):
+            await refuse_all(scope, receive, send)
+        elif scope["type"] == "websocket":
             await hub.serve_websocket(scope, receive, send)
         else:
             await hub.site(scope, receive, send)
@@ -196,7 +209,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments and arguments[0] in operate.COMMANDS:
             return operate.main(arguments)
         settings = read_settings(arguments)
-        set_up(settings.log_level, as_json=settings.log_format == "json")
+        set_up(
+            settings.log_level,
+            as_json=settings.log_format == "json",
+            file=settings.log_file,
+        )
         _run(settings)
     except CannotStart as error:
         sys.stderr.write(f"error: {error}\n")
@@ -238,6 +255,9 @@ def _allow_connections(wanted: int) -> None:
 def _run(settings: Settings) -> None:
     _allow_connections(settings.max_connections)
     with contextlib.ExitStack() as stack:
+        running = None
+        if settings.running_file is not None:
+            running = stack.enter_context(RunningFile(settings.running_file))
         folder = _folder_of_blobs(settings)
         if folder is not None:
             # What the database does not know is deleted: two hubs must not share it.
@@ -254,7 +274,7 @@ def _run(settings: Settings) -> None:
             )
         runner = asyncio.Runner(loop_factory=_loop_factory())
         with runner:
-            runner.run(_serve(settings, listener, metrics))
+            runner.run(_serve(settings, listener, metrics, running))
 
 
 def _listen(host: str, port: int, *, flag: str) -> socket.socket:
@@ -268,7 +288,10 @@ def _listen(host: str, port: int, *, flag: str) -> socket.socket:
 
 
 async def _serve(
-    settings: Settings, listener: socket.socket, metrics: socket.socket | None
+    settings: Settings,
+    listener: socket.socket,
+    metrics: socket.socket | None,
+    running: RunningFile | None,
 ) -> None:
     host, port = listener.getsockname()[:2]
     hub = Hub(settings)
@@ -288,7 +311,17 @@ async def _serve(
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(serve(server, listener, drained))
             _announce(settings, hub, host, port)
-            tidying = group.create_task(hub.tidy_up())
+            tidying = [group.create_task(hub.tidy_up())]
+            if running is not None:
+                _tell(running, settings, host, port)
+            if settings.announce:
+                from hub.announce import keep_announced  # seldom on
+
+                tidying.append(
+                    group.create_task(
+                        keep_announced(settings, host, port, _teller(running))
+                    )
+                )
             if metrics is not None:
                 from hub.http.metrics import metrics_app  # slow to import, seldom on
 
@@ -297,7 +330,10 @@ async def _serve(
             waiting = group.create_task(asked_to_stop.wait())
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
-            tidying.cancel()
+            if running is not None:
+                running.say(ending=True)
+            for task in tidying:
+                task.cancel()
             await hub.drain()
             await hub.store_positions()
             drained.set()
@@ -319,16 +355,16 @@ def _calm_the_collector() -> None:
 
 def _announce(settings: Settings, hub: Hub, host: str, port: int) -> None:
     shown = f"[{host}]" if ":" in host else host
-    sys.stdout.write(
+    lines = (
         f"parler-hub up · ws://{shown}:{port}/ws · {settings.mode} hub "
         f"'{settings.name}' · db: {settings.db or ':memory:'}\n"
     )
     if not settings.public:
-        sys.stdout.write(
-            f"join it: PARLER_HUB={hub.public_url}"
-            + (" with the join secret\n" if settings.join_secret else "\n")
-        )
-    sys.stdout.flush()
+        lines += f"join it: PARLER_HUB={hub.public_url}"
+        lines += " with the join secret\n" if settings.join_secret else "\n"
+    with contextlib.suppress(OSError):  # a full disk, or nobody reads it any more
+        sys.stdout.write(lines)
+        sys.stdout.flush()
     if settings.ready_file is not None:
         _write_ready(settings.ready_file, f"ws://{shown}:{port}")
 
@@ -338,6 +374,27 @@ def _write_ready(path: Path, url: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_text(json.dumps({"url": url, "pid": os.getpid()}), encoding="utf-8")
     temporary.replace(path)
+
+
+def _tell(running: RunningFile, settings: Settings, host: str, port: int) -> None:
+    from hub.announce import fingerprint, lan_addresses  # only with this file
+
+    shown = f"[{host}]" if ":" in host else host
+    running.say(
+        url=f"ws://{shown}:{port}",
+        version=__version__,
+        started=system_clock(),
+        fingerprint=fingerprint(settings),
+        lan=lan_addresses(host),
+    )
+
+
+def _teller(running: RunningFile | None) -> Callable[[list[str]], None]:
+    def found(addresses: list[str]) -> None:
+        if running is not None:
+            running.say(lan=addresses)
+
+    return found
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":

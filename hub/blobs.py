@@ -120,7 +120,7 @@ class BlobFolder:
             raise Refusal(ErrorCode.PROTOCOL, "the upload has another length")
         if hashlib.sha256(data).hexdigest() != upload.digest:
             raise Refusal(ErrorCode.PROTOCOL, "the upload has another digest")
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._make_folder()
         temporary = self.folder / f"{secrets.token_hex(16)}{TEMPORARY_SUFFIX}"
         try:
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -132,7 +132,7 @@ class BlobFolder:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        self._sync_folder()
+        _sync_folder(self.folder)
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open a blob for reading; it stays readable even if it is deleted then.
@@ -166,9 +166,15 @@ class BlobFolder:
             for leftover in self.folder.glob(f"*{TEMPORARY_SUFFIX}"):
                 leftover.unlink(missing_ok=True)
 
-    def _sync_folder(self) -> None:
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    def _make_folder(self) -> None:
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _sync_folder(self.folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -287,6 +287,7 @@ class AsgiTransport:
 
     async def close(self, code: int, reason: str) -> None:
         """Close; a peer that is already gone is no error."""
+        self.resume_reading()  # its own goodbye shall be heard
         try:
             async with asyncio.timeout(CLOSE_SECS):
                 await self._deliver(

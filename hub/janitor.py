@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from itertools import islice
@@ -9,13 +10,22 @@ from itertools import islice
 import sqlalchemy as sa
 
 from hub.services import Services
-from hub.store import blobs, engine, retention
+from hub.store import blobs, engine, facts, retention
 from parler.wire.base import Digest
 
 log = logging.getLogger(__name__)
 
 STEP = 200
 """Rows deleted in one transaction: a few milliseconds of the writer's time."""
+
+FACT_STEP = 20
+"""Facts let go of in one transaction: each takes the words of a page or two along."""
+
+ARRIVAL_MS = 3_600_000
+"""How long a long fact may take to be indexed; it is a matter of seconds."""
+
+MAX_JUMP_MS = 3_600_000
+"""How far the clock may run from the time that passed before it is not believed."""
 
 DAY_MS = 86_400_000
 Step = Callable[[sa.Connection], int]
@@ -24,9 +34,17 @@ Step = Callable[[sa.Connection], int]
 class Janitor:
     """Keeps a hub's database and blobs from growing for ever."""
 
-    def __init__(self, services: Services) -> None:
-        """Take the hub's parts and its settings of what to keep."""
+    def __init__(
+        self, services: Services, elapsed: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Take the hub's parts and its settings of what to keep.
+
+        Args:
+            elapsed: Seconds that never go back, to hold the clock against.
+        """
         self._services = services
+        self._elapsed = elapsed
+        self._looked_at = services.now(), elapsed()
 
     async def run(self) -> None:
         """Tidy up once per interval, the first time after one."""
@@ -42,8 +60,9 @@ class Janitor:
         """Do what is needed once, when the hub starts."""
         try:
             await self.drop_unknown_blobs()
+            await self._repeat("facts that go", facts.drop_some)
         except Exception:  # outermost: no full or damaged disk may end the hub
-            log.exception("unknown blobs were not dropped")
+            log.exception("what a killed hub left behind was not dropped")
 
     async def drop_unknown_blobs(self) -> None:
         """Delete blobs the database does not know: left when the hub was killed.
@@ -71,24 +90,49 @@ class Janitor:
             yield some
 
     async def tidy(self) -> None:
-        """Prune everything that may go."""
+        """Prune everything that may go.
+
+        After a jump of the clock nothing is deleted for its age until the next run, so
+        that whoever set it wrong has that long to set it right.
+        """
         settings, now = self._services.settings, self._services.now()
-        await self._repeat(
-            "expired keys", partial(retention.expired_keys, now=now, limit=STEP)
-        )
-        if settings.retention_days and settings.keep_messages_per_room >= 0:
-            before = now - int(settings.retention_days * DAY_MS)
-            await self._prune_messages(before, settings.keep_messages_per_room)
+        believed = not self._clock_jumped(now)
+        if believed:
+            await self._repeat(
+                "expired keys", partial(retention.expired_keys, now=now, limit=STEP)
+            )
+            await self._repeat(
+                "stale facts", partial(facts.give_up_stale, before=now - ARRIVAL_MS)
+            )
+            if settings.retention_days and settings.keep_messages_per_room >= 0:
+                before = now - int(settings.retention_days * DAY_MS)
+                await self._prune_messages(before, settings.keep_messages_per_room)
         await self._repeat(
             "finished work", partial(retention.finished_work, limit=STEP)
         )
         if settings.keep_facts >= 0:
             await self._repeat(
                 "facts",
-                partial(retention.surplus_facts, keep=settings.keep_facts, limit=STEP),
+                partial(
+                    retention.surplus_facts, keep=settings.keep_facts, limit=FACT_STEP
+                ),
             )
-        await self._prune_blobs(now)
+        await self._repeat("facts that go", facts.drop_some)
+        ttl = settings.blob_ttl_days if believed else 0
+        await self.prune_blobs(now - int(ttl * DAY_MS) if ttl else 0)
         await self._repeat("vacuum", engine.vacuum_some)
+
+    def _clock_jumped(self, now: int) -> bool:
+        (clock, began), elapsed = self._looked_at, self._elapsed()
+        self._looked_at = now, elapsed
+        jump = (now - clock) - int((elapsed - began) * 1000)
+        if abs(jump) <= MAX_JUMP_MS:
+            return False
+        log.warning(
+            "the clock jumped by %s s: nothing is deleted for its age this time",
+            jump // 1000,
+        )
+        return True
 
     async def _prune_messages(self, before: int, keep: int) -> None:
         online = list(self._services.online)
@@ -108,15 +152,11 @@ class Janitor:
                 ),
             )
 
-    async def _prune_blobs(self, now: int) -> None:
+    async def prune_blobs(self, idle_before: int) -> None:
+        """Delete blobs of no room, and those nobody fetched since; 0 keeps these."""
         # Bytes and rows go under the lock that uploads hold, so nothing that was
         # just uploaded again can be deleted.
-        ttl = self._services.settings.blob_ttl_days
-        forget = partial(
-            blobs.forget_useless,
-            idle_before=now - int(ttl * DAY_MS) if ttl else 0,
-            limit=STEP,
-        )
+        forget = partial(blobs.forget_useless, idle_before=idle_before, limit=STEP)
         while True:
             async with self._services.blob_changes:
                 digests = await self._services.store.write("forget blobs", forget)

@@ -5,11 +5,19 @@ query strings. Only the hub's own loggers are let through: those of libraries pr
 statements with their parameters and requests with their queries.
 """
 
+import contextlib
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+from hub.errors import CannotStart
+
+MAX_LOG_BYTES = 2**20
+"""How large a log file grows before it is set aside, in place of an older one."""
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -45,9 +53,58 @@ class TextLines(logging.Formatter):
         return f"{text} {fields}" if fields else text
 
 
-def set_up(level: str, *, as_json: bool) -> None:
-    """Log to stderr from now on."""
-    handler = logging.StreamHandler(sys.stderr)
+class BoundedOutput(logging.Handler):
+    """Writes to a file of bounded size, and has stdout and stderr go there too.
+
+    What cannot be written, as on a full disk, is dropped: a log must not end its hub.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int = MAX_LOG_BYTES) -> None:
+        """Open the file and send the process's output there.
+
+        Raises:
+            CannotStart: It cannot be opened.
+        """
+        super().__init__()
+        self._path = path
+        self._max_bytes = max_bytes
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._open()
+        except OSError as error:
+            raise CannotStart(f"cannot log to {path}: {error.strerror}") from None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        with contextlib.suppress(OSError):
+            line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
+            if os.fstat(2).st_size + len(line) > self._max_bytes:
+                self._rotate()
+            os.write(2, line)
+
+    def _rotate(self) -> None:
+        if self._path.is_symlink() or not self._path.is_file():
+            return  # somebody chose another place for it, /dev/null perhaps
+        self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+        self._open()
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        handle = os.open(self._path, flags, 0o600)
+        try:
+            os.dup2(handle, 1)
+            os.dup2(handle, 2)
+        finally:
+            os.close(handle)
+
+
+def set_up(level: str, *, as_json: bool, file: Path | None = None) -> None:
+    """Log to stderr from now on, or to a file of bounded size.
+
+    Raises:
+        CannotStart: The file cannot be opened.
+    """
+    handler = logging.StreamHandler(sys.stderr) if file is None else BoundedOutput(file)
     handler.setFormatter(JsonLines() if as_json else TextLines())
     handler.addFilter(logging.Filter("hub"))  # SQLAlchemy sets a level of its own
     logging.basicConfig(level=logging.CRITICAL, handlers=[handler], force=True)

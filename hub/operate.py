@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.errors import CannotStart
+from hub.settings import LOCAL_DATABASE, local_folder
 from hub.store import inspect
 from hub.store.engine import lock_database
 
@@ -241,7 +242,7 @@ def _shown(result: dict[str, Any]) -> list[str]:
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="parler hub", description=__doc__)
     commands = top.add_subparsers(required=True)
-    home = Path(environment.get("PARLER_HOME") or "~/.parler").expanduser()
+    local = local_folder(environment) / LOCAL_DATABASE
 
     def command(name: str, run: Any) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
@@ -249,16 +250,21 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         db, blobs = (
             environment.get(f"PARLER_HUB_{word}") for word in ("DB", "BLOB_DIR")
         )
-        sub.add_argument("--db", type=Path, default=Path(db) if db else None)
+        sub.add_argument(
+            "--db", type=Path, default=Path(db) if db else None, help="database file"
+        )
         sub.add_argument(
             "--local",
             dest="db",
             action="store_const",
-            const=home / _DATABASE,
+            const=local,
             help="the local hub's database",
         )
         sub.add_argument(
-            "--blob-dir", type=Path, default=Path(blobs) if blobs else None
+            "--blob-dir",
+            type=Path,
+            default=Path(blobs) if blobs else None,
+            help="folder of blobs (default: <db>.blobs)",
         )
         sub.add_argument("--json", action="store_true", help="print one JSON object")
         return sub
@@ -267,8 +273,10 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "--deep", action="store_true", help="read every blob and compare its digest"
     )
     command("stats", stats)
-    command("backup", backup).add_argument("folder", type=Path)
+    command("backup", backup).add_argument(
+        "folder", type=Path, help="where to put it; must not be there yet"
+    )
     restoring = command("restore", restore)
-    restoring.add_argument("folder", type=Path)
+    restoring.add_argument("folder", type=Path, help="a backup")
     restoring.add_argument("--force", action="store_true", help="replace what is there")
     return top

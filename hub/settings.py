@@ -20,6 +20,8 @@ from parler.wire.urls import is_loopback
 
 DEFAULT_ADDR = "127.0.0.1:7070"
 DEFAULT_NAME = "Parler Protocol Hub"
+LOCAL_DATABASE = "hub.sqlite"
+LOCAL_RUNNING = "running"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,10 @@ class Settings:
     idle_timeout_secs: float = 1800.0
     handshake_timeout_secs: float = 15.0
     ready_file: Path | None = None
+    running_file: Path | None = None
+    log_file: Path | None = None
+    announce: bool = False
+    lan_only: bool = False
     max_connections: int = 1024
     max_message_bytes: int = limits.DEFAULT_MAX_MESSAGE_BYTES
     max_text_frame_bytes: int = limits.DEFAULT_MAX_TEXT_FRAME_BYTES
@@ -84,9 +90,10 @@ def read_settings(
     flags = parser(variables).parse_args(argv)
     values = vars(flags)
     values["host"], values["port"] = split_address(values.pop("addr"))
-    home = Path(variables.get("PARLER_HOME") or "~/.parler").expanduser()
     if values.pop("local"):
-        values["db"] = values["db"] or home / "hub.sqlite"
+        folder = local_folder(variables)
+        values["db"] = values["db"] or folder / LOCAL_DATABASE
+        values["running_file"] = values["running_file"] or folder / LOCAL_RUNNING
         if not is_loopback(values["host"]):
             raise CannotStart("--local serves this machine only: use a loopback --addr")
     values["join_secret"] = _secret(
@@ -106,12 +113,21 @@ def read_settings(
     return settings
 
 
+def local_folder(variables: Mapping[str, str]) -> Path:
+    """Where this machine's own hub keeps its files (design 6)."""
+    home = Path(variables.get("PARLER_HOME") or "~/.parler").expanduser()
+    # An agent app has a home below that of its machine, and no hub of its own.
+    return (home.parent.parent if home.parent.name == "agents" else home) / "hub"
+
+
 def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
     """The hub's command line, with defaults from the environment."""
     top = argparse.ArgumentParser(
         prog="parler hub",
         description="Run a hub: agents meet there, and it stores what they say.",
-        epilog="Data: parler hub check|backup|restore|stats --help. "
+        epilog="This machine's own hub: parler hub status|start|stop|logs|"
+        "install-service|uninstall-service --help. "
+        "Data: parler hub check|backup|restore|stats --help. "
         "Every flag may be given as PARLER_HUB_<FLAG> in the environment. "
         "Example: parler hub --local --addr 127.0.0.1:7070",
     )
@@ -149,6 +165,20 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="SECS",
     )
     add("--ready-file", None, "write {url, pid} there once listening", type=Path)
+    add("--running-file", None, "hold this file locked while running", type=Path)
+    add("--log-file", None, "write to this file, and one older one", type=Path)
+    add(
+        "--announce",
+        False,
+        "let machines of this network find the hub by mDNS",
+        action="store_true",
+    )
+    add(
+        "--lan-only",
+        False,
+        "refuse whoever comes from beyond private networks",
+        action="store_true",
+    )
     add("--max-connections", 1024, "concurrent connections", **whole)
     add("--max-message-bytes", 2**20, "parts of one message", **whole)
     add("--max-text-frame-bytes", 2 * 2**20, "one text frame", **whole)

@@ -21,11 +21,15 @@ class Units:
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do the work; a cancelled caller stops waiting, the work goes on."""
+        return await asyncio.shield(self.start(work))
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Do the work, whether anybody waits for it or not."""
         # Not in a group of the caller's: that would cancel it together with the caller.
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        return task
 
     async def finish(self, timeout: float) -> None:
         """Wait for what is under way, at most so many seconds."""

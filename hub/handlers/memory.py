@@ -3,7 +3,9 @@
 ``forget`` is an extension of ours behind the feature of that name.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -25,12 +27,16 @@ MAX_RECALL_LIMIT = 50
 async def remember(
     services: Services, caller: Caller, request: requests.Remember
 ) -> Remembered:
-    """Store a fact for the caller, or for a room it is in."""
+    """Store a fact for the caller, or for a room it is in.
+
+    The reply means that it is on disk and is found by its words.
+    """
     now = services.now()
     vector = _vector(request.embedding)
+    max_keyed = services.settings.max_keyed_facts
 
-    def store(connection: sa.Connection) -> None:
-        fact = NewFact(
+    def new(connection: sa.Connection) -> NewFact:
+        return NewFact(
             author=caller.agent,
             room=_room(connection, request.fact.room, caller),
             key=request.fact.key or None,
@@ -38,11 +44,56 @@ async def remember(
             vector=vector,
             model=request.embedding_model,
         )
-        limit = services.settings.max_keyed_facts
-        facts.remember(connection, fact, max_keyed=limit, now=now)
 
-    await services.store.write("remember", store)
+    def store(connection: sa.Connection) -> bool:
+        fact = new(connection)
+        return facts.remember(connection, fact, max_keyed=max_keyed, now=now)
+
+    def arrive(connection: sa.Connection) -> tuple[int, NewFact]:
+        fact = new(connection)
+        number = facts.arrive(connection, fact, max_keyed=max_keyed, now=now)
+        return number, fact
+
+    def settle(connection: sa.Connection, number: int, fact: NewFact) -> bool:
+        if _room(connection, request.fact.room, caller) != fact.room:
+            raise messages.not_member()  # another room has that name by now
+        return facts.settle(connection, number, fact, max_keyed=max_keyed)
+
+    if facts.is_short(request.fact.text):
+        left = await services.store.write("remember", store)
+    else:
+        left = await services.units.run(_in_steps(services, arrive, settle))
+    if left:
+        await services.units.run(drop_facts(services))
     return Remembered(ok=True)
+
+
+async def _in_steps(
+    services: Services,
+    arrive: Callable[[sa.Connection], tuple[int, NewFact]],
+    settle: Callable[[sa.Connection, int, NewFact], bool],
+) -> bool:
+    """Store a long fact without holding up the writer (see `facts`)."""
+    number, fact = await services.store.write("remember", arrive)
+    try:
+        for piece in search.pieces(fact.text):
+            index = partial(search.index_piece, fact=number, piece=piece)
+            await services.store.write("index", index)
+        return await services.store.write(
+            "settle", lambda connection: settle(connection, number, fact)
+        )
+    except Exception:
+        with contextlib.suppress(Refusal):  # on a full disk the janitor does it
+            await services.store.write("give up", partial(facts.give_up, number=number))
+            await drop_facts(services)
+        raise
+
+
+async def drop_facts(services: Services) -> None:
+    """Delete what was let go of, in steps short enough for everybody else."""
+    with contextlib.suppress(Refusal):  # on a full disk the janitor goes on with it
+        while await services.store.write("drop facts", facts.drop_some):
+            pass
 
 
 async def recall(
@@ -74,7 +125,7 @@ async def forget(
     if key is None and request.text is None:
         raise Refusal(ErrorCode.BAD_FRAME, "forget needs a key or a text")
 
-    def drop(connection: sa.Connection) -> int:
+    def drop(connection: sa.Connection) -> tuple[int, bool]:
         return facts.forget(
             connection,
             caller.agent,
@@ -83,7 +134,10 @@ async def forget(
             text=request.text,
         )
 
-    return Forgotten(count=await services.store.write("forget", drop))
+    count, left = await services.store.write("forget", drop)
+    if left:
+        await services.units.run(drop_facts(services))
+    return Forgotten(count=count)
 
 
 def _room(

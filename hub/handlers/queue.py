@@ -22,7 +22,6 @@ from parler.wire.replies import Claimed, Completed, Joined, Reply
 
 MAX_QUEUE_LIMIT = 200
 MIN_LEASE_SECS = 15
-MAX_LEASE_SECS = 3600
 MAX_DISPATCHED_ROLES = 256
 """Roles one message may give work to; as many as it may mention (protocol 3.2)."""
 
@@ -127,7 +126,7 @@ async def claim(services: Services, caller: Caller, request: requests.Claim) -> 
     """Take a task for a while, or renew the lease on it."""
     now = services.now()
     asked = DEFAULT_LEASE_SECS if request.lease_secs is None else request.lease_secs
-    lease_secs = min(max(asked, MIN_LEASE_SECS), MAX_LEASE_SECS)
+    lease_ms = min(max(asked, MIN_LEASE_SECS) * 1000, queue.MAX_LEASE_MS)
 
     def take(connection: sa.Connection) -> int | None:
         room = _service(connection, request.room, caller)
@@ -136,7 +135,7 @@ async def claim(services: Services, caller: Caller, request: requests.Claim) -> 
             room.id,
             caller.agent,
             message=request.message,
-            lease_ms=lease_secs * 1000,
+            lease_ms=lease_ms,
             now=now,
         )
 

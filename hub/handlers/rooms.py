@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from hub import rules
 from hub.errors import Refusal
 from hub.handlers.caller import Caller
+from hub.handlers.memory import drop_facts
 from hub.services import Services
 from hub.store import agents, members, messages, positions
 from hub.store import rooms as stored
@@ -63,18 +64,19 @@ async def delete_room(
 ) -> RoomDeleted:
     """Delete a room of the caller with everything in it."""
 
-    def delete(connection: sa.Connection) -> tuple[Room, list[AgentId]]:
+    def delete(connection: sa.Connection) -> tuple[Room, list[AgentId], bool]:
         room = rules.must_own(stored.by_name(connection, request.room), caller.agent)
         everybody = members.of_room(connection, room.id)
-        stored.delete(connection, room.id)
-        return room, everybody
+        return room, everybody, stored.delete(connection, room.id)
 
-    def tell(deleted: tuple[Room, list[AgentId]]) -> None:
-        room, everybody = deleted
+    def tell(deleted: tuple[Room, list[AgentId], bool]) -> None:
+        room, everybody, _ = deleted
         services.rooms.deleted(room)
         services.notifier.wake(room.name)
         event = Event(event="room", room=room.name, change="deleted")
         services.notifier.tell(event, everybody)
 
-    await services.store.write("delete room", delete, after=tell)
+    _, _, left = await services.store.write("delete room", delete, after=tell)
+    if left:
+        services.units.start(drop_facts(services))
     return RoomDeleted(room=request.room)

@@ -8,6 +8,9 @@ from typing import Any
 _IPV6_NETWORK = 64
 """What one household or server is given: limits per address count these as one."""
 
+_CARRIER = ipaddress.ip_network("100.64.0.0/10")
+"""Private networks laid over others use these; they are behind somebody's door too."""
+
 _HOST = re.compile(
     r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?"
 )
@@ -33,6 +36,19 @@ def peer_address(scope: MutableMapping[str, Any], *, trust_proxy: bool) -> str |
             return seen
     client = scope.get("client")
     return _as_key(client[0]) if client else None
+
+
+def is_near(client: tuple[str, int] | None) -> bool:
+    """Whether a socket's peer is this machine or one of its private networks."""
+    try:
+        address = ipaddress.ip_address(client[0].partition("%")[0]) if client else None
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if address is None:
+        return False
+    return address.is_private or address.is_link_local or address in _CARRIER
 
 
 def base_url(scope: MutableMapping[str, Any], public_url: str) -> str:

@@ -68,6 +68,15 @@ class Site:
         with contextlib.suppress(Exception):  # `_failed` has logged it
             await answer(scope, receive, send_safely)
 
+    @property
+    def methods(self) -> dict[str, frozenset[str]]:
+        """The paths that are answered, each with its methods."""
+        return {
+            route.path: frozenset(route.methods or ()) | {"OPTIONS"}
+            for route in self._routes.routes
+            if isinstance(route, Route)
+        }
+
     def admits(self, scope: Scope) -> bool:
         """Count a request or an upgrade; False if its address had too many."""
         trust_proxy = self._services.settings.trust_proxy_headers
@@ -101,6 +110,16 @@ async def refuse_upgrade(answer: Response, send: Send) -> None:
         }
     )
     await send({"type": "websocket.http.response.body", "body": answer.body})
+
+
+async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
+    """Turn away somebody from beyond the networks this hub is for."""
+    answer = text("this hub is for its own network only", status=HTTPStatus.FORBIDDEN)
+    if scope["type"] == "websocket":
+        await receive()
+        await refuse_upgrade(answer, send)
+    else:
+        await answer(scope, receive, send)
 
 
 def _routes(services: Services, connections: Connections) -> Starlette:

@@ -14,6 +14,15 @@ from parler.wire.records import Attention, RosterEntry
 FRESH_MS = 300_000
 """How long a presence is believed (protocol 10.2)."""
 
+
+def is_fresh(ts: int, now: int) -> bool:
+    """Whether a presence noted then is believed now.
+
+    One from far ahead was noted before the clock was set back, so nobody knows when.
+    """
+    return abs(now - ts) <= FRESH_MS
+
+
 OFFLINE = "offline"
 IDLE = "idle"
 
@@ -36,9 +45,9 @@ _KNOW = sa.text(
 _ARRIVE = sa.text(
     "INSERT INTO presence (agent, status, ts) VALUES (:agent, :idle, :now) "
     "ON CONFLICT (agent) DO UPDATE SET ts = excluded.ts, "
-    "status = CASE WHEN excluded.ts - presence.ts > :fresh "
+    "status = CASE WHEN abs(excluded.ts - presence.ts) > :fresh "
     "THEN excluded.status ELSE presence.status END, "
-    "activity = CASE WHEN excluded.ts - presence.ts > :fresh "
+    "activity = CASE WHEN abs(excluded.ts - presence.ts) > :fresh "
     "THEN NULL ELSE presence.activity END"
 )
 
@@ -166,7 +175,7 @@ def standing(
 ) -> Standing:
     """Judge a row with the columns of `presence`."""
     ts = now if agent in online else fields["ts"]
-    if ts is None or now - ts > FRESH_MS:
+    if ts is None or not is_fresh(ts, now):
         return Standing(OFFLINE, None, ts)
     attention = fields["attention"]
     return Standing(

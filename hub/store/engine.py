@@ -33,6 +33,10 @@ READERS = 4
 SEARCHERS = 2
 """Threads for what may take long, so that it cannot keep others from reading."""
 
+WRITER_CACHE_KIB = 8192
+READER_CACHE_KIB = 2048
+"""Pages of the database that each connection keeps; the system keeps them as well."""
+
 MAX_BATCH = 512
 """Writes in one commit; the rest wait for the next."""
 
@@ -200,6 +204,7 @@ class Store:
         connection = self._writer_engine.connect()
         with connection.begin():
             migrations.prepare(connection, backup=self._backup, database=self._path)
+            search.give_up_arriving(connection)
         return connection
 
     def _open_readers(self) -> None:
@@ -368,7 +373,8 @@ def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
     def set_up(connection: sqlite3.Connection, record: object) -> None:
         if writer:  # it waits for the write lock, and only counts in a new database
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        for pragma in _PRAGMAS:
+        cache = WRITER_CACHE_KIB if writer else READER_CACHE_KIB
+        for pragma in (*_PRAGMAS, f"cache_size = -{cache}"):
             connection.execute(f"PRAGMA {pragma}")
         search.equip(connection)
         if not writer:
@@ -386,7 +392,6 @@ _PRAGMAS = (
     "synchronous = FULL",
     "busy_timeout = 5000",
     "temp_store = MEMORY",
-    "cache_size = -16384",
     "journal_size_limit = 67108864",
 )
 

@@ -3,7 +3,13 @@
 import sqlalchemy as sa
 
 from hub.store.messages import not_member
-from hub.store.schema import former_members, members, service_workers
+from hub.store.schema import (
+    blob_rooms,
+    facts,
+    former_members,
+    members,
+    service_workers,
+)
 from parler.wire.base import AgentId
 
 NO_MESSAGES_YET = -1
@@ -25,7 +31,7 @@ def add(
         floor: None leaves it where it was when the agent was a member before, so that
             leaving and coming back shows nothing that was hidden (protocol 14.6).
     """
-    joined = now
+    joined = _later_than_all(connection, room, now=now) if floor else now
     mine = (former_members.c.room == room) & (former_members.c.agent == agent)
     former = connection.execute(sa.select(former_members).where(mine)).one_or_none()
     if former is not None:
@@ -38,6 +44,19 @@ def add(
             room=room, agent=agent, joined=joined, cursor=max(floor, 0), floor=floor
         )
     )
+
+
+def _later_than_all(connection: sa.Connection, room: int, *, now: int) -> int:
+    """A time at which nothing of a room is yet to come, though the clock says so.
+
+    What came before it was set back must not look as if it came afterwards.
+    """
+    times = (
+        sa.select(sa.func.max(column)).where(column.table.c.room == room)
+        for column in (facts.c.ts, blob_rooms.c.created)
+    )
+    newest = max(connection.execute(each).scalar_one() or 0 for each in times)
+    return newest + 1 if newest > now else now
 
 
 def remove(connection: sa.Connection, room: int, agent: AgentId) -> bool:

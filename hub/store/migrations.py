@@ -11,7 +11,14 @@ import sqlalchemy as sa
 
 from hub.errors import CannotStart
 from hub.store import search
-from hub.store.schema import SCHEMA_VERSION, former_members, meta, metadata
+from hub.store.schema import (
+    SCHEMA_VERSION,
+    fact_pieces,
+    facts_state,
+    former_members,
+    meta,
+    metadata,
+)
 
 Migration = Callable[[sa.Connection], None]
 
@@ -20,7 +27,16 @@ def _remember_former_members(connection: sa.Connection) -> None:
     former_members.create(connection)
 
 
-MIGRATIONS: Sequence[Migration] = (_remember_former_members,)
+def _index_facts_in_pieces(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(
+        "ALTER TABLE facts ADD COLUMN state INTEGER NOT NULL DEFAULT 0"
+    )
+    facts_state.create(connection)
+    fact_pieces.create(connection)
+    search.index_in_pieces(connection)
+
+
+MIGRATIONS: Sequence[Migration] = (_remember_former_members, _index_facts_in_pieces)
 """``MIGRATIONS[n]`` takes schema n + 1 to n + 2. Steps are only ever appended."""
 
 

@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from hub.store import messages as log
-from hub.store.agents import FRESH_MS
+from hub.store.agents import is_fresh
 from hub.store.schema import (
     claims,
     dispatches,
@@ -26,6 +26,10 @@ from parler.wire.records import TaskStatus
 ACTIVE = "active"
 """The state of a claim until its holder completes the task."""
 
+MAX_LEASE_MS = 3_600_000
+"""The longest lease there is (protocol 10.4); so one that ends later than this from now
+was given before the clock was set back, and holds nobody up."""
+
 _AVAILABLE = frozenset({"idle", "waiting"})
 
 
@@ -39,13 +43,15 @@ class Claim:
 
     def live(self, now: int) -> bool:
         """Whether the lease still runs."""
-        return self.state == ACTIVE and self.lease_until > now
+        return self.state == ACTIVE and now < self.lease_until <= now + MAX_LEASE_MS
 
     def open_to(self, agent: AgentId, *, available: bool, now: int) -> bool:
         """Whether the agent may take the task, or renew its lease on it."""
-        if self.live(now):
-            return self.worker == agent
-        return self.state == ACTIVE and available
+        if self.state != ACTIVE:
+            return False
+        if self.worker == agent and self.lease_until > now:
+            return True
+        return available and not self.live(now)
 
 
 def folded(role: str) -> str:
@@ -109,7 +115,10 @@ def waiting(
             dispatches.c.seq > members.c.floor,
             sa.or_(
                 claims.c.message.is_(None),
-                sa.and_(claims.c.state == ACTIVE, claims.c.lease_until <= now),
+                sa.and_(
+                    claims.c.state == ACTIVE,
+                    ~claims.c.lease_until.between(now + 1, now + MAX_LEASE_MS),
+                ),
             ),
         )
         .order_by(dispatches.c.seq)
@@ -208,9 +217,7 @@ def _available(connection: sa.Connection, agent: AgentId, *, now: int) -> bool:
     found = connection.execute(
         sa.select(presence.c.status, presence.c.ts).where(presence.c.agent == agent)
     ).one_or_none()
-    return (
-        found is not None and found.status in _AVAILABLE and now - found.ts <= FRESH_MS
-    )
+    return found is not None and found.status in _AVAILABLE and is_fresh(found.ts, now)
 
 
 def _is_work(

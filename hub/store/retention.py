@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
+from hub.store.facts import let_go
 from hub.store.schema import (
+    FactState,
     agents,
     claims,
     dispatches,
@@ -149,12 +151,15 @@ def finished_work(connection: sa.Connection, *, limit: int) -> int:
 
 
 def surplus_facts(connection: sa.Connection, *, keep: int, limit: int) -> int:
-    """Delete unkeyed facts beyond the newest of each author in each scope."""
+    """Let go of unkeyed facts beyond the newest of each author in each scope."""
     rank = (
         sa.func.row_number()
         .over(partition_by=(facts.c.author, facts.c.room), order_by=facts.c.id.desc())
         .label("rank")
     )
-    ranked = sa.select(facts.c.id, rank).where(facts.c.key.is_(None)).subquery()
+    live = (facts.c.key.is_(None), facts.c.state == FactState.LIVE)
+    ranked = sa.select(facts.c.id, rank).where(*live).subquery()
     doomed = sa.select(ranked.c.id).where(ranked.c.rank > keep).limit(limit)
-    return connection.execute(sa.delete(facts).where(facts.c.id.in_(doomed))).rowcount
+    numbers = list(connection.execute(doomed).scalars())
+    gone, _ = let_go(connection, facts.c.id.in_(numbers))
+    return gone

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from hub.store.facts import let_go
 from hub.store.fitting import fitting
 from hub.store.schema import (
     blob_rooms,
@@ -120,8 +121,13 @@ def of_agent(connection: sa.Connection, agent: AgentId) -> list[RoomInfo]:
     )
 
 
-def delete(connection: sa.Connection, room: int) -> None:
-    """Delete a room with everything that is in it (protocol 4.6)."""
+def delete(connection: sa.Connection, room: int) -> bool:
+    """Delete a room with everything that is in it (protocol 4.6).
+
+    Returns:
+        Whether something is left for `facts.drop_some`; nobody can see it any more.
+    """
+    _, left = let_go(connection, facts.c.room == room)
     for table in (
         join_requests,
         invites,
@@ -129,7 +135,6 @@ def delete(connection: sa.Connection, room: int) -> None:
         service_workers,
         dispatches,
         claims,
-        facts,
         blob_rooms,
         messages,
         members,
@@ -137,6 +142,7 @@ def delete(connection: sa.Connection, room: int) -> None:
     ):
         connection.execute(sa.delete(table).where(table.c.room == room))
     connection.execute(sa.delete(rooms).where(rooms.c.id == room))
+    return left
 
 
 def _room(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Room | None:

@@ -6,9 +6,11 @@ is never used again, so nothing of a deleted room can surface in a later one of 
 same name.
 """
 
+from enum import IntEnum
+
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """What this code expects of a database; see `migrations`."""
 
 metadata = sa.MetaData()
@@ -167,6 +169,15 @@ claims = sa.Table(
     sa.Column("lease_until", sa.BigInteger, nullable=False),
 )
 
+
+class FactState(IntEnum):
+    """Whether a fact is found: not before all of it is indexed, nor while it goes."""
+
+    LIVE = 0
+    ARRIVING = 1
+    LEAVING = 2
+
+
 facts = sa.Table(
     "facts",
     metadata,
@@ -178,9 +189,22 @@ facts = sa.Table(
     sa.Column("ts", sa.BigInteger, nullable=False),
     sa.Column("embedding", sa.LargeBinary),
     sa.Column("embedding_model", sa.Text),
+    sa.Column("state", sa.Integer, nullable=False, server_default="0"),
     sa.Index("facts_room", "room", "author"),
     sa.Index("facts_key", "author", "key"),
     sqlite_autoincrement=True,
+)
+
+facts_state = sa.Index(
+    "facts_state", facts.c.state, sqlite_where=facts.c.state != FactState.LIVE
+)
+
+fact_pieces = sa.Table(
+    "fact_pieces",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("start", sa.Integer, nullable=False),
+    sa.Column("length", sa.Integer, nullable=False),
 )
 
 blobs = sa.Table(

@@ -1,24 +1,30 @@
 """Finding facts by words and by vectors: what a database of each kind does its own way.
 
-For SQLite that is an FTS5 index over the text of `facts`, kept by triggers inside the
-transaction that writes a fact, and the distance function ``vec_distance_l2``: that of
-sqlite-vec where the interpreter can load it, else one in Python. What may be found at
-all is the caller's to say, and is applied before anything is ranked or cut off.
+For SQLite that is an FTS5 index over pieces of the text of `facts`, kept by triggers
+inside the transaction that writes a piece, and the distance ``vec_distance_l2``: that
+of sqlite-vec where the interpreter can load it, else one in Python. What may be found
+at all is the caller's to say; it is applied before anything is ranked or cut off, and
+no score tells how common a word is among what the caller may not see. Each piece is
+indexed with its place, a room or an author, so that a search walks the matches of the
+places it looks in and not those of strangers.
 """
 
 import functools
 import importlib
+import json
 import math
 import re
 import sqlite3
 import struct
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
-from hub.store.schema import facts
+from hub.store.schema import FactState, fact_pieces, facts
 from parler.wire.limits import EMBEDDING_DIMENSIONS
 
 MAX_TERMS = 64
@@ -26,6 +32,8 @@ MAX_TERMS = 64
 
 FUSION_RANK = 60
 """What keeps the first places of one list from outweighing the other (protocol 9)."""
+
+SCORE_DIGITS = 4
 
 Ids = sa.Select[int] | sa.CompoundSelect[int]
 """Which facts may be found: a query for their numbers."""
@@ -36,18 +44,52 @@ Ranked = list[tuple[int, float]]
 _FLOATS = struct.Struct(f"<{EMBEDDING_DIMENSIONS}f")
 _WORDS = re.compile(r"[^\W_]+")
 
+PIECE_BYTES = 32 * 1024
+"""Text indexed at a time: a few milliseconds of the writer, however many words."""
+
+_WORD_BYTES = 1024
+"""How far back the end of a word is looked for; a longer one is cut in two."""
+
+_BETWEEN_WORDS = re.compile(rb"[\x00-/:-@\[-`{-\x7f]")
+_IS_SHORT = f"length(CAST(new.text AS BLOB)) <= {PIECE_BYTES}"
+_FACT_SHIFT = 12
+"""A piece's number is its fact's, shifted by so much, plus its place (see the SQL)."""
+
+_ONE_PIECE = (
+    "INSERT INTO fact_pieces (id, start, length) "
+    "VALUES (new.id << 12, 1, length(CAST(new.text AS BLOB)))"
+)
+_NO_PIECE = (
+    "DELETE FROM fact_pieces WHERE id >= old.id << 12 AND id < (old.id + 1) << 12"
+)
+# Bytes and not letters: for SQLite a text would end at its first NUL.
 _INDEX = (
+    "CREATE VIEW fact_words AS SELECT piece.id AS id, "
+    "CAST(substr(CAST(fact.text AS BLOB), piece.start, piece.length) AS TEXT) AS text, "
+    "coalesce('r' || fact.room, 'a' || fact.author) AS place "
+    "FROM fact_pieces AS piece "
+    "JOIN facts AS fact ON fact.id = piece.id >> 12",
     "CREATE VIRTUAL TABLE facts_fts USING fts5("
-    "text, content='facts', content_rowid='id', tokenize='unicode61')",
-    "CREATE TRIGGER facts_fts_insert AFTER INSERT ON facts BEGIN "
-    "INSERT INTO facts_fts (rowid, text) VALUES (new.id, new.text); END",
-    "CREATE TRIGGER facts_fts_delete AFTER DELETE ON facts BEGIN "
-    "INSERT INTO facts_fts (facts_fts, rowid, text) "
-    "VALUES ('delete', old.id, old.text); END",
-    "CREATE TRIGGER facts_fts_update AFTER UPDATE OF text ON facts BEGIN "
-    "INSERT INTO facts_fts (facts_fts, rowid, text) "
-    "VALUES ('delete', old.id, old.text); "
-    "INSERT INTO facts_fts (rowid, text) VALUES (new.id, new.text); END",
+    "text, place, content='fact_words', content_rowid='id', tokenize='unicode61')",
+    "CREATE TRIGGER fact_pieces_insert AFTER INSERT ON fact_pieces BEGIN "
+    "INSERT INTO facts_fts (rowid, text, place) "
+    "SELECT id, text, place FROM fact_words WHERE id = new.id; END",
+    "CREATE TRIGGER fact_pieces_delete BEFORE DELETE ON fact_pieces BEGIN "
+    "INSERT INTO facts_fts (facts_fts, rowid, text, place) "
+    "SELECT 'delete', id, text, place FROM fact_words WHERE id = old.id; END",
+    f"CREATE TRIGGER facts_insert AFTER INSERT ON facts WHEN {_IS_SHORT} BEGIN "
+    f"{_ONE_PIECE}; END",
+    f"CREATE TRIGGER facts_delete BEFORE DELETE ON facts BEGIN {_NO_PIECE}; END",
+    "CREATE TRIGGER facts_update BEFORE UPDATE OF text ON facts "
+    f"BEGIN {_NO_PIECE}; END",
+    "CREATE TRIGGER facts_updated AFTER UPDATE OF text ON facts "
+    f"WHEN {_IS_SHORT} BEGIN {_ONE_PIECE}; END",
+)
+
+# The place has no weight: it says where to look, not how well something fits.
+_MATCHES = (
+    "SELECT rowid >> 12, bm25(facts_fts, 1.0, 0.0) FROM facts_fts "
+    "WHERE facts_fts MATCH ?"
 )
 
 
@@ -55,6 +97,82 @@ def create_index(connection: sa.Connection) -> None:
     """Create what indexes the facts of a new database."""
     for statement in _INDEX:
         connection.exec_driver_sql(statement)
+
+
+def index_in_pieces(connection: sa.Connection) -> None:
+    """Index all facts anew, in place of an index of whole texts."""
+    for trigger in ("insert", "delete", "update"):
+        connection.exec_driver_sql(f"DROP TRIGGER facts_fts_{trigger}")
+    connection.exec_driver_sql("DROP TABLE facts_fts")
+    create_index(connection)
+    known = connection.execute(sa.select(facts.c.id).order_by(facts.c.id))
+    for number in known.scalars().all():
+        text = connection.execute(
+            sa.select(facts.c.text).where(facts.c.id == number)
+        ).scalar_one()
+        for piece in pieces(text):
+            index_piece(connection, number, piece)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Where a piece of a text is: its place, its first byte from 1 on, how many."""
+
+    place: int
+    start: int
+    length: int
+
+
+def pieces(text: str) -> list[Piece]:
+    """How to cut a text; one that makes one piece is indexed with its fact."""
+    data = text.encode()
+    found: list[Piece] = []
+    start = 0
+    while len(data) - start > PIECE_BYTES:
+        end = _end_of_piece(data, start + PIECE_BYTES)
+        found.append(Piece(len(found), start + 1, end - start))
+        start = end
+    return [*found, Piece(len(found), start + 1, len(data) - start)]
+
+
+def _end_of_piece(data: bytes, end: int) -> int:
+    between = [
+        found.end() for found in _BETWEEN_WORDS.finditer(data, end - _WORD_BYTES, end)
+    ]
+    if between:
+        return between[-1]
+    while data[end] & 0xC0 == 0x80:  # not within a letter
+        end -= 1
+    return end
+
+
+def index_piece(connection: sa.Connection, fact: int, piece: Piece) -> None:
+    """Index one piece of a fact, unless the fact is on its way out."""
+    number = (fact << _FACT_SHIFT) + piece.place
+    there = sa.select(
+        *(
+            sa.literal(value, sa.Integer)
+            for value in (number, piece.start, piece.length)
+        )
+    ).where(sa.exists().where(facts.c.id == fact, facts.c.state != FactState.LEAVING))
+    connection.execute(
+        sa.insert(fact_pieces).from_select(["id", "start", "length"], there)
+    )
+
+
+def is_piece_of(fact: "sa.ColumnElement[int] | int") -> sa.ColumnElement[bool]:
+    """Which rows of `fact_pieces` are of that fact."""
+    size = 1 << _FACT_SHIFT
+    return (fact_pieces.c.id >= fact * size) & (fact_pieces.c.id < (fact + 1) * size)
+
+
+def give_up_arriving(connection: sa.Connection) -> None:
+    """Let go of facts that were still being indexed when the hub was killed."""
+    connection.execute(
+        sa.update(facts)
+        .where(facts.c.state == FactState.ARRIVING)
+        .values(state=FactState.LEAVING)
+    )
 
 
 def equip(connection: sqlite3.Connection) -> None:
@@ -107,30 +225,73 @@ def terms(query: str) -> list[str]:
     return list(dict.fromkeys(words))[:MAX_TERMS]
 
 
+def place_of(room: int | None, author: str) -> str:
+    """The word that a fact's place is indexed as (see `fact_words`)."""
+    return f"a{author}" if room is None else f"r{room}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """Where words are looked for."""
+
+    places: Sequence[str]
+    """As `place_of` writes them."""
+
+    size: int
+    """How many facts there are in those places."""
+
+    findable: Callable[[Collection[int]], set[int]]
+    """Which of some facts in those places may be found."""
+
+
 def by_text(
-    connection: sa.Connection, allowed: Ids, query: str, *, limit: int
+    connection: sa.Connection, shelf: Shelf, query: str, *, limit: int
 ) -> Ranked:
-    """Facts with words that begin like one of the query's, by bm25."""
-    wanted = terms(query)
-    if not wanted or limit <= 0:
+    """Facts with words that begin like one of the query's, best first.
+
+    It is the sum over the words, lower is better. What each word weighs is counted
+    among what may be found; how a fact compares to the best one for that word is bm25,
+    in which the weight of the word in the whole index cancels out.
+    """
+    if limit <= 0 or not shelf.places:
         return []
-    # The plus keeps the index of words the outer loop: asked about one fact at a time
-    # it would rank its whole content each time.
-    found = connection.execute(
-        sa.select(
-            sa.literal_column("facts_fts.rowid", sa.Integer).label("id"),
-            sa.literal_column("bm25(facts_fts)", sa.Float).label("score"),
-        )
-        .select_from(sa.table("facts_fts"))
-        .where(
-            sa.text("facts_fts MATCH :words"),
-            sa.literal_column("+facts_fts.rowid", sa.Integer).in_(allowed),
-        )
-        .order_by(sa.text("score, id DESC"))
-        .limit(limit),
-        {"words": " OR ".join(f'"{term}"*' for term in wanted)},
-    )
-    return [(number, score) for number, score in found]
+    matches = {term: _having(connection, shelf, term) for term in terms(query)}
+    seen = shelf.findable({number for having in matches.values() for number in having})
+    totals: dict[int, float] = {}
+    for having in matches.values():
+        best = {number: score for number, score in having.items() if number in seen}
+        weight = word_weight(len(best), max(shelf.size, len(best)))
+        highest = min(best.values(), default=0.0)
+        for number, score in best.items():
+            totals[number] = totals.get(number, 0.0) - weight * score / highest
+    ranked = sorted(totals.items(), key=lambda item: (item[1], -item[0]))
+    return [(number, round(score, SCORE_DIGITS)) for number, score in ranked[:limit]]
+
+
+def _having(connection: sa.Connection, shelf: Shelf, term: str) -> dict[int, float]:
+    """The facts on a shelf that have a word, with the bm25 of their best piece."""
+    raw: Any = connection.connection.driver_connection
+    places = " OR ".join(f'"{place}"' for place in shelf.places)
+    best: dict[int, float] = {}
+    for number, score in raw.execute(
+        _MATCHES, (f'text : "{term}" * AND place : ({places})',)
+    ):
+        if score < best.get(number, 0.0):
+            best[number] = score
+    return best
+
+
+def among(
+    column: "sa.ColumnElement[int]", numbers: Collection[int]
+) -> "sa.ColumnElement[bool]":
+    """Whether a number is one of many, given as one value."""
+    listed = sa.func.json_each(json.dumps(list(numbers))).table_valued("value")
+    return column.in_(sa.select(listed.c.value))
+
+
+def word_weight(having: int, among: int) -> float:
+    """How much a word tells that so many of so many facts have."""
+    return math.log(1 + (among - having + 0.5) / (having + 0.5))
 
 
 def by_vector(

@@ -4,8 +4,8 @@ Codes are only ever added (protocol 3.3). What a program does with one is decide
 the columns here, never by the text beside it.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 PROTOCOL_VERSION = "0.2"
 """What a challenge and a card carry; only the part before the dot must agree."""
@@ -47,9 +47,11 @@ class ErrorCode(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CodeMeaning:
-    """How the world outside the frame sees an error code."""
+class CodeMeaning(NamedTuple):
+    """How the world outside the frame sees an error code.
+
+    No dataclass: every hook of an app imports this, and those take long to make.
+    """
 
     http_status: int
     retryable: bool

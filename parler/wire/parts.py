@@ -143,7 +143,7 @@ def check_parts(raw: bytes | msgspec.Raw) -> list[str]:
     """
     try:
         heads = _HEADS.decode(raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidParts(f"parts: {error}") from None
     for head in heads:
         match head.kind:

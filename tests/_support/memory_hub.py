@@ -83,8 +83,8 @@ class ToHub:
                 self._receiver.lost()
             elif self._paused:
                 return
-            else:
-                self._receiver.received(self._waiting.popleft() or "")
+            elif (data := self._waiting.popleft()) is not None:
+                self._receiver.received(data)
 
 
 class MemoryTransport:
@@ -302,4 +302,4 @@ async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until something the hub does by itself has happened."""
     async with asyncio.timeout(WAIT):
         while not condition():  # noqa: ASYNC110  (it is no event of ours)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)  # others need the processor to get there

@@ -10,6 +10,8 @@ from bench._crash_ledger import Ledger, Line, Reading, Said, judge
 from parler.wire.base import AgentId, RoomName
 
 ROOM = RoomName("room")
+THINGS = ["blobs_lost", "blobs_torn", "rows_without_blob", "facts_lost", "facts_torn"]
+THINGS += ["work_lost", "work_undone", "work_stolen"]
 ANNA, BERT = AgentId("anna"), AgentId("bert")
 LOG = [Line(3, Said(ANNA, 0)), Line(5, Said(BERT, 0)), Line(6, Said(ANNA, 1))]
 
@@ -29,6 +31,8 @@ def test_nothing_is_lost_by_kills(capsys: pytest.CaptureFixture[str]) -> None:
     assert (status, line["ok"], line["kills"]) == (0, True, 4)
     assert (line["lost"], line["duplicated"], line["reordered"]) == (0, 0, 0)
     assert (line["cursor_back"], line["skipped"]) == (0, 0)
+    assert min(line["blobs"], line["facts"], line["claims"]) > 0
+    assert (line["blobs_lost"], line["facts_lost"], line["work_lost"]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -39,8 +43,9 @@ def test_nothing_is_lost_by_kills(capsys: pytest.CaptureFixture[str]) -> None:
         ("swap", ["reordered", "misplaced"]),
         ("rewind", ["cursor_back", "redelivered_after_ack"]),
         ("skip", ["skipped"]),
+        ("things", THINGS),
     ],
-    ids=["drop", "duplicate", "swap", "rewind", "skip"],
+    ids=["drop", "duplicate", "swap", "rewind", "skip", "things"],
 )
 def test_wronged_database_is_noticed(
     sabotage: str, noticed_as: list[str], capsys: pytest.CaptureFixture[str]

@@ -35,8 +35,12 @@ def unpinned() -> Iterator[None]:
         (["pull"], {"message_per_s", "hub_cpu_us_per_message"}),
         (["connect"], {"handshake_per_s", "hub_cpu_us_per_handshake"}),
         (["idle"], {"kib_per_connection", "idle_cpu"}),
+        (["slow"], {"growth_mib", "p99_ms", "p99_ms_without", "p99_ms_ratio"}),
+        (["blob"], {"upload_mib_per_s", "download_mib_per_s", "send_p99_ms_beside"}),
+        (["recall"], {"recall_per_s", "remember_per_s", "send_max_ms_beside_big"}),
+        (["rooms"], {"listing_per_s", "ping_p99_ms_beside"}),
     ],
-    ids=["send", "send-one-room", "fanout", "pull", "connect", "idle"],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
 def test_load_prints_one_line_with_its_figures(
     arguments: list[str],

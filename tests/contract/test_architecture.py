@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+FRONTS = ("parler.cli", "parler.__main__", "parler.mcp_server", "parler.composition")
+"""What operations are built for: the programs, and what those are built of."""
+
 COMMANDS_THAT_START_A_HUB = {"parler.cli.app"}
 
 
@@ -76,10 +79,13 @@ def test_imports_go_in_the_agreed_directions(module: Module) -> None:
         assert not {name for name in ours if not below(name, "parler.wire")} - {
             "parler"
         }
+    if module.is_in("parler.hosts"):
+        allowed = ("parler.hosts", "parler.errors", "parler.files")
+        assert not {name for name in ours if not below(name, *allowed)} - {"parler"}
     if module.is_in("parler.ops"):
         front = ("typer", "click", "mcp", "parler.cli", "parler.mcp_server")
         assert not {name for name in used if below(name, *front)}
-    elif not module.is_in("parler.cli", "parler.__main__", "parler.mcp_server"):
+    elif not module.is_in(*FRONTS):
         assert not {name for name in ours if below(name, "parler.cli", "parler.ops")}
 
 
@@ -115,7 +121,7 @@ def test_only_render_prints(module: Module) -> None:
         assert not echoes
 
 
-READS_ENVIRONMENT = {"parler.config", "hub.settings", "hub.operate", "hub.app"}
+READS_ENVIRONMENT = {"parler.homes", "hub.settings", "hub.operate", "hub.app"}
 """The settings of the two programs, and the roots that hand the environment over."""
 
 
@@ -156,7 +162,8 @@ def test_only_the_stores_functions_speak_sql(module: Module) -> None:
 def test_processes_are_started_only_where_agreed(module: Module) -> None:
     starters = {"subprocess", "multiprocessing", "pty"}
     used = {name.partition(".")[0] for name in imports(module.tree)} & starters
-    if not module.is_in("parler.handoff.git", "parler.wake", "parler.ask"):
+    agreed = ("parler.handoff.git", "parler.wake", "parler.ask", "parler.local_hub")
+    if not module.is_in(*agreed):
         assert not used
 
 

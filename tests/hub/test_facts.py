@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hub.errors import Refusal
 from hub.store import facts, members, rooms, search
 from hub.store.facts import NewFact, Question
+from hub.store.schema import fact_pieces as pieces
 from hub.store.schema import facts as table
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import ErrorCode
@@ -57,7 +58,43 @@ def keep(
     limit = fields.pop("max_keyed", 100)
     empty = {"room": None, "key": None, "vector": None, "model": None}
     fact = NewFact(author=author, text=text, **(empty | fields))
-    store.write(partial(facts.remember, fact=fact, max_keyed=limit, now=now))
+    if facts.is_short(text):
+        store.write(partial(facts.remember, fact=fact, max_keyed=limit, now=now))
+    else:
+        settle(store, arrive(store, fact, now=now), fact)
+
+
+def arrive(store: OpenStore, fact: NewFact, now: int = 0) -> int:
+    """Store a long fact with all its words, so far unseen."""
+    number = store.write(partial(facts.arrive, fact=fact, max_keyed=100, now=now))
+    for piece in search.pieces(fact.text):
+        store.write(partial(search.index_piece, fact=number, piece=piece))
+    return number
+
+
+def settle(store: OpenStore, number: int, fact: NewFact) -> None:
+    store.write(partial(facts.settle, number=number, fact=fact, max_keyed=100))
+
+
+def drop_all(store: OpenStore) -> None:
+    while store.write(facts.drop_some):
+        pass
+
+
+def left(store: OpenStore) -> tuple[int, int]:
+    """How many facts and pieces of them there are, whether found or not."""
+    count = [sa.select(sa.func.count()).select_from(each) for each in (table, pieces)]
+    return store.read(
+        lambda connection: (
+            connection.execute(count[0]).scalar_one(),
+            connection.execute(count[1]).scalar_one(),
+        )
+    )
+
+
+def index_is_sound(store: OpenStore) -> None:
+    check = "INSERT INTO facts_fts (facts_fts, rank) VALUES ('integrity-check', 1)"
+    store.write(lambda connection: connection.exec_driver_sql(check) and None)
 
 
 def hits(
@@ -250,3 +287,111 @@ def test_a_hit_with_a_letter_of_many_bytes_anywhere_is_found(store: OpenStore) -
     for length in range(124, 130):
         keep(store, "a" * length + "🦊 fox", key=str(length), vector=vector(length))
     assert len(hits(store, ANN, "fox", vector=vector())) == 6
+
+
+# ------------------------------------------------------------------------- long facts
+
+
+def long(last: str, **fields: Any) -> NewFact:
+    """A fact of four pieces whose last word is `last`."""
+    text = " ".join(f"w{number}" for number in range(17_000)) + f" {last}"
+    assert len(search.pieces(text)) == 4
+    empty = {"room": None, "key": None, "vector": None, "model": None}
+    return NewFact(author=ANN, text=text, **(empty | fields))
+
+
+def test_a_long_fact_is_found_by_every_word_once_it_settled(store: OpenStore) -> None:
+    fact = long("fox")
+    number = arrive(store, fact)
+    assert texts(store, ANN, "fox") == [], "half a fact was found"
+    settle(store, number, fact)
+    for word in ("w0", "w8999", "w16999", "fox"):
+        assert texts(store, ANN, word) == [fact.text]
+    index_is_sound(store)
+
+
+def test_a_long_fact_takes_the_place_of_its_key_at_once(
+    store: OpenStore, room: int
+) -> None:
+    first, second = (long(word, key="k", room=room) for word in ("fox", "owl"))
+    keep(store, "short", key="k", room=room)
+    settle(store, arrive(store, first), first)
+    assert texts(store, BOB, key="k") == [first.text]
+    number = arrive(store, second)
+    assert texts(store, BOB, key="k") == [first.text]
+    settle(store, number, second)
+    assert texts(store, BOB, key="k") == [second.text]
+    assert texts(store, BOB, "fox") == []
+    keep(store, "short again", key="k", room=room)
+    assert texts(store, BOB, key="k") == ["short again"]
+    drop_all(store)
+    assert left(store) == (1, 1)
+    index_is_sound(store)
+
+
+def test_a_long_fact_that_is_forgotten_is_found_no_more_and_goes_in_steps(
+    store: OpenStore,
+) -> None:
+    fact = long("fox", key="k")
+    settle(store, arrive(store, fact), fact)
+    forget = partial(facts.forget, author=ANN, room=None, key="k", text=None)
+    assert store.write(forget) == (1, True)
+    assert store.write(forget) == (0, False)
+    assert texts(store, ANN, "fox") == texts(store, ANN, key="k") == []
+    assert store.write(facts.drop_some) == 1
+    assert left(store) == (1, 3)
+    drop_all(store)
+    assert left(store) == (0, 0)
+    index_is_sound(store)
+
+
+def test_a_fact_that_arrives_in_a_room_that_is_deleted_never_settles(
+    store: OpenStore, room: int
+) -> None:
+    fact = long("fox", room=room)
+    number = arrive(store, fact)
+    assert store.write(partial(rooms.delete, room=room))
+    late = search.Piece(9, start=1, length=9)
+    store.write(partial(search.index_piece, fact=number, piece=late))
+    with pytest.raises(Refusal):
+        settle(store, number, fact)
+    drop_all(store)
+    assert left(store) == (0, 0)
+    index_is_sound(store)
+
+
+def test_a_fact_that_had_not_settled_when_the_hub_died_is_dropped(
+    tmp_path: Path,
+) -> None:
+    with open_store(tmp_path / "hub.sqlite") as store:
+        arrive(store, long("fox"))
+    with open_store(tmp_path / "hub.sqlite") as store:
+        drop_all(store)
+        assert left(store) == (0, 0)
+        index_is_sound(store)
+
+
+# ---------------------------------------------------------------- what a score may tell
+
+
+def test_no_order_and_no_score_tells_which_words_strangers_use(
+    store: OpenStore, room: int
+) -> None:
+    keep(store, "apple one", room=room)
+    keep(store, "pear two", room=room)
+    keep(store, "plum three", room=room)
+    before = [(hit.text, hit.score) for hit in hits(store, BOB, "apple pear plum")]
+    for number in range(50):
+        keep(store, f"pear {number}", author=EVE)
+    assert [(hit.text, hit.score) for hit in hits(store, BOB, "apple pear plum")] == (
+        before
+    )
+
+
+def test_a_word_that_few_of_my_facts_have_weighs_more(store: OpenStore) -> None:
+    for number in range(9):
+        keep(store, f"apple {number}")
+    keep(store, "apple pie")
+    keep(store, "rare pie")
+    assert texts(store, ANN, "apple rare")[0] == "rare pie"
+    assert texts(store, ANN, "apple pie")[0] == "apple pie"

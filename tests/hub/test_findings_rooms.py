@@ -65,6 +65,7 @@ from parler.wire.requests import (
     Send,
 )
 from tests._support.memory_hub import MemoryHub, Peer, memory_hub, until
+from tests._support.old_schemas import make_schema_1
 
 
 async def open_room(owner: Peer, **fields: Any) -> Invited:
@@ -211,8 +212,7 @@ async def test_a_database_from_before_former_members_is_not_refused(
         pass
     old = sqlite3.connect(tmp_path / "hub.sqlite")
     with old:
-        old.execute("DROP TABLE former_members")
-        old.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+        make_schema_1(old)
     old.close()
     async with memory_hub(tmp_path) as running:
         ann = await running.sign_in("ann")

@@ -3,7 +3,8 @@
 import math
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -26,17 +27,24 @@ def store(tmp_path: Path) -> Iterator[OpenStore]:
         yield opened
 
 
-def keep(store: OpenStore, text: str, vector: bytes | None = None) -> int:
+def keep(
+    store: OpenStore, text: str, vector: bytes | None = None, *, author: str = "A"
+) -> int:
     def insert(connection: sa.Connection) -> int:
-        values = {"author": "A", "text": text, "ts": 0, "embedding": vector}
+        values = {"author": author, "text": text, "ts": 0, "embedding": vector}
         added = sa.insert(facts).values(**values).returning(facts.c.id)
         return connection.execute(added).scalar_one()
 
     return store.write(insert)
 
 
+SHELF = search.Shelf(
+    places=[search.place_of(None, "A")], size=100, findable=lambda numbers: set(numbers)
+)
+
+
 def found(store: OpenStore, query: str, *, limit: int = 50) -> list[int]:
-    look = partial(search.by_text, allowed=ALL, query=query, limit=limit)
+    look = partial(search.by_text, shelf=SHELF, query=query, limit=limit)
     return [number for number, _ in store.read(look)]
 
 
@@ -100,7 +108,7 @@ def test_the_better_match_comes_first_with_the_lower_score(store: OpenStore) -> 
     once = keep(store, "apple and many other things that fill a long line of text")
     twice = keep(store, "apple pie")
     ranked = store.read(
-        partial(search.by_text, allowed=ALL, query="apple pie", limit=5)
+        partial(search.by_text, shelf=SHELF, query="apple pie", limit=5)
     )
     assert [number for number, _ in ranked] == [twice, once]
     assert ranked[0][1] < ranked[1][1] < 0
@@ -171,10 +179,44 @@ def test_what_may_be_found_is_settled_before_anything_is_cut_off(
     for _ in range(30):
         keep(store, "apple apple", vector(1.0))
     allowed = sa.select(facts.c.id).where(facts.c.id == mine)
-    words = partial(search.by_text, allowed=allowed, query="apple", limit=1)
+    shelf = replace(SHELF, findable=lambda numbers: {mine} & set(numbers))
+    words = partial(search.by_text, shelf=shelf, query="apple", limit=1)
     near = partial(search.by_vector, allowed=allowed, vector=vector(1.0), limit=1)
     assert [number for number, _ in store.read(words)] == [mine]
     assert [number for number, _ in store.read(near)] == [mine]
+
+
+def test_a_search_walks_no_matches_of_other_places(store: OpenStore) -> None:
+    """A stranger's facts must not make everybody's recall slow."""
+    mine = keep(store, "apple")
+    for number in range(50):
+        keep(store, f"apple {number}", author=f"B{number % 2}")
+    asked: list[int] = []
+
+    def findable(numbers: Collection[int]) -> set[int]:
+        asked.extend(numbers)
+        return set(numbers)
+
+    look = partial(
+        search.by_text, shelf=replace(SHELF, findable=findable), query="apple", limit=9
+    )
+    assert [number for number, _ in store.read(look)] == [mine]
+    assert asked == [mine]
+
+
+def test_a_search_may_look_in_more_places_than_an_agent_can_be_in(
+    store: OpenStore,
+) -> None:
+    mine = keep(store, "apple")
+    rooms = [search.place_of(number, "A") for number in range(5_000)]
+    shelf = replace(SHELF, places=[*rooms, *SHELF.places])
+    look = partial(search.by_text, shelf=shelf, query="apple", limit=9)
+    assert [number for number, _ in store.read(look)] == [mine]
+
+
+def test_the_name_of_a_place_is_no_word_of_its_facts(store: OpenStore) -> None:
+    keep(store, "apple")
+    assert found(store, SHELF.places[0]) == []
 
 
 def test_a_database_that_is_opened_again_still_has_its_index(tmp_path: Path) -> None:
@@ -182,6 +224,31 @@ def test_a_database_that_is_opened_again_still_has_its_index(tmp_path: Path) -> 
         number = keep(store, "durable", vector(1.0))
     with open_store(tmp_path / "hub.sqlite") as store:
         assert found(store, "durable") == [number]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "short",
+        "x" * search.PIECE_BYTES,
+        "one two, " * 20_000,
+        "x" * 100_000,
+        "ж東🦊" * 30_000,
+        "\x00" * 70_000,
+    ],
+    ids=["empty", "short", "one", "words", "one word", "wide letters", "nuls"],
+)
+def test_a_text_is_cut_between_words_or_at_least_between_letters(text: str) -> None:
+    data, end = text.encode(), 0
+    for piece in search.pieces(text):
+        assert piece.start == end + 1
+        assert piece.length <= search.PIECE_BYTES
+        words = data[end : end + piece.length].decode()
+        end += piece.length
+        if " " in text and end < len(data):
+            assert words[-1] in " ,"
+    assert end == len(data)
 
 
 # --------------------------------------------------------------------------- vectors

@@ -135,7 +135,7 @@ def test_this_machine_alone_needs_no_secret(address: str) -> None:
 
 def test_a_local_hub_keeps_its_data_at_home_and_listens_on_loopback_only() -> None:
     settings = read_settings(["--local"], {"PARLER_HOME": "/somewhere"})
-    assert settings.db == Path("/somewhere/hub.sqlite")
+    assert settings.db == Path("/somewhere/hub/hub.sqlite")
     assert read("--local", "--db", "/x/y").db == Path("/x/y")
     with pytest.raises(CannotStart, match="loopback"):
         read("--local", "--addr", "0.0.0.0:1", "--public")

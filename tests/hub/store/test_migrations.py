@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hub.errors import CannotStart
 from hub.store import migrations
 from hub.store.engine import Store
 from hub.store.schema import SCHEMA_VERSION
+from tests._support.old_schemas import make_schema_2
 
 
 def new_table(connection: sa.Connection) -> None:
@@ -119,3 +121,24 @@ def test_the_older_program_refuses_the_migrated_database(tmp_path: Path) -> None
 
 def test_there_is_a_migration_for_every_schema_before_todays() -> None:
     assert len(migrations.MIGRATIONS) == SCHEMA_VERSION - 1
+
+
+def test_facts_of_an_older_database_are_found_by_all_their_words(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "db"
+    long = " ".join(f"w{number}" for number in range(9_000))
+    asyncio.run(Store(path).close())
+    with closing(sqlite3.connect(path)) as old, old:
+        make_schema_2(old)
+        add = "INSERT INTO facts (author, text, ts) VALUES ('A', ?, 0)"
+        old.executemany(add, [["short one"], [long]])
+    asyncio.run(Store(path).close())
+    found = "SELECT rowid >> 12 FROM facts_fts WHERE facts_fts MATCH"
+    for word, number in (("short", 1), ("w0", 2), ("w8999", 2)):
+        assert look(path, f"{found} '{word}'") == [(number,)]
+    check = "INSERT INTO facts_fts (facts_fts, rank) VALUES ('integrity-check', 1)"
+    with closing(sqlite3.connect(path)) as new, new:
+        new.execute(check)
+        new.execute("DELETE FROM facts")
+        new.execute(check)

@@ -1,0 +1,46 @@
+"""Databases as earlier programs left them."""
+
+import sqlite3
+
+_NEWER = """
+DROP VIEW fact_words;
+DROP TRIGGER facts_insert;
+DROP TRIGGER facts_delete;
+DROP TRIGGER facts_update;
+DROP TRIGGER facts_updated;
+DROP TABLE facts_fts;
+DROP TABLE fact_pieces;
+DROP TABLE facts;
+"""
+_FACTS_2 = """
+CREATE TABLE facts (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, key TEXT, room INTEGER,
+    author TEXT NOT NULL, text TEXT NOT NULL, ts BIGINT NOT NULL, embedding BLOB,
+    embedding_model TEXT
+);
+CREATE VIRTUAL TABLE facts_fts USING fts5(
+    text, content='facts', content_rowid='id', tokenize='unicode61');
+CREATE TRIGGER facts_fts_insert AFTER INSERT ON facts BEGIN
+    INSERT INTO facts_fts (rowid, text) VALUES (new.id, new.text); END;
+CREATE TRIGGER facts_fts_delete AFTER DELETE ON facts BEGIN
+    INSERT INTO facts_fts (facts_fts, rowid, text)
+    VALUES ('delete', old.id, old.text); END;
+CREATE TRIGGER facts_fts_update AFTER UPDATE OF text ON facts BEGIN
+    INSERT INTO facts_fts (facts_fts, rowid, text)
+    VALUES ('delete', old.id, old.text);
+    INSERT INTO facts_fts (rowid, text) VALUES (new.id, new.text); END;
+"""
+
+
+def make_schema_2(database: sqlite3.Connection) -> None:
+    """Turn a new database, without facts, into one that indexed whole facts."""
+    database.executescript(_NEWER)
+    database.executescript(_FACTS_2)
+    database.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+
+
+def make_schema_1(database: sqlite3.Connection) -> None:
+    """Into one that did not know who had been a member."""
+    make_schema_2(database)
+    database.execute("DROP TABLE former_members")
+    database.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
