@@ -16,6 +16,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+NPM_SECONDS = 900  # the longest one package may take
 
 
 def compiler() -> str | None:
@@ -23,6 +24,31 @@ def compiler() -> str | None:
     if not sys.platform.startswith("linux"):
         return "Linux"
     return None if shutil.which("cc") else "a C compiler (cc)"
+
+
+def node() -> str | None:
+    """What is missing for installing and running the agent CLIs, if anything."""
+    for program in ("node", "npm", "git"):
+        if shutil.which(program) is None:
+            return f"{program} (Node.js 20 or newer, with npm, and git)"
+    return None
+
+
+def root() -> str | None:
+    """What is missing for making clean root file systems, if anything."""
+    for program in ("apt-get", "dpkg", "chroot", "unshare", "curl", "git"):
+        if shutil.which(program) is None:
+            return f"Debian or Ubuntu, with {program}"
+    return None if os.geteuid() == 0 else "root, for chroot and mount"
+
+
+def namespaces() -> str | None:
+    """What is missing for playing two machines on a network, if anything."""
+    for program in ("unshare", "nsenter", "ip"):
+        if shutil.which(program) is None:
+            return f"Linux with {program}"
+    tried = subprocess.run(["unshare", "-Urn", "true"], check=False)
+    return "user namespaces" if tried.returncode else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +61,58 @@ class Suite:
     packages: tuple[str, ...] = ()
     """Installed into a folder of the suite's own, from the package registry."""
 
+    npm: tuple[str, ...] = ()
+    """The same, from npm's."""
+
+    apart: bool = False
+    """Its tests run a program of these packages and import none of them."""
+
+    def folder(self) -> Path:
+        """Where its packages are."""
+        return CHECKOUT / f".env-{self.mark}"
+
 
 # One line per suite: its option is --MARK, its tests carry the mark, and the plain run
 # leaves it out.
 SUITES = (
     Suite(mark="powercut", about="the simulated power cut", missing=compiler),
+    Suite(mark="lan", about="a team's hub on a network", missing=namespaces),
     Suite(
         mark="a2a",
         about="cards against the official A2A SDK",
         packages=("a2a-sdk==1.3.0",),
+    ),
+    Suite(
+        mark="docs",
+        about="the site of docs/, built strictly",
+        packages=("sphinx==9.0.4", "myst-parser==5.2.0", "furo==2025.12.19"),
+        apart=True,
+    ),
+    Suite(mark="ship", about="installing and deploying, as root", missing=root),
+    Suite(
+        mark="fuzz",
+        about="the decoders under a coverage-guided fuzzer",
+        packages=("atheris==3.0.0",),
+        apart=True,
+    ),
+    Suite(
+        mark="rest",
+        about="the hub's HTTP side against docs/openapi.json",
+        packages=("schemathesis==4.32.5",),
+        apart=True,
+    ),
+    Suite(
+        mark="agents",
+        about="Parler in the real agent CLIs, offline",
+        missing=node,
+        npm=(
+            "@anthropic-ai/claude-code@2.1.197",
+            "@openai/codex@0.169.0",
+            "@google/gemini-cli@0.61.0",
+            "opencode-ai@1.18.33",
+            "cline@3.0.65",
+            "@github/copilot@1.0.102",
+        ),
     ),
 )
 LINT = (
@@ -63,7 +132,7 @@ def main(arguments: list[str]) -> int:
         if lacking:
             print(f"test: --{suite.mark} needs {lacking}", file=sys.stderr)
             return 1
-        if suite.packages and not provide(suite):
+        if not provide(suite):
             return 1
     if wanted:
         marks = " or ".join(suite.mark for suite in wanted)
@@ -75,32 +144,82 @@ def main(arguments: list[str]) -> int:
     if options.only_lint:
         return 0
     marks = " and ".join(f"not {suite.mark}" for suite in SUITES)
-    return run("pytest", "-n", "2", "-m", marks, *for_pytest)
+    # Many tests wait for processes and disks: three of them keep two processors busy.
+    spread = ("-n", "3", "--dist", "worksteal")
+    return run("pytest", *spread, "-m", marks, *for_pytest)
 
 
 def provide(suite: Suite) -> bool:
     """Install what a suite needs, once, and let its tests import it."""
-    folder = CHECKOUT / f".env-{suite.mark}"
+    if not (suite.packages or suite.npm):
+        return True
+    folder = suite.folder()
     stamp = folder / "installed"
-    wanted = "\n".join(suite.packages)
+    wanted = "\n".join((*suite.packages, *suite.npm))
     if not (stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted):
         shutil.rmtree(folder, ignore_errors=True)
-        if run(
-            "python",
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--target",
-            str(folder),
-            *suite.packages,
-        ):
+        if not (from_pip(suite) and all(from_npm(one, folder) for one in suite.npm)):
             print(f"test: --{suite.mark} needs {wanted}", file=sys.stderr)
             return False
         stamp.write_text(wanted, encoding="utf-8")
-    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    if not suite.packages:
+        return True
+    if not suite.apart:
+        paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     return True
+
+
+def from_pip(suite: Suite) -> bool:
+    """Install a suite's Python packages."""
+    if not suite.packages:
+        return True
+    target = ("--target", str(suite.folder()))
+    return not run("python", "-m", "pip", "install", "-q", *target, *suite.packages)
+
+
+def from_npm(package: str, folder: Path) -> bool:
+    """Install one package of npm's; of all install scripts only its own runs.
+
+    Those of its dependencies compile for minutes what nobody here needs.
+    """
+    folder.mkdir(exist_ok=True)
+    manifest = folder / "package.json"
+    if not manifest.exists():
+        manifest.write_text('{"private": true}', encoding="utf-8")
+    environment = os.environ | {"NPM_CONFIG_UPDATE_NOTIFIER": "false"}
+    if not any(name.lower() == "npm_config_cache" for name in os.environ):
+        environment["NPM_CONFIG_CACHE"] = str(folder / "cache")
+    name = package.rpartition("@")[0]
+    place = ("--prefix", str(folder))
+    own = ("--prefix", str(folder / "node_modules" / name))
+    quiet = ("--no-audit", "--no-fund")
+    try:
+        npm(
+            *("install", *place, "--ignore-scripts", "--save-exact", *quiet, package),
+            environment=environment,
+        )
+        npm(
+            *("run", *own, "--if-present", "postinstall"),
+            environment=environment | {"HOME": str(folder / "home")},
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        print(f"test: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def npm(*arguments: str, environment: dict[str, str]) -> None:
+    """Run npm, which must succeed."""
+    print(f"test: npm {shlex.join(arguments)}", file=sys.stderr, flush=True)
+    subprocess.run(
+        ["npm", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        timeout=NPM_SECONDS,
+        check=True,
+    )
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

@@ -8,6 +8,7 @@ import errno
 import ipaddress
 import itertools
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -49,6 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Guard also what runs before the first test, session fixtures for example."""
     for name in _steering_variables():
         del os.environ[name]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts background jobs so, and our processes would never hear Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     elsewhere = config.getoption("--hub-url") or os.environ.get(
         "PARLER_CONFORMANCE_HUB"
     )

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tests._support import warm
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 START_WAIT = 20.0
 RUN_WAIT = 20.0
@@ -41,7 +43,7 @@ class HubProcess:
         self.database = folder / "hub.sqlite"
         self._variables = variables
         self._address = "127.0.0.1:0"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: warm.WarmProcess | subprocess.Popen[bytes] | None = None
         self.start()
 
     @property
@@ -55,14 +57,17 @@ class HubProcess:
         ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "parler", "hub", "--addr", self._address]
         command += ["--db", str(self.database), "--ready-file", str(ready)]
-        with (self.folder / "hub.log").open("ab") as log:
-            self._process = subprocess.Popen(
+        with (
+            Path(os.devnull).open("rb") as nothing,
+            (self.folder / "hub.log").open("ab") as log,
+        ):
+            self._process = warm.start(
                 command,
                 cwd=self.folder,
                 env=environment(self.folder, **self._variables),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdin=nothing.fileno(),
+                stdout=log.fileno(),
+                stderr=log.fileno(),
             )
         deadline = time.monotonic() + START_WAIT
         while time.monotonic() < deadline:
@@ -149,14 +154,12 @@ class Agent:
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> Done:
         """Run a command to its end."""
-        done = subprocess.run(
+        done = warm.run(
             self._command(arguments),
             cwd=self.folder,
             env=self.environment,
-            input=stdin,
-            capture_output=True,
+            stdin=stdin,
             timeout=RUN_WAIT,
-            check=False,
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 

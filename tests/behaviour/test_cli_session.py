@@ -9,6 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests._support.processes import Agent, HubProcess, running_hub
+from tests._support.warm import COLD
+
+
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command, and the hub, loads what it needs by itself."""
+    monkeypatch.setenv(COLD, "1")
 
 
 @pytest.fixture
@@ -39,6 +46,7 @@ def texts(received: dict[str, list[dict[str, list[dict[str, str]]]]]) -> list[st
     return [message["parts"][0]["text"] for message in received["messages"]]
 
 
+@pytest.mark.usefixtures("cold")
 def test_the_main_job(alice: Agent, bob: Agent, hub: HubProcess) -> None:
     recap = "the login is flaky\nsee auth.py"
     opened = alice("session", "open", "--context", recap, "--json").json

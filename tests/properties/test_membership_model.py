@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -34,6 +35,7 @@ from tests.properties.membership_model import (
     Model,
 )
 
+pytestmark = pytest.mark.timeout(240)  # much to do where much else is being done
 T = TypeVar("T")
 NAMES = ("ann", "bob", "cid", "dee")
 KEYPAIRS = {name: Keypair(bytes([n]) * 32) for n, name in enumerate(NAMES, 1)}
@@ -454,5 +456,7 @@ async def _hang_up(peer: Peer) -> None:
     await peer.sees_close()
 
 
-Membership.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+Membership.TestCase.settings = settings(
+    max_examples=max(30, settings().max_examples // 10), stateful_step_count=40
+)
 test_members_and_their_messages = Membership.TestCase
