@@ -7,8 +7,6 @@ known here; files that belong to other programs are not written here.
 
 import json
 import os
-import secrets
-import shlex
 import stat
 import sys
 import time
@@ -39,6 +37,11 @@ _HELD = (BlockingIOError, PermissionError)
 
 class Unwritable(ConfigError):
     """A file of ours could not be written: no permission, no space, or locked."""
+
+
+def random_hex(size: int) -> str:
+    """As `secrets.token_hex`, whose module takes long to import."""
+    return os.urandom(size).hex()
 
 
 def read_bounded(path: Path, *, limit: int = MAX_OWN_FILE_BYTES) -> bytes:
@@ -105,7 +108,7 @@ def make_private_dir(path: Path) -> None:
 
 
 def write_private(
-    path: Path, data: bytes, *, token: Callable[[int], str] = secrets.token_hex
+    path: Path, data: bytes, *, token: Callable[[int], str] = random_hex
 ) -> None:
     """Replace a file's content, atomically and durably, with mode 0600.
 
@@ -190,6 +193,38 @@ def locked(
         os.close(descriptor)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether another process, or another `locked` of this one, holds a file's lock.
+
+    A look only: it creates nothing, and whoever wants the lock at this very moment
+    may find it taken.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        descriptor = os.open(lock, _LOCK_FLAGS & ~os.O_CREAT)
+    except OSError:
+        return False
+    try:
+        if not _try_lock(descriptor, lock):
+            return True
+        _unlock(descriptor)
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def check_writable(path: Path) -> None:
+    """Find out whether `write_private` would have a place to write to.
+
+    Raises:
+        Unwritable: It would not.
+    """
+    with _writing(path):
+        descriptor, temporary = _create_temporary(path, random_hex)
+        os.close(descriptor)
+        temporary.unlink()
+
+
 def _read(path: Path, limit: int, *, private: bool) -> bytes:
     try:
         descriptor = os.open(path, _READ_FLAGS)
@@ -211,6 +246,8 @@ def _read(path: Path, limit: int, *, private: bool) -> bytes:
 
 def _refuse_open_modes(path: Path, mode: int) -> None:
     if sys.platform != "win32" and mode & 0o077:
+        import shlex
+
         raise IdentityError(
             f"{path} holds a secret and other users may read it "
             f"(mode {stat.S_IMODE(mode):04o})",

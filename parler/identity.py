@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parler import files
-from parler.config import CONFIG_FILE, clean_label, dialled, fnv1a, saved_settings
+from parler.config import clean_label, dialled, saved_settings
 from parler.errors import ConfigError, IdentityError
+from parler.homes import CONFIG_FILE, fnv1a
 from parler.signing import InvalidKey, Keypair
 from parler.wire.base import AgentId, RoomName
 from parler.wire.limits import MAX_ID_BYTES

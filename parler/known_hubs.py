@@ -66,9 +66,14 @@ class _Book:
 class KnownHubs:
     """The known_hubs.json of one base home; safe to share between processes."""
 
-    def __init__(self, path: Path) -> None:
-        """Take the file's path; nothing is read yet."""
+    def __init__(self, path: Path, *, remember: bool = True) -> None:
+        """Take the file's path; nothing is read yet.
+
+        Args:
+            remember: Whether `check` notes what it meets; to look only, it does not.
+        """
         self._path = path
+        self._remember = remember
 
     def check(self, token_field: str, dialled_url: str) -> None:
         """Make sure that a challenge may be answered, and remember where it was met.
@@ -90,6 +95,8 @@ class KnownHubs:
         book = self._read()
         verdict = _judge(book, token_field, url)
         if verdict is _Verdict.FINE:
+            return
+        if verdict is _Verdict.REMEMBER and not self._remember:
             return
         met_under = book.hubs.get(token_field, [])
         try:

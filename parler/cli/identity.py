@@ -1,5 +1,7 @@
 """Who we are and whether all is well: no command here needs a room."""
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,15 +13,20 @@ from parler.cli._run import (
     Options,
     Run,
     carry_out,
-    dialled,
     hub_of,
     identity_of,
-    known_hubs,
     settings_of,
 )
+from parler.composition import dialled, known_hubs
 from parler.text import visible
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from parler.client import Client
+    from parler.config import Settings
+    from parler.identity import Identity
+    from parler.ops.doctor import Check
     from parler.ops.whoami import WhoamiResult
 
 
@@ -98,11 +105,24 @@ def presence(
     carry_out(options, work, place=HERE)
 
 
-def doctor(options: Options) -> None:
+def doctor(
+    options: Options,
+    wake: Annotated[
+        bool,
+        typer.Option(
+            "--wake", help="Send the agents in this folder a message; see what came."
+        ),
+    ] = False,
+) -> None:
     """Examine this installation and its hub; changes nothing.
 
     The exit status is 0, or that of the first thing that is broken.
     """
+    if wake:
+        from parler.cli.doctor_wake import wake_doctor
+
+        wake_doctor(options)
+        return
     import asyncio
 
     from parler.cli import views
@@ -111,11 +131,14 @@ def doctor(options: Options) -> None:
 
     settings = settings_of(options)
     hub = hub_of(options, ELSEWHERE, settings, SessionBook(settings.home))
-    result = asyncio.run(
-        examine(
-            settings, hub=hub, dial=lambda identity: dialled(hub, settings, identity)
-        )
-    )
+
+    def dial(identity: "Identity") -> "AbstractAsyncContextManager[Client]":
+        return dialled(hub, settings, identity, local=None, remember=False)
+
+    async def apps() -> "list[Check]":
+        return await _apps(settings)
+
+    result = asyncio.run(examine(settings, hub=hub, dial=dial, more=[apps]))
     options.out.result(result, views.doctor(result))
     if not result.ok:
         raise typer.Exit(exit_status(result))
@@ -141,6 +164,39 @@ def version(options: Options) -> None:
 
     result = versions()
     options.out.result(result, [f"parler {result.version}, protocol {result.protocol}"])
+
+
+async def _apps(settings: "Settings") -> "list[Check]":
+    """What the agent apps of this machine look like."""
+    from parler.homes import (
+        current_directory,
+        machine_home,
+        process_environment,
+        user_home_of,
+    )
+    from parler.hosts.machine import Machine, Platform
+    from parler.hosts.program import own_command
+    from parler.ops.connect import Setting
+    from parler.ops.doctor import unreachable
+    from parler.ops.doctor_apps import app_checks
+
+    env, cwd = process_environment(), current_directory()
+    setting = Setting(
+        machine=Machine(
+            platform=Platform.of(sys.platform),
+            env=env,
+            home=user_home_of(env) or Path.home(),
+            cwd=cwd,
+        ),
+        home=machine_home(settings.base_home),
+        command=own_command(sys.argv[0], executable=sys.executable, env=env, cwd=cwd),
+        hub=settings.hub,
+    )
+
+    async def reach(hub: str) -> str | None:
+        return await unreachable(settings, hub)
+
+    return await app_checks(setting, reach=reach)
 
 
 def _labelled(result: "WhoamiResult") -> list[str]:

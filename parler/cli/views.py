@@ -14,7 +14,7 @@ from parler.signing import fingerprint
 from parler.text import shown_name, visible
 from parler.transcript import Transcript, newest_handoff, shown_time
 
-_MARKS = {Finding.OK: "✓", Finding.NOTE: "·", Finding.BROKEN: "✗"}
+_MARKS = {Finding.OK: "✓", Finding.WARN: "!", Finding.BROKEN: "✗"}
 
 
 def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:

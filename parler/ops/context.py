@@ -48,6 +48,13 @@ class OpContext:
     now: Callable[[], int]
     """Epoch milliseconds."""
 
+    shared_as: str | None = None
+    """Where others reach the hub, if that is not as we named it."""
+
+    def portable(self, code: str) -> str:
+        """A key together with its hub, to be handed to others."""
+        return f"{code}@{self.shared_as or self.hub}"
+
     def room(self, named: str | None) -> RoomName:
         """The room that is meant: the named one, else the active session.
 

@@ -59,7 +59,7 @@ async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
     ctx.book.remember(ctx.hub, invited.room)
     return InviteResult(
         code=invited.code,
-        portable=f"{invited.code}@{ctx.hub}",
+        portable=ctx.portable(invited.code),
         room=invited.room,
         kind=invited.kind,
         expires_at=invited.expires_at,

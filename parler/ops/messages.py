@@ -26,6 +26,8 @@ class SendParams:
     text: str
     reply_to: str | None = None
     mentions: list[str] = field(default_factory=list)
+    client_id: str | None = None
+    """Of an earlier attempt, so that the two are stored as one (protocol 5.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class HandoffParams:
     summary: str | None = None
     to: str | None = None
     bundle: str | None = None
+    client_id: str | None = None
+    """As that of `SendParams`."""
 
 
 class SendResult(Result):
@@ -85,6 +89,7 @@ async def send(ctx: OpContext, params: SendParams) -> SendResult:
         [TextPart(text=params.text)],
         mentions=params.mentions,
         reply_to=params.reply_to,
+        client_id=params.client_id,
     )
 
 
@@ -105,7 +110,13 @@ async def handoff(ctx: OpContext, params: HandoffParams) -> SendResult:
         to=to,
         bundle=Digest(params.bundle) if params.bundle else None,
     )
-    return await _send(ctx, params.target, [part], mentions=[to] if to else [])
+    return await _send(
+        ctx,
+        params.target,
+        [part],
+        mentions=[to] if to else [],
+        client_id=params.client_id,
+    )
 
 
 async def receive(ctx: OpContext, params: ReceiveParams) -> ReceiveResult:
@@ -165,10 +176,11 @@ async def _send(
     *,
     mentions: list[str],
     reply_to: str | None = None,
+    client_id: str | None = None,
 ) -> SendResult:
     try:
         sent = await ctx.client.send(
-            target, parts, mentions=mentions, reply_to=reply_to
+            target, parts, mentions=mentions, reply_to=reply_to, client_id=client_id
         )
     except UnicodeEncodeError:
         raise UsageError("the text is not valid UTF-8") from None

@@ -41,6 +41,8 @@ class DispatchParams:
 
     role: Annotated[str, Meta(description="Whose workers may take it.")]
     text: Annotated[str, Meta(description="What is to be done.")]
+    client_id: str | None = None
+    """Of an earlier attempt, so that the two are stored as one (protocol 5.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,8 @@ async def dispatch(ctx: OpContext, params: DispatchParams) -> SendResult:
     role = params.role.strip()
     parts: list[Part] = [TextPart(text=params.text), DispatchPart(role=role)]
     try:
-        sent = await ctx.client.send(ServiceTarget(service=role), parts)
+        target = ServiceTarget(service=role)
+        sent = await ctx.client.send(target, parts, client_id=params.client_id)
     except NotFound as unknown:
         unknown.next_step = (
             f"parler serve {shell_word(role)}, run by whoever does such work"

@@ -126,7 +126,7 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
         ctx.book.remember(ctx.hub, invited.room, preapprove=approvals)
     return OpenResult(
         key=invited.code,
-        portable=f"{invited.code}@{ctx.hub}",
+        portable=ctx.portable(invited.code),
         room=invited.room,
         gated=params.gated,
         expires_at=invited.expires_at,

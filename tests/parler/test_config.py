@@ -17,16 +17,19 @@ from parler.config import (
     Settings,
     clean_label,
     dialled,
-    fnv1a,
     hub_key,
     process_settings,
-    project_directory,
     read_saved,
     resolve_settings,
+)
+from parler.errors import ConfigError, IdentityError
+from parler.homes import (
+    find_home,
+    fnv1a,
+    project_directory,
     truthy,
     workspace_name,
 )
-from parler.errors import ConfigError, IdentityError
 from parler.wire.urls import same_hub
 
 USER = Path("/home/u")
@@ -539,3 +542,15 @@ def test_settings_of_a_real_process(
     repo = (tmp_path / "repo").resolve()
     assert got.home == workspace(repo, base=tmp_path / "u" / ".parler")
     assert not (tmp_path / "u").exists()
+
+
+def test_app_started_from_claude_codes_shell_has_a_project_of_its_own() -> None:
+    on = disk(REPO / ".git", "/outer/.git")
+    outer = {"CLAUDE_PROJECT_DIR": "/outer"}
+    assert project_directory(outer, REPO, USER, disk=on) == Path("/outer")
+    assert project_directory(outer | CODEX, REPO, USER, disk=on) == REPO
+    assert project_directory(outer, REPO, USER, app="gemini", disk=on) == REPO
+    # Its MCP server and its hooks know the app by the home that connect gave them.
+    wired = {"PARLER_HOME": str(BASE / "agents" / "gemini")}
+    found = find_home(outer | wired, REPO, USER, command="mcp", disk=on)
+    assert found == find_home(wired, REPO, USER, command="hook", disk=on)

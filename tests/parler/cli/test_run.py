@@ -111,9 +111,9 @@ def test_a_hub_that_cannot_be_dialled_is_one_sentence(
 def test_a_doctor_without_identity_makes_none(
     home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert app.run(["doctor", "--json", "--hub", "ws://127.0.0.1:9"]) == 0
+    assert app.run(["doctor", "--json", "--hub", "ws://127.0.0.1:9"]) == 4
     found = json.loads(capfd.readouterr().out)
-    assert found["ok"]
+    assert not found["ok"]
     assert not (home / ".parler").exists()
 
 

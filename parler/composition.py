@@ -1,0 +1,191 @@
+"""From settings to a connected client: what the CLI and the MCP server are built of.
+
+Reads the clock, and builds what operations are given. What was typed or called, and how
+results look, is not known here.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from parler.homes import machine_home
+from parler.wire.urls import dial_url, is_loopback
+
+if TYPE_CHECKING:
+    from parler.client import Client
+    from parler.config import Settings
+    from parler.identity import Identity
+    from parler.known_hubs import KnownHubs
+    from parler.ops.context import OpContext
+    from parler.transcript import Reader
+    from parler.transport import Transport
+
+
+def identity_of(
+    settings: "Settings", *, hub: str | None = None
+) -> "tuple[Identity, bool]":
+    """Who we are, under the name of this process; and whether we came to be just now.
+
+    Args:
+        hub: The hub that is about to be dialled. Where nothing else was said, it
+            becomes that of a new identity (protocol 4.7).
+    """
+    from parler.identity import ensure_identity
+
+    unsaid = settings.hub_source == "default"
+    identity, fresh = ensure_identity(
+        settings.home,
+        hub_url=hub if hub and unsaid else settings.hub,
+        name=settings.name,
+        role=settings.role,
+    )
+    named = replace(
+        identity,
+        name=settings.name or identity.name,
+        role=settings.role or identity.role,
+    )
+    return named, fresh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalStart:
+    """How this machine's own hub is started when it is needed."""
+
+    note: Callable[[str], None] | None = None
+    """Told in one sentence when it was."""
+
+    revive: bool = False
+    """Also if its owner stopped it: for a command that somebody typed, not for what
+    runs in the background."""
+
+
+@asynccontextmanager
+async def dialled(
+    hub: str,
+    settings: "Settings",
+    identity: "Identity",
+    *,
+    local: "LocalStart | None" = LocalStart(),
+    remember: bool = True,
+) -> "AsyncIterator[Client]":
+    """A client of one hub. Its join secret is remembered once the hub took it.
+
+    Args:
+        local: How this machine's own hub is started if that is meant and it does not
+            run; None only dials.
+        remember: Whether the hub and its secret are noted.
+    """
+    from parler import join_secrets
+    from parler.client import connect
+    from parler.errors import HubError
+
+    shared = machine_home(settings.base_home)
+    secrets = join_secrets.JoinSecrets(shared / join_secrets.FILE_NAME)
+    join_secrets.require_safe_url(hub, allow_plain=settings.allow_plain)
+    secret = join_secrets.secret_for(hub, settings, secrets)
+    dial = await _dialler(hub, settings, local)
+    connecting = connect(
+        hub,
+        identity.keypair,
+        name=identity.name,
+        role=identity.role,
+        secret=secret,
+        known_hubs=known_hubs(settings, remember=remember),
+        allow_plain=settings.allow_plain,
+        dial=dial,
+        now=now,
+    )
+    entered = False
+    try:
+        async with connecting as client:
+            entered = True
+            given = secret if secret == settings.join_secret else None
+            if remember and given and given != secrets.for_hub(hub):
+                secrets.remember(hub, given)
+            yield client
+    except HubError as refused:
+        if not entered and join_secrets.is_withheld(hub, settings):
+            refused.next_step = (
+                f"PARLER_JOIN_SECRET belongs to {settings.hub}; add --hub {hub} "
+                "to send it there"
+            )
+        raise
+
+
+async def _dialler(
+    hub: str, settings: "Settings", local: LocalStart | None
+) -> "Callable[[str], Awaitable[Transport]]":
+    """What opens a connection, now and whenever it was lost."""
+    from parler.transport import dial_websocket
+
+    if local is None or not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
+        return dial_websocket
+    from parler import local_hub
+    from parler.errors import ConfigError
+
+    if not local_hub.starts_by_itself(settings, hub):
+        return dial_websocket
+    await local_hub.ensure_local_hub(
+        settings.base_home, hub, note=local.note, revive=local.revive
+    )
+
+    async def dial(url: str) -> "Transport":
+        with suppress(ConfigError):  # that would end a client which may yet recover
+            await local_hub.ensure_local_hub(settings.base_home, hub, revive=False)
+        return await dial_websocket(url)
+
+    return dial
+
+
+@asynccontextmanager
+async def connected(
+    hub: str,
+    settings: "Settings",
+    identity: "Identity",
+    *,
+    local: LocalStart | None = LocalStart(),
+) -> "AsyncIterator[OpContext]":
+    """A connection to a hub, as operations are given it."""
+    from parler.ops.book import SessionBook
+    from parler.ops.context import OpContext
+
+    async with dialled(hub, settings, identity, local=local) as client:
+        yield OpContext(
+            client=client,
+            identity=identity,
+            hub=hub,
+            shared_as=_shared_as(hub, settings),
+            book=SessionBook(settings.home),
+            now=now,
+        )
+
+
+def _shared_as(hub: str, settings: "Settings") -> str | None:
+    """Where others reach a hub that we dial on the loopback, if they can."""
+    if not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
+        return None
+    from parler.lan import reached_as
+
+    return reached_as(settings.base_home, hub)
+
+
+def reader_of(identity: "Identity") -> "Reader":
+    """For whom messages are shown."""
+    from parler.transcript import Reader
+
+    return Reader(agent=identity.agent_id, name=identity.name, role=identity.role)
+
+
+def known_hubs(settings: "Settings", *, remember: bool = True) -> "KnownHubs":
+    """Which hub each challenge belongs to, for all homes of this user."""
+    from parler import known_hubs as module
+
+    return module.KnownHubs(settings.base_home / module.FILE_NAME, remember=remember)
+
+
+def now() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,282 @@
+"""Which home an agent works in: one rule for its MCP server, its hooks and its shell.
+
+It goes by the project directory and never by a session id: an app gives its MCP
+server, its hooks and its shell different session ids, and new ones at every start, so
+an identity keyed by them would lose its rooms, cursors and direct messages at each
+restart, and the three would be strangers to each other. They do agree on the project.
+
+The process environment is read here and nowhere else in the client. This is imported
+at every hook of an app, so it needs a few quick modules only.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+CONFIG_FILE = "config.json"
+
+AGENT_SHELL = (
+    "CODEX_THREAD_ID",
+    "CODEX_WORKING_DIR",
+    "CONDUCTOR_WORKSPACE_PATH",
+    "CLAUDE_CODE_SESSION_ID",
+    "CLAUDE_PROJECT_DIR",
+)
+"""Any of them set and not empty: an agent runs us (protocol 2.4)."""
+
+ALWAYS_SCOPED = frozenset({"mcp", "hook"})
+"""Commands that an agent's app starts, wherever that is. ``work`` and ``supervise``
+are not among them: whoever joined a session in a shell starts its worker there too, and
+the two must be one agent."""
+
+NEVER_SCOPED = frozenset({"hub", "connect", "conversation"})
+"""Commands about the machine or the terminal. ``init`` and ``doctor`` are not among
+them: in an agent's shell they must speak of the identity that the agent will use."""
+
+CLAUDE_CODE = "claude-code"
+
+# The inner one first: an app started from another's shell inherits its variables,
+# and Codex run by Claude Code is the usual way round.
+_APPS = (
+    ("codex", ("CODEX_THREAD_ID", "CODEX_WORKING_DIR")),
+    (CLAUDE_CODE, ("CLAUDE_CODE_SESSION_ID", "CLAUDE_PROJECT_DIR")),
+)
+_FALSY = frozenset({"", "0", "false", "no"})
+
+
+class Lookup(Protocol):
+    """The two questions this rule asks the filesystem."""
+
+    @property
+    def exists(self) -> Callable[[Path], bool]:
+        """Whether there is something at a path."""
+
+    @property
+    def canonical(self) -> Callable[[Path], Path]:
+        """Where a path really leads."""
+
+
+class _RealLookup(NamedTuple):
+    exists: Callable[[Path], bool]
+    canonical: Callable[[Path], Path]
+
+
+class Home(NamedTuple):
+    """Where an identity lives."""
+
+    base: Path
+    """The unscoped home: known hubs and secrets, shared by all its projects."""
+
+    scope: Path | None
+    """The home of this project's identity below it, if it has one of its own."""
+
+    @property
+    def path(self) -> Path:
+        """Where the identity lives."""
+        return self.scope or self.base
+
+
+def really_exists(path: Path) -> bool:
+    """Whether there is something at a path, as far as we may know."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def really_canonical(path: Path) -> Path:
+    """Where a path really leads; itself where that cannot be told."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # a loop of links, or no current directory
+        return path
+
+
+REAL_LOOKUP: Lookup = _RealLookup(really_exists, really_canonical)
+
+
+def process_environment() -> dict[str, str]:
+    """A copy of this process's environment."""
+    return dict(os.environ)
+
+
+def current_directory() -> Path | None:
+    """Where this process works; None if that folder has gone."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
+def user_home_of(env: Mapping[str, str]) -> Path | None:
+    """The user's home directory, if the environment tells it."""
+    home = env.get("HOME")
+    if not home and sys.platform == "win32":
+        home = env.get("USERPROFILE")
+    return Path(home) if home else None
+
+
+def find_home(
+    env: Mapping[str, str],
+    cwd: Path | None,
+    user_home: Path | None,
+    *,
+    command: str,
+    home: str | None = None,
+    disk: Lookup = REAL_LOOKUP,
+) -> Home:
+    """The home of a command (protocol 2.4).
+
+    A home named by ``--home`` is taken as it is: whoever names a directory means that
+    directory, so nothing is scoped below it.
+    """
+    base = _base_home(env, cwd, user_home, home, disk)
+    if home:
+        return Home(base, None)
+    return Home(base, _scope(base, env, cwd, user_home, command, disk))
+
+
+def machine_home(base_home: Path) -> Path:
+    """The home that all agents of this user share, above those of single apps."""
+    if base_home.parent.name == "agents":
+        return base_home.parent.parent
+    return base_home
+
+
+def truthy(value: str | None) -> bool:
+    """Whether a variable switches something on (protocol 2.4)."""
+    return value is not None and value.strip().lower() not in _FALSY
+
+
+def in_agent_shell(env: Mapping[str, str]) -> bool:
+    """Whether an agent app started us (protocol 2.4)."""
+    return any(env.get(name) for name in AGENT_SHELL)
+
+
+def fnv1a(data: bytes) -> int:
+    """64-bit FNV-1a (protocol 2.4)."""
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = ((value ^ byte) * 0x100000001B3) % 2**64
+    return value
+
+
+def workspace_name(directory: Path, session: str | None = None) -> str:
+    """The folder under ``ws/`` for a project directory (protocol 2.4)."""
+    key = os.fsencode(directory)
+    if session:
+        key += b"\0" + os.fsencode(session)
+    return f"{fnv1a(key):016x}"
+
+
+def project_directory(
+    env: Mapping[str, str],
+    cwd: Path | None,
+    user_home: Path | None,
+    *,
+    app: str | None = None,
+    disk: Lookup = REAL_LOOKUP,
+) -> Path | None:
+    """The directory that an agent's identity belongs to, None if there is none.
+
+    Conductor's workspace is taken as given. Otherwise it is the top of the git work
+    tree around the app's project directory, or around the current one: apps tell the
+    former only to their MCP server and hooks, and a shell below it must come to the
+    same answer.
+
+    Args:
+        app: The app that runs us, if that is known; else the variables tell it.
+    """
+    given, start = _start(env, cwd, app, disk)
+    if given or start is None:
+        return start
+    # A repository of dotfiles in the home directory is not everybody's project.
+    fence = disk.canonical(user_home) if user_home else None
+    for directory in (start, *start.parents):
+        if directory == fence:
+            break
+        if disk.exists(directory / ".git"):
+            return directory
+    return start
+
+
+def _start(
+    env: Mapping[str, str], cwd: Path | None, app: str | None, disk: Lookup
+) -> tuple[bool, Path | None]:
+    """Whether the project was given outright, and where to look for it."""
+    here = cwd or Path()
+    if conductor := env.get("CONDUCTOR_WORKSPACE_PATH"):
+        return True, disk.canonical(here / conductor)
+    # An app that was started from Claude Code's shell has a project of its own.
+    claude = env.get("CLAUDE_PROJECT_DIR")
+    if claude and (app or _innermost_app(env)) == CLAUDE_CODE:
+        return False, disk.canonical(here / claude)
+    return False, disk.canonical(cwd) if cwd else None
+
+
+def _base_home(
+    env: Mapping[str, str],
+    cwd: Path | None,
+    user_home: Path | None,
+    named: str | None,
+    disk: Lookup,
+) -> Path:
+    here = cwd or Path()
+    given = named or env.get("PARLER_HOME")
+    if given:
+        return here / _expand(given, user_home)
+    default = here / (user_home or Path()) / ".parler"
+    # `connect` gives an app's MCP server its own home by PARLER_HOME, which the shell
+    # of that app does not see: without this they would be two agents.
+    app = _innermost_app(env)
+    if app and disk.exists(default / "agents" / app):
+        return default / "agents" / app
+    if user_home and not disk.exists(default / CONFIG_FILE):
+        legacy = here / user_home / ".parler-codex"
+        if disk.exists(legacy / CONFIG_FILE):
+            return legacy
+    return default
+
+
+def _innermost_app(env: Mapping[str, str]) -> str | None:
+    for app, variables in _APPS:
+        if any(env.get(name) for name in variables):
+            return app
+    return None
+
+
+def _expand(text: str, user_home: Path | None) -> Path:
+    """A leading ``~`` or ``~/`` means the home directory, ``~user`` does not."""
+    if text == "~" or text.startswith("~/"):
+        return (user_home or Path()) / text[2:]
+    return Path(text)
+
+
+def _scope(
+    base: Path,
+    env: Mapping[str, str],
+    cwd: Path | None,
+    user_home: Path | None,
+    command: str,
+    disk: Lookup,
+) -> Path | None:
+    wanted = command in ALWAYS_SCOPED or (
+        in_agent_shell(env) and command not in NEVER_SCOPED
+    )
+    if not wanted or truthy(env.get("PARLER_SHARED_IDENTITY")):
+        return None
+    app = base.name if base.parent.name == "agents" else None
+    project = project_directory(env, cwd, user_home, app=app, disk=disk)
+    if project is None:
+        return None
+    # Only what the user sets on purpose splits a project into several identities.
+    session = env.get("PARLER_AGENT_SESSION") or None
+    # Existing clients key by the directory itself; an identity made there stays.
+    _, start = _start(env, cwd, app, disk)
+    if start is not None and start != project:
+        existing = base / "ws" / workspace_name(start, session)
+        if disk.exists(existing / CONFIG_FILE):
+            return existing
+    return base / "ws" / workspace_name(project, session)

@@ -1,0 +1,113 @@
+"""Whether this machine's hub runs, as the file says that the hub holds locked.
+
+The lock is the operating system's: no process id is believed that nobody vouches for.
+Only looks, and may be asked before every command.
+"""
+
+import errno
+import os
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from parler.errors import ConfigError
+from parler.local_hub.place import HubPlace, serves
+
+_MAX_BYTES = 64 * 1024
+
+
+class State(StrEnum):
+    """How far a hub is."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What was found."""
+
+    state: State
+    pid: int | None = None
+    url: str | None = None
+    """Where it listens, which is no address to dial if it listens everywhere."""
+    version: str | None = None
+    started: int | None = None
+    """Epoch milliseconds."""
+    fingerprint: str | None = None
+    lan: tuple[str, ...] = ()
+
+    def is_at(self, url: str) -> bool:
+        """Whether it is what a loopback URL dials."""
+        return self.url is not None and serves(urlsplit(self.url).netloc, url)
+
+
+class _Words(msgspec.Struct, frozen=True):
+    pid: int
+    url: str | None = None
+    version: str | None = None
+    started: int | None = None
+    fingerprint: str | None = None
+    lan: list[str] = []
+    ending: bool = False
+
+
+STOPPED = Seen(state=State.STOPPED)
+
+
+def look(place: HubPlace) -> Seen:
+    """See whether the hub runs.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(place.running, flags)
+    except (FileNotFoundError, NotADirectoryError):
+        return STOPPED
+    except OSError as error:
+        raise ConfigError(f"cannot read {place.running}: {error.strerror}") from None
+    try:
+        return _said(handle) if _is_held(handle) else STOPPED
+    finally:
+        os.close(handle)
+
+
+def _said(handle: int) -> Seen:
+    try:
+        words = msgspec.json.decode(os.read(handle, _MAX_BYTES).rstrip(), type=_Words)
+    except msgspec.DecodeError:  # it has just begun
+        return Seen(state=State.STARTING)
+    fields: dict[str, Any] = msgspec.structs.asdict(words)
+    fields["lan"] = tuple(words.lan)
+    state = State.RUNNING if words.url else State.STARTING
+    if fields.pop("ending"):
+        state = State.ENDING
+    return Seen(state=state, **fields)
+
+
+if sys.platform == "win32":
+
+    def _is_held(handle: int) -> bool:
+        """No hub runs on Windows outside its Linux."""
+        return False
+
+else:
+    import fcntl
+
+    def _is_held(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return True
+            raise ConfigError(f"cannot lock a file: {error.strerror}") from None
+        fcntl.flock(handle, fcntl.LOCK_UN)
+        return False

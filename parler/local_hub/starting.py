@@ -1,0 +1,429 @@
+"""Starting this machine's hub in the background, and stopping it.
+
+Whoever needs it first starts it: one process wins a lock, the others wait for what it
+started. The hub outlives the command that started it, has no terminal, and inherits no
+secret from whatever shell that was.
+"""
+
+import asyncio
+import contextlib
+import os
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from parler import files
+from parler.errors import ConfigError, ConnectFailed
+from parler.homes import process_environment
+from parler.local_hub import service
+from parler.local_hub.occupant import occupant_of, refuse
+from parler.local_hub.place import (
+    DEFAULT_PORT,
+    HubPlace,
+    Record,
+    place_of,
+    read_record,
+    record_for,
+    serves,
+    write_record,
+)
+from parler.local_hub.running import Seen, State, look
+
+START_SECS = 20.0
+"""How long a hub may take until it listens."""
+
+STOP_SECS = 20.0
+"""How long it may take to answer who waits and end."""
+
+SERVICE_SECS = 5.0
+"""How long the system's service may take until there is a process."""
+
+LOGS = "parler hub logs"
+STATUS = "parler hub status"
+_POLL_SECS = 0.02
+_SHELL = "/bin/sh"
+_KEPT = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ"),
+        *("TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS"),
+        *("PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "VIRTUAL_ENV"),
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"),
+    }
+)
+"""What a hub's process needs of an environment; keys and secrets are not among it."""
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalHub:
+    """A hub of this machine that runs."""
+
+    url: str
+    """Where it was asked for."""
+    pid: int | None
+    """None for one that was started by hand, elsewhere."""
+    log: Path
+    started: bool = False
+    """By this call."""
+
+
+async def ensure_local_hub(
+    base_home: Path,
+    url: str,
+    *,
+    note: Note | None = None,
+    revive: bool = True,
+    wait_secs: float = START_SECS,
+) -> LocalHub:
+    """See to it that this machine's hub runs under a URL that means it.
+
+    Whether a URL does is for the caller to ask: `starts_by_itself`.
+
+    Args:
+        base_home: The settings' base home, be it an app's or the machine's.
+        note: Told in one sentence when a hub was started.
+        revive: Also start a hub that its owner stopped. A command somebody typed
+            does; what runs in the background leaves it stopped.
+        wait_secs: How long it may take until it listens.
+
+    Raises:
+        ConnectFailed: It does not come up, another program has its port, or it was
+            stopped and is not to be revived.
+        ConfigError: Its folder cannot be written, or its settings are damaged.
+    """
+    place = place_of(base_home)
+    seen = look(place)
+    if seen.state is State.RUNNING:
+        return _found(place, seen, url)
+    record = read_record(place)
+    if seen.state is State.STOPPED:
+        occupant = await occupant_of(url)
+        if occupant and occupant.may_stand_in(known=record is not None):
+            return LocalHub(url=url, pid=None, log=place.log)
+        if occupant and look(place).state is State.STOPPED:
+            raise refuse(url, occupant)
+        if not revive:
+            _require_wanted(place, url)
+    if record is None or not serves(record.addr, url):
+        record = record_for(url)
+    hub = await asyncio.to_thread(_start, place, record, url, wait_secs, revive=revive)
+    if hub.started and note is not None:
+        note(f"started this machine's hub in the background: {url} ({STATUS})")
+    return hub
+
+
+def use_local_hub(base_home: Path, *, port: int = DEFAULT_PORT) -> LocalHub:
+    """Have the hub serve this machine alone, from now on.
+
+    One that served a team is restarted, with all it stores. Takes seconds and blocks:
+    on an event loop call it in a thread.
+
+    Raises:
+        ConnectFailed: It does not come up, or its port is taken.
+        ConfigError: Its files cannot be written.
+    """
+    return reconfigure(base_home, Record(addr=f"127.0.0.1:{port}"))
+
+
+def start(
+    base_home: Path, record: Record, *, wait_secs: float = START_SECS
+) -> LocalHub:
+    """Start the hub that a record describes, unless it runs.
+
+    Raises:
+        ConnectFailed: It does not come up.
+        ConfigError: Its folder cannot be written.
+    """
+    place = place_of(base_home)
+    return _start(place, record, record.url, wait_secs, revive=True)
+
+
+def reconfigure(
+    base_home: Path,
+    record: Record,
+    *,
+    again: bool = False,
+    wait_secs: float = START_SECS,
+) -> LocalHub:
+    """Have the hub run as a record says, from now on.
+
+    Args:
+        again: Also restart a hub that runs like that already.
+
+    Raises:
+        ConnectFailed: It does not come up; what was decided is kept.
+        ConfigError: Its folder cannot be written, or the old one cannot be stopped.
+    """
+    place = place_of(base_home)
+    same = read_record(place) == record
+    if not same or again:
+        stop(base_home)
+        write_record(place, record)
+    return start(base_home, record, wait_secs=wait_secs)
+
+
+def stop(
+    base_home: Path, *, wait_secs: float = STOP_SECS, force: bool = False
+) -> Seen | None:
+    """Stop the hub, and have agents in the background leave it stopped.
+
+    Args:
+        force: Kill it if it does not end in time.
+
+    Returns:
+        What ran until now, or None if nothing did.
+
+    Raises:
+        ConfigError: It cannot be stopped from here, or did not end in time.
+    """
+    place = place_of(base_home)
+    if look(place).state is State.STOPPED and not place.folder.is_dir():
+        return None
+    deadline = time.monotonic() + wait_secs
+    with _changing(place, deadline):
+        files.write_private(place.stopped, b"")
+        seen = look(place)
+        if seen.state is State.STOPPED:
+            return None
+        service.stop(service.this_system(base_home))
+        if _ended(place, min(deadline, time.monotonic() + _POLL_SECS)):
+            return seen
+        seen = _with_pid(place, deadline)
+        _signal(place, seen.pid, signal.SIGTERM)
+        if _ended(place, deadline):
+            return seen
+        if not force:
+            raise ConfigError(
+                f"the hub (process {seen.pid}) did not end within {wait_secs:g} s",
+                next_step="parler hub stop --force",
+            )
+        _signal(place, seen.pid, signal.SIGKILL)
+        if not _ended(place, time.monotonic() + wait_secs):
+            raise ConfigError(f"the hub (process {seen.pid}) cannot be killed")
+        return seen
+
+
+def _found(place: HubPlace, seen: Seen, url: str) -> LocalHub:
+    if not seen.is_at(url):
+        raise ConnectFailed(
+            url,
+            f"the local hub runs at {seen.url} instead",
+            next_step="parler hub stop, or name that one",
+        )
+    return LocalHub(url=url, pid=seen.pid, log=place.log)
+
+
+def _start(
+    place: HubPlace, record: Record, url: str, wait_secs: float, *, revive: bool
+) -> LocalHub:
+    deadline = time.monotonic() + wait_secs
+    with _changing(place, deadline):
+        seen = _settled(place, deadline)
+        if seen.state is State.RUNNING:
+            return _found(place, seen, url)
+        if not revive:  # it may have been about to end when we looked first
+            _require_wanted(place, url)
+        place.stopped.unlink(missing_ok=True)
+        if read_record(place) != record:
+            write_record(place, record)
+        if service.start(service.this_system(place.folder.parent)):
+            seen = _begun(place, min(deadline, time.monotonic() + SERVICE_SECS))
+        if seen.state is State.STOPPED:
+            with _spawned(place) as life:
+                seen = _listening(place, deadline, life)
+        else:
+            seen = _listening(place, deadline, None)
+    hub = _found(place, seen, url)
+    return LocalHub(url=url, pid=hub.pid, log=place.log, started=True)
+
+
+def _require_wanted(place: HubPlace, url: str) -> None:
+    if place.stopped.exists():
+        raise ConnectFailed(
+            url, "the local hub was stopped", next_step="parler hub start"
+        )
+
+
+def _settled(place: HubPlace, deadline: float) -> Seen:
+    """Wait while a hub comes up that somebody else started, or one goes down."""
+    while True:
+        seen = look(place)
+        if seen.state in (State.RUNNING, State.STOPPED):
+            return seen
+        if time.monotonic() >= deadline:
+            raise _failed(place, f"it has been {seen.state} for too long")
+        time.sleep(_POLL_SECS)
+
+
+def _begun(place: HubPlace, deadline: float) -> Seen:
+    """What the system's service manager made of it; it may say yes and do nothing."""
+    while True:
+        seen = look(place)
+        if seen.state is not State.STOPPED or time.monotonic() >= deadline:
+            return seen
+        time.sleep(_POLL_SECS)
+
+
+@contextlib.contextmanager
+def _changing(place: HubPlace, deadline: float) -> Iterator[None]:
+    left = max(deadline - time.monotonic(), 0.0)
+    with files.locked(place.starting, wait_secs=left):
+        yield
+
+
+@contextlib.contextmanager
+def _spawned(place: HubPlace) -> Iterator[int]:
+    """Start the hub; gives a file that ends when the hub's process does."""
+    files.make_private_dir(place.folder)
+    life, held = os.pipe()
+    try:
+        try:
+            with _output(place.log) as output:
+                _run_detached(place, output, held)
+        finally:
+            os.close(held)
+        yield life
+    finally:
+        os.close(life)
+
+
+@contextlib.contextmanager
+def _output(path: Path) -> Iterator[int]:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise files.Unwritable(f"cannot write {path}: {error.strerror}") from None
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _run_detached(place: HubPlace, output: int, held: int) -> None:
+    command = service.hub_command(place.folder.parent)
+    if sys.platform == "win32" or not Path(_SHELL).exists():
+        raise ConfigError("a hub cannot be started in the background on this system")
+    try:
+        # The shell ends at once: the hub is no child of ours, and leaves no zombie
+        # in an agent's process that lives for days.
+        subprocess.run(  # noqa: S603 - our own words only
+            [_SHELL, "-c", '"$@" &', "sh", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(held,),
+            cwd=place.folder,
+            env=_environment(process_environment()),
+            umask=0o077,
+            start_new_session=True,
+            timeout=START_SECS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigError(f"cannot start a process: {error}") from None
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in variables.items()
+        if name in _KEPT or name.startswith("LC_")
+    }
+    if path := kept.get("PYTHONPATH"):
+        with contextlib.suppress(OSError):  # the current directory may be gone
+            kept["PYTHONPATH"] = os.pathsep.join(
+                str(Path(part).absolute()) for part in path.split(os.pathsep) if part
+            )
+    return kept
+
+
+def _listening(place: HubPlace, deadline: float, life: int | None) -> Seen:
+    while True:
+        seen = look(place)
+        if seen.state is State.RUNNING:
+            return seen
+        gone = life is None or _has_ended(life, _POLL_SECS)
+        if life is None:
+            time.sleep(_POLL_SECS)
+        elif gone and look(place).state is State.STOPPED:
+            raise _failed(place, f"it ended at once: {_last_words(place)}")
+        elif gone:
+            life = None  # another one, started elsewhere, is on its way
+        if time.monotonic() >= deadline:
+            raise _failed(place, "it is not ready in time")
+
+
+def _has_ended(life: int, wait: float) -> bool:
+    ready, _, _ = select.select([life], [], [], wait)
+    return bool(ready)
+
+
+def _failed(place: HubPlace, why: str) -> ConnectFailed:
+    record = read_record(place) or Record()
+    return ConnectFailed(
+        record.url, f"the local hub did not start: {why}", next_step=LOGS
+    )
+
+
+def _last_words(place: HubPlace) -> str:
+    try:
+        with place.log.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
+            lines = file.read(4096).decode("utf-8", "replace").split("\n")
+    except OSError:
+        lines = []
+    last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    return last.strip().removeprefix("error: ").partition(" — next:")[0][:300]
+
+
+def _ended(place: HubPlace, deadline: float) -> bool:
+    while look(place).state is not State.STOPPED:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECS)
+    return True
+
+
+def _with_pid(place: HubPlace, deadline: float) -> Seen:
+    while True:
+        seen = look(place)
+        if seen.pid is not None or seen.state is State.STOPPED:
+            return seen
+        if time.monotonic() >= deadline:
+            raise ConfigError(f"{place.running} is held, and nobody says by whom")
+        time.sleep(_POLL_SECS)
+
+
+def _signal(place: HubPlace, pid: int | None, number: signal.Signals) -> None:
+    if pid is None:
+        return
+    if not _holds(pid, place.running):
+        if look(place).state is State.STOPPED:
+            return
+        raise ConfigError(
+            f"process {pid} is not the hub: it runs in another container, "
+            f"or as another user; stop it there",
+            next_step=shlex.join(["fuser", "-v", str(place.running)]),
+        )
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _holds(pid: int, path: Path) -> bool:
+    """Whether a process has a file open: the one that the file names, in our words."""
+    psutil = import_module("psutil")  # slow, and seldom needed
+
+    try:
+        opened = psutil.Process(pid).open_files()
+    except (psutil.Error, OSError):
+        return False
+    real = path.resolve()
+    return any(Path(one.path).resolve() == real for one in opened)
