@@ -1,0 +1,86 @@
+"""By which words an app can start this program, today and after an upgrade.
+
+Apps are given an absolute path, since few of them have the user's PATH. It is the name
+by which the program was installed, a link for most installers: that stays when what it
+names is replaced. A copy in a cache of uv's may be gone tomorrow; it is not written
+into anybody's configuration.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from parler.errors import ConfigError
+
+NAME = "parler"
+_CACHES = ("archive-v", "builds-v", "environments-v")
+
+
+def own_command(
+    argv0: str, *, executable: str, env: Mapping[str, str], cwd: Path | None
+) -> tuple[str, ...]:
+    """The words that start this program.
+
+    Args:
+        argv0: How this process was started.
+        executable: The Python it runs on.
+        env: Where to look for installed programs.
+        cwd: What a relative name is relative to.
+
+    Raises:
+        ConfigError: It runs from a place that does not last.
+    """
+    installed = shutil.which(NAME, path=env.get("PATH") or os.defpath)
+    if installed:
+        installed = str((cwd or Path()) / installed)
+    if Path(argv0).name == "__main__.py":
+        words: tuple[str, ...] = (executable, "-m", NAME)
+        lasts = not _in_cache(Path(executable))
+    else:
+        started = _started(argv0, env, cwd)
+        words = (str(started),)
+        lasts = not _in_cache(started)
+        if installed and _same(Path(installed), started):
+            words = (installed,)
+    if lasts:
+        return words
+    if installed and not _in_cache(Path(installed)):
+        return (installed,)
+    raise ConfigError(
+        "this parler runs from a cache that may be emptied at any time: no app could "
+        "rely on it",
+        next_step="uv tool install parler-agents, then parler connect",
+    )
+
+
+def is_there(command: tuple[str, ...], env: Mapping[str, str]) -> bool:
+    """Whether a program that an app is to start can be started."""
+    program = command[0]
+    if not Path(program).is_absolute() and not Path(program).anchor:
+        return shutil.which(program, path=env.get("PATH") or os.defpath) is not None
+    return Path(program).is_file() and os.access(program, os.X_OK)
+
+
+def _started(argv0: str, env: Mapping[str, str], cwd: Path | None) -> Path:
+    given = Path(argv0)
+    if given.is_absolute() or len(given.parts) > 1:
+        path = (cwd or Path()) / given
+    else:
+        found = shutil.which(argv0, path=env.get("PATH") or os.defpath)
+        path = Path(found) if found else (cwd or Path()) / given
+    if not path.exists() and path.with_name(f"{path.name}.exe").exists():
+        path = path.with_name(f"{path.name}.exe")
+    return Path(os.path.abspath(path))  # noqa: PTH100 - links are to stay
+
+
+def _in_cache(path: Path) -> bool:
+    both = (path, Path(os.path.realpath(path)))
+    return any(part.startswith(_CACHES) for one in both for part in one.parts)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

@@ -1,0 +1,550 @@
+"""Wiring agent apps to a hub, unwiring them, and telling how they are.
+
+What is written where is `parler.hosts`; here it is decided for which apps, on which
+hub, in which home, and what the user is told.
+"""
+
+import asyncio
+import difflib
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from parler import identity as identities
+from parler.client import Client
+from parler.config import hub_key
+from parler.errors import ConfigError, HubError, ParlerError, TransportError, UsageError
+from parler.homes import CONFIG_FILE
+from parler.hosts import HOSTS, host_by_id
+from parler.hosts.errors import HostError
+from parler.hosts.health import State, examine
+from parler.hosts.host import AGENTS, Host, Wiring
+from parler.hosts.install import Plan, carry_out, entry_of, plan, plan_removal
+from parler.hosts.ledger import Ledger
+from parler.hosts.machine import Machine
+from parler.hosts.trust import Entry
+from parler.join_secrets import FILE_NAME as SECRETS_FILE
+from parler.join_secrets import JoinSecrets
+from parler.ops.context import Result
+from parler.wire.base import AgentId
+from parler.wire.replies import Card
+from parler.wire.requests import Lookup
+
+VERIFY_SECS = 180.0
+POLL_SECS = 2.0
+MAX_IDENTITIES = 256
+"""Identities of one app that are looked for."""
+
+
+class Outcome(StrEnum):
+    """What became of one app."""
+
+    WIRED = "wired"
+    UNCHANGED = "unchanged"
+    REMOVED = "removed"
+    NOTHING = "nothing to remove"
+    PLANNED = "planned"
+    FAILED = "failed"
+
+
+class HostOutcome(Result):
+    """What was done to one app, or would be."""
+
+    id: str
+    title: str
+    outcome: Outcome
+    hub: str | None = None
+    files: list[str] = msgspec.field(default_factory=list)
+    """That were written, or would be."""
+
+    diff: str | None = None
+    detail: str | None = None
+    next: str | None = None
+    restart: str | None = None
+    notes: list[str] = msgspec.field(default_factory=list)
+    snippet: str | None = None
+    """What the user can enter by hand where we could not."""
+
+
+class ConnectResult(Result):
+    """What was done to all of them."""
+
+    ok: bool
+    hosts: list[HostOutcome]
+    hub: str | None = None
+    """The one that was asked for; apps may keep their own."""
+
+    backups: str | None = None
+
+
+class TroubleReport(Result):
+    """Something that is wrong, and the command that mends it."""
+
+    what: str
+    mend: str | None = None
+    note: bool = False
+
+
+class HostHealth(Result):
+    """One app, as it is."""
+
+    id: str
+    title: str
+    installed: bool
+    state: State
+    config: str
+    hub: str | None = None
+    home: str | None = None
+    command: str | None = None
+    troubles: list[TroubleReport] = msgspec.field(default_factory=list)
+
+
+class ListResult(Result):
+    """All apps, as they are."""
+
+    ok: bool
+    """Nothing that is wired is broken."""
+
+    hosts: list[HostHealth]
+
+
+class Arrival(Result):
+    """Whether an app's agent came to the hub."""
+
+    id: str
+    title: str
+    hub: str
+    arrived: bool
+    agent: AgentId | None = None
+    detail: str | None = None
+
+
+class VerifyResult(Result):
+    """Whether all of them came."""
+
+    ok: bool
+    hosts: list[Arrival]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What all of this works with."""
+
+    machine: Machine
+    home: Path
+    """The home that all agents of this user share."""
+
+    command: tuple[str, ...]
+    """The words that start this program."""
+
+    hub: str
+    """For apps that have none yet."""
+
+    pinned: bool = False
+    """Also for those that have one."""
+
+    name: str | None = None
+    hooks: bool | None = None
+    """None: as they were, else with hooks."""
+
+    reservations: bool | None = None
+    secret: str | None = None
+    """Of `hub`; it is kept in our own home alone."""
+
+    def hooked(self, *, hooks: bool | None, reservations: bool | None) -> "Setting":
+        """The same with or without hooks."""
+        return replace(self, hooks=hooks, reservations=reservations)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What we wrote where."""
+        return Ledger(self.home)
+
+    @property
+    def secrets(self) -> JoinSecrets:
+        """The join secrets of all hubs."""
+        return JoinSecrets(self.home / SECRETS_FILE)
+
+
+def chosen(
+    names: Sequence[str], machine: Machine, *, wired: Iterable[str]
+) -> list[Host]:
+    """The apps that are meant: those named, else those that are here or wired.
+
+    Raises:
+        UsageError: One is not known.
+    """
+    if not names:
+        known = set(wired)
+        return [
+            host for host in HOSTS if host.id in known or host.is_installed(machine)
+        ]
+    found: list[Host] = []
+    for name in names:
+        host = host_by_id(name)
+        if host is None:
+            raise _unknown(name)
+        if host not in found:
+            found.append(host)
+    return found
+
+
+def wire(
+    hosts: Sequence[Host], setting: Setting, *, dry: bool = False
+) -> ConnectResult:
+    """Wire apps; one that fails does not keep the others from it.
+
+    Raises:
+        ConfigError: Our own home cannot be written, or our notes are damaged.
+    """
+    if dry:
+        outcomes = [_wire(host, setting, alone=len(hosts) == 1) for host in hosts]
+    else:
+        with setting.ledger.locked():
+            if setting.secret and setting.pinned:
+                setting.secrets.remember(setting.hub, setting.secret)
+            outcomes = [
+                _wire(host, setting, alone=len(hosts) == 1, write=True)
+                for host in hosts
+            ]
+    return _result(outcomes, setting)
+
+
+def unwire(
+    hosts: Sequence[Host], setting: Setting, *, dry: bool = False
+) -> ConnectResult:
+    """Take back what was done to apps; raises as `wire`."""
+    if dry:
+        outcomes = [_unwire(host, setting) for host in hosts]
+    else:
+        with setting.ledger.locked():
+            outcomes = [_unwire(host, setting, write=True) for host in hosts]
+    return _result(outcomes, setting)
+
+
+Reach = Callable[[str], Awaitable[str | None]]
+"""Why a hub does not answer; None if it does."""
+
+
+async def examine_all(
+    hosts: Sequence[Host], setting: Setting, *, reach: Reach
+) -> ListResult:
+    """Tell how apps are; changes nothing, starts nothing.
+
+    Raises:
+        ConfigError: Our own notes are damaged.
+    """
+    reports = []
+    for host in hosts:
+        wiring = _wiring(host, setting, alone=True)
+        record = setting.ledger.get(host.id)
+        reports.append((examine(host, setting.machine, wiring, record), wiring))
+    hubs = {health.hub for health, _ in reports if health.hub}
+    down = dict(
+        zip(hubs, await asyncio.gather(*(reach(hub) for hub in hubs)), strict=True)
+    )
+    listed = []
+    for health, wiring in reports:
+        troubles = [
+            TroubleReport(what=one.what, mend=one.mend, note=one.is_note)
+            for one in health.troubles
+        ]
+        state = health.state
+        if health.hub and (why := down.get(health.hub)):
+            troubles.append(TroubleReport(what=why, mend="parler doctor"))
+            state = State.BROKEN
+        entry = health.entry
+        listed.append(
+            HostHealth(
+                id=health.host.id,
+                title=health.host.title,
+                installed=health.host.is_installed(setting.machine),
+                state=state,
+                config=str(health.host.files(setting.machine, wiring)[0].path),
+                hub=health.hub,
+                home=entry.env.get("PARLER_HOME") if entry else None,
+                command=entry.command[0] if entry else None,
+                troubles=troubles,
+            )
+        )
+    ok = all(one.state is not State.BROKEN for one in listed)
+    return ListResult(ok=ok, hosts=listed)
+
+
+Dial = Callable[[str], AbstractAsyncContextManager[Client]]
+"""Connects to a hub as somebody who is nobody afterwards."""
+
+
+async def verify(
+    hosts: Sequence[Host],
+    setting: Setting,
+    *,
+    dial: Dial,
+    timeout: float = VERIFY_SECS,
+    poll_secs: float = POLL_SECS,
+    seen: Callable[[Arrival], None] = lambda arrival: None,
+) -> VerifyResult:
+    """Wait until an agent of each app came to its hub: by id, never by name."""
+    wired = {host.id: _wiring(host, setting, alone=True) for host in hosts}
+    came: dict[str, AgentId] = {}
+
+    def arrival(host: Host) -> Arrival:
+        there = host.id in came
+        late = f"nobody came within {timeout:g} s; {host.restart}"
+        return Arrival(
+            id=host.id,
+            title=host.title,
+            hub=wired[host.id].hub,
+            arrived=there,
+            agent=came.get(host.id),
+            detail=None if there else late,
+        )
+
+    def report(host: Host, agent: AgentId) -> None:
+        came[host.id] = agent
+        seen(arrival(host))
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
+            for hub in {wiring.hub for wiring in wired.values()}:
+                missing = {
+                    host.id: (host, wired[host.id].home)
+                    for host in hosts
+                    if wired[host.id].hub == hub
+                }
+                watch = _Watch(hub=hub, missing=missing, report=report)
+                group.create_task(watch.run(dial, poll_secs))
+    listed = [arrival(host) for host in hosts]
+    return VerifyResult(ok=all(one.arrived for one in listed), hosts=listed)
+
+
+def identities_in(home: Path) -> list[AgentId]:
+    """The agents that have their identity in an app's home, one for each project."""
+    found = []
+    homes = [home, *sorted((home / "ws").glob("*"))[:MAX_IDENTITIES]]
+    for one in homes:
+        with suppress(ConfigError):
+            if known := identities.find_identity(one):
+                found.append(known.agent_id)
+    return found
+
+
+@dataclass(slots=True, kw_only=True)
+class _Watch:
+    """Looks on one hub for agents of some apps."""
+
+    hub: str
+    missing: dict[str, tuple[Host, Path]]
+    """Who has not come yet: the app and the home of its agents."""
+
+    report: Callable[[Host, AgentId], None]
+    began: bool = False
+    first: dict[AgentId, int | None] = field(default_factory=dict)
+    """When the hub had heard of an agent last, as we began to look."""
+
+    async def run(self, dial: Dial, poll_secs: float) -> None:
+        """Look until one of each was there; a hub that is away is dialled again."""
+        while self.missing:
+            with suppress(TransportError, HubError):
+                async with dial(self.hub) as client:
+                    while self.missing:
+                        await self._look(client)
+                        await asyncio.sleep(poll_secs)
+            await asyncio.sleep(poll_secs)
+
+    async def _look(self, client: Client) -> None:
+        for host, home in list(self.missing.values()):
+            for agent in identities_in(home):
+                if await self._came(client, agent):
+                    del self.missing[host.id]
+                    self.report(host, agent)
+                    break
+        self.began = True
+
+    async def _came(self, client: Client, agent: AgentId) -> bool:
+        """Whether the hub heard of an agent since we began to look."""
+        entry = (await client.request(Lookup(id=agent), Card)).entry
+        last = entry.last_seen if entry else None
+        # One whose identity was not there when we began was made by its app since.
+        self.first.setdefault(agent, None if self.began else last)
+        return last is not None and last != self.first[agent]
+
+
+def _wire(
+    host: Host, setting: Setting, *, alone: bool, write: bool = False
+) -> HostOutcome:
+    try:
+        old = _entry(host, setting)
+        wiring = _wiring(host, setting, alone=alone, old=old)
+        planned = plan(host, setting.machine, wiring, setting.ledger)
+        if write:
+            _take_over_secret(old, setting)
+            _prepare_home(wiring)
+            carry_out(planned, setting.ledger)
+    except ParlerError as error:
+        return _failed(host, error, setting, alone=alone)
+    needed = planned.needed
+    outcome = Outcome.WIRED if needed else Outcome.UNCHANGED
+    has_hooks = wiring.hooks and bool(host.hook_notes)
+    notes = [*host.notes, *(host.hook_notes if has_hooks else ())]
+    return HostOutcome(
+        id=host.id,
+        title=host.title,
+        outcome=outcome if write or not needed else Outcome.PLANNED,
+        hub=wiring.hub,
+        files=[str(change.content.path) for change in needed],
+        diff=None if write else _diff(planned),
+        restart=host.restart if needed else None,
+        notes=notes if needed else [],
+    )
+
+
+def _unwire(host: Host, setting: Setting, *, write: bool = False) -> HostOutcome:
+    try:
+        wiring = replace(_bare_wiring(host, setting), hooks=True, reservations=True)
+        planned = plan_removal(host, setting.machine, wiring, setting.ledger)
+        if write:
+            carry_out(planned, setting.ledger)
+    except ParlerError as error:
+        return _failed(host, error, setting, alone=True, by_hand=False)
+    needed = planned.needed
+    outcome = Outcome.REMOVED if needed else Outcome.NOTHING
+    return HostOutcome(
+        id=host.id,
+        title=host.title,
+        outcome=outcome if write or not needed else Outcome.PLANNED,
+        files=[str(change.content.path) for change in needed],
+        diff=None if write else _diff(planned),
+        restart=host.restart if needed else None,
+    )
+
+
+def _failed(
+    host: Host,
+    error: ParlerError,
+    setting: Setting,
+    *,
+    alone: bool,
+    by_hand: bool = True,
+) -> HostOutcome:
+    snippet = None
+    if by_hand and isinstance(error, HostError):
+        with suppress(ParlerError):
+            snippet = _snippet(host, setting, alone=alone)
+    return HostOutcome(
+        id=host.id,
+        title=host.title,
+        outcome=Outcome.FAILED,
+        detail=error.message,
+        next=error.next_step,
+        snippet=snippet,
+    )
+
+
+def _snippet(host: Host, setting: Setting, *, alone: bool) -> str:
+    """What stands in the app's file when all is well, to be entered by hand."""
+    wiring = _bare_wiring(host, setting, alone=alone)
+    entry = {"command": wiring.command[0], "args": wiring.args, "env": wiring.env}
+    return json.dumps({"parler": entry}, ensure_ascii=False)
+
+
+def _diff(planned: Plan) -> str:
+    return "\n".join(change.diff() for change in planned.needed)
+
+
+def _result(outcomes: list[HostOutcome], setting: Setting) -> ConnectResult:
+    return ConnectResult(
+        ok=all(one.outcome is not Outcome.FAILED for one in outcomes),
+        hosts=outcomes,
+        hub=setting.hub,
+        backups=str(setting.ledger.backups),
+    )
+
+
+def _entry(host: Host, setting: Setting) -> Entry | None:
+    """The entry that is there now; raises `HostError`."""
+    entry = entry_of(host, setting.machine, _bare_wiring(host, setting))
+    return entry if entry and entry.is_ours else None
+
+
+def _wiring(
+    host: Host, setting: Setting, *, alone: bool, old: Entry | None = None
+) -> Wiring:
+    """What an app is given: its own hub, home and name, unless told otherwise."""
+    if old is None:
+        with suppress(HostError):
+            old = _entry(host, setting)
+    wiring = _bare_wiring(host, setting, alone=alone)
+    if old is None:
+        return wiring
+    home = old.env.get("PARLER_HOME")
+    return replace(
+        wiring,
+        hub=setting.hub if setting.pinned else old.env.get("PARLER_HUB") or setting.hub,
+        # An earlier client's choice: who the agents are must not change.
+        home=Path(home) if home and Path(home).is_dir() else wiring.home,
+        name=wiring.name or old.env.get("PARLER_NAME"),
+    )
+
+
+def _bare_wiring(host: Host, setting: Setting, *, alone: bool = True) -> Wiring:
+    record = setting.ledger.get(host.id)
+    known = bool(record.files)
+    name = setting.name
+    if name and not alone:  # several agents of one name could not be told apart
+        name = f"{name}-{host.id}"
+    hooks, reservations = setting.hooks, setting.reservations
+    return Wiring(
+        command=setting.command,
+        home=host.home(setting.home),
+        hub=setting.hub,
+        name=name,
+        hooks=(record.hooks if known else True) if hooks is None else hooks,
+        reservations=(
+            (record.reservations if known else False)
+            if reservations is None
+            else reservations
+        ),
+        platform=setting.machine.platform,
+    )
+
+
+def _take_over_secret(old: Entry | None, setting: Setting) -> None:
+    """Keep a secret that an earlier client wrote into the app's file."""
+    hub = old.env.get("PARLER_HUB") if old else None
+    secret = old.env.get("PARLER_JOIN_SECRET") if old else None
+    if hub and secret and setting.secrets.for_hub(hub) is None:
+        setting.secrets.remember(hub, secret)
+
+
+def _prepare_home(wiring: Wiring) -> None:
+    """Let the app's server, hooks and shell find the same home and hub.
+
+    The server is told both; its shell is not, and finds them here.
+    """
+    if wiring.home.parent.name != AGENTS:
+        return  # an earlier client's choice: the user's own home is not ours to change
+    identities.ensure_identity(wiring.home, hub_url=wiring.hub)
+    homes = [wiring.home, *sorted((wiring.home / "ws").glob("*"))[:MAX_IDENTITIES]]
+    for home in homes:
+        if not (home / CONFIG_FILE).exists():
+            continue
+        with suppress(ConfigError):  # whoever uses that identity is told
+            saved = identities.load_identity(home)
+            if hub_key(saved.hub_url) != hub_key(wiring.hub):
+                identities.update_identity(home, hub_url=wiring.hub)
+
+
+def _unknown(name: str) -> UsageError:
+    names = [word for host in HOSTS for word in (host.id, *host.aliases)]
+    close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
+    candidates = close or [host.id for host in HOSTS]
+    return UsageError(
+        f"there is no app {name!r}",
+        next_step=f"one of: {', '.join(candidates)}",
+    )

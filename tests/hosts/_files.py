@@ -1,0 +1,86 @@
+"""A user's machine in a folder, and apps on it, for tests of what is written there."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from parler.hosts import host_by_id
+from parler.hosts.edits import FileEdit
+from parler.hosts.host import Host, Wiring
+from parler.hosts.install import carry_out, plan, plan_removal
+from parler.hosts.ledger import Ledger
+from parler.hosts.machine import Machine, Platform
+
+HUB = "ws://127.0.0.1:7070"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One user's home, and one app in it."""
+
+    folder: Path
+    host: Host
+    platform: Platform = Platform.LINUX
+
+    @property
+    def machine(self) -> Machine:
+        """The machine, with nothing on its PATH."""
+        return Machine(
+            platform=self.platform, env={}, home=self.folder, cwd=self.folder / "work"
+        )
+
+    @property
+    def ledger(self) -> Ledger:
+        """What we wrote."""
+        return Ledger(self.folder / ".parler")
+
+    @property
+    def wiring(self) -> Wiring:
+        """Paths of no real machine, so that what is written is always the same."""
+        return Wiring(
+            command=("/usr/local/bin/parler",),
+            home=Path("/home/ada/.parler/agents") / self.host.id,
+            hub=HUB,
+            platform=self.platform,
+        )
+
+    def edit(self, role: str = "servers", **changes: object) -> FileEdit:
+        """What is to become of one file."""
+        wiring = replace(self.wiring, **changes)  # type: ignore[arg-type]
+        files = self.host.files(self.machine, wiring)
+        return next(one for one in files if one.role == role)
+
+    def has(self, data: bytes | str, role: str = "servers") -> Path:
+        """Put bytes where the app has that file."""
+        path = self.edit(role).path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if isinstance(data, bytes) else data.encode())
+        return path
+
+    def wire(self, **changes: object) -> list[Path]:
+        """Wire the app; returns what was written."""
+        wiring = replace(self.wiring, **changes)  # type: ignore[arg-type]
+        planned = plan(self.host, self.machine, wiring, self.ledger)
+        carry_out(planned, self.ledger)
+        return [change.content.path for change in planned.needed]
+
+    def unwire(self) -> list[Path]:
+        """Unwire the app; returns what was written."""
+        wiring = replace(self.wiring, hooks=True, reservations=True)
+        planned = plan_removal(self.host, self.machine, wiring, self.ledger)
+        carry_out(planned, self.ledger)
+        return [change.content.path for change in planned.needed]
+
+    def files(self) -> dict[str, bytes]:
+        """Everything in the home that is not ours."""
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and ".parler" not in path.parts
+        }
+
+
+def desk(folder: Path, app: str, platform: Platform = Platform.LINUX) -> Desk:
+    """An app in a new home."""
+    host = host_by_id(app)
+    assert host is not None
+    return Desk(folder, host, platform)

@@ -1,0 +1,405 @@
+"""The command ``connect`` on a user's machine, with several apps in it."""
+
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parler.cli import app
+from parler.client import Client, connect
+from parler.homes import find_home
+from parler.hosts import HOSTS, host_by_id
+from parler.hosts.program import own_command
+from parler.identity import ensure_identity, find_identity
+from parler.join_secrets import JoinSecrets
+from parler.ops.connect import Arrival, Setting, verify, wire
+from parler.signing import Keypair
+from parler.wire.records import AgentCard, Visibility
+from parler.wire.replies import Registered
+from parler.wire.requests import Register
+from tests._support.processes import running_hub
+from tests.hosts._files import HUB, desk
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def parler(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed parler, which is the one that runs."""
+    program = home / "bin" / "parler"
+    program.parent.mkdir()
+    program.write_bytes(b"#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.delenv("PARLER_HOME")
+    monkeypatch.chdir(home)
+    for folder in (".codex", ".cursor", ".config/zed"):
+        (home / folder).mkdir(parents=True)
+    return program
+
+
+@pytest.fixture
+def run(parler: Path, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run the command; its JSON, if it ends as expected."""
+
+    def call(*arguments: str, status: int = 0) -> Any:
+        assert app.run(["connect", "--json", *arguments]) == status
+        shown = capfd.readouterr()
+        if shown.out:
+            return json.loads(shown.out)
+        return json.loads(shown.err.splitlines()[-1])["error"]
+
+    return call
+
+
+def outcomes(result: Any) -> dict[str, str]:
+    return {one["id"]: one["outcome"] for one in result["hosts"]}
+
+
+def entry(home: Path, path: str = ".cursor/mcp.json") -> Any:
+    return json.loads((home / path).read_bytes())["mcpServers"]["parler"]
+
+
+def test_bare_it_wires_what_is_here_and_says_what_to_restart(
+    run: Run, home: Path, parler: Path
+) -> None:
+    result = run()
+    assert outcomes(result) == {"codex": "wired", "cursor": "wired", "zed": "wired"}
+    assert all(one["restart"] for one in result["hosts"])
+    assert entry(home)["command"] == str(parler)
+    assert set(outcomes(run()).values()) == {"unchanged"}
+
+
+def test_bare_each_wired_app_keeps_its_hub(run: Run, home: Path) -> None:
+    run("cursor", "--hub", "ws://127.0.0.1:9001")
+    run()
+    assert entry(home)["env"]["PARLER_HUB"] == "ws://127.0.0.1:9001"
+    run("--hub", "ws://127.0.0.1:9002")
+    assert entry(home)["env"]["PARLER_HUB"] == "ws://127.0.0.1:9002"
+    run("--shared")
+    assert entry(home)["env"]["PARLER_HUB"].startswith("wss://")
+
+
+def test_the_apps_shell_finds_the_same_home_and_hub(run: Run, home: Path) -> None:
+    run("codex", "--hub", "ws://127.0.0.1:9001")
+    env = {"CODEX_THREAD_ID": "t"}
+    found = find_home(env, home / "work", home, command="whoami")
+    assert found.base == home / ".parler" / "agents" / "codex"
+    saved = find_identity(found.base)
+    assert saved is not None
+    assert saved.hub_url == "ws://127.0.0.1:9001"
+    run("codex", "--hub", "ws://127.0.0.1:9002")
+    moved = find_identity(found.base)
+    assert moved is not None
+    assert moved.hub_url == "ws://127.0.0.1:9002"
+    assert moved.agent_id == saved.agent_id
+
+
+def test_print_shows_a_diff_and_writes_nothing(
+    home: Path, parler: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(home.rglob("*"))
+    assert app.run(["connect", "--print"]) == 0
+    shown = capfd.readouterr().out
+    assert '+      "command": ' in shown
+    assert "+[mcp_servers.parler]" in shown
+    assert sorted(home.rglob("*")) == before
+
+
+def test_remove_puts_everything_back(run: Run, home: Path) -> None:
+    zed = home / ".config/zed/settings.json"
+    zed.write_bytes(b'// mine\n{\n  "vim_mode": true,\n}\n')
+    run()
+    assert b"parler" in zed.read_bytes()
+    shown = run("--remove", "--print")
+    assert {one["outcome"] for one in shown["hosts"]} >= {"planned"}
+    assert b"parler" in zed.read_bytes()
+    result = run("--remove")
+    assert outcomes(result)["zed"] == "removed"
+    assert outcomes(result)["amp"] == "nothing to remove"
+    assert zed.read_bytes() == b'// mine\n{\n  "vim_mode": true,\n}\n'
+    assert list((home / ".cursor").iterdir()) == []
+
+
+def test_a_mistyped_app_is_a_usage_error_with_candidates(run: Run, home: Path) -> None:
+    error = run("cusror", status=2)
+    assert error["code"] == "usage"
+    assert "cursor" in error["next"]
+    assert not (home / ".parler").exists()
+    everything = run("xyzzy", status=2)
+    assert all(host.id in everything["next"] for host in HOSTS)
+
+
+def test_one_app_that_fails_does_not_keep_the_others(run: Run, home: Path) -> None:
+    (home / ".cursor/mcp.json").write_bytes(b"{broken")
+    result = run(status=9)
+    assert outcomes(result) == {"codex": "wired", "cursor": "failed", "zed": "wired"}
+    failed = next(one for one in result["hosts"] if one["id"] == "cursor")
+    assert "line 1, column 2" in failed["detail"]
+    assert "PARLER_HUB" in failed["snippet"]
+    assert (home / ".cursor/mcp.json").read_bytes() == b"{broken"
+
+
+def test_an_app_that_is_not_here_is_wired_if_it_is_named(run: Run, home: Path) -> None:
+    assert outcomes(run("amp")) == {"amp": "wired"}
+    assert (home / ".config/amp/settings.json").exists()
+    assert "amp" in outcomes(run())
+
+
+def test_without_any_app_it_says_so(run: Run, home: Path) -> None:
+    for folder in (".codex", ".cursor", ".config/zed"):
+        (home / folder).rmdir()
+    assert run()["hosts"] == []
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--local", "--team"),
+        ("--shared", "--hub", HUB),
+        ("--join", HUB, "--local"),
+        ("--list", "--remove"),
+        ("--list", "--print"),
+        ("--verify", "--remove"),
+        ("--port", "7070"),
+        ("--rotate-secret",),
+        ("--address", "x", "--local"),
+    ],
+)
+def test_flags_that_exclude_each_other_are_refused(
+    run: Run, home: Path, flags: tuple[str, ...]
+) -> None:
+    assert run(*flags, status=2)["code"] == "usage"
+    assert not (home / ".parler").exists()
+
+
+def test_a_plain_hub_beyond_this_network_is_refused(run: Run) -> None:
+    assert run("--hub", "ws://hub.example.org", status=3)["code"] == "config"
+
+
+def test_without_a_home_nobodys_apps_are_touched(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOME")
+    assert run(status=3)["code"] == "config"
+    assert not (home / ".cursor/mcp.json").exists()
+
+
+def test_a_secret_stays_in_our_own_home(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLER_JOIN_SECRET", "hunter2-the-secret")
+    result = run("--hub", HUB)
+    assert "hunter2" not in json.dumps(result)
+    holders = [
+        path.relative_to(home).as_posix()
+        for path in home.rglob("*")
+        if path.is_file() and b"hunter2" in path.read_bytes()
+    ]
+    assert holders == [".parler/secrets.json"]
+    assert JoinSecrets(home / ".parler/secrets.json").for_hub(HUB) is not None
+    run("--shared")
+    assert JoinSecrets(home / ".parler/secrets.json").for_hub("wss://x.org") is None
+
+
+def test_a_secret_an_earlier_client_wrote_is_taken_over(run: Run, home: Path) -> None:
+    old = {"PARLER_HUB": HUB, "PARLER_JOIN_SECRET": "hunter2", "PARLER_NAME": "ada"}
+    server = {"command": "/opt/old/parler", "args": ["mcp"], "env": old}
+    path = home / ".cursor/mcp.json"
+    path.write_text(json.dumps({"mcpServers": {"parler": server}}), encoding="utf-8")
+    run("cursor")
+    assert b"hunter2" not in path.read_bytes()
+    assert entry(home)["env"]["PARLER_NAME"] == "ada"
+    assert JoinSecrets(home / ".parler/secrets.json").for_hub(HUB) == "hunter2"
+
+
+def test_an_invite_from_stdin_is_joined(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    text = b"parler-team://192.168.7.9:7070#the-secret\n"
+    stdin = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", stdin)
+    run("cursor", "--join", "-")
+    hub = entry(home)["env"]["PARLER_HUB"]
+    assert hub.startswith("ws://192.168.7.9:7070")
+    assert JoinSecrets(home / ".parler/secrets.json").for_hub(hub) == "the-secret"
+
+
+def test_a_team_hub_whose_secret_nobody_knows_is_not_wired(
+    run: Run, home: Path
+) -> None:
+    error = run("cursor", "--join", "ws://192.168.7.9:7070", status=2)
+    assert "--join -" in error["next"]
+    assert not (home / ".cursor/mcp.json").exists()
+
+
+def test_several_agents_are_told_apart_by_name(run: Run, home: Path) -> None:
+    run("--name", "ada")
+    assert entry(home)["env"]["PARLER_NAME"] == "ada-cursor"
+    run("cursor", "--name", "ada")
+    assert entry(home)["env"]["PARLER_NAME"] == "ada"
+
+
+def test_without_hooks_none_are_written_and_that_is_remembered(
+    run: Run, home: Path
+) -> None:
+    run("cursor", "--no-hooks")
+    assert not (home / ".cursor/hooks.json").exists()
+    run("cursor")
+    assert not (home / ".cursor/hooks.json").exists()
+    run("cursor", "--hooks", "--reservations")
+    assert b"pre-edit" in (home / ".cursor/hooks.json").read_bytes()
+
+
+def test_the_list_tells_how_each_app_is_and_makes_nothing(
+    run: Run, home: Path, parler: Path
+) -> None:
+    run("--hub", "ws://127.0.0.1:9")
+    before = sorted(home.rglob("*"))
+    result = run("--list")
+    states = {one["id"]: one["state"] for one in result["hosts"]}
+    assert states["cursor"] == "broken"
+    assert states["amp"] == "not here"
+    assert result["ok"] is False
+    cursor = next(one for one in result["hosts"] if one["id"] == "cursor")
+    assert "nothing listens" in cursor["troubles"][0]["what"]
+    assert cursor["command"] == str(parler)
+    parler.unlink()
+    moved = next(one for one in run("--list", "cursor")["hosts"])
+    assert "is gone" in moved["troubles"][0]["what"]
+    assert sorted(home.rglob("*")) == sorted({*before} - {parler})
+
+
+def test_it_reads_well(parler: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert app.run(["connect", "--hub", "ws://127.0.0.1:9"]) == 0
+    shown = capfd.readouterr().out
+    assert "✓ Cursor: wired → ws://127.0.0.1:9" in shown
+    assert "Codex: restart codex" in shown
+    assert app.run(["connect", "--list"]) == 0
+    assert "✗ cursor" in capfd.readouterr().out
+    assert app.run(["connect", "--remove"]) == 0
+    assert app.run(["connect", "--remove"]) == 0
+    assert "nothing of ours" in capfd.readouterr().out
+
+
+async def test_verify_sees_agents_come_by_their_id_and_misses_those_that_do_not(
+    tmp_path: Path,
+) -> None:
+    one = desk(tmp_path, "cursor")
+    zed = host_by_id("zed")
+    assert zed is not None
+    with running_hub(tmp_path / "hub") as hub:
+        setting = Setting(
+            machine=one.machine,
+            home=tmp_path / ".parler",
+            command=("/usr/local/bin/parler",),
+            hub=hub.url,
+            pinned=True,
+        )
+        assert wire([one.host, zed], setting).ok
+        came: list[Arrival] = []
+        project = tmp_path / ".parler" / "agents" / "cursor" / "ws" / "0123"
+        keypair = ensure_identity(project, hub_url=hub.url)[0].keypair
+
+        @asynccontextmanager
+        async def dial(url: str) -> AsyncIterator[Client]:
+            async with (
+                connect(url, Keypair.generate(), name="nobody") as client,
+                connect(url, keypair, name="cursor") as agent,
+            ):
+                yield Looking(client, agent, keypair)  # type: ignore[misc]
+
+        found = await verify(
+            [one.host], setting, dial=dial, timeout=5, poll_secs=0.01, seen=came.append
+        )
+        assert found.ok
+        assert [arrival.agent for arrival in came] == [keypair.agent_id]
+        missed = await verify([zed], setting, dial=dial, timeout=0.2, poll_secs=0.01)
+        assert not missed.ok
+        assert "nobody came" in (missed.hosts[0].detail or "")
+
+
+class Looking:
+    """A client in whose background an agent appears after the first look."""
+
+    def __init__(self, client: Client, agent: Client, keypair: Keypair) -> None:
+        self._client, self._agent, self._keypair = client, agent, keypair
+        self._looked = 0
+
+    async def request(self, frame: Any, reply: Any) -> Any:
+        """Ask the hub; once it was asked about both homes, the agent registers."""
+        answer = await self._client.request(frame, reply)
+        self._looked += 1
+        if self._looked == 2:
+            card = AgentCard.of(self._keypair.agent_id, "cursor")
+            await self._agent.request(
+                Register(card=card, visibility=Visibility.PRIVATE), Registered
+            )
+        return answer
+
+
+def test_the_program_is_named_so_that_it_survives_an_upgrade(tmp_path: Path) -> None:
+    versioned = tmp_path / "venvs" / "1.0" / "bin" / "parler"
+    link = tmp_path / "bin" / "parler"
+    for path in (versioned, link):
+        path.parent.mkdir(parents=True)
+    versioned.write_bytes(b"#!/bin/sh\n")
+    versioned.chmod(0o755)
+    link.symlink_to(versioned)
+    env = {"PATH": str(link.parent)}
+
+    def found(argv0: str, **more: str) -> tuple[str, ...]:
+        return own_command(
+            argv0, executable="/usr/bin/py", env=env | more, cwd=tmp_path
+        )
+
+    assert found(str(versioned)) == (str(link),)
+    assert found("parler") == (str(link),)
+    assert found(str(versioned), PATH="/nowhere") == (str(versioned),)
+    assert found("/x/parler/__main__.py") == ("/usr/bin/py", "-m", "parler")
+
+
+def test_a_program_in_a_cache_is_not_written_into_apps(tmp_path: Path) -> None:
+    cached = tmp_path / "uv" / "archive-v0" / "abc" / "bin" / "parler"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"#!/bin/sh\n")
+    cached.chmod(0o755)
+
+    def found(path: str) -> tuple[str, ...]:
+        env = {"PATH": path}
+        return own_command(str(cached), executable="/usr/bin/py", env=env, cwd=tmp_path)
+
+    with pytest.raises(Exception, match="cache"):
+        found(str(cached.parent))
+    installed = tmp_path / "bin" / "parler"
+    installed.parent.mkdir()
+    installed.write_bytes(b"#!/bin/sh\n")
+    installed.chmod(0o755)
+    assert found(f"{installed.parent}") == (str(installed),)
+
+
+def test_what_an_earlier_client_chose_as_home_stays(tmp_path: Path) -> None:
+    one = desk(tmp_path, "cursor")
+    mine = tmp_path / ".parler"
+    ensure_identity(mine, hub_url="ws://127.0.0.1:1")
+    env = {"PARLER_HOME": str(mine), "PARLER_HUB": HUB}
+    server = {"command": "/opt/old/parler", "args": ["mcp"], "env": env}
+    one.has(json.dumps({"mcpServers": {"parler": server}}))
+    setting = Setting(
+        machine=one.machine, home=mine, command=("/usr/local/bin/parler",), hub=HUB
+    )
+    assert wire([one.host], setting).ok
+    assert entry(tmp_path)["env"]["PARLER_HOME"] == str(mine)
+    pinned = replace(setting, hub="ws://127.0.0.1:2", pinned=True)
+    assert wire([one.host], pinned).ok
+    kept = find_identity(mine)
+    assert kept is not None
+    assert kept.hub_url == "ws://127.0.0.1:1"
