@@ -122,6 +122,18 @@ def _is_plain(name: str) -> bool:
     return len(scripts) < 2 or scripts <= _TOGETHER
 
 
+def without_attachments(text: str) -> str:
+    """A prompt in which no app finds ``@path``, which is a file to attach to some.
+
+    They read it before the agent does, whatever the agent may read.
+    """
+    if "@" not in text:
+        return text
+    text = text.replace("@", "\N{FULLWIDTH COMMERCIAL AT}")
+    at = "\N{FULLWIDTH COMMERCIAL AT}"
+    return f"{text.rstrip()}\n({at} stands for the commercial at sign.)\n"
+
+
 def shell_word(text: str) -> str:
     """A word to paste into a shell: one argument, and nothing hidden in it."""
     return shlex.quote(visible(text))

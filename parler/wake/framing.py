@@ -11,7 +11,7 @@ import msgspec
 
 from parler.message_signing import Signature
 from parler.signing import fingerprint
-from parler.text import shown_name, visible
+from parler.text import shown_name, visible, without_attachments
 from parler.transcript import Reader
 from parler.wake.ledger import NextTurn
 from parler.wake.selection import Request
@@ -25,6 +25,7 @@ MAX_NEXT_CHARS = 16_000
 HANDOFF_LINE = "PARLER_HANDOFF"
 _HANDOFF = re.compile(rf"^{HANDOFF_LINE}\s+(\{{.*\}})\s*$")
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CUT = "\n[… cut: the message is longer than what is handed on]"
 
 
@@ -91,6 +92,9 @@ def as_json(request: Request) -> bytes:
 def as_prompt(request: Request, worker: Worker, *, mark: str) -> bytes:
     """The message for an agent: our words around the peer's.
 
+    The mark of an attachment is written in another way, so that no file is attached
+    that the peer names (see `without_attachments`).
+
     Args:
         mark: A fresh random word.
     """
@@ -123,7 +127,7 @@ def as_prompt(request: Request, worker: Worker, *, mark: str) -> bytes:
         "Do so only if somebody else has to do something now.",
         "",
     ]
-    return "\n".join(lines).encode("utf-8", "replace")
+    return without_attachments("\n".join(lines)).encode("utf-8", "replace")
 
 
 def read_answer(output: str) -> tuple[str, NextTurn | None]:
@@ -144,6 +148,11 @@ def read_answer(output: str) -> tuple[str, NextTurn | None]:
         next=wanted.next[:MAX_NEXT_CHARS],
         summary=wanted.summary[:MAX_NEXT_CHARS] if wanted.summary else None,
     )
+
+
+def without_colours(text: str) -> str:
+    """What a program said, as if to a file; some colour that, too."""
+    return _COLOUR.sub("", text)
 
 
 def _words(request: Request) -> str:

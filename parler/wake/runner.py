@@ -64,6 +64,7 @@ class Excerpt:
     """The beginning and the end of a stream; what is between is only counted."""
 
     limit: int
+    only_end: bool = False
     _head: bytearray = field(default_factory=bytearray)
     _tail: bytearray = field(default_factory=bytearray)
     _total: int = 0
@@ -71,10 +72,11 @@ class Excerpt:
     def add(self, data: bytes) -> None:
         """Take the next bytes."""
         self._total += len(data)
-        room = self.limit // 4 - len(self._head)
-        self._head += data[: max(room, 0)]
-        self._tail += data[max(room, 0) :]
-        excess = len(self._tail) - (self.limit - self.limit // 4)
+        begin = 0 if self.only_end else self.limit // 4
+        room = max(begin - len(self._head), 0)
+        self._head += data[:room]
+        self._tail += data[room:]
+        excess = len(self._tail) - (self.limit - begin)
         if excess > 0:
             del self._tail[:excess]
 
@@ -99,7 +101,7 @@ async def run(program: Program, data: bytes, *, hear: Hear) -> Ended:
         ConfigError: It could not be started at all.
     """
     started = time.monotonic()
-    output, errors = Excerpt(program.max_output_bytes), Excerpt(ERROR_BYTES)
+    output, errors = Excerpt(program.max_output_bytes), Excerpt(ERROR_BYTES, True)
     timed_out = False
     async with _running(program, data) as running, asyncio.TaskGroup() as tasks:
         listening = [

@@ -4,10 +4,12 @@ What they are called with and which of our environment they are given. A peer's 
 are never part of either; the name of the one who asks is, made safe.
 """
 
+import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,21 @@ from parler.wake.selection import Request
 
 NOWHERE = "/dev/null/parler"
 """No folder, and none can be made: a program that uses Parler is not us by accident."""
+
+_NO_SERVER = {
+    "command": '{enabled=false,command="false"}',
+    "url": '{enabled=false,url="http://127.0.0.1:9"}',
+}
+
+# OpenCode asks nobody before it runs a command, and has no sandbox: edits of this
+# folder and reading are left. The last rule that fits decides.
+_OPENCODE = {
+    "mcp": {"parler": {"enabled": False}},
+    "permission": {"*": "deny"}
+    | dict.fromkeys(
+        ("read", "edit", "glob", "grep", "list", "todowrite", "skill", "task"), "allow"
+    ),
+}
 
 MAX_LABEL_CHARS = 256
 CHECK_SECS = 10.0
@@ -44,7 +61,43 @@ class Runner:
     """Variables it needs beside the common ones; a final ``*`` stands for any end."""
 
     sets: Mapping[str, str]
-    """Variables that are ours to set."""
+    """Variables that are ours to set, unless the user passes them on."""
+
+    more: Callable[[Mapping[str, str], Path], Sequence[str]] = lambda *_: ()
+    """Arguments that depend on its environment and on the folder."""
+
+    def arguments(self, environment: Mapping[str, str], folder: Path) -> list[str]:
+        """The whole command, for now: settings of the user's may change meanwhile."""
+        return [*self.command, *self.more(environment, folder)]
+
+
+def _without_codex_servers(
+    environment: Mapping[str, str], folder: Path
+) -> Sequence[str]:
+    """Turn off each MCP server that Codex would start; it has no switch for all.
+
+    An entry must be whole even where the folder's own settings are not trusted and
+    so not read: each gets a transport of its kind that leads nowhere.
+    """
+    home = Path(environment.get("HOME", "/"))
+    places = [Path(environment.get("CODEX_HOME") or home / ".codex")]
+    places += [place / ".codex" for place in (folder, *folder.parents)]
+    off: dict[str, str] = {}
+    for place in places:
+        for name, table in _codex_servers(place / "config.toml"):
+            kind = "url" if "url" in table else "command"
+            off[name] = f"{json.dumps(name, ensure_ascii=False)}={_NO_SERVER[kind]}"
+    return ["-c", f"mcp_servers={{{','.join(off.values())}}}"] if off else []
+
+
+def _codex_servers(config: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    try:
+        servers = tomllib.loads(config.read_text(encoding="utf-8"))["mcp_servers"]
+    except (OSError, ValueError, KeyError):
+        return  # Codex itself says what is wrong with a file of its own
+    if isinstance(servers, dict):
+        for name, table in servers.items():
+            yield name, table if isinstance(table, dict) else {}
 
 
 _AGENTS = (
@@ -63,11 +116,14 @@ _AGENTS = (
         name="codex",
         command=[
             *("codex", "exec", "--sandbox", "workspace-write", "--ephemeral"),
-            *("--ignore-user-config", "--skip-git-repo-check", "-"),
+            # A rule that allows a command also takes it out of the sandbox.
+            *("--ignore-rules", "--skip-git-repo-check", "--color", "never"),
+            *("-c", "features.apps=false", "-c", "features.plugins=false"),
         ],
         is_agent=True,
         keeps=["OPENAI_*", "CODEX_HOME", "CODEX_API_KEY"],
         sets={},
+        more=_without_codex_servers,
     ),
     Runner(
         name="gemini",
@@ -85,7 +141,7 @@ _AGENTS = (
         command=["opencode", "run"],
         is_agent=True,
         keeps=["OPENCODE_CONFIG", "OPENCODE_CONFIG_DIR", "OPENCODE_API_KEY"],
-        sets={"OPENCODE_CONFIG_CONTENT": '{"mcp":{"parler":{"enabled":false}}}'},
+        sets={"OPENCODE_CONFIG_CONTENT": json.dumps(_OPENCODE)},
     ),
 )
 AGENTS = {runner.name: runner for runner in _AGENTS}
@@ -159,7 +215,7 @@ def environment(
         or name.startswith(_COMMON_PREFIXES)
         or any(_fits(name, wanted) for wanted in (*runner.keeps, *extra))
     }
-    kept |= runner.sets
+    kept = {**runner.sets, **kept}
     ours = [name for name in kept if name.upper().startswith("PARLER_")]
     for name in ours:
         del kept[name]

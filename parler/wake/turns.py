@@ -235,7 +235,7 @@ class Turns:
     async def _run_held(self, request: Request) -> Ended | None:
         job = self.job
         program = Program(
-            command=job.runner.command,
+            command=job.runner.arguments(job.environment, job.folder),
             environment={
                 **job.environment,
                 **runners.about(request, job.worker.role),
@@ -271,8 +271,8 @@ class Turns:
         elif ended.status != 0:
             status = TaskStatus.FAILED
             note = f"exit status {ended.status}"
-            if ended.errors.strip():
-                note += f": {ended.errors.strip()}"
+            if errors := framing.without_colours(ended.errors).strip():
+                note += f": {errors}"
         if then is not None:
             then = msgspec.structs.replace(then, hops=request.hops + 1)
         return Outcome(

@@ -229,6 +229,9 @@ def test_an_excerpt_keeps_both_ends() -> None:
     for piece in (b"ab", b"cdefgh", b"ij"):
         excerpt.add(piece)
     assert excerpt.text() == "ab\n[… 2 bytes left out …]\nefghij"
+    end = Excerpt(8, only_end=True)
+    end.add(b"0123456789")
+    assert end.text().endswith("]\n23456789")
     short = Excerpt(8)
     short.add(b"abcdefgh")
     assert short.text() == "abcdefgh"

@@ -1,5 +1,6 @@
 """Which program works, and what it is given of our environment."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,41 @@ def test_the_user_may_pass_on_more_but_nothing_of_ours() -> None:
     assert given["GITHUB_TOKEN"] == "t"
     assert "PARLER_JOIN_SECRET" not in given
     assert given["PARLER_HOME"] == "/me"
+
+
+def test_what_the_user_passes_on_comes_before_what_we_set() -> None:
+    mine = EVERYBODY | {"OPENCODE_CONFIG_CONTENT": "{}"}
+    runner = runner_of("opencode")
+    assert environment(mine, runner)["OPENCODE_CONFIG_CONTENT"] != "{}"
+    given = environment(mine, runner, extra=["OPENCODE_CONFIG_CONTENT"])
+    assert given["OPENCODE_CONFIG_CONTENT"] == "{}"
+
+
+def test_codex_starts_none_of_the_users_servers(tmp_path: Path) -> None:
+    home, project = tmp_path / "home", tmp_path / "project"
+    for place in (home, project):
+        (place / ".codex").mkdir(parents=True)
+    (home / ".codex" / "config.toml").write_text(
+        '[mcp_servers.mail]\ncommand = "mail"\n'
+        '[mcp_servers."a.\\"b"]\nurl = "https://example.org"\n',
+        encoding="utf-8",
+    )
+    (project / ".codex" / "config.toml").write_text(
+        '[mcp_servers.build]\ncommand = "make"\n', encoding="utf-8"
+    )
+    runner, here = runner_of("codex"), {"HOME": str(home)}
+    *_, flag, value = runner.arguments(here, project)
+    assert flag == "-c"
+    off = tomllib.loads(value)["mcp_servers"]
+    assert {name: one["enabled"] for name, one in off.items()} == {
+        "mail": False,
+        'a."b': False,
+        "build": False,
+    }
+    assert set(off['a."b']) == {"enabled", "url"}
+    (home / ".codex" / "config.toml").write_text("mcp_servers = 3", encoding="utf-8")
+    (project / ".codex" / "config.toml").write_text("= broken", encoding="utf-8")
+    assert runner.arguments(here, project) == list(runner.command)
 
 
 def test_the_task_is_told_without_control_characters() -> None:

@@ -1,0 +1,114 @@
+"""Waiting beside an idle session until mail comes that may wake it.
+
+One process waits for each app process, and no longer than that lives and somebody
+reads the hub for it. Where an app runs in several windows of one project, only the
+one whose MCP server reads the hub is told of mail.
+"""
+
+import os
+import select
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from parler.errors import ConfigError
+from parler.files import is_locked, locked
+from parler.processes import Host, find_host, is_running
+from parler.wake.spool import POLL_SECS, Spool, consumer_pid, has_consumer
+
+MAX_WAIT_SECS = 12 * 3600.0
+"""The app ends what it started after a time of its own; we come first."""
+
+ALONE_SECS = 45.0
+"""So long nobody may read the hub: the server starts after the session, or anew."""
+
+WAITERS_FOLDER = "waiters"
+
+
+def wait_for_mail(
+    home: Path,
+    *,
+    timeout: float = MAX_WAIT_SECS,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Wait for urgent mail; False if another waits, or nobody would be woken."""
+    host = find_host(os.getpid())
+    folder = home / WAITERS_FOLDER
+    _sweep(folder)
+    going = _Going(home, host, now)
+    spool = Spool(home)
+    deadline = now() + timeout
+    try:
+        with locked(folder / str(host.process.pid), wait_secs=0):
+            sleep(POLL_SECS)  # what waits already, the turn's end may still show
+            while spool.wait(
+                deadline - now(), urgent=True, going=going, now=now, sleep=sleep
+            ):
+                if of_this_window(home, host):
+                    return True
+                sleep(POLL_SECS)
+    except ConfigError:
+        return False
+    return False
+
+
+def is_armed(home: Path) -> bool:
+    """Whether somebody waits beside a session of this home."""
+    with suppress(OSError):
+        return any(is_locked(path.with_suffix("")) for path in _locks(home))
+    return False
+
+
+def of_this_window(home: Path, host: Host | None = None) -> bool:
+    """Whether the session above us is the one that the hub is read for.
+
+    In doubt it is: better the wrong window is told than none.
+    """
+    pid = consumer_pid(home)
+    if pid is None or not has_consumer(home):
+        return True
+    mine = host or find_host(os.getpid())
+    other = find_host(pid)
+    if mine.app is None or other.app != mine.app:
+        return True
+    return other.process == mine.process
+
+
+class _Going:
+    """Whether there is still a session to wake."""
+
+    def __init__(self, home: Path, host: Host, now: Callable[[], float]) -> None:
+        self._home = home
+        self._host = host
+        self._now = now
+        self._heard = now()
+
+    def __call__(self) -> bool:
+        if not is_running(self._host.process) or _nobody_listens():
+            return False
+        if has_consumer(self._home):
+            self._heard = self._now()
+        return self._now() - self._heard < ALONE_SECS
+
+
+def _nobody_listens() -> bool:
+    """Whether the app has closed its end of our output: it is gone, or gave us up."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    return bool(poll.poll(0))
+
+
+def _locks(home: Path) -> list[Path]:
+    return list((home / WAITERS_FOLDER).glob("*.lock"))
+
+
+def _sweep(folder: Path) -> None:
+    with suppress(OSError):
+        for path in _locks(folder.parent):
+            if not is_locked(path.with_suffix("")):
+                path.unlink()

@@ -1,0 +1,119 @@
+"""A text becomes a message of the newest session of an OpenCode server."""
+
+import asyncio
+import base64
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from parler.wake.hosts import find_waker
+from parler.wake.hosts.opencode import Server, newest
+
+
+class Sessions:
+    """What the server holds, and how it behaves."""
+
+    def __init__(self) -> None:
+        self.messages: list[object] = []
+        self.deaf = False
+        self.authorization: set[str | None] = set()
+
+
+@contextmanager
+def serving(sessions: Sessions) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+        def do_GET(self) -> None:
+            sessions.authorization.add(self.headers["authorization"])
+            self.answer(200, sessions.messages)
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            if not sessions.deaf:
+                message = {"info": {"role": "user"}, "parts": body["parts"]}
+                sessions.messages.append(message)
+            self.answer(204, None)
+
+        def answer(self, status: int, value: object) -> None:
+            self.send_response(status)
+            data = b"" if value is None else json.dumps(value).encode()
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+async def test_text_is_confirmed_by_the_sessions_messages() -> None:
+    sessions = Sessions()
+    with serving(sessions) as url:
+        waker = Server(url, "ses_1", authorization="Basic x")
+        assert await waker.wake("hello")
+        assert await waker.wake("hello"), "the same words again"
+    assert len(sessions.messages) == 2
+    assert sessions.authorization == {"Basic x"}
+
+
+async def test_text_that_does_not_show_up_is_not_confirmed() -> None:
+    sessions = Sessions()
+    sessions.deaf = True
+    with serving(sessions) as url:
+        waker = Server(url, "ses_1", authorization=None)
+        async with asyncio.timeout(10):
+            waiting = asyncio.timeout(0.5)
+            try:
+                async with waiting:
+                    await waker.wake("hello")
+            except TimeoutError:
+                assert waiting.expired()
+
+
+async def test_server_that_is_gone_is_no_error() -> None:
+    with serving(Sessions()) as url:
+        pass
+    assert not await Server(url, "ses_1", authorization=None).wake("hello")
+
+
+def test_newest_session_of_the_folder_is_meant() -> None:
+    def one(name: str, at: float, **more: object) -> object:
+        return {"id": name, "directory": "/p", "time": {"updated": at}, **more}
+
+    listed = [
+        one("old", 1),
+        one("mine", 5),
+        one("elsewhere", 9, directory="/q"),
+        one("subagent", 9, parentID="mine"),
+        {"id": 3},
+        "junk",
+    ]
+    assert newest(listed, "/p") == "mine"
+    assert newest([], "/p") is None
+
+
+async def test_only_the_server_that_started_us_is_spoken_to(home: Path) -> None:
+    with serving(Sessions()):
+        for pid in ("", "x", "٣", "999999999", str(os.getpid())):
+            env = {"OPENCODE_PID": pid}
+            waker = await find_waker("opencode", env=env, thread_id="s", home=home)
+            assert waker is None
+
+
+async def test_password_of_the_server_is_passed_on() -> None:
+    from parler.wake.hosts.opencode import _basic
+
+    assert _basic({}) is None
+    given = _basic({"OPENCODE_SERVER_PASSWORD": "geheim"})
+    assert given == "Basic " + base64.b64encode(b"opencode:geheim").decode()
