@@ -89,7 +89,7 @@ def status(
     ],
     room: Room = None,
 ) -> None:
-    """Show how far a message got with each member: stored, delivered or seen."""
+    """Show how far a message got: stored, delivered, seen, and who answered it."""
     from parler.ops import receipts
 
     async def work(run: Run) -> None:
@@ -116,4 +116,5 @@ def _status(result: "StatusResult") -> Iterator[str]:
     if not result.members:
         yield "  nobody else is there"
     for one in result.members:
-        yield f"  {one.state:<10} {shown_name(one.name)} {one.fingerprint}"
+        answered = f", answered in {one.answered}" if one.answered is not None else ""
+        yield f"  {one.state:<10} {shown_name(one.name)} {one.fingerprint}{answered}"

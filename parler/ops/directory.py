@@ -2,11 +2,13 @@
 
 from parler.errors import HubError, UsageError
 from parler.identity import active_session
+from parler.live import machine_home, read_live
 from parler.ops.context import OpContext
 from parler.ops.people import Person, as_agent_id, matching, pick
 from parler.wire.base import RoomName
 from parler.wire.replies import Directory, RosterList
 from parler.wire.requests import Discover, Roster
+from parler.wire.urls import same_hub
 
 _LOOKED_THROUGH = 1000
 """Directory cards looked through for a name or fingerprint."""
@@ -15,7 +17,8 @@ _LOOKED_THROUGH = 1000
 async def find_agent(ctx: OpContext, who: str) -> Person:
     """Whom a direct message goes to: an id, a unique name, or a fingerprint.
 
-    Looks among the members of the active session and in the hub's directory.
+    Looks among the members of the active session, the agents of this machine that are
+    on the same hub, and in the hub's directory.
 
     Raises:
         UsageError: Nobody is meant, or more than one.
@@ -23,7 +26,7 @@ async def find_agent(ctx: OpContext, who: str) -> Person:
     known = as_agent_id(who.strip())
     if known:
         return Person(agent=known, name="")
-    people = await _members(ctx)
+    people = [*await _members(ctx), *_here(ctx)]
     refused: HubError | None = None
     try:
         people += await _listed(ctx)
@@ -53,6 +56,15 @@ async def _members(ctx: OpContext) -> list[Person]:
     except HubError:
         return []  # the session lives on another hub, or we are no longer in it
     return [Person(agent=entry.id, name=entry.name) for entry in listed.entries]
+
+
+def _here(ctx: OpContext) -> list[Person]:
+    live = read_live(machine_home(ctx.identity.home))
+    return [
+        Person(agent=one.agent, name=one.name)
+        for one in live
+        if one.hub is not None and same_hub(one.hub, ctx.hub)
+    ]
 
 
 async def _listed(ctx: OpContext) -> list[Person]:

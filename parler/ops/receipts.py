@@ -7,14 +7,19 @@ import msgspec
 from msgspec import Meta
 
 from parler.errors import HubError, UsageError
+from parler.message_signing import Signature
+from parler.messages import Message
 from parler.ops.context import OpContext, Result
 from parler.signing import fingerprint
 from parler.text import shell_word
-from parler.wire.base import RoomName, Seq
+from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.codes import Feature
 from parler.wire.records import MemberReceipt
 from parler.wire.replies import ReceiptList
 from parler.wire.requests import Receipts
+
+MAX_LOOKED_THROUGH = 1000
+"""Later messages that are looked through for replies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +34,15 @@ class Receipt(MemberReceipt, kw_only=True):
     """A member's state, with the fingerprint to compare."""
 
     fingerprint: str
+    answered: Seq | None = None
+    """Where it answered, by a signed reply to this message."""
 
 
 class StatusResult(Result):
     """What became of a message.
 
     `stored`: not handed to that member yet; `delivered`: handed to it; `seen`: it
-    said that it took it.
+    said that it took it; `answered`: it replied.
     """
 
     room: RoomName
@@ -62,6 +69,7 @@ async def status(ctx: OpContext, params: StatusParams) -> StatusResult:
             f"there is no message {params.seq} in {params.room!r}",
             next_step=f"parler recv --all --room {shell_word(params.room)}",
         )
+    replies = await _replies(ctx, page.messages[0])
     listed = await ctx.client.request(
         Receipts(room=params.room, seq=params.seq), ReceiptList
     )
@@ -72,7 +80,21 @@ async def status(ctx: OpContext, params: StatusParams) -> StatusResult:
             Receipt(
                 **msgspec.structs.asdict(one),
                 fingerprint=fingerprint(one.agent),
+                answered=replies.get(one.agent),
             )
             for one in listed.members
         ],
     )
+
+
+async def _replies(ctx: OpContext, message: Message) -> dict[AgentId, Seq]:
+    """Who replied to a message, and where first; of what was said soon after it."""
+    page = await ctx.client.pull(
+        message.room, since=message.seq, limit=MAX_LOOKED_THROUGH
+    )
+    found: dict[AgentId, Seq] = {}
+    for one in page.messages:
+        signed = one.signature is Signature.VALID
+        if signed and one.stored.reply_to == message.id:
+            found.setdefault(one.author.id, one.seq)
+    return found

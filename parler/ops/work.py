@@ -5,7 +5,8 @@ who may ask, what runs, and that there is one worker per identity and room.
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +14,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from parler.backoff import system_fraction
-from parler.errors import UsageError
+from parler.errors import ConfigError, UsageError
 from parler.identity import load_identity
+from parler.live import Kind, announce, machine_home, record_here
 from parler.ops.context import OpContext, Result
 from parler.ops.preapproval import check_preapproved
 from parler.ops.queue import serve
@@ -143,7 +145,10 @@ async def work(
         room = (await serve(ctx, params.service)).room
     else:
         room = ctx.room(params.room)
-    with alone(ctx.identity.home, ctx.client.agent_id, room):
+    with (
+        alone(ctx.identity.home, ctx.client.agent_id, room),
+        shown_at_work(ctx, surroundings.folder, room, app=_app(job)),
+    ):
         hold = RoomHold(ctx.client, room)
         office = office_of(ctx, room, rules, job, params.limits, hold, watcher)
         await stay(
@@ -153,6 +158,39 @@ async def work(
             done=lambda finished: done(task_end(finished)),
             fraction=system_fraction,
         )
+
+
+def _app(job: Job) -> str:
+    """What is shown of a runner: of a command, no more than that it is one."""
+    return job.runner.name if job.runner.is_agent else "command"
+
+
+@contextmanager
+def shown_at_work(
+    ctx: OpContext, folder: Path, room: RoomName, *, app: str
+) -> Iterator[None]:
+    """Be seen by the agents of this machine, as far as that can be written."""
+    record = record_here(
+        ctx.client.agent_id,
+        ctx.identity.name,
+        folder=folder,
+        kind=Kind.WORKER,
+        app=app,
+        role=ctx.identity.role,
+        hub=ctx.hub,
+        room=room,
+        wake="push",
+        derived=f"works on what is asked in {room}",
+    )
+    try:
+        handle = announce(machine_home(ctx.identity.home), record)
+    except ConfigError:
+        yield  # a home that cannot be written to is told by what needs it
+        return
+    try:
+        yield
+    finally:
+        handle.close()
 
 
 def reader_of(ctx: OpContext) -> Reader:

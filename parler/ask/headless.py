@@ -1,0 +1,294 @@
+"""Having a project's agent answer while nobody watches: resumed, else fresh.
+
+Each step is on disk before the next begins: money set aside, the question, the answer,
+and then where the conversation goes on. What is run is `agents`' matter.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from parler.ask import framing
+from parler.ask.agents import ANSWERERS, Agent, Answer, Launch, Start, server_names
+from parler.ask.budget import AskBudget
+from parler.ask.conversation import (
+    FOLDER,
+    Conversation,
+    Event,
+    Line,
+    Tier,
+    held,
+    note_refusal,
+    refused,
+)
+from parler.ask.hops import VARIABLE
+from parler.ask.projects import App, Permission, Project
+from parler.errors import ConfigError, UsageError
+from parler.files import write_private
+from parler.text import visible
+from parler.wake import runners
+from parler.wake.runner import GRACE_SECS, Ended, Program, run
+
+MAX_OUTPUT_BYTES = 2 * 2**20
+MAX_ANSWER_CHARS = 48_000
+MAX_NOTE_CHARS = 500
+_LIST_SECS = 20.0
+_EXTRA_WAIT_SECS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked, by whom, and what may be done to answer it."""
+
+    turn: str
+    text: str
+    proof: str
+    permission: Permission
+    context: str | None = None
+    message: str | None = None
+    live: bool = False
+    """Somebody keeps this agent running for questions: that is how it is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where agents are run, and with what."""
+
+    home: Path
+    environment: Mapping[str, str]
+    now: Callable[[], int]
+    token: Callable[[int], str]
+    fresh_id: Callable[[], str]
+    depth: int = 0
+    grace_secs: float = GRACE_SECS
+
+
+def installed(environment: Mapping[str, str]) -> list[App]:
+    """The agent apps that can be started."""
+    path = environment.get("PATH")
+    return [
+        app
+        for app, agent in ANSWERERS.items()
+        if shutil.which(agent.runner.command[0], path=path)
+    ]
+
+
+def check_ready(project: Project, environment: Mapping[str, str]) -> None:
+    """See that a project's agent could be started, before anything is written.
+
+    Raises:
+        UsageError: Its folder has gone, or its app is not installed.
+    """
+    if not Path(project.folder).is_dir():
+        raise UsageError(
+            f"the folder of {project.alias} is gone: {visible(project.folder)}",
+            next_step=f"parler project remove {project.alias}, and add it anew",
+        )
+    if project.app not in installed(environment):
+        raise UsageError(
+            f"{project.alias} is answered by {project.app}, which is not on PATH",
+            next_step=f"install it, or parler project add {project.alias} FOLDER "
+            "--agent APP --replace",
+        )
+
+
+async def answer(
+    project: Project, conversation: Conversation, question: Question, bench: Bench
+) -> Line:
+    """Have a question answered; how it ended is in the transcript, and returned.
+
+    Raises:
+        UsageError: The agent cannot be started, or answers another question of this
+            pair for too long.
+        ConfigError: It cannot be written down.
+    """
+    check_ready(project, bench.environment)
+    async with conversation.turn(wait_secs=project.timeout_secs + _EXTRA_WAIT_SECS):
+        writing = project.timeout_secs + _EXTRA_WAIT_SECS
+        if not question.permission.changes:
+            return await _answer(project, conversation, question, bench)
+        busy = UsageError(f"the agent of {project.alias} is changing files already")
+        lock = bench.home / FOLDER / project.alias / "writing"
+        async with held(lock, wait_secs=writing, busy=busy):
+            return await _answer(project, conversation, question, bench)
+
+
+async def _answer(
+    project: Project, conversation: Conversation, question: Question, bench: Bench
+) -> Line:
+    asker = conversation.asker
+    base = Line(
+        event=Event.ASKED,
+        turn=question.turn,
+        at=bench.now(),
+        asker=asker.label,
+        asker_id=asker.agent,
+        project=project.alias,
+        text=question.text,
+        app=project.app,
+        permission=question.permission.words,
+        message=question.message,
+    )
+    budget = AskBudget(bench.home, project.name, now=bench.now)
+    usd, refusal = budget.begin(question.turn, project)
+    if refusal is not None:
+        fields = {"event": Event.DECLINED, "note": refusal, "at": bench.now()}
+        line = msgspec.structs.replace(refused(base), **fields)
+        note_refusal(bench.home, project.name, line)
+        return line
+    before = conversation.lines()
+    conversation.append(base)
+    attempt = _Attempt(project, conversation, question, bench, usd, before)
+    resumed = conversation.state().sessions.get(project.app)
+    outcome = await attempt.run(resumed)
+    if resumed and outcome.lost:
+        resumed = None
+        outcome = await attempt.run(None)
+    budget.settle(question.turn, outcome.answer.usd)
+    found = outcome.answer
+    tier = Tier.LIVE if question.live else Tier.RESUMED if resumed else Tier.FRESH
+    failed = found.error is not None
+    line = _end(
+        conversation,
+        base,
+        bench,
+        event=Event.FAILED if failed else Event.ANSWERED,
+        text=found.text[:MAX_ANSWER_CHARS],
+        tier=tier,
+        session=found.session,
+        elapsed_ms=outcome.elapsed_ms,
+        usd=found.usd,
+        tokens=found.tokens,
+        note=_note(found.error) if found.error is not None else None,
+    )
+    kept = found.session or (resumed if failed else None)
+    conversation.keep_session(project.app, kept, None)
+    return line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outcome:
+    answer: Answer
+    elapsed_ms: int
+    lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """Running an agent for a question; more than once if it lost the conversation."""
+
+    project: Project
+    conversation: Conversation
+    question: Question
+    bench: Bench
+    usd: float
+    before: list[Line]
+
+    async def run(self, session: str | None) -> _Outcome:
+        agent = ANSWERERS[self.project.app]
+        environment = self._environment(agent)
+        try:
+            start = Start(
+                permission=self.question.permission,
+                session=session,
+                fresh_id=self.bench.fresh_id(),
+                usd=self.usd,
+                folder=self.conversation.folder,
+                servers=await self._servers(agent, environment),
+            )
+            launch = agent.launch(start)
+            for path, text in launch.files.items():
+                write_private(path, text.encode())
+            ended = await self._program(launch, environment, session)
+        except ConfigError as error:
+            return _Outcome(answer=Answer(error=error.message), elapsed_ms=0)
+        lost = session is not None and _has_lost(agent, ended)
+        return _Outcome(
+            answer=_read(agent, ended, self.project),
+            elapsed_ms=ended.elapsed_ms,
+            lost=lost,
+        )
+
+    async def _program(
+        self, launch: Launch, environment: dict[str, str], session: str | None
+    ) -> Ended:
+        question, conversation = self.question, self.conversation
+        recalled = () if session else framing.recalled(self.before)
+        data = framing.prompt(
+            self.project,
+            question.text,
+            asker=conversation.asker.label,
+            proof=question.proof,
+            permission=question.permission,
+            context=question.context,
+            notes=conversation.state().notes,
+            recalled=recalled,
+            mark=self.bench.token(8),
+        )
+        program = Program(
+            command=launch.command,
+            environment=environment | dict(launch.variables),
+            folder=Path(self.project.folder),
+            timeout_secs=self.project.timeout_secs,
+            max_output_bytes=MAX_OUTPUT_BYTES,
+            grace_secs=self.bench.grace_secs,
+        )
+        return await run(program, data, hear=lambda _: None)
+
+    def _environment(self, agent: Agent) -> dict[str, str]:
+        kept = runners.environment(self.bench.environment, agent.runner)
+        return kept | {VARIABLE: str(self.bench.depth + 1)}
+
+    async def _servers(self, agent: Agent, environment: dict[str, str]) -> list[str]:
+        """Servers that must be named to be left out; not to know them is a failure."""
+        may = self.question.permission
+        if not agent.lists_servers or may.full or may.servers:
+            return []
+        program = Program(
+            command=agent.lists_servers,
+            environment=environment,
+            folder=Path(self.project.folder),
+            timeout_secs=_LIST_SECS,
+            max_output_bytes=MAX_OUTPUT_BYTES,
+            grace_secs=self.bench.grace_secs,
+        )
+        ended = await run(program, b"", hear=lambda _: None)
+        names = server_names(agent, ended.output) if ended.status == 0 else None
+        if names is None:
+            why = ended.errors.strip() or "its list cannot be read"
+            raise ConfigError(f"{agent.app} does not tell its MCP servers: {why}")
+        return names
+
+
+def _read(agent: Agent, ended: Ended, project: Project) -> Answer:
+    found = agent.read(ended.output)
+    if ended.timed_out:
+        why = f"stopped after {project.timeout_secs} s, its time limit"
+        return replace(found, text="", error=why)
+    if ended.status != 0:
+        told = found.error if found.error and "{" in ended.output else None
+        why = told or ended.errors.strip() or "it says nothing of why"
+        return replace(found, text="", error=f"exit status {ended.status}: {why}")
+    return found
+
+
+def _has_lost(agent: Agent, ended: Ended) -> bool:
+    if ended.status == 0 or ended.timed_out:
+        return False
+    return bool(agent.lost.search(ended.errors) or agent.lost.search(ended.output))
+
+
+def _end(
+    conversation: Conversation, base: Line, bench: Bench, **fields: object
+) -> Line:
+    line = msgspec.structs.replace(base, **{"text": "", "at": bench.now()} | fields)
+    conversation.append(line)
+    return line
+
+
+def _note(text: str) -> str:
+    shown = visible(text)
+    return shown if len(shown) <= MAX_NOTE_CHARS else shown[: MAX_NOTE_CHARS - 1] + "…"

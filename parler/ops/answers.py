@@ -1,0 +1,109 @@
+"""Staying to answer questions to a project: on this machine, or for a whole hub."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from parler.activity import keep_fresh
+from parler.ask import answering
+from parler.ask.hops import check_not_asked
+from parler.ask.projects import Project
+from parler.errors import ParlerError
+from parler.live import Kind, announce, record_here
+from parler.ops.ask import SKILL, bench_of
+from parler.ops.cards import DiscoverParams, RegisterParams, discover, register
+from parler.ops.context import OpContext
+from parler.ops.here import Here
+from parler.ops.presence import presence
+from parler.wake.alone import alone
+from parler.wake.ledger import Ledger
+from parler.wake.runner import GRACE_SECS
+from parler.wire.base import RoomName
+
+
+async def serve_answers(
+    here: Here,
+    ctx: OpContext,
+    project: Project,
+    *,
+    on_hub: bool,
+    watcher: "Watcher",
+    grace_secs: float = GRACE_SECS,
+) -> None:
+    """Answer questions to a project until cancelled.
+
+    Args:
+        on_hub: Whether others on the hub find it by its name. Who of them may ask is
+            said by the project's grants in any case.
+
+    Raises:
+        UsageError: An agent was asked to do it, or another answerer is at it already.
+        ExceptionGroup: With the error that ended it.
+    """
+    check_not_asked(here.depth, "answer others")
+    home, me = ctx.identity.home, ctx.client.agent_id
+    room = RoomName(f"answers {project.alias}")
+    with alone(home, me, room):
+        skills = [f"{SKILL}{project.alias}"]
+        await register(
+            ctx,
+            RegisterParams(
+                skills=skills if on_hub else [],
+                remove_skills=[] if on_hub else await _listed_skills(ctx, skills),
+                description=project.describe if on_hub else "",
+            ),
+        )
+        with suppress(ParlerError):
+            # What a project is called stays here unless it is offered by its name.
+            which = f" to {project.alias}" if on_hub else ""
+            words = f"answers questions{which}"
+            await presence(ctx, "waiting", activity=words)
+        desk = answering.Desk(
+            client=ctx.client,
+            ledger=Ledger(home, me, now=here.now),
+            bench=replace(bench_of(here), grace_secs=grace_secs),
+            projects=lambda: [here.projects.get(project.alias)],
+            own_agents=lambda: answering.own_agents(here.home),
+            dealt=watcher.dealt,
+            reached=watcher.reached,
+        )
+        record = record_here(
+            me,
+            ctx.identity.name,
+            folder=Path(project.folder),
+            kind=Kind.ANSWERER,
+            app=project.app,
+            wake="push",
+            hub=ctx.hub,
+            serves=[project.alias],
+        )
+        handle = announce(here.home, record)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(keep_fresh(handle))
+                tasks.create_task(answering.Answerer(desk).stay())
+                watcher.ready()
+        finally:
+            handle.close()
+
+
+class Watcher:
+    """Who watches an answerer; does nothing unless told otherwise."""
+
+    def ready(self) -> None:
+        """It answers from now on."""
+
+    def dealt(self, asked: answering.Asked) -> None:
+        """A question was dealt with."""
+
+    def reached(self, step: answering.Step) -> None:
+        """A question came so far."""
+
+
+async def _listed_skills(ctx: OpContext, skills: list[str]) -> list[str]:
+    """Those of the skills that our card lists now."""
+    found = await discover(ctx, DiscoverParams(skill=SKILL))
+    own = [one.card for one in found.agents if one.card.id == ctx.client.agent_id]
+    names = {skill.name for card in own for skill in card.skills or []}
+    return [skill for skill in skills if skill in names]

@@ -1,0 +1,317 @@
+"""Who else is here: the agents of this machine, of this repository, of the hub.
+
+What is shown of a peer is true now: an agent whose app has ended is not here, and each
+says how a message would reach it at this moment.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from parler.errors import HubError
+from parler.identity import active_session
+from parler.live import Kind, LiveRecord, amend, read_live
+from parler.ops.cards import DiscoverParams, discover
+from parler.ops.context import OpContext, Result
+from parler.ops.here import Here
+from parler.ops.rooms import roster
+from parler.processes import Process, uptime_ms
+from parler.reservations import Reservation, Reservations
+from parler.signing import fingerprint
+from parler.wire.base import AgentId, RoomName
+from parler.wire.urls import same_hub
+
+MAX_HUB_PEERS = 200
+OFFLINE = "offline"
+
+
+class Scope(StrEnum):
+    """Where to look."""
+
+    REPO = "repo"
+    DIRECTORY = "directory"
+    MACHINE = "machine"
+    HUB = "hub"
+
+
+class Reach(StrEnum):
+    """When a peer would take a message that is sent now."""
+
+    AT_ONCE = "at-once"
+    TURN_END = "turn-end"
+    """When the turn that it is at, or begins next, is over."""
+
+    NEXT_TURN = "next-turn"
+    WHEN_IT_LOOKS = "when-it-looks"
+    NOT_NOW = "not-now"
+    """Its app runs, and nothing takes messages for it."""
+
+
+_REACH = {
+    "push": Reach.AT_ONCE,
+    "turn": Reach.TURN_END,
+    "next": Reach.NEXT_TURN,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeersParams:
+    """Where to look for peers."""
+
+    scope: Annotated[
+        Scope, Meta(description="This repository, folder, machine, or the hub.")
+    ] = Scope.MACHINE
+
+
+class Held(Result):
+    """Files that a peer asked the others to leave alone."""
+
+    glob: str
+    project: str
+    why: str
+    minutes: int
+    id: str
+
+
+class Peer(Result):
+    """An agent that is here now."""
+
+    agent: AgentId
+    fingerprint: str
+    name: str
+    reach: Reach
+    app: str | None = None
+    role: str | None = None
+    kind: Kind = Kind.SESSION
+    on_this_machine: bool = False
+    project: str | None = None
+    branch: str | None = None
+    folder: str | None = None
+    summary: str | None = None
+    said_by_itself: bool = False
+    """The summary is its own; else it is derived from what git tells."""
+
+    changed: list[str] = msgspec.field(default_factory=list)
+    wake: str | None = None
+    last_taken: int | None = None
+    room: RoomName | None = None
+    hub: str | None = None
+    other_hub: bool = False
+    """It is not on our hub: a message from here would not find it."""
+
+    serves: list[str] = msgspec.field(default_factory=list)
+    status: str | None = None
+    reserved: list[Held] = msgspec.field(default_factory=list)
+    me: bool = False
+
+
+class PeersResult(Result):
+    """Who is here."""
+
+    scope: Scope
+    peers: list[Peer]
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryParams:
+    """What to show the others."""
+
+    text: Annotated[
+        str, Meta(description="What you work on; empty: derived from git again.")
+    ]
+
+
+class SummaryResult(Result):
+    """What the others see now."""
+
+    summary: str | None
+    derived: bool
+    shown: bool
+    """Whether there is a live session of ours that shows it."""
+
+
+async def peers(
+    here: Here, params: PeersParams, *, ctx: OpContext | None = None
+) -> PeersResult:
+    """Who is here, and how each is reached; ourselves marked.
+
+    Args:
+        ctx: Needed for the hub's agents; else says whose hub ours is.
+
+    Raises:
+        HubError: The hub refused.
+    """
+    own = here.own_record()
+    hub = ctx.hub if ctx else own.hub if own else None
+    reserved = _by_host(Reservations(here.home).all())
+    local = [
+        _peer(record, own=own, hub=hub, reserved=reserved.get(_host(record), []))
+        for record in _within(here, params.scope, read_live(here.home))
+    ]
+    if params.scope is not Scope.HUB or ctx is None:
+        return PeersResult(scope=params.scope, peers=local)
+    there, note = await _of_hub(ctx)
+    known = {peer.agent for peer in local}
+    others = [peer for peer in there if peer.agent not in known]
+    return PeersResult(scope=params.scope, peers=[*local, *others], note=note)
+
+
+def set_summary(here: Here, params: SummaryParams) -> SummaryResult:
+    """Say what we work on, for the others on this machine.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    own = here.own_record()
+    if own is None:
+        return SummaryResult(summary=None, derived=True, shown=False)
+    said = " ".join(params.text.split()) or None
+    changed = amend(here.home, own, said=said)
+    return SummaryResult(
+        summary=changed.summary if changed else None,
+        derived=said is None,
+        shown=changed is not None,
+    )
+
+
+def reach_of(record: LiveRecord) -> Reach:
+    """How a message would reach a live session now."""
+    if record.hub is None:
+        return Reach.NOT_NOW
+    if not record.helper.runs:
+        # Hooks of the app may still show what came before; nothing new comes in.
+        return Reach.NOT_NOW
+    return _REACH.get(record.wake, Reach.WHEN_IT_LOOKS)
+
+
+def _within(
+    here: Here, scope: Scope, records: Iterable[LiveRecord]
+) -> list[LiveRecord]:
+    place = here.place
+    match scope:
+        case Scope.DIRECTORY:
+            return [one for one in records if _below(Path(one.folder), place.folder)]
+        case Scope.REPO:
+            return [
+                one
+                for one in records
+                if (place.repository and one.repository == place.repository)
+                or one.folder == str(place.folder)
+            ]
+        case _:
+            return list(records)
+
+
+def _below(folder: Path, top: Path) -> bool:
+    return folder == top or top in folder.parents
+
+
+def _peer(
+    record: LiveRecord,
+    *,
+    own: LiveRecord | None,
+    hub: str | None,
+    reserved: list[Held],
+) -> Peer:
+    elsewhere = bool(hub and record.hub and not same_hub(hub, record.hub))
+    return Peer(
+        agent=record.agent,
+        fingerprint=fingerprint(record.agent),
+        name=record.name,
+        reach=reach_of(record),
+        app=record.app,
+        role=record.role,
+        kind=record.kind,
+        on_this_machine=True,
+        project=record.project,
+        branch=record.branch,
+        folder=record.folder,
+        summary=record.summary,
+        said_by_itself=record.said is not None,
+        changed=record.changed,
+        wake=record.wake,
+        last_taken=record.last_taken,
+        room=record.room,
+        hub=record.hub,
+        other_hub=elsewhere,
+        serves=record.serves,
+        reserved=reserved,
+        me=own is not None and record.key == own.key,
+    )
+
+
+def _host(record: LiveRecord) -> Process:
+    return Process(record.host.pid, record.host.started)
+
+
+def _by_host(held: Iterable[Reservation]) -> Mapping[Process | None, list[Held]]:
+    found: dict[Process | None, list[Held]] = {}
+    for one in held:
+        found.setdefault(one.host, []).append(shown_reservation(one))
+    return found
+
+
+def shown_reservation(one: Reservation) -> Held:
+    """A reservation as it is shown with its holder."""
+    left = max(0, one.until - uptime_ms())
+    return Held(
+        id=one.id,
+        glob=one.glob,
+        project=one.project,
+        why=one.why,
+        minutes=max(1, round(left / 60_000)),
+    )
+
+
+async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:
+    """Agents that the hub says are connected: of our session, and of the directory."""
+    found: dict[AgentId, Peer] = {}
+    room = active_session(ctx.identity.home)
+    if room:
+        try:
+            entries = (await roster(ctx, RoomName(room))).entries
+        except HubError:
+            entries = []  # it lives on another hub, or we are in it no more
+        for one in entries:
+            if one.status != OFFLINE:
+                found[one.id] = Peer(
+                    agent=one.id,
+                    fingerprint=one.fingerprint,
+                    name=one.name,
+                    role=one.role,
+                    reach=Reach.WHEN_IT_LOOKS,
+                    status=one.status,
+                    summary=one.activity,
+                    said_by_itself=bool(one.activity),
+                    room=RoomName(room),
+                    hub=ctx.hub,
+                )
+    note = None
+    try:
+        listed = await discover(ctx, DiscoverParams(limit=MAX_HUB_PEERS))
+    except HubError as refused:
+        return list(found.values()), f"the hub lists nobody: {refused.message}"
+    for entry in listed.agents:
+        if entry.status == OFFLINE or entry.card.id in found:
+            continue
+        found[entry.card.id] = Peer(
+            agent=entry.card.id,
+            fingerprint=entry.fingerprint,
+            name=entry.card.name,
+            role=entry.card.role,
+            reach=Reach.WHEN_IT_LOOKS,
+            status=entry.status,
+            summary=entry.activity,
+            said_by_itself=bool(entry.activity),
+            hub=ctx.hub,
+        )
+    if listed.more:
+        note = f"the hub has more than the {MAX_HUB_PEERS} agents looked through"
+    me = ctx.client.agent_id
+    return [peer for agent, peer in found.items() if agent != me], note

@@ -1,0 +1,416 @@
+"""The projects of this machine that can be asked, what they permit, what was said.
+
+Who may have more done than reading is decided by a person: not by an agent, and never
+by a question.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from parler.ask.conversation import (
+    Asker,
+    Conversation,
+    Event,
+    Line,
+    open_turns,
+    pairs_of,
+    transcript_of,
+)
+from parler.ask.headless import installed
+from parler.ask.hops import check_not_asked
+from parler.ask.names import Alias, alias_of, suggested_alias
+from parler.ask.projects import (
+    DEFAULT_PER_HOUR,
+    DEFAULT_TIMEOUT_SECS,
+    DEFAULT_USD_PER_DAY,
+    LOCAL,
+    MAX_DESCRIPTION_CHARS,
+    READ_ONLY,
+    App,
+    Candidate,
+    Grant,
+    Permission,
+    Project,
+    discover,
+    folders_worked_in,
+    guess_app,
+)
+from parler.errors import UsageError
+from parler.live import read_live
+from parler.ops.context import Result
+from parler.ops.here import Here
+from parler.ops.people import as_agent_id
+from parler.signing import fingerprint
+from parler.workplace import workplace
+
+MAX_TIMEOUT_SECS = 3600
+MAX_PER_HOUR = 1000
+MAX_USD_PER_DAY = 10_000.0
+MAX_SHOWN = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddParams:
+    """A project, and within which bounds it answers."""
+
+    alias: Annotated[str, Meta(description="What to call it.")]
+    folder: Annotated[Path | None, Meta(description="Where it is; else here.")] = None
+    app: Annotated[App | None, Meta(description="Whose agent answers.")] = None
+    describe: Annotated[str | None, Meta(description="What it is about.")] = None
+    per_hour: int = DEFAULT_PER_HOUR
+    usd_per_day: float = DEFAULT_USD_PER_DAY
+    timeout_secs: int = DEFAULT_TIMEOUT_SECS
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowParams:
+    """Who may ask a project, and what its agent may do for them."""
+
+    alias: str
+    asker: str
+    """A project's name, an agent's id, or ``local``: whoever is on this machine."""
+
+    permission: Permission = READ_ONLY
+    name: str | None = None
+
+
+class ProjectResult(Result):
+    """A project as it is now."""
+
+    alias: str
+    folder: str
+    app: App
+    here: bool
+    """Its folder is there."""
+
+    per_hour: int
+    usd_per_day: float
+    timeout_secs: int
+    describe: str | None = None
+    grants: list[Grant] = msgspec.field(default_factory=list)
+    live: int = 0
+    """Sessions of this project that run on this machine now."""
+
+
+class ProjectsResult(Result):
+    """All projects."""
+
+    projects: list[ProjectResult]
+
+
+class Found(Result):
+    """A folder that could be a project."""
+
+    folder: str
+    alias: str | None = None
+    app: App | None = None
+    known_as: str | None = None
+
+
+class DiscoverResult(Result):
+    """Folders in which agents have worked, or that are beside this one."""
+
+    found: list[Found]
+
+
+class LogResult(Result):
+    """What was asked and answered, in order of time."""
+
+    project: str
+    lines: list[Line]
+    open: list[str] = msgspec.field(default_factory=list)
+    """Questions that have no end yet."""
+
+    omitted: int = 0
+
+
+class NotesResult(Result):
+    """What is put before each question."""
+
+    project: str
+    notes: list[str]
+
+
+class ForgetResult(Result):
+    """How many conversations begin anew."""
+
+    project: str
+    forgotten: int
+
+
+def add_project(here: Here, params: AddParams) -> ProjectResult:
+    """Let a project be asked by the others on this machine.
+
+    Raises:
+        UsageError: The name, folder or a bound is not acceptable, or the name taken.
+    """
+    check_not_asked(here.depth, "add a project")
+    if params.replace or _beyond_default(params):
+        _only_a_person(here, "change a project or its bounds")
+    alias = alias_of(params.alias)
+    folder = workplace(params.folder or here.folder).folder
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}")
+    if len(params.describe or "") > MAX_DESCRIPTION_CHARS:
+        raise UsageError(f"a description has at most {MAX_DESCRIPTION_CHARS} letters")
+    _check_bounds(params)
+    app = params.app or guess_app(folder, installed(here.environment))
+    if app is None:
+        raise UsageError(
+            "no agent app that can answer is on PATH",
+            next_step="install one, or name it: --agent claude|codex|gemini|opencode",
+        )
+    old = here.projects.find(alias) if params.replace else None
+    project = Project(
+        alias=alias,
+        folder=str(folder),
+        app=app,
+        describe=params.describe,
+        added=here.now(),
+        grants=old.grants if old and old.folder == str(folder) else [],
+        per_hour=params.per_hour,
+        usd_per_day=params.usd_per_day,
+        timeout_secs=params.timeout_secs,
+    )
+    here.projects.put(project, replace=params.replace)
+    return shown(here, project)
+
+
+def ensure_project(here: Here, alias: str | None) -> Project:
+    """The project that is named, or that this folder is; the latter made if need be.
+
+    Raises:
+        UsageError: There is none of that name, or none can be made here.
+    """
+    if alias is not None:
+        return here.projects.get(alias)
+    own = here.own_project()
+    if own is not None:
+        return own
+    name = suggested_alias(here.place.name)
+    if name is None or here.projects.find(name) is not None:
+        raise UsageError(
+            "this folder is no project yet", next_step="parler project add NAME"
+        )
+    add_project(here, AddParams(alias=name, folder=here.place.top))
+    return here.projects.get(name)
+
+
+def remove_project(here: Here, alias: str) -> ProjectResult:
+    """Let a project be asked no more; what was said stays on disk.
+
+    Raises:
+        UsageError: There is none.
+    """
+    _only_a_person(here, "remove a project")
+    return shown(here, here.projects.remove(alias))
+
+
+def list_projects(here: Here) -> ProjectsResult:
+    """All projects of this machine."""
+    return ProjectsResult(projects=[shown(here, one) for one in here.projects.all()])
+
+
+def discover_projects(here: Here) -> DiscoverResult:
+    """Folders in which agents have worked, and those beside this one."""
+    folders = [here.folder, *(Path(one.folder) for one in read_live(here.home))]
+    folders += folders_worked_in(here.user_home, here.folder)
+    found = discover(folders, here.projects.all(), installed(here.environment))
+    return DiscoverResult(found=[_found(one) for one in found])
+
+
+def allow(here: Here, params: AllowParams) -> ProjectResult:
+    """Write down who may ask a project, and what its agent may do then.
+
+    Raises:
+        UsageError: An agent asks for it, or nobody is meant.
+    """
+    _only_a_person(here, "grant anything")
+    asker = _asker_named(here, params.asker)
+    grant = Grant(asker=asker, permission=params.permission, name=params.name)
+    return shown(here, here.projects.grant(params.alias, grant, asker=asker))
+
+
+def deny(here: Here, alias: str, asker: str) -> ProjectResult:
+    """Write down that somebody may not ask a project.
+
+    Raises:
+        UsageError: Nobody is meant, or an agent wants it.
+    """
+    _only_a_person(here, "take anything away")
+    named = _asker_named(here, asker)
+    grant = Grant(asker=named, denied=True)
+    return shown(here, here.projects.grant(alias, grant, asker=named))
+
+
+def log(here: Here, alias: str, *, limit: int = MAX_SHOWN) -> LogResult:
+    """What was asked of a project from anywhere, and what came of it."""
+    name = alias_of(alias)
+    lines = transcript_of(here.home, name)
+    if not lines:
+        here.projects.get(name)  # a name nobody knows is told
+    shown_lines = lines[-min(limit, MAX_SHOWN) :]
+    return LogResult(
+        project=name,
+        lines=shown_lines,
+        open=sorted(open_turns(lines)),
+        omitted=len(lines) - len(shown_lines),
+    )
+
+
+def forget_session(here: Here, alias: str, *, everybody: bool = False) -> ForgetResult:
+    """Let our next question to a project begin a new conversation.
+
+    Args:
+        everybody: Not only ours, but the conversations of all who asked.
+    """
+    name = alias_of(alias)
+    talks = [own_conversation(here, name)]
+    if everybody:
+        _only_a_person(here, "end the conversations of others")
+        keys = {talk.folder for talk in talks}
+        others = [folder for folder in pairs_of(here.home, name) if folder not in keys]
+        talks += [_at(here, name, folder) for folder in others]
+    forgotten = 0
+    for talk in talks:
+        if not talk.folder.is_dir():
+            continue
+        if talk.forget_sessions():
+            forgotten += 1
+        line = Line(
+            event=Event.FORGOTTEN,
+            turn=here.token(8),
+            at=here.now(),
+            asker=talk.asker.label,
+            project=name,
+        )
+        talk.append(line)
+    return ForgetResult(project=name, forgotten=forgotten)
+
+
+def remember(here: Here, alias: str, note: str) -> NotesResult:
+    """Keep a note that is put before each of our questions to a project."""
+    name = alias_of(alias)
+    notes = own_conversation(here, name).remember(note)
+    return NotesResult(project=name, notes=notes)
+
+
+def forget_note(here: Here, alias: str, number: int) -> NotesResult:
+    """Drop a note by its number."""
+    name = alias_of(alias)
+    notes = own_conversation(here, name).forget_note(number)
+    return NotesResult(project=name, notes=notes)
+
+
+def notes_of(here: Here, alias: str) -> NotesResult:
+    """The notes we keep for a project."""
+    name = alias_of(alias)
+    return NotesResult(project=name, notes=own_conversation(here, name).state().notes)
+
+
+def own_asker(here: Here) -> Asker:
+    """As which project we ask: the one of this folder."""
+    own = here.own_project()
+    place = here.place
+    label = own.alias if own else place.name or str(place.top)
+    return Asker(key=f"project:{place.key}", label=label, agent=here.agent)
+
+
+def own_conversation(here: Here, alias: Alias) -> Conversation:
+    """Our conversation with a project."""
+    return Conversation(here.home, alias, own_asker(here))
+
+
+def askers_of(here: Here) -> list[str]:
+    """Under which names a project may know us, the most particular first."""
+    own = here.own_project()
+    names = [here.agent, own.alias if own else None, LOCAL]
+    return [name for name in names if name]
+
+
+def shown(here: Here, project: Project) -> ProjectResult:
+    """A project, and whether it is there."""
+    folder = Path(project.folder)
+    return ProjectResult(
+        alias=project.alias,
+        folder=project.folder,
+        app=project.app,
+        here=folder.is_dir(),
+        describe=project.describe,
+        per_hour=project.per_hour,
+        usd_per_day=project.usd_per_day,
+        timeout_secs=project.timeout_secs,
+        grants=project.grants,
+        live=sum(folder == Path(one.folder) for one in read_live(here.home)),
+    )
+
+
+def asker_words(grant: Grant) -> str:
+    """Who a grant is about."""
+    if grant.asker == LOCAL:
+        return "whoever is on this machine"
+    if as_agent_id(grant.asker):
+        return f"{grant.name or 'the agent'} {fingerprint(grant.asker)}"
+    return f"the project {grant.asker}"
+
+
+def _only_a_person(here: Here, what: str) -> None:
+    if here.by_an_agent():
+        raise UsageError(
+            f"an agent cannot {what}: that is for its user to decide",
+            next_step="the same command in a terminal of your own",
+        )
+
+
+def _asker_named(here: Here, text: str) -> str:
+    wanted = text.strip()
+    if as_agent_id(wanted):
+        return wanted
+    if wanted == LOCAL:
+        return LOCAL
+    project = here.projects.find(wanted)
+    if project is None:
+        raise UsageError(
+            f"{text!r} is neither an agent's id, nor a project of this machine, nor "
+            f"{LOCAL!r}; a name proves nothing",
+            next_step="the other agent's `parler whoami` shows its id",
+        )
+    return project.alias
+
+
+def _check_bounds(params: AddParams) -> None:
+    fits = (
+        0 <= params.per_hour <= MAX_PER_HOUR
+        and 0 <= params.usd_per_day <= MAX_USD_PER_DAY
+        and 1 <= params.timeout_secs <= MAX_TIMEOUT_SECS
+    )
+    if not fits:
+        raise UsageError(
+            f"a project answers for 1 to {MAX_TIMEOUT_SECS} s, up to {MAX_PER_HOUR} "
+            f"times an hour and for up to ${MAX_USD_PER_DAY:g} a day"
+        )
+
+
+def _beyond_default(params: AddParams) -> bool:
+    return (
+        params.per_hour > DEFAULT_PER_HOUR
+        or params.usd_per_day > DEFAULT_USD_PER_DAY
+        or params.timeout_secs > DEFAULT_TIMEOUT_SECS
+    )
+
+
+def _found(one: Candidate) -> Found:
+    return Found(
+        folder=str(one.folder), alias=one.alias, app=one.app, known_as=one.known_as
+    )
+
+
+def _at(here: Here, alias: Alias, folder: Path) -> Conversation:
+    talk = Conversation(here.home, alias, Asker(key="", label=""))
+    talk.use(folder)
+    return talk

@@ -1,0 +1,242 @@
+"""Which processes of this machine are meant, and whether they are still the same.
+
+A process id alone proves nothing: it is given out again. Together with the moment its
+process started, counted from the start of the machine and not by a clock that may
+jump, it names one process. Standard library only on Linux, and fast: hooks use it.
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+MAX_CHAIN = 64
+"""Ancestors that are looked at; nobody has more."""
+
+_PROC = Path("/proc")
+_MAX_COMMAND_BYTES = 4096
+_MAX_ENVIRON_BYTES = 2**20
+_INIT = 1
+_DEAD = (b"Z", b"X", b"x")
+
+_APPS = {
+    "claude": "claude-code",
+    "codex": "codex",
+    "codex-app-server": "codex",
+    "gemini": "gemini",
+    "opencode": "opencode",
+    "cursor": "cursor",
+    "cursor-agent": "cursor",
+    "windsurf": "windsurf",
+    "copilot": "copilot",
+    "cline": "cline",
+    "code": "vscode",
+    "code-insiders": "vscode",
+}
+"""Apps by the name of their program, without its suffix and in lower case."""
+
+EDITORS = frozenset({"vscode", "cursor", "windsurf"})
+"""Apps whose windows have terminals for people, too."""
+
+_RUNTIMES = frozenset({"node", "nodejs", "bun", "deno", "python", "python3"})
+"""Programs whose first argument says what runs."""
+
+_WRAPPERS = frozenset(
+    {
+        *("sh", "bash", "dash", "zsh", "fish", "ash", "env", "nohup", "setsid"),
+        *("timeout", "uv", "uvx", "pipx", "npx", "npm", "npm exec", "stdbuf"),
+        *("parler", "script", "nice", "ionice", "sudo"),
+    }
+)
+"""Programs that only pass a start on: never the one that an agent lives in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process: its id, and when it started, in the words of this machine."""
+
+    pid: int
+    started: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A process as it looks now."""
+
+    process: Process
+    parent: int
+    program: str
+    """What runs: the program's name, or that of the script a runtime runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The process that an agent lives in, and the app it is, if we know it."""
+
+    process: Process
+    app: str | None
+
+
+def process(pid: int) -> Process | None:
+    """The process that has this id now; None if there is none that runs."""
+    seen = _look(pid, with_program=False)
+    return seen.process if seen else None
+
+
+def is_running(one: Process) -> bool:
+    """Whether this very process runs, not a later one of the same id."""
+    return process(one.pid) == one
+
+
+def ancestors(pid: int) -> list[Seen]:
+    """The process and those above it, the nearest first; without the first of all."""
+    chain: list[Seen] = []
+    while pid > _INIT and len(chain) < MAX_CHAIN:
+        seen = _look(pid, with_program=True)
+        if seen is None or any(one.process.pid == pid for one in chain):
+            break
+        chain.append(seen)
+        pid = seen.parent
+    return chain
+
+
+def find_host(pid: int) -> Host:
+    """The agent app that a process of ours works for: the nearest one above it.
+
+    Where none is known, it is the nearest ancestor that does more than start another,
+    and without one the process itself.
+    """
+    own, *above = ancestors(pid) or [Seen(Process(pid, ""), 0, "")]
+    for seen in above:
+        if app := _APPS.get(seen.program):
+            return Host(seen.process, app)
+    for seen in above:
+        if seen.program not in _WRAPPERS and seen.program not in _RUNTIMES:
+            return Host(seen.process, None)
+    return Host(above[0].process if above else own.process, None)
+
+
+def ancestor_variable(name: str, pid: int) -> str | None:
+    """A variable in the environment of the nearest process above that has it."""
+    for seen in ancestors(pid)[1:]:
+        found = _variable(name, seen.process.pid)
+        if found is not None:
+            return found
+    return None
+
+
+def _variable(name: str, pid: int) -> str | None:
+    if not sys.platform.startswith("linux"):
+        return _variable_by_psutil(name, pid)
+    try:
+        with (_PROC / str(pid) / "environ").open("rb") as file:
+            data = file.read(_MAX_ENVIRON_BYTES)
+    except OSError:
+        return None
+    wanted = f"{name}=".encode()
+    for entry in data.split(b"\0"):
+        if entry.startswith(wanted):
+            return entry.removeprefix(wanted).decode("utf-8", "replace")
+    return None
+
+
+def _variable_by_psutil(name: str, pid: int) -> str | None:
+    import psutil  # type: ignore[import-untyped]
+
+    try:
+        return dict(psutil.Process(pid).environ()).get(name)
+    except psutil.Error:
+        return None
+
+
+@cache
+def machine() -> str:
+    """A word for this run of this machine, in whose terms start times are told.
+
+    Another container, another boot or another machine that shares the home has
+    another: what is said there about process ids means nothing here.
+    """
+    if not sys.platform.startswith("linux"):
+        return sys.platform
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        space = (_PROC / "self/ns/pid").readlink()
+    except OSError:
+        return sys.platform
+    return f"{boot.strip()} {space}"
+
+
+def uptime_ms() -> int:
+    """Milliseconds of this run of the machine, also asleep: no clock that is set."""
+    boot = getattr(time, "CLOCK_BOOTTIME", None)
+    elapsed = time.monotonic_ns() if boot is None else time.clock_gettime_ns(boot)
+    return elapsed // 1_000_000
+
+
+def _look(pid: int, *, with_program: bool) -> Seen | None:
+    if pid <= 0:
+        return None
+    if not sys.platform.startswith("linux"):
+        return _look_by_psutil(pid, with_program=with_program)
+    try:
+        stat = (_PROC / str(pid) / "stat").read_bytes()
+        command = b""
+        if with_program:
+            with (_PROC / str(pid) / "cmdline").open("rb") as file:
+                command = file.read(_MAX_COMMAND_BYTES)
+    except OSError:
+        return None
+    before, _, after = stat.rpartition(b")")
+    fields = after.split()
+    if len(fields) < 20 or fields[0] in _DEAD:
+        return None
+    words = [word.decode("utf-8", "replace") for word in command.split(b"\0") if word]
+    name = before.partition(b"(")[2].decode("utf-8", "replace")
+    return Seen(
+        process=Process(pid, fields[19].decode()),
+        parent=int(fields[1]),
+        program=_program(name, words),
+    )
+
+
+def _look_by_psutil(pid: int, *, with_program: bool) -> Seen | None:
+    import psutil  # type: ignore[import-untyped]  # slow, and not needed on Linux
+
+    try:
+        found = psutil.Process(pid)
+        if found.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        words = found.cmdline() if with_program else []
+        name = found.name() if with_program else ""
+        parent = found.ppid() if with_program else 0
+        started = _started(found)
+    except psutil.AccessDenied:
+        return None
+    except psutil.Error:
+        return None
+    return Seen(Process(pid, started), parent, _program(name, words))
+
+
+def _started(found: object) -> str:
+    # The public time follows a clock that was set; this one does not.
+    try:
+        return repr(found._proc.create_time(monotonic=True))  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        return repr(found.create_time())  # type: ignore[attr-defined]
+
+
+def _program(name: str, words: list[str]) -> str:
+    first = _stem(words[0]).lstrip("-") if words else _stem(name)  # a login shell
+    if first.rstrip(".0123456789") not in _RUNTIMES:
+        # A program may name itself anew; what the system calls it still tells.
+        return first if first in _APPS or _stem(name) not in _APPS else _stem(name)
+    plain = [word for word in words[1:] if not word.startswith("-")]
+    return _stem(plain[0]) if plain else first
+
+
+def _stem(word: str) -> str:
+    base = word.replace("\\", "/").rpartition("/")[2].lower()
+    for suffix in (".exe", ".js", ".mjs", ".cjs", ".py", ".cmd"):
+        base = base.removesuffix(suffix)
+    return base
