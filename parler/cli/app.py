@@ -8,18 +8,23 @@ import click
 import typer
 
 from parler.cli import (
+    ask,
     attention,
     code,
+    connect,
     directory,
     files,
     identity,
+    mcp,
     memory,
     messages,
+    peers,
     rooms,
     session,
     work,
     work_queue,
 )
+from parler.cli import hub as own_hub
 from parler.cli._command import group
 from parler.cli._run import Options
 from parler.cli.render import (
@@ -111,10 +116,19 @@ def _parler(
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
 )
 def hub(context: typer.Context) -> None:
-    """Run a hub; `parler hub --help` shows its options."""
+    """Run a hub, or look after this machine's own; see `parler hub --help`."""
+    arguments = list(context.args)
+    if arguments[:1] and arguments[0] in own_hub.COMMANDS:
+        program = typer.main.get_command(own_hub.app)
+        with program.make_context("hub", arguments, parent=context.parent) as inner:
+            program.invoke(inner)
+        return
     from hub.app import main as run_hub
 
-    raise typer.Exit(run_hub(list(context.args)))
+    if arguments[:1] == [own_hub.RUN]:
+        home = arguments[2] if arguments[1:2] == ["--home"] else None
+        arguments = own_hub.arguments_of_own_hub(home)
+    raise typer.Exit(run_hub(arguments))
 
 
 app.add_typer(session.app, name="session")
@@ -127,7 +141,11 @@ files.add_to(app)
 work_queue.add_to(app)
 work.add_to(app)
 attention.add_to(app)
+peers.add_to(app)
+ask.add_to(app)
 identity.add_to(app)
+mcp.add_to(app)
+connect.add_to(app)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,0 +1,312 @@
+"""What works behind the tools: the hub, the mail, and each call from start to end."""
+
+import asyncio
+import os
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, CallToolRequestParams, JSONRPCNotification
+
+from parler import composition
+from parler.config import Settings
+from parler.errors import ParlerError, UsageError
+from parler.identity import active_session
+from parler.mcp_server.asking import AskFirst, Questions
+from parler.mcp_server.calls import Answer, Call, Host, Question, Services, Verdict
+from parler.mcp_server.catalog import Tool, read_arguments
+from parler.mcp_server.delivery import Delivery
+from parler.mcp_server.joining import Joiner
+from parler.mcp_server.journal import Journal
+from parler.mcp_server.link import Link
+from parler.mcp_server.mailbox import MAX_CHARS
+from parler.mcp_server.options import ServerOptions
+from parler.mcp_server.outbox import Outbox
+from parler.mcp_server.presence import Presence
+from parler.mcp_server.pushing import Pusher
+from parler.mcp_server.reading import prompt_text, resource_text
+from parler.mcp_server.receipts import Receipt
+from parler.mcp_server.stdio import HostPipe
+from parler.mcp_server.texts import PIGGYBACK_CHARS, failure, with_mail
+from parler.mcp_server.tools.talking import post
+from parler.ops.book import SessionBook
+from parler.ops.context import OpContext
+from parler.wake.spool import Spool
+from parler.wire.joinkey import InvalidJoinKey, parse_join_key
+
+Context = ServerRequestContext[Any, Any]
+
+
+class Backend:
+    """All that one server needs besides the protocol."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: ServerOptions,
+        env: Mapping[str, str],
+        pipe: HostPipe,
+    ) -> None:
+        """Nothing runs yet."""
+        self._settings = settings
+        self._pipe = pipe
+        self._questions = Questions()
+        self._sides: asyncio.TaskGroup | None = None
+        self.journal = Journal(
+            settings.base_home,
+            now=composition.now,
+            name=f"{settings.home.name[:8]}/{os.getpid()}",
+        )
+        self.delivery = Delivery(
+            Spool(settings.home),
+            journal=self.journal,
+            max_chars=None if options.verbose else MAX_CHARS,
+        )
+        self.delivery.receipts.use(pipe)
+        joiner = Joiner(settings.home, delivery=self.delivery, journal=self.journal)
+        presence = Presence(options, journal=self.journal, clock=time.monotonic)
+        link = Link(
+            _first_hub(settings, joiner),
+            settings,
+            journal=self.journal,
+            attend=self._attend,
+            now=composition.now,
+        )
+        joiner.given(settings.session_key, hub=settings.hub)
+        self.pusher = Pusher(
+            self.delivery,
+            presence,
+            home=settings.home,
+            environment=env,
+            journal=self.journal,
+            notify=self._notify,
+        )
+        self.services = Services(
+            settings=settings,
+            options=options,
+            link=link,
+            delivery=self.delivery,
+            outbox=Outbox(
+                settings.home, post=post, told=self._tell, journal=self.journal
+            ),
+            joiner=joiner,
+            presence=presence,
+            now=composition.now,
+            channel_works=self._channel_works,
+        )
+
+    def met(self, host: Host) -> None:
+        """Which host asks."""
+        if host.name:
+            self.pusher.host = host
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        self.journal.note("started")
+        async with asyncio.TaskGroup() as tasks:
+            self._sides = tasks
+            tasks.create_task(self.delivery.run())
+            tasks.create_task(self.services.link.run())
+            tasks.create_task(self._show_here())
+
+    async def _attend(self, ctx: OpContext) -> None:
+        services = self.services
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(
+                self.delivery.attend(ctx, composition.reader_of(ctx.identity))
+            )
+            tasks.create_task(services.outbox.flush(ctx))
+            tasks.create_task(services.joiner.attend(ctx))
+            tasks.create_task(services.presence.attend(ctx))
+            tasks.create_task(self.pusher.run(ctx))
+
+    async def _show_here(self) -> None:
+        services = self.services
+        try:
+            identity, _ = await asyncio.to_thread(
+                composition.identity_of, self._settings, hub=services.link.hub
+            )
+        except ParlerError as broken:
+            self.journal.note(f"no identity: {broken.code}")
+            return
+        link, delivery = services.link, self.delivery
+
+        def news() -> dict[str, Any]:
+            return {
+                "room": active_session(services.home),
+                "hub": link.hub if link.ctx is not None else None,
+                "last_taken": delivery.last_taken,
+                "thread": self.pusher.thread,
+            }
+
+        await services.presence.show_here(identity, news=news, app=self.pusher.app)
+
+    # Calls
+
+    async def call(
+        self, tool: Tool, params: CallToolRequestParams, context: Context, host: Host
+    ) -> Any:
+        """Carry out a call; what waits for the model goes with its result."""
+        self.services.presence.called()
+        self._note_thread(context)
+        self.pusher.calls += 1
+        answer: Answer | None = None
+        try:
+            answer = await self._answer(tool, params, context, host)
+            mail = await self.delivery.collect(max_chars=PIGGYBACK_CHARS)
+            if mail.held is not None:
+                answer.holds.append(mail.held)
+            text = with_mail(
+                await self._with_state(answer),
+                [item.text for item in mail.items],
+                mail.left,
+                self.delivery.quiet(),
+            )
+        except AskFirst as first:
+            return first.result
+        except BaseException:
+            if answer is not None:
+                self.delivery.returned(_receipt(answer))
+            raise
+        finally:
+            self.pusher.calls -= 1
+        assert context.request_id is not None
+        self.delivery.receipts.open(context.request_id, _receipt(answer))
+        content = {"type": "text", "text": text.encode("utf-8", "replace").decode()}
+        return {"content": [content], "isError": answer.failed}
+
+    async def _answer(
+        self, tool: Tool, params: CallToolRequestParams, context: Context, host: Host
+    ) -> Answer:
+        try:
+            args = read_arguments(tool, params.arguments)
+            made = await tool.run(self._call(params, context, host), args)
+        except AskFirst:
+            raise
+        except ParlerError as error:
+            return Answer(text=failure(error), failed=True)
+        except OSError as error:
+            where = f" {error.filename}" if error.filename else ""
+            text = f"error: {error.strerror or type(error).__name__}{where}"
+            return Answer(text=text, failed=True)
+        except Exception as error:  # noqa: BLE001 - the outermost place of a call
+            return self._fault(tool, error)
+        assert isinstance(made, Answer)
+        return made
+
+    def _fault(self, tool: Tool, error: BaseException) -> Answer:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if isinstance(error, ParlerError):
+            return Answer(text=failure(error), failed=True)
+        frames = traceback.extract_tb(error.__traceback__)
+        place = (
+            f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+        )
+        kind = type(error).__name__
+        self.journal.note(f"{tool.name} failed: {kind} at {place}")
+        text = f"error: a fault of parler ({kind} at {place}); it is in mcp.log"
+        return Answer(text=text, failed=True)
+
+    def _call(
+        self, params: CallToolRequestParams, context: Context, host: Host
+    ) -> Call:
+        session = context.session
+
+        async def tell(done: float, total: float | None, message: str) -> None:
+            await session.report_progress(done, total, message)
+
+        def hint(done: float, total: float | None, message: str) -> None:
+            if self._sides is not None:
+                self._sides.create_task(tell(done, total, message))
+
+        async def decide(question: Question) -> Verdict:
+            return await self._questions.decide(
+                question,
+                context,
+                handshake=host.handshake,
+                answers=params.input_responses,
+                state=params.request_state,
+            )
+
+        return Call(
+            services=self.services,
+            host=host,
+            tell_progress=tell,
+            hint=hint,
+            decide=decide,
+        )
+
+    async def _with_state(self, answer: Answer) -> str:
+        link = self.services.link
+        state = link.state()
+        if state is None:
+            return answer.text
+        said = [] if state in answer.text else [state]
+        if queued := await self.services.outbox.count(link.hub):
+            said.append(f"{queued} messages are queued")
+        return "\n".join([*(f"[{one}]" for one in said), answer.text])
+
+    def _note_thread(self, context: Context) -> None:
+        thread = (context.meta or {}).get("threadId")
+        if isinstance(thread, str) and thread:
+            self.pusher.thread = thread
+
+    # What is not a call
+
+    async def resource(self, uri: str) -> str:
+        """What a resource holds now."""
+        try:
+            return await resource_text(await self.services.link.ready(), uri)
+        except ParlerError as error:
+            raise MCPError(_code(error), failure(error)) from None
+
+    async def prompt(self, name: str) -> str:
+        """What a prompt says now."""
+        try:
+            return await prompt_text(await self.services.link.ready(), name)
+        except ParlerError as error:
+            raise MCPError(_code(error), failure(error)) from None
+
+    async def _notify(self, method: str, params: Mapping[str, Any]) -> None:
+        await self._pipe.send(
+            JSONRPCNotification(jsonrpc="2.0", method=method, params=dict(params))
+        )
+
+    def _channel_works(self) -> None:
+        self.pusher.channel_seen = True
+
+    def _tell(self, text: str, key: str) -> None:
+        self.delivery.notice(text, key=f"outbox:{key}")
+
+
+def _first_hub(settings: Settings, joiner: Joiner) -> str:
+    """The hub of the flag, of the key, of the active session, or the configured one."""
+    if settings.hub_source == "flag":
+        return settings.hub
+    if joiner.key is not None and joiner.key.hub:
+        return joiner.key.hub
+    try:
+        key = parse_join_key(settings.session_key or "")
+    except InvalidJoinKey:
+        key = None
+    if key is not None and key.hub and not joiner.knows(key):
+        return key.hub
+    room = active_session(settings.home)
+    try:
+        known = SessionBook(settings.home).hub_of(room) if room else None
+    except ParlerError:
+        known = None  # whoever joins again writes it anew
+    return known or settings.hub
+
+
+def _receipt(answer: Answer) -> Receipt:
+    return Receipt(holds=answer.holds, claims=answer.claims)
+
+
+def _code(error: ParlerError) -> int:
+    return INVALID_PARAMS if isinstance(error, UsageError) else -32000

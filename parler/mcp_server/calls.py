@@ -1,0 +1,191 @@
+"""What a tool is given with a call, and what it gives back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from parler.config import Settings
+from parler.errors import ParlerError, UsageError
+from parler.identity import active_session
+from parler.ops.context import OpContext
+from parler.wire.base import RoomName, Seq
+
+if TYPE_CHECKING:
+    from parler.mcp_server.delivery import Delivery
+    from parler.mcp_server.joining import Joiner
+    from parler.mcp_server.link import Link
+    from parler.mcp_server.options import ServerOptions
+    from parler.mcp_server.outbox import Outbox
+    from parler.mcp_server.presence import Presence
+    from parler.transcript import Reader
+    from parler.wake.spool import Held
+
+FIRST_PROGRESS_SECS, PROGRESS_SECS = 1.0, 5.0
+T = TypeVar("T")
+
+MAX_RESULT_CHARS = 20_000
+"""Of one result; what is left out, and how to get it, is said."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the tools of one server share."""
+
+    settings: Settings
+    options: "ServerOptions"
+    link: "Link"
+    delivery: "Delivery"
+    outbox: "Outbox"
+    joiner: "Joiner"
+    presence: "Presence"
+    now: Callable[[], int]
+
+    channel_works: Callable[[], None]
+    """Note that what was pushed reached the model."""
+
+    @property
+    def active(self) -> RoomName | None:
+        """The active session."""
+        return active_session(self.home)
+
+    @property
+    def home(self) -> Path:
+        """Where the identity lives."""
+        return self.settings.home
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """The app that calls."""
+
+    name: str = ""
+    handshake: bool = True
+    """It speaks a protocol in which the server may say something unasked."""
+
+    @property
+    def pushes(self) -> bool:
+        """What we say unasked may reach its model (a channel of Claude Code)."""
+        return self.handshake and self.name == "claude-code"
+
+
+class Verdict(StrEnum):
+    """What a person said to a question of ours."""
+
+    YES = "yes"
+    NO = "no"
+    UNANSWERED = "unanswered"
+    """He dismissed it, or took too long."""
+
+    CANNOT_ASK = "cannot_ask"
+    """The host shows no questions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Something that only a person may decide."""
+
+    text: str
+    yes: str
+    no: str
+    """What the two answers are called."""
+
+    subject: str
+    """What exactly is decided: an answer counts for nothing else."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What a call came to."""
+
+    text: str
+    failed: bool = False
+    holds: "list[Held]" = field(default_factory=list)
+    claims: list[tuple[RoomName, Seq]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a tool."""
+
+    services: Services
+    host: Host
+    tell_progress: Callable[[float, float | None, str], Awaitable[None]]
+    hint: Callable[[float, float | None, str], None]
+    """As `tell_progress`, without waiting for it."""
+
+    decide: Callable[[Question], Awaitable[Verdict]]
+    """Have a person decide."""
+
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    async def ctx(self) -> OpContext:
+        """What operations are given.
+
+        Raises:
+            HubAway: There is no connection.
+        """
+        return await self.services.link.ready()
+
+    def reader(self, ctx: OpContext) -> "Reader":
+        """For whom messages are shown."""
+        from parler.composition import reader_of
+
+        return reader_of(ctx.identity)
+
+    def room(self, named: str | None) -> RoomName:
+        """The room that is meant: the named one, else the active session.
+
+        Raises:
+            UsageError: None was named and there is no active session.
+        """
+        room = named or self.services.active
+        if not room:
+            raise UsageError(
+                "there is no active session, and no room was named",
+                next_step="parler_open_session, or parler_join_session with a key",
+            )
+        return RoomName(room)
+
+    def folder(self, named: str | None) -> Path:
+        """A folder, seen from where the agent works."""
+        return self.services.options.folder / (named or "")
+
+    async def patiently(self, work: Coroutine[Any, Any, T], what: str) -> T:
+        """Do what may take long, and tell the host meanwhile that we are at it."""
+
+        async def tell() -> None:
+            clock = asyncio.get_running_loop().time
+            started = clock()
+            pause = FIRST_PROGRESS_SECS
+            while True:
+                await asyncio.sleep(pause)
+                await self.tell_progress(clock() - started, None, what)
+                pause = PROGRESS_SECS
+
+        failed: ParlerError | OSError | None = None
+        async with asyncio.TaskGroup() as tasks:
+            teller = tasks.create_task(tell())
+            try:
+                outcome = await work
+            except (ParlerError, OSError) as error:
+                failed = error  # as it is, not in a group
+            teller.cancel()
+        if failed is not None:
+            raise failed
+        return outcome
+
+    def transfer(self, what: str) -> Callable[[int, int], None]:
+        """Follows bytes on their way; how far they are goes with the next sign."""
+        tenth = -1
+
+        def moved(done: int, total: int) -> None:
+            nonlocal tenth
+            now = 10 * done // max(total, 1)
+            if now != tenth:
+                tenth = now
+                self.hint(done, total, what)
+
+        return moved

@@ -1,0 +1,94 @@
+"""Who knocks at rooms of ours: told to the model, decided by a person.
+
+Whoever was named beforehand is let in; that was decided when the session was opened.
+"""
+
+import asyncio
+from typing import Protocol
+
+from parler.errors import HubError
+from parler.ops.admission import Knock, RequestsResult, join_requests
+from parler.ops.context import OpContext
+from parler.text import shown_name, visible
+from parler.wire.base import RoomName
+
+MAX_ROOMS = 20
+"""Rooms asked at once."""
+
+MAX_ANNOUNCED = 10
+"""Knocks of one room told at once; the others are there when these were decided."""
+
+
+class Board(Protocol):
+    """Where something for the model is put."""
+
+    def notice(self, text: str, *, key: str, room: str = "") -> None:
+        """Tell it with the next result."""
+
+    def withdraw(self, key: str, room: str = "") -> None:
+        """It is out of date."""
+
+
+class Doors:
+    """The rooms at which somebody may wait for us."""
+
+    def __init__(self, board: Board) -> None:
+        """Know of none."""
+        self.stale: set[RoomName] = set()
+        """Where to look next time."""
+
+        self.not_ours: set[RoomName] = set()
+        self.decided = asyncio.Event()
+        """An owner decided about a knock of ours."""
+
+        self._board = board
+        self._announced: dict[RoomName, set[str]] = {}
+
+    def forget(self) -> None:
+        """Another hub has other rooms."""
+        self.stale.clear()
+        self.not_ours.clear()
+        self._announced.clear()
+
+    async def look(self, ctx: OpContext, active: RoomName | None) -> None:
+        """Announce who waits, and withdraw who does not any more."""
+        rooms = sorted(self.stale, key=lambda room: (room != active, room))[:MAX_ROOMS]
+        for room in rooms:
+            self.stale.discard(room)
+            try:
+                result = await join_requests(ctx, room)
+            except HubError as refused:
+                if not refused.retryable:
+                    self.not_ours.add(room)
+                continue
+            self._announce(result)
+
+    def _announce(self, result: RequestsResult) -> None:
+        room = result.room
+        for one in result.admitted:
+            text = f"{_who(one)} was let into {visible(room)}, as decided beforehand."
+            self._board.notice(text, key=_key("admitted", one), room=room)
+        waiting = {_key("knock", one): one for one in result.requests[:MAX_ANNOUNCED]}
+        for key in self._announced.get(room, set()) - waiting.keys():
+            self._board.withdraw(key, room)
+        for key, one in waiting.items():
+            self._board.notice(knock_text(one, room), key=key, room=room)
+        self._announced[room] = set(waiting)
+
+
+def knock_text(one: Knock, room: RoomName) -> str:
+    """A knock, and whose decision it is."""
+    return (
+        f"KNOCK: {_who(one)} asks to be let into {visible(room)}. Only your user may "
+        "decide: show name and fingerprint, and when your user agrees, call "
+        f"parler_approve_join agent={one.fingerprint} room={visible(room)}."
+    )
+
+
+def _key(what: str, one: Knock) -> str:
+    return f"{what}:{one.agent}:{one.requested_at}"
+
+
+def _who(one: Knock) -> str:
+    role = f" ({shown_name(one.role)})" if one.role else ""
+    return f"{shown_name(one.name)}{role} {one.fingerprint}"

@@ -1,0 +1,182 @@
+"""Knocking, and waiting for the owner's decision in the background.
+
+A key may be given before anybody runs a tool (``PARLER_SESSION_KEY``), and a knock may
+outlive this process. A key that was used up is not used again at the next start.
+"""
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from parler.backoff import Backoff, system_fraction
+from parler.errors import ConfigError, ParlerError, UsageError
+from parler.files import read_private, write_private
+from parler.mcp_server.delivery import Delivery
+from parler.mcp_server.journal import Journal
+from parler.ops.context import OpContext
+from parler.ops.session import JoinResult, JoinState, join_session
+from parler.quoting import place_of
+from parler.wire.joinkey import InvalidJoinKey, JoinKey, parse_join_key
+from parler.wire.urls import same_hub
+
+FILE_NAME = "joining.json"
+MAX_USED = 50
+WAIT_SECS = 3600.0
+"""One wait for the owner; the next follows it."""
+
+REFUSED_SECS = 15.0
+RECENT = 30
+"""Messages of a backlog that are shown besides the first one."""
+
+
+class _State(msgspec.Struct):
+    key: str | None = None
+    """The key of a knock that nobody has decided about, with its hub."""
+
+    used: list[str] = []
+
+
+class Joiner:
+    """The knock of one identity."""
+
+    def __init__(self, home: Path, *, delivery: Delivery, journal: Journal) -> None:
+        """Take up what an earlier process of this identity waited for."""
+        self._path = home / FILE_NAME
+        self._delivery = delivery
+        self._journal = journal
+        self._state = self._read()
+        self._key = _parsed(self._state.key)
+        self._stir = asyncio.Event()
+
+    @property
+    def key(self) -> JoinKey | None:
+        """What is waited for."""
+        return self._key
+
+    def knows(self, key: JoinKey) -> bool:
+        """Whether a key was redeemed before, or opens nothing."""
+        return _trace(key) in self._state.used
+
+    def given(self, text: str | None, *, hub: str) -> None:
+        """A key that came with the start of the process.
+
+        Args:
+            hub: Where a key without a hub belongs.
+        """
+        if not text:
+            return
+        try:
+            key = parse_join_key(text)
+        except InvalidJoinKey as wrong:
+            self._delivery.notice(
+                f"PARLER_SESSION_KEY is of no use: {wrong}. Ask for the key again.",
+                key="session-key",
+            )
+            return
+        if self.knows(key):
+            return  # joined before; whether we are still in is the hub's word
+        self.expect(JoinKey(key.code, key.hub or hub))
+
+    def expect(self, key: JoinKey) -> None:
+        """Wait for a decision from now on; another knock is not waited for."""
+        self._key = key
+        self._keep(str(key))
+        self._stir.set()
+
+    def ended(self, key: JoinKey) -> None:
+        """A key was redeemed, or opens nothing."""
+        used = [one for one in self._state.used if one != _trace(key)]
+        self._state.used = [*used, _trace(key)][-MAX_USED:]
+        if self._key is not None and self._key.code == key.code:
+            self._key = None
+        self._keep(str(self._key) if self._key else None)
+
+    async def attend(self, ctx: OpContext) -> None:
+        """Wait over one connection, until it ends."""
+        pace = Backoff(system_fraction)
+        while True:
+            self._stir.clear()
+            key = self._key
+            if key is None or not key.hub or not same_hub(key.hub, ctx.hub):
+                await self._stir.wait()
+                continue
+            try:
+                result = await join_session(ctx, key, wait_secs=WAIT_SECS)
+            except ParlerError as error:
+                if error.retryable:
+                    await asyncio.sleep(pace.next())
+                    continue
+                self._refused(key, error)
+            else:
+                pace.reset()
+                if result.state is JoinState.JOINED and self._key == key:
+                    self._joined(key, result)
+
+    def _joined(self, key: JoinKey, result: JoinResult) -> None:
+        self.ended(key)
+        self._journal.note("let into a session")
+        skip = None
+        left_out = ""
+        if len(result.messages) > RECENT + 1:
+            first, start = result.messages[0].seq, result.messages[-RECENT].seq
+            skip = (first, start)
+            left_out = (
+                f" What was said between [{first}] and [{start}] is left out: "
+                f"parler_recv since={first} shows it."
+            )
+        self._delivery.entered(result.room, skip=skip)
+        self._delivery.notice(
+            f"You are in: {place_of(result.room)} is your active session now. What was "
+            f"said there so far comes as messages; read the first one before you act."
+            f"{left_out}",
+            key=f"joined:{_trace(key)[:12]}",
+            room=result.room,
+        )
+
+    def _refused(self, key: JoinKey, error: ParlerError) -> None:
+        self.ended(key)
+        self._journal.note(f"a key was refused: {error.code}")
+        step = f" Next: {error.next_step}." if error.next_step else ""
+        self._delivery.notice(
+            f"You were not let in with the key {key.code[:2]}…: {error.message}.{step}",
+            key=f"refused:{_trace(key)[:12]}",
+        )
+
+    def _keep(self, key: str | None) -> None:
+        self._state.key = key
+        with suppress(ConfigError):  # it is only not remembered over a restart
+            write_private(self._path, msgspec.json.encode(self._state))
+
+    def _read(self) -> _State:
+        try:
+            return msgspec.json.decode(read_private(self._path), type=_State)
+        except (FileNotFoundError, ConfigError, msgspec.DecodeError, UnicodeError):
+            return _State()
+
+
+def pasted_key(text: str) -> JoinKey:
+    """A key the way people paste it.
+
+    Raises:
+        UsageError: It cannot be a key of any hub.
+    """
+    try:
+        return parse_join_key(text)
+    except InvalidJoinKey as error:
+        raise UsageError(
+            str(error), next_step="ask your user for the key once more"
+        ) from None
+
+
+def _parsed(text: str | None) -> JoinKey | None:
+    with suppress(InvalidJoinKey):
+        return parse_join_key(text) if text else None
+    return None
+
+
+def _trace(key: JoinKey) -> str:
+    """What is remembered of a key: it opens nothing."""
+    return hashlib.sha256(key.code.encode()).hexdigest()

@@ -1,0 +1,93 @@
+"""What prompts and resources hold: the newest of the active session."""
+
+import json
+from collections import deque
+
+from parler.composition import reader_of
+from parler.mcp_server.mailbox import MAX_CHARS
+from parler.mcp_server.texts import (
+    BACKLOG_URI,
+    CONSOLIDATE_PROMPT,
+    DIGEST_KEY,
+    DIGEST_START,
+)
+from parler.mcp_server.tools.common import fitting, transcript_of
+from parler.ops.context import OpContext
+from parler.ops.memory import RecallParams, recall
+from parler.ops.reading import ShownMessage, pages, shown
+from parler.ops.rooms import roster
+from parler.quoting import LEGEND, quote
+from parler.text import visible
+from parler.wire.base import RoomName
+
+NEWEST = 100
+
+
+async def resource_text(ctx: OpContext, uri: str) -> str:
+    """What a resource holds now.
+
+    Raises:
+        UsageError: There is no active session.
+    """
+    room = ctx.room(None)
+    if uri == BACKLOG_URI:
+        return await _newest(ctx, room)
+    result = await roster(ctx, room)
+    members = [
+        {
+            "name": visible(one.name),
+            "role": visible(one.role) if one.role else None,
+            "fingerprint": one.fingerprint,
+            "id": one.id,
+            "status": visible(one.status),
+            "activity": visible(one.activity) if one.activity else None,
+        }
+        for one in result.entries
+    ]
+    return json.dumps({"room": room, "members": members}, ensure_ascii=False, indent=1)
+
+
+async def prompt_text(ctx: OpContext, name: str) -> str:
+    """What a prompt says now.
+
+    Raises:
+        UsageError: There is no active session.
+    """
+    room = ctx.room(None)
+    members = (await roster(ctx, room)).entries
+    said = await _newest(ctx, room)
+    head = f"The Parler session {visible(room)} has {len(members)} members."
+    if name == CONSOLIDATE_PROMPT:
+        task = (
+            f"Write a digest of it for whoever joins later: goal, decisions, state, "
+            f"open points. Then call parler_remember with room={visible(room)}, "
+            f"key={DIGEST_KEY} and a text that starts with {DIGEST_START}."
+        )
+    else:
+        task = (
+            "Take over from here: say what is done and what is next, then go on with "
+            "it. parler_recv brings what is new, parler_send answers, parler_handoff "
+            "hands the turn on."
+        )
+    digest = await _digest(ctx, room)
+    return "\n\n".join([head, task, *digest, f"The newest messages:\n{said}"])
+
+
+async def _digest(ctx: OpContext, room: RoomName) -> list[str]:
+    hits = (await recall(ctx, RecallParams(key=DIGEST_KEY, room=room, limit=1))).hits
+    if not hits:
+        return []
+    lines = quote(hits[0].text)
+    return [f"A member's digest ({LEGEND}):\n" + "\n".join(lines)]
+
+
+async def _newest(ctx: OpContext, room: RoomName) -> str:
+    kept: deque[ShownMessage] = deque(maxlen=NEWEST)
+    async for batch in pages(ctx.client, room, since=0):
+        kept.extend(shown(message) for message in batch.messages)
+    texts = transcript_of(
+        kept, reader_of(ctx.identity), now=ctx.now(), max_chars=MAX_CHARS
+    )
+    # Of more than fits, the newest.
+    count = fitting(texts[::-1])
+    return "\n".join(texts[len(texts) - count :]) or "nothing was said yet"

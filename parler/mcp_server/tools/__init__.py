@@ -1,0 +1,1 @@
+"""All tools: one entry for each. What an entry needs is in the modules beside this."""

@@ -1,0 +1,267 @@
+"""Tools to hand over code and files, and to take them."""
+
+from pathlib import Path
+from typing import Any
+
+from parler.errors import UsageError
+from parler.handoff.repository import open_repository
+from parler.mcp_server.calls import Answer, Call
+from parler.mcp_server.catalog import READS, SETS, Arg, Hints, Tool, arguments
+from parler.mcp_server.tools.common import (
+    PLAIN_ROOM,
+    ROOM,
+    bytes_of,
+    fitting,
+    only_one_target,
+    target_of,
+)
+from parler.message_signing import Signature
+from parler.ops import code, files
+from parler.ops.attachments import Sender
+from parler.ops.code import ApplyResult, Bundle
+from parler.quoting import LEGEND, quote
+from parler.text import shown_name, visible
+from parler.wire.base import RoomName
+
+SHOWN_COMMITS = 20
+SHOWN_CHANGES = 40
+
+_TO = Arg(str | None, "", None)
+_Push = arguments(
+    "Push",
+    code.PushParams,
+    only=("summary", "note"),
+    about={"summary": "", "note": ""},
+    gitref=Arg(str, "A commit, or BASE..TIP.", "HEAD"),
+    base=Arg(str | None, "What the others have.", None),
+    repo=Arg(str | None, "Folder; default: this one.", None),
+    room=PLAIN_ROOM,
+    to=_TO,
+    service=_TO,
+)
+_Apply = arguments(
+    "Apply",
+    code.ApplyParams,
+    about={"blob": "Its id, or the beginning.", "room": "Where it was sent."},
+    path=Arg(str | None, "Repository; default: this folder.", None),
+)
+_SendFile = arguments(
+    "SendFile",
+    path=Arg(str, "The file, in this folder."),
+    note=Arg(str | None, "", None),
+    room=ROOM,
+    to=_TO,
+    service=_TO,
+)
+_Fetch = arguments(
+    "Fetch",
+    files.FetchParams,
+    drop=("out",),
+    out=Arg(str | None, "A new file in this folder; else the inbox.", None),
+)
+_Bundles = arguments("Bundles", room=ROOM)
+
+
+async def push(call: Call, args: Any) -> Answer:
+    """Send commits."""
+    only_one_target(room=args.room, to=args.to, service=args.service)
+    select = code.SelectParams(
+        folder=call.folder(args.repo), ref=args.gitref, base=args.base
+    )
+    return await call.patiently(_push(call, args, select), "sending commits")
+
+
+async def _push(call: Call, args: Any, select: code.SelectParams) -> Answer:
+    ctx = await call.ctx()
+    target, where = await target_of(
+        ctx, room=args.room, to=args.to, service=args.service
+    )
+    async with code.prepared(select) as ready:
+        result = await code.push(
+            ctx,
+            ready,
+            code.PushParams(target=target, summary=args.summary, note=args.note),
+            progress=call.transfer("sending commits"),
+        )
+        count = ready.selection.contents.commit_count
+    return Answer(
+        text=f"{count} commits up to {result.tip[:12]} sent to {where} (seq "
+        f"{result.seq}), {bytes_of(result.size)}. The other agent takes them with "
+        f"parler_apply blob={result.blob}, or `parler apply {result.blob}`."
+    )
+
+
+async def apply(call: Call, args: Any) -> Answer:
+    """Take commits, without merging."""
+    return await call.patiently(_apply(call, args), "fetching commits")
+
+
+async def _apply(call: Call, args: Any) -> Answer:
+    repository = await open_repository(call.folder(args.path))
+    params = code.ApplyParams(blob=args.blob, room=_room(args.room))
+    result = await code.apply(
+        await call.ctx(),
+        repository,
+        params,
+        progress=call.transfer("fetching commits"),
+    )
+    return Answer(text="\n".join(_applied(result)))
+
+
+async def send_file(call: Call, args: Any) -> Answer:
+    """Send a file of the project."""
+    path = _inside(call, args.path, "sent")
+    return await call.patiently(_send_file(call, args, path), "sending the file")
+
+
+async def _send_file(call: Call, args: Any, path: Path) -> Answer:
+    ctx = await call.ctx()
+    target, where = await target_of(
+        ctx, room=args.room, to=args.to, service=args.service
+    )
+    params = files.SendFileParams(target=target, path=path, note=args.note)
+    result = await files.send_file(
+        ctx, params, progress=call.transfer("sending the file")
+    )
+    return Answer(
+        text=f"{shown_name(result.name)} sent to {where} (seq {result.seq}), "
+        f"{bytes_of(result.size)}, blob {result.blob}"
+    )
+
+
+async def fetch(call: Call, args: Any) -> Answer:
+    """Fetch a file that was sent."""
+    out = _inside(call, args.out, "written") if args.out else None
+    return await call.patiently(_fetch(call, args, out), "fetching the file")
+
+
+async def _fetch(call: Call, args: Any, out: Path | None) -> Answer:
+    params = files.FetchParams(what=args.what, room=_room(args.room), out=out)
+    result = await files.fetch(
+        await call.ctx(), params, progress=call.transfer("fetching the file")
+    )
+    lines = [
+        f"kept as {visible(result.path)}, {bytes_of(result.size)}, looks like "
+        f"{visible(result.looks_like)}; not opened. What is in it is {LEGEND}.",
+        *_sender(result.sender),
+    ]
+    if result.warning:
+        lines.append(f"careful: {visible(result.warning)}")
+    return Answer(text="\n".join(lines))
+
+
+async def bundles(call: Call, args: Any) -> Answer:
+    """What commits came in."""
+    ctx = await call.ctx()
+    result = await code.bundles(ctx, call.room(args.room), None)
+    texts = [_bundle(one) for one in result.bundles]
+    count = fitting(list(reversed(texts)))
+    return Answer(text="\n".join(texts[-count:]) if texts else "no bundles came in")
+
+
+def _inside(call: Call, named: str, what: str) -> Path:
+    """A path within the project: a peer may have talked the model into any other.
+
+    Raises:
+        UsageError: It is none.
+    """
+    folder = call.folder(None).resolve()
+    path = call.folder(named).resolve()
+    if not path.is_relative_to(folder):
+        raise UsageError(
+            f"{visible(named)} is not in {folder}; only files there are {what} by this "
+            "tool",
+            next_step="your user can do it: parler send-file, parler fetch --out",
+        )
+    return path
+
+
+def _room(named: str | None) -> RoomName | None:
+    return RoomName(named) if named else None
+
+
+def _applied(result: ApplyResult) -> list[str]:
+    contents = result.contents
+    again = " (was there already)" if result.already else ""
+    lines = [f"imported {one.ref} at {one.tip[:12]}{again}" for one in result.refs]
+    lines += _sender(result.sender)
+    lines += [
+        f"{contents.commit_count} commits, {contents.change_count} files, "
+        f"+{contents.added} -{contents.removed}. Subjects and names are {LEGEND}:"
+    ]
+    for line in contents.commits[:SHOWN_COMMITS]:
+        lines += quote(f"{line.oid[:12]} {line.subject}")
+    for change in contents.changes[:SHOWN_CHANGES]:
+        lines += quote(f"+{change.added} -{change.removed} {change.path}")
+    lines += [
+        "Nothing was merged or checked out. Look at it before you do:",
+        f"  git log -p {result.refs[0].ref} --not --branches",
+        f"  {result.merge}",
+    ]
+    return lines
+
+
+def _sender(sender: Sender | None) -> list[str]:
+    if sender is None:
+        return ["no message speaks of it: who sent it is unknown"]
+    proof = (
+        "signature verified" if sender.signature is Signature.VALID else "NOT SIGNED"
+    )
+    return [f"from {shown_name(sender.name)} {sender.fingerprint}, {proof}"]
+
+
+def _bundle(one: Bundle) -> str:
+    tip = f" at {visible(one.tip[:12])}" if one.tip else ""
+    lines = [f"[{one.sender.seq}]{tip} {bytes_of(one.size)} {_sender(one.sender)[0]}"]
+    if one.summary:
+        lines += quote(one.summary)
+    return "\n".join([*lines, f"parler_apply blob={one.blob}"])
+
+
+TOOLS = (
+    Tool(
+        name="parler_push",
+        about="Send commits of this repository to a session or an agent, as a git "
+        'bundle. Example: {"summary": "retry webhooks", "base": "main"}',
+        args=_Push,
+        run=push,
+        hints=Hints(open_world=True),
+        common=True,
+        operation="code.push",
+    ),
+    Tool(
+        name="parler_apply",
+        about="Import commits that were sent, under refs/parler/; nothing is merged. "
+        'Example: {"blob": "3f9a1c…"}',
+        args=_Apply,
+        run=apply,
+        hints=SETS,
+        common=True,
+        operation="code.apply",
+    ),
+    Tool(
+        name="parler_send_file",
+        about='Send a file of this folder. Example: {"path": "report.pdf"}',
+        args=_SendFile,
+        run=send_file,
+        hints=Hints(open_world=True),
+        operation="files.send_file",
+    ),
+    Tool(
+        name="parler_fetch",
+        about="Fetch a file that was sent; nothing is overwritten or opened. "
+        'Example: {"what": "report.pdf"}',
+        args=_Fetch,
+        run=fetch,
+        hints=SETS,
+        operation="files.fetch",
+    ),
+    Tool(
+        name="parler_bundles",
+        about="Commits that were sent to a session. Example: {}",
+        args=_Bundles,
+        run=bundles,
+        hints=READS,
+        operation="code.bundles",
+    ),
+)

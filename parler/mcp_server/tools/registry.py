@@ -1,0 +1,31 @@
+"""Every tool there is, in the order in which hosts are shown them."""
+
+from collections.abc import Iterable
+
+from parler.mcp_server.calls import Host
+from parler.mcp_server.catalog import Tool
+from parler.mcp_server.tools import (
+    facts,
+    handover,
+    nearby,
+    people,
+    sessions,
+    talking,
+)
+
+ALL: tuple[Tool, ...] = (
+    *sessions.TOOLS,
+    *talking.TOOLS,
+    *handover.TOOLS,
+    *facts.TOOLS,
+    *people.TOOLS,
+    *nearby.TOOLS,
+)
+BY_NAME = {tool.name: tool for tool in ALL}
+
+
+def offered(host: Host, *, full: bool) -> Iterable[Tool]:
+    """The tools that a host is shown; the others answer all the same."""
+    for tool in ALL:
+        if (full or tool.common) and (tool.only_for is None or tool.only_for(host)):
+            yield tool

@@ -1,0 +1,401 @@
+"""Tools to say something, to read, and to hand over the turn."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import msgspec
+
+from parler.config import hub_key
+from parler.errors import TransportError, UsageError
+from parler.mcp_server.calls import MAX_RESULT_CHARS, Answer, Call
+from parler.mcp_server.catalog import READS, SETS, TALKS, Arg, Tool, arguments
+from parler.mcp_server.mailbox import MAX_CHARS
+from parler.mcp_server.outbox import Queued
+from parler.mcp_server.tools.common import (
+    PLAIN_ROOM,
+    ROOM,
+    SERVICE,
+    TO,
+    fitting,
+    only_one_target,
+    target_of,
+    transcript_of,
+)
+from parler.ops import messages, queue, receipts, tasks
+from parler.ops.context import OpContext
+from parler.ops.messages import ReceiveResult
+from parler.ops.people import as_agent_id
+from parler.ops.session import MAX_CONTEXT_BYTES
+from parler.quoting import place_of
+from parler.text import shown_name, visible
+from parler.wire.base import RoomName, Seq
+from parler.wire.records import Target
+
+SEND_SECS = 15.0
+"""How long a hub that is there may take before the message is queued."""
+
+OUTCOME_SECS = 5.0
+FETCH_SECS = 5.0
+"""How long what a session holds already may take to be fetched."""
+
+MAX_WAIT_SECS = 300
+DEFAULT_MESSAGES = 30
+MAX_MESSAGES = 200
+RECV_CHARS = 16_000
+PARKED_SECS = 20
+"""How long one wait on the hub takes, of those that make up a longer one."""
+
+OTHER_WINDOW = (
+    "(Another window of this agent reads its messages: shown here, these do not count "
+    "as read.)"
+)
+
+_Send = arguments(
+    "Send",
+    messages.SendParams,
+    only=("text", "reply_to", "mentions"),
+    about={"reply_to": "Message id.", "mentions": "Names."},
+    room=ROOM,
+    to=TO,
+    service=SERVICE,
+    role=Arg(str | None, "Work for one free worker of it.", None),
+)
+_Handoff = arguments(
+    "Handoff",
+    messages.HandoffParams,
+    only=("next", "summary", "bundle"),
+    about={
+        "next": "What to do now.",
+        "summary": "What is done.",
+        "bundle": "Blob id of code.",
+    },
+    for_=Arg(str | None, "Name or role; else anyone.", None),
+    room=PLAIN_ROOM,
+    to=Arg(str | None, "", None),
+    service=Arg(str | None, "", None),
+)
+_Recv = arguments(
+    "Recv",
+    messages.ReceiveParams,
+    only=("since", "limit"),
+    about={
+        "since": "Read again, uncut, what came after this number; 0 is the start.",
+        "limit": "",
+    },
+    room=ROOM,
+    wait_secs=Arg(int, "Wait so long for news, up to 300.", 0),
+)
+_Task = arguments(
+    "Task",
+    tasks.TaskParams,
+    drop=("target",),
+    about={"status": ""},
+    room=ROOM,
+    to=TO,
+    service=SERVICE,
+)
+_Status = arguments("Status", receipts.StatusParams, only=("seq",), room=ROOM)
+_Seen = arguments(
+    "Seen", refs=Arg(list[str], "The ref attributes of the channel events.")
+)
+
+
+async def send(call: Call, args: Any) -> Answer:
+    """Say something, now or once the hub is back."""
+    only_one_target(room=args.room, to=args.to, service=args.service, role=args.role)
+    if not args.text.strip():
+        raise UsageError("the message is empty")
+    if args.role and (args.reply_to or args.mentions):
+        raise UsageError("role takes no reply_to and no mentions")
+    return await _say(
+        call, "parler_send", args, len(args.text.encode("utf-8", "replace"))
+    )
+
+
+async def handoff(call: Call, args: Any) -> Answer:
+    """Hand over the turn, now or once the hub is back."""
+    only_one_target(room=args.room, to=args.to, service=args.service)
+    if not args.next.strip():
+        raise UsageError("a handoff needs a next step")
+    size = len((args.next + (args.summary or "")).encode("utf-8", "replace"))
+    return await _say(call, "parler_handoff", args, size)
+
+
+async def _say(call: Call, tool: str, args: Any, size: int) -> Answer:
+    if size > MAX_CONTEXT_BYTES:
+        raise UsageError(
+            f"the message has {size} bytes; {MAX_CONTEXT_BYTES} fit",
+            next_step="send it in pieces, or as a file",
+        )
+    given = {
+        field.encode_name: getattr(args, field.name)
+        for field in msgspec.structs.fields(args)
+        if getattr(args, field.name) not in (None, [])
+    }
+    if not (given.get("to") or given.get("service") or given.get("role")):
+        given["room"] = call.room(args.room)  # as it is meant now
+    services = call.services
+    one = Queued(
+        client_id=str(uuid.uuid4()),
+        hub=hub_key(services.link.hub),
+        tool=tool,
+        arguments=given,
+        queued_at=services.now(),
+    )
+    if not await services.outbox.count(services.link.hub):
+        try:
+            ctx = await call.ctx()
+            async with asyncio.timeout(SEND_SECS):
+                return Answer(text=await post(ctx, one))
+        except (TransportError, TimeoutError):
+            pass  # what may have gone out is stored once: it keeps its client id
+    await services.outbox.add(one)
+    if services.link.ctx is not None:
+        said = await services.outbox.outcome(one, OUTCOME_SECS)
+        if said is not None:
+            return Answer(text=said)
+    to = given.get("to")
+    warning = ""
+    if to and as_agent_id(str(to).strip()) is None:
+        warning = " Who that name is will be looked up then."
+    return Answer(
+        text="QUEUED, NOT YET STORED: it is kept on this machine and goes out by "
+        f"itself, once, when the hub is back; do not send it again.{warning}"
+    )
+
+
+async def post(ctx: OpContext, one: Queued) -> str:
+    """Send what was said; the hub stores it once however often this is done."""
+    given = one.arguments
+    if one.tool == "parler_handoff":
+        target, where = await _target(ctx, given)
+        handed = await messages.handoff(
+            ctx,
+            messages.HandoffParams(
+                target=target,
+                next=given["next"],
+                summary=given.get("summary"),
+                to=given.get("for"),
+                bundle=given.get("bundle"),
+                client_id=one.client_id,
+            ),
+        )
+        whom = shown_name(given["for"]) if given.get("for") else "anyone"
+        return f"handed to {whom} in {where} (seq {handed.seq})"
+    if role := given.get("role"):
+        sent = await queue.dispatch(
+            ctx,
+            queue.DispatchParams(
+                role=role, text=given["text"], client_id=one.client_id
+            ),
+        )
+        return f"task {visible(sent.id)} for one worker of {visible(role)}"
+    target, where = await _target(ctx, given)
+    sent = await messages.send(
+        ctx,
+        messages.SendParams(
+            target=target,
+            text=given["text"],
+            reply_to=given.get("reply_to"),
+            mentions=given.get("mentions", []),
+            client_id=one.client_id,
+        ),
+    )
+    return f"sent to {where} (seq {sent.seq})"
+
+
+async def _target(ctx: OpContext, given: dict[str, Any]) -> tuple[Target, str]:
+    return await target_of(
+        ctx,
+        room=given.get("room"),
+        to=given.get("to"),
+        service=given.get("service"),
+    )
+
+
+async def recv(call: Call, args: Any) -> Answer:
+    """What is new, or what was said before; waits for it if asked to."""
+    if args.since is not None:
+        return await _again(call, args)
+    delivery = call.services.delivery
+    named = args.room or call.services.active
+    room = RoomName(named) if named else None
+    if room is not None and not await delivery.follows(room, secs=FETCH_SECS):
+        return await _elsewhere(call, args, room)
+    if args.wait_secs > 0 and not delivery.waiting(room):
+        await call.patiently(
+            delivery.wait_any(room, min(args.wait_secs, MAX_WAIT_SECS)),
+            "waiting for news",
+        )
+    if room is None:
+        return Answer(text="no session is active; what waits elsewhere is shown below")
+    got = await delivery.collect(
+        room=room,
+        limit=min(args.limit or DEFAULT_MESSAGES, MAX_MESSAGES),
+        max_chars=RECV_CHARS,
+    )
+    if got.held is None or not got.items:
+        return Answer(text=f"nothing new in {place_of(room)}")
+    text = "\n".join(item.text for item in got.items)
+    if got.left:
+        text += f"\n— {got.left} more wait: parler_recv again —"
+    return Answer(text=text, holds=[got.held])
+
+
+async def _again(call: Call, args: Any) -> Answer:
+    """Read what was said before; nothing counts as read by it."""
+    ctx = await call.ctx()
+    room = call.room(args.room)
+    params = messages.ReceiveParams(
+        room=room,
+        since=args.since,
+        limit=min(args.limit or DEFAULT_MESSAGES, MAX_MESSAGES),
+    )
+    result = await messages.receive(ctx, params)
+    return Answer(text=_read_text(call, ctx, result, max_chars=None)[0])
+
+
+async def _elsewhere(call: Call, args: Any, room: RoomName) -> Answer:
+    """Read a room that is not followed here."""
+    ctx = await call.ctx()
+    params = messages.ReceiveParams(
+        room=room, limit=min(args.limit or DEFAULT_MESSAGES, MAX_MESSAGES)
+    )
+    result = await messages.receive(ctx, params)
+    left = min(args.wait_secs, MAX_WAIT_SECS)
+    while not result.messages and left > 0:
+        parked = min(left, PARKED_SECS)
+        waiting = ctx.client.pull(room, limit=1, wait_secs=parked)
+        await call.patiently(waiting, "waiting for news")
+        left -= parked
+        result = await messages.receive(ctx, params)
+    max_chars = None if call.services.options.verbose else MAX_CHARS
+    text, upto = _read_text(call, ctx, result, max_chars=max_chars)
+    delivery = call.services.delivery
+    if not delivery.leads:
+        return Answer(text=f"{text}\n{OTHER_WINDOW}" if result.messages else text)
+    claims = [delivery.has_read(room, upto)] if result.messages else []
+    return Answer(text=text, claims=claims)
+
+
+def _read_text(
+    call: Call, ctx: OpContext, result: ReceiveResult, *, max_chars: int | None
+) -> tuple[str, Seq]:
+    """The messages that fit into a result, and up to where they go."""
+    if not result.messages:
+        return f"nothing new in {place_of(result.room)}", result.cursor
+    texts = transcript_of(
+        result.messages, call.reader(ctx), now=ctx.now(), max_chars=max_chars
+    )
+    count = fitting(texts)
+    text = "\n".join(texts[:count])
+    if len(text) > MAX_RESULT_CHARS:
+        text = text[:MAX_RESULT_CHARS] + "\n(cut: it is longer than a result may be)"
+    last = result.messages[count - 1].seq
+    if count < len(texts):
+        text += f"\n— more: parler_recv room={visible(result.room)} since={last} —"
+        return text, last
+    return text, result.cursor
+
+
+async def task(call: Call, args: Any) -> Answer:
+    """Say how far a task is."""
+    ctx = await call.ctx()
+    target, where = await target_of(
+        ctx, room=args.room, to=args.to, service=args.service
+    )
+    fields = ("status", "task", "note", "result", "tokens", "elapsed_ms")
+    params = tasks.TaskParams(
+        target=target, **{name: getattr(args, name) for name in fields}
+    )
+    result = await tasks.task(ctx, params)
+    return Answer(text=f"task {result.status} told to {where} (seq {result.seq})")
+
+
+async def status(call: Call, args: Any) -> Answer:
+    """How far a message got with each member."""
+    ctx = await call.ctx()
+    params = receipts.StatusParams(room=call.room(args.room), seq=args.seq)
+    result = await receipts.status(ctx, params)
+    lines = [f"message {result.seq} in {place_of(result.room)}:"]
+    lines += [
+        f"{one.state}: {shown_name(one.name)} {one.fingerprint}"
+        for one in result.members
+    ]
+    return Answer(text="\n".join(lines))
+
+
+async def seen(call: Call, args: Any) -> Answer:
+    """What came through the channel has been read."""
+    count = await call.services.delivery.mark_seen(set(map(_mark, args.refs)))
+    call.services.channel_works()
+    return Answer(text=f"{count} noted as seen")
+
+
+def _mark(ref: str) -> tuple[str, int]:
+    room, _, number = ref.rpartition("#")
+    if not room or not number.isdecimal():
+        raise UsageError(f"{ref[:80]!r} is not the ref of a channel event")
+    return room, int(number)
+
+
+TOOLS = (
+    Tool(
+        name="parler_send",
+        about="Say something in the active session, or to one agent. "
+        'Example: {"text": "tests pass", "to": "webdev"}',
+        args=_Send,
+        run=send,
+        hints=TALKS,
+        common=True,
+        operation="messages.send",
+    ),
+    Tool(
+        name="parler_recv",
+        about="Messages of other agents: what is new, or what was said before. "
+        'To wait for an answer: {"wait_secs": 60}',
+        args=_Recv,
+        run=recv,
+        hints=TALKS,
+        common=True,
+        operation="messages.receive",
+    ),
+    Tool(
+        name="parler_handoff",
+        about="Hand the turn to another agent, which is told what to do next. Example: "
+        '{"for": "webdev", "summary": "API done", "next": "build the page"}',
+        args=_Handoff,
+        run=handoff,
+        hints=TALKS,
+        common=True,
+        operation="messages.handoff",
+    ),
+    Tool(
+        name="parler_task",
+        about="Tell whoever gave you a task how far it is. "
+        'Example: {"status": "done", "task": "MESSAGE-ID", "note": "merged"}',
+        args=_Task,
+        run=task,
+        hints=TALKS,
+        operation="tasks.task",
+    ),
+    Tool(
+        name="parler_status",
+        about='Who has got or seen a message of yours. Example: {"seq": 42}',
+        args=_Status,
+        run=status,
+        hints=READS,
+        operation="receipts.status",
+    ),
+    Tool(
+        name="parler_seen",
+        about="Confirm channel events of parler that you have read, so that they are "
+        'not shown again. Example: {"refs": ["room.abc234#12"]}',
+        args=_Seen,
+        run=seen,
+        hints=SETS,
+        common=True,
+        only_for=lambda host: host.pushes,
+    ),
+)

@@ -1,0 +1,162 @@
+"""What is offered: few tools, small, honest, and made of the operations there are."""
+
+import importlib
+import inspect
+import json
+import pkgutil
+from typing import Any
+
+import pytest
+
+import parler.ops
+from parler.errors import UsageError
+from parler.mcp_server.calls import Host
+from parler.mcp_server.catalog import (
+    MAX_LIST_BYTES,
+    Arg,
+    arguments,
+    read_arguments,
+    schema_of,
+)
+from parler.mcp_server.tools.registry import ALL, BY_NAME, offered
+
+HOSTS = [Host(), Host(name="claude-code"), Host(name="copilot-cli", handshake=False)]
+DEFAULT = {
+    *("parler_open_session", "parler_join_session", "parler_approve_join"),
+    *("parler_send", "parler_recv", "parler_handoff", "parler_push", "parler_apply"),
+    *("parler_remember", "parler_recall", "parler_discover", "parler_roster"),
+    *("parler_peers", "parler_ask"),
+}
+KNOWN = {
+    *("parler_close_session", "parler_delete_room", "parler_join_requests"),
+    *("parler_deny_join", "parler_watch_session", "parler_invite", "parler_join"),
+    *("parler_serve", "parler_task", "parler_send_file", "parler_fetch"),
+    *("parler_rooms", "parler_presence", "parler_attention", "parler_register"),
+    *("parler_card", "parler_summary", "parler_answer"),
+}
+"""Names that people know from before, and those of the peers."""
+
+NO_TOOL = {
+    # Decisions of a person, or about the machine.
+    *("trust.trust", "members.remove_member", "projects.*", "connect.*", "doctor.*"),
+    *("doctor_apps.*", "doctor_wake.*", "local_hub.*", "tokens.directory_token"),
+    *("invites.invites", "invites.revoke", "reserve.reservations", "version.version"),
+    # Work that goes on by itself, and its steps.
+    *("work.*", "supervise.*", "watching.*", "answers.*", "queue.queue"),
+    *("queue.claim", "queue.complete"),
+    # Parts of other operations.
+    *("attachments.*", "preapproval.*", "people.*", "directory.*", "reading.*"),
+    *("whoami.describe", "attention.set_room", "attention.show_attention", "here.*"),
+    *("code.prepared", "code.drop", "code.outline", "queue.dispatch", "book.*"),
+    *("context.*", "texts.*"),
+}
+
+
+def size(host: Host) -> int:
+    offers = [tool.as_offer() for tool in offered(host, full=False)]
+    return len(json.dumps({"tools": offers}, ensure_ascii=False).encode())
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
+def test_the_default_tools_fit_the_budget(host: Host) -> None:
+    names = [tool.name for tool in offered(host, full=False)]
+    assert set(names) - {"parler_seen"} == DEFAULT
+    assert ("parler_seen" in names) is host.pushes
+    assert size(host) <= MAX_LIST_BYTES
+
+
+def test_all_names_people_know_are_there() -> None:
+    assert {tool.name for tool in ALL} >= DEFAULT | KNOWN
+    assert len(BY_NAME) == len(ALL)
+
+
+def operations() -> set[str]:
+    found: set[str] = set()
+    for info in pkgutil.iter_modules(parler.ops.__path__):
+        module = importlib.import_module(f"parler.ops.{info.name}")
+        for name, value in vars(module).items():
+            own = getattr(value, "__module__", None) == module.__name__
+            if own and inspect.isfunction(value) and not name.startswith("_"):
+                found.add(f"{info.name}.{name}")
+    return found
+
+
+def is_left_out(operation: str) -> bool:
+    return operation in NO_TOOL or f"{operation.partition('.')[0]}.*" in NO_TOOL
+
+
+def test_every_operation_is_a_tool_or_left_out_on_purpose() -> None:
+    """So that no capability exists on the command line alone by accident."""
+    known = operations()
+    tools = {tool.operation for tool in ALL if tool.operation}
+    assert tools <= known
+    helpers = {
+        one for one in known - tools if not is_left_out(one) and _is_operation(one)
+    }
+    assert not helpers
+
+
+def _is_operation(name: str) -> bool:
+    module, _, function = name.partition(".")
+    value = getattr(importlib.import_module(f"parler.ops.{module}"), function)
+    return inspect.iscoroutinefunction(value)
+
+
+@pytest.mark.parametrize("tool", ALL, ids=lambda tool: tool.name)
+def test_a_tool_is_short_and_has_an_example(tool: Any) -> None:
+    offer = tool.as_offer()
+    assert len(offer["description"]) <= 200
+    assert "{" in offer["description"]
+    schema = offer["inputSchema"]
+    assert schema["type"] == "object"
+    for name, one in schema["properties"].items():
+        assert one.get("type") in {"string", "integer", "boolean", "array"}, name
+        assert "anyOf" not in one
+    example = json.loads(_json_in(offer["description"]))
+    read_arguments(tool, example)
+
+
+def _json_in(text: str) -> str:
+    return text[text.index("{") : text.rindex("}") + 1]
+
+
+@pytest.mark.parametrize("tool", ALL, ids=lambda tool: tool.name)
+def test_hints_say_what_hosts_decide_by(tool: Any) -> None:
+    hints = tool.as_offer()["annotations"]
+    assert "readOnlyHint" in hints
+    assert "openWorldHint" in hints
+    assert hints["readOnlyHint"] or "destructiveHint" in hints
+
+
+def test_tools_that_let_in_or_destroy_say_so() -> None:
+    for name in ("parler_approve_join", "parler_deny_join", "parler_delete_room"):
+        offer = BY_NAME[name].as_offer()
+        assert offer["annotations"]["destructiveHint"]
+        assert offer["_meta"] == {"anthropic/requiresUserInteraction": True}
+    for name in ("parler_push", "parler_send_file", "parler_ask"):
+        assert BY_NAME[name].as_offer()["annotations"]["openWorldHint"]
+
+
+def test_what_models_often_write_is_understood() -> None:
+    given = {
+        "context": "x",
+        "preapprove": "a, b",
+        "ttl_secs": "60",
+        "approval": "false",
+    }
+    args = read_arguments(BY_NAME["parler_open_session"], given | {"topic": None})
+    assert args.preapprove == ["a", "b"]
+    assert args.ttl_secs == 60
+    assert args.approval is False
+
+
+def test_an_argument_may_have_a_name_that_python_has_taken() -> None:
+    args = arguments("Words", for_=Arg(str | None, "Who.", None))
+    assert schema_of(args)["properties"] == {
+        "for": {"type": "string", "description": "Who."}
+    }
+
+
+def test_unknown_arguments_are_named() -> None:
+    with pytest.raises(UsageError, match="no argument 'x'"):
+        read_arguments(BY_NAME["parler_rooms"], {"x": 1})

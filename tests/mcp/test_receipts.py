@@ -1,0 +1,111 @@
+"""What counts as taken by the host, step by step."""
+
+from mcp_types import JSONRPCNotification, JSONRPCRequest
+
+from parler.mcp_server.receipts import Receipt, Receipts, RequestId
+from parler.wire.base import RoomName
+
+ROOM = RoomName("room.a")
+PING = JSONRPCRequest(jsonrpc="2.0", id=9, method="ping")
+
+
+class Pipe:
+    """What was written, and whether the host has read it."""
+
+    def __init__(self) -> None:
+        self.written: set[RequestId] = set()
+        self.watched: set[RequestId] = set()
+        self.read = True
+
+    def watch(self, request: RequestId) -> None:
+        self.watched.add(request)
+
+    def was_written(self, request: RequestId) -> bool:
+        return request in self.written
+
+    def forget(self, request: RequestId) -> None:
+        self.watched.discard(request)
+
+    def all_read(self) -> bool:
+        return self.read
+
+
+def cancelled(request: RequestId) -> JSONRPCNotification:
+    return JSONRPCNotification(
+        jsonrpc="2.0",
+        method="notifications/cancelled",
+        params={"requestId": request},
+    )
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.pipe = Pipe()
+        self.settled: list[tuple[int, bool]] = []
+        self.receipts = Receipts(self._settled)
+        self.receipts.use(self.pipe)
+
+    def _settled(self, receipt: Receipt, arrived: bool) -> None:
+        self.settled.append((receipt.claims[0][1], arrived))
+
+    def answers(self, request: RequestId, upto: int) -> None:
+        self.receipts.open(request, Receipt(claims=[(ROOM, upto)]))
+
+
+def test_a_result_arrived_when_it_was_written_and_the_host_spoke_again() -> None:
+    scene = Scene()
+    scene.answers(1, 10)
+    scene.receipts.heard(PING)
+    assert scene.settled == []  # it spoke before anything was written
+    scene.pipe.written.add(1)
+    assert scene.settled == []
+    scene.receipts.heard(PING)
+    assert scene.settled == [(10, True)]
+    scene.receipts.heard(PING)
+    assert len(scene.settled) == 1
+    assert not scene.pipe.watched
+
+
+def test_what_lies_unread_in_the_pipe_has_not_arrived() -> None:
+    scene = Scene()
+    scene.answers(1, 10)
+    scene.pipe.written.add(1)
+    scene.pipe.read = False  # what it says was said before it could read
+    scene.receipts.heard(PING)
+    assert scene.settled == []
+    scene.pipe.read = True
+    scene.receipts.heard(PING)
+    assert scene.settled == [(10, True)]
+
+
+def test_a_cancelled_result_has_not_arrived_even_if_it_was_written() -> None:
+    scene = Scene()
+    scene.answers(1, 10)
+    scene.answers("2", 20)
+    scene.pipe.written |= {1, "2"}
+    scene.receipts.heard(cancelled(2))  # by number or by text
+    assert (20, False) in scene.settled
+    assert (10, True) in scene.settled
+
+
+def test_an_error_in_place_of_a_result_brings_nothing() -> None:
+    scene = Scene()
+    scene.answers(1, 10)
+    scene.receipts.failed(1)
+    assert scene.settled == [(10, False)]
+
+
+def test_an_id_that_is_used_again_stands_for_the_newer_call() -> None:
+    scene = Scene()
+    scene.answers(1, 10)
+    scene.answers(1, 20)
+    assert scene.settled == [(10, False)]
+    scene.pipe.written.add(1)
+    scene.receipts.heard(PING)
+    assert scene.settled == [(10, False), (20, True)]
+
+
+def test_a_result_that_brings_nothing_is_not_watched() -> None:
+    scene = Scene()
+    scene.receipts.open(1, Receipt())
+    assert not scene.pipe.watched

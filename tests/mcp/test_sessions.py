@@ -1,0 +1,231 @@
+"""Opening, entering, and who decides about those who knock."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parler.wire.base import RoomName
+from tests._support.mcp_hosts import Host, at_work, environment, serving, text_of
+from tests._support.mcp_peers import peer
+from tests._support.polling import comes
+from tests._support.processes import HubProcess
+
+SOON = 10.0
+ELICITS = {"elicitation": {"form": {}}}
+
+
+def key_in(text: str) -> str:
+    """The key that a session was opened with."""
+    found = re.search(r"KEY: (\S+)", text)
+    assert found
+    return found[1]
+
+
+def room_in(text: str) -> RoomName:
+    """The room of a session that was opened."""
+    found = re.search(r"Session (\S+) is open", text)
+    assert found
+    return RoomName(found[1])
+
+
+async def brings(host: Host, words: str) -> str:
+    """Use some tool until its result brings these words."""
+    async with asyncio.timeout(SOON):
+        while words not in (read := await host.calls("parler_rooms")):
+            pass
+    return read
+
+
+async def knocked(host: Host, hub: HubProcess) -> tuple[str, str, str]:
+    """Have Bob knock at a new session; its room, his fingerprint, and what was told."""
+    opened = await host.calls("parler_open_session", topic="api", context="we did X")
+    async with peer(hub.url, "bob") as bob:
+        await bob.joins(key_in(opened))
+        told = await brings(host, "KNOCK")
+        return room_in(opened), bob.fingerprint, told
+
+
+@pytest.mark.parametrize("modern", [False, True], ids=["handshake", "stateless"])
+async def test_a_joiner_is_let_in_only_by_the_answer_of_a_person(
+    hub: HubProcess, tmp_path: Path, modern: bool
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with (
+        at_work(env, tmp_path, modern=modern, capabilities=ELICITS) as host,
+        peer(hub.url, "bob") as bob,
+    ):
+        opened = await host.calls("parler_open_session", context="the plan")
+        room = await bob.joins(key_in(opened))
+        told = await brings(host, bob.fingerprint)
+        assert "Only your user may decide" in told
+        asked: list[str] = []
+
+        def says(decision: str) -> dict[str, Any]:
+            return {"action": "accept", "content": {"answer": decision}}
+
+        async def approves(decision: str) -> str:
+            arguments = {"agent": bob.fingerprint}
+            params = {"name": "parler_approve_join", "arguments": arguments}
+            if not modern:
+                host.answer = lambda frame: says(decision)
+                return text_of(await host.result(host.asks("tools/call", params)))
+            first = await host.result(host.asks("tools/call", params))
+            assert first["resultType"] == "input_required"
+            asked.append(str(first["inputRequests"]))
+            answers = {"inputResponses": {"decision": says(decision)}}
+            state = {"requestState": first["requestState"]}
+            again = host.asks("tools/call", params | answers | state)
+            return text_of(await host.result(again))
+
+        assert "did not let" in await approves("not now")
+        assert "is in" in await approves("let in")
+        shown = str(host.asked) if not modern else asked[0]
+        assert bob.fingerprint in shown
+        assert "compare the fingerprint" in shown
+        assert "the plan" in str(await bob.texts(room))
+
+
+async def test_without_a_question_to_the_user_nobody_is_let_in(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with at_work(env, tmp_path) as host:
+        room, fingerprint, _ = await knocked(host, hub)
+        read = await host.calls("parler_approve_join", agent=fingerprint)
+        assert "NOT approved" in read
+        assert f"parler session approve {fingerprint} --room {room}" in read
+        assert fingerprint in await host.calls("parler_join_requests")
+
+
+@pytest.mark.parametrize("action", ["decline", "cancel"])
+async def test_a_user_who_dismisses_the_question_has_not_agreed(
+    hub: HubProcess, tmp_path: Path, action: str
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with at_work(env, tmp_path, capabilities=ELICITS) as host:
+        host.answer = lambda frame: {"action": action}
+        _, fingerprint, _ = await knocked(host, hub)
+        read = await host.calls("parler_approve_join", agent=fingerprint)
+        assert "is in" not in read
+        assert fingerprint in await host.calls("parler_join_requests")
+
+
+async def test_an_answer_counts_once_and_for_its_question_alone(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with (
+        at_work(env, tmp_path, modern=True, capabilities=ELICITS) as host,
+        peer(hub.url, "bob") as bob,
+        peer(hub.url, "mallory") as mallory,
+    ):
+        opened = await host.calls("parler_open_session")
+        room = await bob.joins(key_in(opened))
+        await mallory.joins(key_in(opened))
+        await brings(host, mallory.fingerprint)
+
+        def approve(who: str, **more: Any) -> int:
+            params = {"name": "parler_approve_join", "arguments": {"agent": who}}
+            return host.asks("tools/call", params | more)
+
+        first = await host.result(approve(bob.fingerprint))
+        yes = {"decision": {"action": "accept", "content": {"answer": "let in"}}}
+        given = {"inputResponses": yes, "requestState": first["requestState"]}
+        for state in (given, given | {"requestState": "forged.99999999999.00"}):
+            other = await host.result(approve(mallory.fingerprint, **state))
+            assert other["resultType"] == "input_required"
+        assert "is in" in text_of(await host.result(approve(bob.fingerprint, **given)))
+        assert await bob.texts(room) == []
+
+
+async def test_a_pending_joiner_is_told_when_it_is_in(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with at_work(env, tmp_path) as host, peer(hub.url, "bob") as bob:
+        key, room = await bob.opens(gated=True)
+        await bob.says(room, "📋 session context (from bob):\nsecret plan")
+        read = await host.calls("parler_join_session", key=f"{key}@{hub.url}")
+        assert "You knocked" in read
+        assert "secret plan" not in read
+        (waiting,) = await bob.knocks(room)
+        await bob.admits(room, waiting)
+        async with asyncio.timeout(SOON):
+            while "secret plan" not in read:
+                read += await host.calls("parler_recv", wait_secs=2)
+        assert "You are in" in read
+
+
+async def test_a_key_in_the_environment_needs_no_tool(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with peer(hub.url, "bob") as bob:
+        key, room = await bob.opens(gated=True)
+        await bob.says(room, "read me first")
+        env = environment(
+            tmp_path, "ws://127.0.0.1:9", "ann", PARLER_SESSION_KEY=f"{key}@{hub.url}"
+        )
+        async with at_work(env, tmp_path) as host:
+            waiting = await comes(lambda: bob.knocks(room))
+        # Restarted while it waits: the knock goes on.
+        async with at_work(env, tmp_path) as host:
+            await bob.admits(room, waiting[0])
+            read = ""
+            async with asyncio.timeout(SOON):
+                while "read me first" not in read:
+                    read += await host.calls("parler_recv", wait_secs=2)
+            assert "You are in" in read
+            await host.calls("parler_close_session")
+        async with at_work(env, tmp_path) as host:  # it left: the key is used up
+            read = await host.calls("parler_rooms")
+            assert "no connection to the hub" in read  # of the session it is back
+
+
+async def test_a_rejected_joiner_is_told_so(hub: HubProcess, tmp_path: Path) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with at_work(env, tmp_path) as host:
+        read = await host.calls("parler_join_session", key="AAAA2222")
+        assert "error" in read
+        assert "does not know the key" in read
+        read = await host.calls("parler_join_session", key="not a key")
+        assert "is not a session key" in read
+
+
+async def test_a_key_of_another_hub_is_followed_there_or_not_at_all(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    second = HubProcess(tmp_path / "second")
+    try:
+        env = environment(tmp_path, hub.url, "ann")
+        async with at_work(env, tmp_path) as host, peer(second.url, "bob") as bob:
+            await host.calls("parler_open_session")
+            away = await host.calls(
+                "parler_join_session", key="AAAA2222@ws://127.0.0.1:9"
+            )
+            assert "nothing was changed" in away
+            assert "sent to" in await host.calls("parler_send", text="still here")
+            key, room = await bob.opens()
+            await bob.says(room, "on the other hub")
+            read = await host.calls("parler_join_session", key=f"{key}@{second.url}")
+            assert "on the other hub" in read
+            assert f"serves the hub {second.url}" in read
+            await host.calls("parler_send", text="hello there")
+            assert "hello there" in await bob.texts(room)
+        async with at_work(env, tmp_path) as host:  # and so after a restart
+            assert "sent to" in await host.calls("parler_send", text="again")
+    finally:
+        second.stop()
+
+
+async def test_the_lists_need_no_hub(tmp_path: Path) -> None:
+    env = environment(tmp_path, "ws://127.0.0.1:9", "ann")
+    async with serving(env, tmp_path) as host:
+        result = await host.shakes_hands()
+        assert result["serverInfo"]["name"] == "parler"
+        assert "claude/channel" in result["capabilities"]["experimental"]
+        read = await host.calls("parler_roster")
+        assert "no connection to the hub" in read
+        assert "dialled again" in read
