@@ -19,6 +19,9 @@ from hub.store import inspect
 from hub.store.engine import lock_database
 
 COMMANDS = ("check", "backup", "restore", "stats")
+SKIPPED_NUMBERS = 1_000_000
+"""More than a hub gives to messages between a backup and its end."""
+
 _DATABASE = "hub.sqlite"
 _BLOBS = "blobs"
 
@@ -130,6 +133,7 @@ def _put_in_place(flags: argparse.Namespace) -> str | None:
         shutil.copytree(flags.folder / _BLOBS, staged_folder)
         shutil.copyfile(flags.folder / _DATABASE, staged_db)
         staged_db.chmod(0o600)
+        inspect.skip_numbers(staged_db, SKIPPED_NUMBERS)
         _sync_tree(staged_folder)
         _sync(staged_db)
         _rename_all([*aside, (staged_folder, folder), (staged_db, db)])

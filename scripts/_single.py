@@ -76,6 +76,7 @@ def pack(tools: Path, site: Path, output: Path) -> None:
         site,
         "--entry-point=parler.__main__:main",
         "--python=/usr/bin/env python3",
+        "--root=~/.cache/parler",  # where it unpacks itself
         "--reproducible",
         "--compressed",
         "--output-file",

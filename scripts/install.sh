@@ -74,14 +74,23 @@ install_in_venv() {
   # Beside the one in use: a failed upgrade leaves a working command.
   fresh=$DATA/env.$(date +%s).$$
   if ! { "$python" -m venv "$fresh" &&
-    "$fresh/bin/python" -m pip install --quiet --disable-pip-version-check "$1"; }; then
+    "$fresh/bin/python" -m pip install --quiet --no-cache-dir --disable-pip-version-check "$1"; }; then
     rm -rf "$fresh"
     fail "could not install $1; what was installed before is as it was"
   fi
+  before=$(readlink "$BIN/parler" 2>/dev/null || true)
   ln -sfn "$fresh/bin/parler" "$BIN/parler"
+  # What runs now goes on from the environment it began in, so that one stays as well.
   for old in "$DATA"/env.*; do
-    [ "$old" = "$fresh" ] || rm -rf "$old"
+    case $old in
+      "$fresh" | "${before%/bin/parler}") ;;
+      *) rm -rf "$old" ;;
+    esac
   done
+  if [ -n "$before" ]; then
+    say "what runs already goes on as it was: restart your agent apps, and a local hub by"
+    say "    parler hub stop && parler hub start"
+  fi
 }
 
 check() {
@@ -102,9 +111,18 @@ check() {
   say "next: parler connect"
 }
 
+# Other programs are called so, too.
+is_ours() {
+  case $([ -x "$1" ] && "$1" version --json 2>/dev/null) in
+    *'"protocol":"'*) return 0 ;;
+    *) return 1 ;;
+  esac
+}
+
 uninstall() {
-  command=$(command -v parler || say "$BIN/parler")
-  if [ -x "$command" ]; then
+  command=$BIN/parler
+  [ -x "$command" ] || command=$(command -v parler || true)
+  if is_ours "$command"; then
     # The apps must not be left with a command that is gone.
     "$command" connect --remove >/dev/null 2>&1 || say "note: parler connect --remove failed; look at your apps' MCP settings"
     "$command" hub uninstall-service >/dev/null 2>&1 || true
@@ -132,6 +150,9 @@ uninstall() {
   fi
   home=${PARLER_HOME:-$HOME/.parler}
   if [ "$1" = yes ]; then
+    case $home in
+      / | "$HOME" | "$HOME/") fail "PARLER_HOME is $home: that is not ours to delete" ;;
+    esac
     rm -rf "$home"
   elif [ -d "$home" ]; then
     say "kept: $home, with the keys of your agents (--purge deletes it)"

@@ -7,7 +7,7 @@ commands in `hub.operate`.
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +105,23 @@ def snapshot(connection: sqlite3.Connection, target: Path) -> None:
         copy.execute("PRAGMA journal_mode = DELETE")
     finally:
         copy.close()
+
+
+def skip_numbers(database: Path, count: int) -> None:
+    """Let the next message of a copy have a number that none had before it.
+
+    What was said after the copy was made had the numbers that follow, and agents that
+    read it may still acknowledge them: no new message may be taken for one of those.
+    """
+    with closing(sqlite3.connect(database)) as connection, connection:
+        known = connection.execute(
+            "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'messages'", (count,)
+        )
+        if known.rowcount == 0:
+            connection.execute(
+                "INSERT INTO sqlite_sequence (name, seq) VALUES ('messages', ?)",
+                (count,),
+            )
 
 
 def forget_blobs(database: Path, digests: list[str]) -> None:

@@ -1,0 +1,216 @@
+"""Writes the reference pages from the program: every command, every MCP tool, the hub.
+
+The pages are committed, so that they can be read without building anything; a test
+runs `--check`, so that they cannot drift.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+PAGES = CHECKOUT / "docs" / "reference"
+COMMON = frozenset({"json", "quiet", "hub", "home", "insecure", "help"})
+"""Options that every command has; told once."""
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or say which differ from what the program says."""
+    parser = argparse.ArgumentParser(prog="scripts/reference", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check: bool = parser.parse_args(arguments).check
+    stale = [path for path, text in pages() if not is_current(path, text, check=check)]
+    for path in stale:
+        print(
+            f"reference: {path.relative_to(CHECKOUT)} differs; run ./scripts/reference"
+        )
+    return 1 if stale else 0
+
+
+def is_current(path: Path, text: str, *, check: bool) -> bool:
+    """Whether a page is as it should be; without `check` it is from now on."""
+    if check:
+        return path.is_file() and path.read_text(encoding="utf-8") == text
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return True
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Every generated page with its text."""
+    yield PAGES / "cli.md", cli_page()
+    yield PAGES / "hub.md", hub_page()
+    yield PAGES / "mcp.md", mcp_page()
+
+
+def cli_page() -> str:
+    """All commands with their arguments and options."""
+    from parler.cli.app import app
+
+    lines = [
+        "# Command line",
+        "",
+        "Every command also takes `--json`, `--quiet`, `--hub URL`, `--home DIR`, "
+        "`--insecure` and `--help`.",
+        "",
+    ]
+    for path, command in walk("parler", typer.main.get_command(app)):
+        lines += command_lines(path, command)
+    lines += ["## Everywhere", "", plain(app.info.epilog or ""), ""]
+    return "\n".join(lines)
+
+
+def walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """The visible commands below one, in the order of the help."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    for name, inner in command.commands.items():
+        if not inner.hidden:
+            yield from walk(f"{path} {name}", inner)
+
+
+def command_lines(path: str, command: click.Command) -> list[str]:
+    """One command as Markdown."""
+    context = click.Context(command, info_name=path)
+    usage = " ".join(command.collect_usage_pieces(context))
+    lines = [f"## `{path}`", "", f"    {path} {usage}", "", plain(command.help), ""]
+    rows = [row for parameter in command.params if (row := parameter_row(parameter))]
+    if rows:
+        lines += ["| | |", "|---|---|", *rows, ""]
+    return lines
+
+
+def parameter_row(parameter: click.Parameter) -> str | None:
+    """One argument or option as a row, None for what all commands have."""
+    if parameter.name in COMMON:
+        return None
+    if isinstance(parameter, click.Option):
+        if parameter.hidden:
+            return None
+        names = ", ".join([*parameter.opts, *parameter.secondary_opts])
+        if not parameter.is_flag:
+            names += f" {parameter.make_metavar(click.Context(click.Command('')))}"
+    else:
+        names = (parameter.name or "").upper()
+    text = cell(getattr(parameter, "help", None) or "")
+    return f"| `{names.replace('|', ' or ')}` | {text} |"
+
+
+def hub_page() -> str:
+    """The flags of a hub as its own help tells them, and what looks after one."""
+    from hub.operate import _parser
+    from hub.settings import parser
+    from parler.cli.hub import app
+
+    top = parser({})
+    lines = [
+        "# `parler hub`",
+        "",
+        str(top.description),
+        "Every flag may be given in the environment as `PARLER_HUB_<FLAG>`.",
+        "",
+        *flag_table(top),
+        "# This machine's own hub",
+        "",
+    ]
+    for path, command in walk("parler hub", typer.main.get_command(app)):
+        lines += command_lines(path, command)
+    lines += ["# The data of a hub", ""]
+    for name, inner in subcommands(_parser({})):
+        about = plain(inner.description)
+        lines += [f"## `parler hub {name}`", "", about, "", *flag_table(inner)]
+    return "\n".join(lines)
+
+
+def flag_table(parser: argparse.ArgumentParser) -> list[str]:
+    """What a program takes, as a table."""
+    lines = ["| | |", "|---|---|"]
+    for action in parser._actions:
+        if "--help" in action.option_strings:
+            continue
+        name = action.option_strings[-1] if action.option_strings else action.dest
+        value = f" {action.metavar}" if action.option_strings and action.metavar else ""
+        text = cell((action.help or "").replace("%%", "%"))
+        lines.append(f"| `{name}{value}` | {text} |")
+    return [*lines, ""]
+
+
+def subcommands(
+    parser: argparse.ArgumentParser,
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """The commands of a program that has some."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.items()
+
+
+def mcp_page() -> str:
+    """The tools of the MCP server, as hosts are shown them."""
+    from parler.mcp_server.tools.registry import ALL
+
+    common = [tool for tool in ALL if tool.common]
+    others = [tool for tool in ALL if not tool.common]
+    lines = [
+        "# MCP tools",
+        "",
+        "`parler mcp` speaks the Model Context Protocol on stdin and stdout.",
+        "The first group is offered by default, the rest with `PARLER_TOOLS=full`; "
+        "those are carried out all the same when they are called.",
+        "",
+    ]
+    for title, tools in (("By default", common), ("With PARLER_TOOLS=full", others)):
+        lines += [f"## {title}", ""]
+        for tool in tools:
+            lines += tool_lines(tool.as_offer())
+    return "\n".join(lines)
+
+
+def tool_lines(offer: Mapping[str, Any]) -> list[str]:
+    """One tool as Markdown."""
+    schema = offer["inputSchema"]
+    lines = [f"### `{offer['name']}`", "", plain(offer["description"]), ""]
+    if offer["annotations"].get("readOnlyHint"):
+        lines += ["Only reads.", ""]
+    rows = [
+        f"| `{name}`{', required' if name in schema.get('required', ()) else ''} "
+        f"| {cell(described(value))} |"
+        for name, value in schema["properties"].items()
+    ]
+    return [*lines, *(["| | |", "|---|---|", *rows, ""] if rows else [])]
+
+
+def described(schema: Mapping[str, Any]) -> str:
+    """What an argument is, and which kind of value it takes."""
+    kind = str(schema.get("type", "any"))
+    if "enum" in schema:
+        kind = ", ".join(map(str, schema["enum"]))
+    about = str(schema.get("description", ""))
+    return f"{about} ({kind})" if about else kind
+
+
+def plain(text: str | None) -> str:
+    """Help text as Markdown: click's marks for fixed lines become indents."""
+    paragraphs = (text or "").strip().split("\n\n")
+    shown = []
+    for paragraph in paragraphs:
+        if paragraph.startswith("\b"):
+            lines = paragraph.removeprefix("\b").strip("\n").split("\n")
+            shown.append("\n".join(f"    {line.strip()}" for line in lines))
+        else:
+            shown.append(" ".join(paragraph.split()))
+    return "\n\n".join(shown)
+
+
+def cell(text: str) -> str:
+    """Text that stays inside its table cell."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,122 @@
+"""What the documentation says of the program: complete, current, and no dead links."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from parler.wire.codes import MEANINGS, ErrorCode, Feature
+from parler.wire.replies import AnyReply
+from parler.wire.requests import AnyRequest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+TEXTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "deploy").rglob("*.md")),
+    *(ROOT / "examples" / "README.md", ROOT / "bench" / "README.md"),
+    ROOT / "llms.txt",
+]
+CITED = re.compile(r"protocol (\d+(?:\.\d+)?)")
+LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
+OURS = "https://github.com/parler-agents/parler/blob/main/"
+
+
+def rows_of(name: str) -> list[str]:
+    """The rows of the page's tables that begin with a name."""
+    heads = re.compile(rf"\|[^|]*`{re.escape(name)}[` ][^|]*\|")
+    return [line for line in PROTOCOL.splitlines() if heads.match(line)]
+
+
+def section(number: str) -> str:
+    return PROTOCOL.split(f"\n### {number} ", 1)[1].split("\n### ", 1)[0]
+
+
+def tag_of(struct: type[msgspec.Struct]) -> str:
+    tag = struct.__struct_config__.tag
+    assert isinstance(tag, str)
+    return tag
+
+
+def fields_of(struct: type[msgspec.Struct]) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(struct)} - {"rid"}
+
+
+def test_every_paragraph_that_is_cited_is_there() -> None:
+    there = set(re.findall(r"^#{2,3} (\d+(?:\.\d+)?)\.? ", PROTOCOL, re.MULTILINE))
+    there |= set(re.findall(r"^- \*\*(13\.\d+)\*\*", PROTOCOL, re.MULTILINE))
+    for folder in ("parler", "hub", "tests", "bench"):
+        for path in (ROOT / folder).rglob("*.py"):
+            cited = set(CITED.findall(path.read_text(encoding="utf-8")))
+            assert cited <= there, path
+
+
+@pytest.mark.parametrize("struct", get_args(AnyRequest), ids=tag_of)
+def test_every_request_is_described_with_all_its_fields(
+    struct: type[msgspec.Struct],
+) -> None:
+    rows = rows_of(tag_of(struct)) or [section("14.4"), section("14.9")]
+    words = set(re.findall(r"\w+", " ".join(rows)))
+    assert {tag_of(struct), *fields_of(struct)} <= words
+
+
+@pytest.mark.parametrize("struct", get_args(AnyReply), ids=tag_of)
+def test_every_reply_is_described_with_all_its_fields(
+    struct: type[msgspec.Struct],
+) -> None:
+    parts = [section(number) for number in ("3.3", "3.5", "14.3", "14.4", "14.5")]
+    words = set(re.findall(r"\w+", " ".join([*parts, section("14.9")])))
+    assert {tag_of(struct), *fields_of(struct)} <= words
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_every_error_code_is_described_as_it_is_used(code: ErrorCode) -> None:
+    [row] = [row for row in rows_of(code) if row in section("3.3")]
+    _, _, _, status, again, _ = (cell.strip() for cell in row.split("|"))
+    meaning = MEANINGS[code]
+    assert (int(status), again == "yes") == (meaning.http_status, meaning.retryable)
+
+
+def test_every_feature_is_described() -> None:
+    assert {f"`{feature}`" for feature in Feature} <= set(
+        re.findall(r"`\w+`", section("14.1"))
+    )
+
+
+def test_the_reference_pages_say_what_the_program_says() -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", ROOT / "scripts" / "_reference.py", "--check"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def targets(path: Path) -> Iterator[Path]:
+    """The files of this repository that a text points to."""
+    for found in LINK.finditer(path.read_text(encoding="utf-8")):
+        link = (found[1] or found[2]).partition("#")[0]
+        if link.startswith(OURS):
+            yield ROOT / link.removeprefix(OURS)
+        elif link and not link.startswith(("http:", "https:", "mailto:")):
+            yield path.parent / link
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_that_are_there(path: Path) -> None:
+    assert [target for target in targets(path) if not target.exists()] == []
+
+
+def test_the_readme_is_short_and_begins_with_the_set_up() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert text.index("./scripts/demo") < text.index("./scripts/install.sh")
