@@ -14,6 +14,10 @@ def main() -> int:
 
         if (status := mcp(sys.argv[2:])) is not None:
             return status
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        from parler.cli.render import show_version
+
+        return show_version()
     from parler.cli.app import run
 
     return run(sys.argv[1:])

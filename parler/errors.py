@@ -19,14 +19,19 @@
     ├── VerificationError          never retried, never hidden                exit 7
     │   ├── RelayedChallenge       a hub offered another hub's challenge
     │   └── DigestMismatch         bytes that are not the ones asked for
-    └── HandoffError               code or a file could not change hands      exit 8
-        ├── NothingToSend          no commits, or none that the base lacks
-        ├── TooManyBytes           more than a hub takes, or than we take
-        ├── UncommittedChanges     the work tree holds what would not be sent
-        ├── BadBundle              not a bundle that can be imported
-        ├── MissingCommits         a bundle needs commits that are not here
-        ├── UnsafePath             a place that must not be written to
-        └── GitFailed              git refused, or is missing
+    ├── HandoffError               code or a file could not change hands      exit 8
+    │   ├── NothingToSend          no commits, or none that the base lacks
+    │   ├── TooManyBytes           more than a hub takes, or than we take
+    │   ├── UncommittedChanges     the work tree holds what would not be sent
+    │   ├── BadBundle              not a bundle that can be imported
+    │   ├── MissingCommits         a bundle needs commits that are not here
+    │   ├── UnsafePath             a place that must not be written to
+    │   └── GitFailed              git refused, or is missing
+    └── HostError                  an agent app could not be wired             exit 9
+        ├── Unparsable             its file is written so that nobody reads it
+        ├── Unfitting              its file has no place for our entry
+        ├── FileRefused            its file must not be written
+        └── ChangedMeanwhile       somebody else wrote its file just now
 
 Each error says what happened (`message`), under which `code`, and, where there is
 one, the command to run next (`next_step`). Exit 1 is an unexpected exception and 130
@@ -289,6 +294,13 @@ class GitFailed(HandoffError):
     """Git refused, took too long, or is not installed."""
 
     code = "git_failed"
+
+
+class HostError(ParlerError):
+    """An agent app could not be wired or unwired; `hosts.errors` has its kinds."""
+
+    exit_status = 9
+    code = "host"
 
 
 _BY_CODE: dict[ErrorCode, type[HubError]] = {

@@ -100,8 +100,10 @@ def _run(arguments: Sequence[str]) -> int:
     grammar = grammar_of(app)
     if grammar is None:
         return 0
-    cwd = _directory(payload) or current_directory()
     env = process_environment()
+    if grammar.is_of_another(payload, env):
+        return 0
+    cwd = _directory(payload) or current_directory()
     if _is_headless_child(env):
         return 0
     home = _home(env, app, named, cwd)
@@ -167,8 +169,10 @@ def _stop(call: Call) -> int:
     blocks = _blocks(call)
     if blocks >= MAX_BLOCKS:
         return 0  # it waits for the next prompt: two agents may be at it for ever
-    if _show(call, lambda text: _answer(call.grammar.block(text))):
-        _note_blocks(call, blocks + 1)
+    # Counted first: where nothing can be recorded, a turn would be continued for ever.
+    _note_blocks(call, blocks + 1)
+    if not _show(call, lambda text: _answer(call.grammar.block(text))):
+        _note_blocks(call, blocks)
     return 0
 
 

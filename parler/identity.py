@@ -5,6 +5,7 @@ which name or hub a command uses in the end, is decided in `config`.
 """
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,24 +129,29 @@ def ensure_identity(
         return _write_new(home, hub_url=hub_url, name=name, role=role), True
 
 
+AttentionChange = Callable[[AttentionPolicy], AttentionPolicy]
+
+
 def update_identity(
     home: Path,
     *,
     hub_url: str | None = None,
     name: str | None = None,
     role: str | None = None,
-    attention: AttentionPolicy | None = None,
+    attention: AttentionPolicy | AttentionChange | None = None,
 ) -> Identity:
     """Change what is given, and nothing else: also fields we do not know are kept.
 
-    An empty role removes it.
+    Args:
+        role: An empty one removes it.
+        attention: The policy, or what makes it out of the one there is by then.
 
     Raises:
         IdentityError: There is no usable identity.
         ConfigError: A value is not acceptable, or the home not writable.
     """
     with files.locked(home / CONFIG_FILE):
-        load_identity(home)  # a damaged file is not written over
+        known = load_identity(home)  # a damaged file is not written over
         raw = _read_raw(home) or {}
         if hub_url is not None:
             dialled(hub_url)
@@ -157,7 +163,8 @@ def update_identity(
         elif role is not None:
             raw.pop("role", None)
         if attention is not None:
-            raw["attention"] = _attention_object(attention, raw.get("attention"))
+            policy = attention(known.attention) if callable(attention) else attention
+            raw["attention"] = _attention_object(policy, raw.get("attention"))
         changed = _identity(raw, home)  # before writing: it must be readable again
         _write_raw(home, raw)
         return changed

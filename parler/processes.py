@@ -117,13 +117,10 @@ def find_host(pid: int) -> Host:
     return Host(above[0].process if above else own.process, None)
 
 
-def ancestor_variable(name: str, pid: int) -> str | None:
-    """A variable in the environment of the nearest process above that has it."""
-    for seen in ancestors(pid)[1:]:
-        found = _variable(name, seen.process.pid)
-        if found is not None:
-            return found
-    return None
+def ancestor_variables(name: str, pid: int) -> list[str]:
+    """A variable in the environments of the processes above, the nearest first."""
+    found = [_variable(name, seen.process.pid) for seen in ancestors(pid)[1:]]
+    return [value for value in found if value is not None]
 
 
 def _variable(name: str, pid: int) -> str | None:
@@ -142,7 +139,7 @@ def _variable(name: str, pid: int) -> str | None:
 
 
 def _variable_by_psutil(name: str, pid: int) -> str | None:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     try:
         return dict(psutil.Process(pid).environ()).get(name)
@@ -201,7 +198,7 @@ def _look(pid: int, *, with_program: bool) -> Seen | None:
 
 
 def _look_by_psutil(pid: int, *, with_program: bool) -> Seen | None:
-    import psutil  # type: ignore[import-untyped]  # slow, and not needed on Linux
+    import psutil  # slow, and not needed on Linux
 
     try:
         found = psutil.Process(pid)

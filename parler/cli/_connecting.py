@@ -35,8 +35,11 @@ class Wishes:
     address: str | None = None
     rotate_secret: bool = False
 
-    def check(self) -> None:
+    def check(self, *, needs_none: str | None = None) -> None:
         """Refuse wishes that exclude each other.
+
+        Args:
+            needs_none: What is to be done, where no hub has a part in it.
 
         Raises:
             UsageError: They do.
@@ -49,6 +52,8 @@ class Wishes:
             "--hub": self.hub is not None,
         }
         given = [flag for flag, wanted in kinds.items() if wanted]
+        if needs_none is not None:
+            given.append(needs_none)
         if len(given) > 1:
             raise UsageError(f"{' and '.join(given)} exclude each other")
         if self.port is not None and not (self.local or self.team):
@@ -169,7 +174,7 @@ def _joined(
     join_secrets.require_safe_url(invite.url, allow_plain=settings.allow_plain)
     if invite.secret and was_typed:
         out.note("that secret is in the history of your shell now; --join - reads it")
-    if invite.url.startswith("ws://"):
+    if invite.url.startswith("ws://") and not _is_here(invite.url):
         out.note(lan.PLAIN_WARNING)
     known = join_secrets.JoinSecrets(home / join_secrets.FILE_NAME)
     secret = (
@@ -180,6 +185,13 @@ def _joined(
     if secret is None and not dry:
         secret = _asked(invite.url)
     return Chosen(url=invite.url, pinned=True, secret=secret)
+
+
+def _is_here(url: str) -> bool:
+    from parler.config import dialled
+    from parler.wire.urls import is_loopback
+
+    return is_loopback(urlsplit(dialled(url)).hostname or "")
 
 
 def _asked(url: str) -> str | None:

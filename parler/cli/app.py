@@ -1,32 +1,19 @@
-"""The command tree, and the one place where an error becomes an exit status."""
+"""The command tree, and the one place where an error becomes an exit status.
+
+Only the modules that a command line needs are imported, for agents call commands all
+the time; help, and whatever is no command, gets the whole tree.
+"""
 
 import traceback
 from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from typing import Annotated
 
 import click
 import typer
 
-from parler.cli import (
-    ask,
-    attention,
-    code,
-    connect,
-    directory,
-    files,
-    identity,
-    mcp,
-    memory,
-    messages,
-    peers,
-    rooms,
-    session,
-    work,
-    work_queue,
-)
-from parler.cli import hub as own_hub
 from parler.cli._command import group
-from parler.cli._run import Options
 from parler.cli.render import (
     drop_stdout,
     prepare_streams,
@@ -60,6 +47,7 @@ Exit status:
   6  the hub refused
   7  something is not from whom it says it is
   8  code or a file could not be handed over or taken
+  9  an agent app is not wired, or does not work
   130  interrupted
 
 \b
@@ -84,17 +72,36 @@ _NEXT = {
 }
 """What to do about an error that does not say it itself, by its code."""
 
-app = group("Separate coding agents share one live conversation.")
-app.info.epilog = _EPILOG
+MODULES = {
+    "session": {"session"},
+    "messages": {"send", "handoff", "recv"},
+    "rooms": {"invite", "invites", "revoke", "join", "rooms", "roster", "delete-room"}
+    | {"members"},
+    "memory": {"remember", "recall", "forget"},
+    "directory": {"register", "discover", "card", "token", "session"},
+    "code": {"push", "apply", "bundles"},
+    "files": {"send-file", "fetch"},
+    "work_queue": {"serve", "queue", "claim", "complete", "task"},
+    "work": {"work", "supervise"},
+    "attention": {"attention", "status"},
+    "peers": {"peers", "summary", "reserve", "reservations", "release"},
+    "ask": {"ask", "answer", "project"},
+    "identity": {"init", "whoami", "presence", "doctor", "trust-hub", "version"},
+    "mcp": {"mcp"},
+    "connect": {"connect"},
+}
+"""Which module of this folder has which commands, in the order they are shown."""
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        identity.version(Options(command="version"))
+        from parler.cli._run import Options
+        from parler.cli.identity import version
+
+        version(Options(command="version"))
         raise typer.Exit
 
 
-@app.callback()
 def _parler(
     version: Annotated[
         bool,
@@ -110,13 +117,10 @@ def _parler(
     pass
 
 
-@app.command(
-    "hub",
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-)
-def hub(context: typer.Context) -> None:
+def _hub(context: typer.Context) -> None:
     """Run a hub, or look after this machine's own; see `parler hub --help`."""
+    from parler.cli import hub as own_hub
+
     arguments = list(context.args)
     if arguments[:1] and arguments[0] in own_hub.COMMANDS:
         program = typer.main.get_command(own_hub.app)
@@ -131,21 +135,34 @@ def hub(context: typer.Context) -> None:
     raise typer.Exit(run_hub(arguments))
 
 
-app.add_typer(session.app, name="session")
-messages.add_to(app)
-rooms.add_to(app)
-memory.add_to(app)
-directory.add_to(app, session.app)
-code.add_to(app)
-files.add_to(app)
-work_queue.add_to(app)
-work.add_to(app)
-attention.add_to(app)
-peers.add_to(app)
-ask.add_to(app)
-identity.add_to(app)
-mcp.add_to(app)
-connect.add_to(app)
+@cache
+def tree(word: str | None = None) -> typer.Typer:
+    """The command tree, or as much of it as the command of that name needs."""
+    app = group("Separate coding agents share one live conversation.")
+    app.info.epilog = _EPILOG
+    app.callback()(_parler)
+    if word in (None, "hub"):
+        app.command(
+            "hub",
+            add_help_option=False,
+            context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        )(_hub)
+    for name, commands in MODULES.items():
+        if word is None or word in commands:
+            import_module(f"parler.cli.{name}").add_to(app)
+    return app
+
+
+def _tree_for(arguments: Sequence[str]) -> typer.Typer:
+    known = {"hub"}.union(*MODULES.values())
+    return tree(arguments[0] if arguments[:1] and arguments[0] in known else None)
+
+
+def __getattr__(name: str) -> typer.Typer:
+    # The whole tree is made for those who look at it.
+    if name == "app":
+        return tree()
+    raise AttributeError(name)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -164,7 +181,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke(arguments: Sequence[str]) -> int:
     # Not command.main(): that would turn a closed pipe into a failure.
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(_tree_for(arguments))
     try:
         with command.make_context("parler", list(arguments)) as context:
             command.invoke(context)

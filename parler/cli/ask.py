@@ -11,7 +11,7 @@ from parler.cli._arguments import MAX_SEQ, between, piped_text
 from parler.cli._command import command, group
 from parler.cli._here import here_of
 from parler.cli._run import HERE, Options, Run, carry_out, connected, in_room
-from parler.errors import UsageError
+from parler.errors import HubError, TransportError, UsageError
 from parler.text import paragraph, shell_word, shown_name, visible
 
 if TYPE_CHECKING:
@@ -127,9 +127,18 @@ def ask(
             yield run.ctx
 
     here = here_of(options)
-    result = asyncio.run(operations.ask(here, params, connect=connect))
-    options.out.note(_credit(result))
-    options.out.result(result, map(options.out.quoted, _answer(result)))
+    out = options.out
+    result = asyncio.run(operations.ask(here, params, connect=connect, note=out.note))
+    out.note(_credit(result))
+    out.result(result, map(out.quoted, _answer(result)))
+    _end_by(result.status)
+
+
+def _end_by(status: str) -> None:
+    """A question that was not answered is no success."""
+    ends = {"failed": TransportError.exit_status, "declined": HubError.exit_status}
+    if status in ends:
+        raise typer.Exit(ends[status])
 
 
 def answer(
@@ -421,6 +430,11 @@ def remember(
     from parler.ops import projects as operations
 
     here, text = here_of(options), " ".join(note or [])
+    if here.projects.find(project) is None:
+        options.out.note(
+            f"{project} is no project of this machine: its notes go along to whoever "
+            "answers for that name on a hub"
+        )
     if forget is not None:
         result = operations.forget_note(here, project, forget)
     elif text:
@@ -446,8 +460,12 @@ def _credit(result: "AskResult") -> str:
     who = result.app or (shown_name(result.answerer) if result.answerer else "nobody")
     tier = f", {result.tier}" if result.tier else ""
     took = f", {result.elapsed_ms / 1000:.1f} s" if result.elapsed_ms else ""
-    cost = f", ${result.usd:.4f}" if result.usd else ""
+    cost = f", {_usd(result.usd)}" if result.usd else ""
     return f"{result.status} by {who}{tier}{took}{cost}"
+
+
+def _usd(usd: float) -> str:
+    return "under $0.0001" if 0 < usd < 0.0001 else f"${usd:.4f}"
 
 
 def _answer(result: "AskResult") -> Iterator[str]:
@@ -504,7 +522,7 @@ def _line(line: "Line") -> Iterator[str]:
     if line.elapsed_ms is not None:
         details.append(f"{line.elapsed_ms / 1000:.1f} s")
     if line.usd is not None:
-        details.append(f"${line.usd:.4f}")
+        details.append(_usd(line.usd))
     if line.permission and line.event == "asked":
         details.append(visible(line.permission))
     words = ", ".join(str(one) for one in details if one)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -11,17 +12,19 @@ from parler.cli._arguments import between, seconds
 from parler.cli._command import command
 from parler.cli._connecting import Chosen, Wishes, choose
 from parler.cli._run import Options, settings_of
-from parler.errors import ConfigError, UsageError
-from parler.text import visible
+from parler.errors import ConfigError, HostError, UsageError
+from parler.text import shell_word, visible
 
 if TYPE_CHECKING:
     from parler.client import Client
     from parler.config import Settings
+    from parler.errors import ParlerError
     from parler.hosts.host import Host
-    from parler.ops.connect import Arrival, ConnectResult, Setting
+    from parler.lan import TeamHub
+    from parler.ops.connect import Arrival, ConnectResult, Setting, TeamLine
 
-FAILED = 9
-"""The exit status if an app could not be wired, or did not come."""
+FAILED = HostError.exit_status
+"""If an app could not be wired, does not work, or did not come."""
 
 MAX_WAIT_SECS = 86_400
 _EXAMPLE = """\
@@ -142,39 +145,39 @@ def connect(
         address=address,
         rotate_secret=rotate_secret,
     )
-    wishes.check()
     _only_one(list=listing, remove=remove, verify=verify)
     _only_one(list=listing, print=show, verify=verify)
+    wishes.check(
+        needs_none="--list" if listing else "--remove" if remove else None,
+    )
     settings = settings_of(options)
-    dry = show or listing or remove
-    setting, chosen = _setting(options, settings, wishes, dry=dry, name=name)
-    setting = setting.hooked(hooks=hooks, reservations=reservations)
+    setting = _setting(settings, name).hooked(hooks=hooks, reservations=reservations)
     here = operation.chosen(apps or [], setting.machine, wired=setting.ledger.hosts())
     everything = here if apps else list(HOSTS)
     if listing:
         _list(options, settings, setting, everything)
-    elif remove:
-        result = operation.unwire(everything, setting, dry=show)
-        _end(options, result, dry=show)
+        return
+    if remove:
+        _end(options, operation.unwire(everything, setting, dry=show))
+        return
+    chosen = choose(wishes, settings, setting.home, options.out, dry=show)
+    setting = setting.on(chosen.url, pinned=chosen.pinned, secret=chosen.secret)
+    if not show:
+        _begin_hub(options, setting, chosen)
+    result = operation.wire(here, setting, dry=show)
+    team_ = None if show else chosen.team
+    if verify and result.ok:
+        if not options.json:  # there is one result, and that comes last
+            _show(options, result, team_)
+        _verify(options, settings, setting, here, timeout)
     else:
-        result = operation.wire(here, setting, dry=show)
-        _begin_hub(options, setting, chosen, dry=show)
-        if verify and result.ok and not show:
-            if not options.json:  # there is one result, and that comes last
-                _show(options, result, chosen)
-            _verify(options, settings, setting, here, timeout)
-        else:
-            _end(options, result, dry=show, chosen=chosen)
+        _end(options, result, team_)
+    if chosen.pinned and not show:
+        _own_shell(options, settings, chosen.url)
 
 
-def _setting(
-    options: Options,
-    settings: "Settings",
-    wishes: Wishes,
-    *,
-    dry: bool,
-    name: str | None,
-) -> "tuple[Setting, Chosen]":
+def _setting(settings: "Settings", name: str | None) -> "Setting":
+    """What is there, before a hub was chosen."""
     from parler.config import clean_label
     from parler.homes import (
         current_directory,
@@ -186,43 +189,58 @@ def _setting(
     from parler.hosts.program import own_command
     from parler.ops.connect import Setting
 
-    home = machine_home(settings.base_home)
     env = process_environment()
     cwd = current_directory()
     user_home = user_home_of(env)
     if user_home is None:
-        raise ConfigError("HOME is not set: it is not known whose apps are meant")
-    chosen = choose(wishes, settings, home, options.out, dry=dry)
+        raise ConfigError(
+            "HOME is not set: it is not known whose apps are meant",
+            next_step="set HOME to your home directory",
+        )
     machine = Machine(
         platform=Platform.of(sys.platform),
         env=env,
         home=user_home,
         cwd=cwd,
     )
-    command_ = own_command(sys.argv[0], executable=sys.executable, env=env, cwd=cwd)
-    setting = Setting(
+    return Setting(
         machine=machine,
-        home=home,
-        command=command_,
-        hub=chosen.url,
-        pinned=chosen.pinned,
+        home=machine_home(settings.base_home),
+        command=own_command(sys.argv[0], executable=sys.executable, env=env, cwd=cwd),
+        hub=settings.hub,
         name=clean_label(name, what="name") if name is not None else None,
-        secret=chosen.secret,
     )
-    return setting, chosen
 
 
-def _begin_hub(
-    options: Options, setting: "Setting", chosen: Chosen, *, dry: bool
-) -> None:
-    """Start this machine's own hub if that is the one that was asked for."""
+def _begin_hub(options: Options, setting: "Setting", chosen: Chosen) -> None:
+    """Start this machine's own hub if that was asked for, before apps rely on it."""
     import asyncio
 
-    from parler.local_hub import ensure_local_hub
+    from parler import local_hub
 
-    if chosen.starts_here and not dry:
-        hub = ensure_local_hub(setting.home, chosen.url, note=options.out.note)
-        asyncio.run(hub)
+    if not chosen.starts_here:
+        return
+    place = local_hub.place_of(setting.home)
+    record, seen = local_hub.read_record(place), local_hub.look(place)
+    is_another = record is not None and (record.team or record.url != chosen.url)
+    if is_another or (seen.url is not None and not seen.is_at(chosen.url)):
+        if seen.url is not None:
+            options.out.note("the hub of this machine is restarted")
+        local_hub.use_local_hub(setting.home, port=urlsplit(chosen.url).port or 80)
+        return
+    hub = local_hub.ensure_local_hub(setting.home, chosen.url, note=options.out.note)
+    asyncio.run(hub)
+
+
+def _own_shell(options: Options, settings: "Settings", url: str) -> None:
+    """Say how the user's own commands come to the hub that the apps have now."""
+    from parler.config import hub_key
+
+    if hub_key(settings.hub) != hub_key(url):
+        options.out.note(
+            f"in your own shell parler still talks to {settings.hub}; "
+            f"for the same hub there: export PARLER_HUB={shell_word(url)}"
+        )
 
 
 def _list(
@@ -235,32 +253,15 @@ def _list(
 
     from parler.cli import connect_views
     from parler.ops.connect import examine_all
+    from parler.ops.doctor import unreachable
 
-    async def reach(hub: str) -> str | None:
-        return await _unreachable(hub, settings)
+    async def reach(hub: str) -> "ParlerError | None":
+        return await unreachable(settings, hub)
 
     result = asyncio.run(examine_all(hosts, setting, reach=reach))
     options.out.result(result, connect_views.listed(result))
-
-
-async def _unreachable(hub: str, settings: "Settings") -> str | None:
-    """Why a hub does not answer; nothing is signed in to, and none is started."""
-    from parler.local_hub import place_of, starts_by_itself
-    from parler.probe import ask
-
-    try:
-        answer = await ask(hub)
-        if answer is not None:
-            return None if answer.is_hub else f"what answers at {hub} is no hub"
-        if starts_by_itself(settings, hub):
-            if place_of(settings.base_home).stopped.exists():
-                return f"the hub {hub} was stopped: parler hub start"
-            return None  # whoever needs it starts it
-    except TimeoutError:
-        return f"the hub {hub} does not answer in time"
-    except (OSError, ConfigError) as error:
-        return f"the hub {hub} cannot be reached: {error}"
-    return f"nothing listens at the hub {hub}"
+    if not result.ok:
+        raise typer.Exit(FAILED)
 
 
 def _verify(
@@ -312,24 +313,33 @@ async def _passing_by(
 
 
 def _end(
-    options: Options,
-    result: "ConnectResult",
-    *,
-    dry: bool,
-    chosen: Chosen | None = None,
+    options: Options, result: "ConnectResult", team_: "TeamHub | None" = None
 ) -> None:
-    _show(options, result, None if dry else chosen)
+    _show(options, result, team_)
     if not result.ok:
         raise typer.Exit(FAILED)
 
 
-def _show(options: Options, result: "ConnectResult", chosen: Chosen | None) -> None:
+def _show(options: Options, result: "ConnectResult", team_: "TeamHub | None") -> None:
     from parler.cli import connect_views
 
     lines = [*connect_views.done(result)]
-    if chosen and chosen.team:
-        lines += connect_views.team(chosen.team, private=sys.stdout.isatty())
+    if team_:
+        lines += connect_views.team(team_, private=sys.stdout.isatty())
+        result.team = _team_line(team_)
     options.out.result(result, lines)
+
+
+def _team_line(team: "TeamHub") -> "TeamLine | None":
+    from parler.lan import team_invite
+    from parler.ops.connect import TeamLine
+
+    if not team.lan_urls:
+        return None
+    invite = team_invite(team)
+    return TeamLine(
+        command=invite.command, url=invite.url, fingerprint=team.fingerprint
+    )
 
 
 def _only_one(**modes: bool) -> None:

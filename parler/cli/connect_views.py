@@ -48,6 +48,10 @@ def done(result: ConnectResult) -> Iterator[str]:
         yield "To take effect:"
         for one in restarts:
             yield f"  {visible(one.title)}: {visible(one.restart or '')}"
+    if any(one.outcome is Outcome.WIRED for one in result.hosts):
+        yield "then see whether it works: parler connect --list"
+    if any(one.outcome is Outcome.PLANNED for one in result.hosts):
+        yield "nothing was written: the same command without --print does that"
 
 
 def _outcome(one: HostOutcome) -> Iterator[str]:
@@ -64,7 +68,7 @@ def _outcome(one: HostOutcome) -> Iterator[str]:
         yield f"    next: {visible(one.next)}"
     if one.snippet:
         yield "    or enter this MCP server there by hand:"
-        yield f"      {visible(one.snippet)}"
+        yield from (f"      {visible(line)}" for line in one.snippet.splitlines())
     for note in one.notes:
         yield f"    note: {visible(note)}"
 
@@ -77,6 +81,9 @@ def listed(result: ListResult) -> Iterator[str]:
     absent = [one.title for one in result.hosts if one.state is State.ABSENT]
     if absent:
         yield f"not here: {', '.join(absent)}"
+    unwired = [one.id for one in result.hosts if one.state is State.UNWIRED]
+    if unwired:
+        yield f"to wire them: parler connect {' '.join(unwired)}"
 
 
 def _health(one: HostHealth) -> Iterator[str]:
@@ -113,6 +120,7 @@ def team(hub: "TeamHub", *, private: bool) -> Iterator[str]:
     if not hub.lan_urls:
         yield ""
         yield "this machine is in no network now: teammates cannot reach the hub"
+        yield "next: join a network, or parler connect --team --address HOST"
         return
     invite = lan.team_invite(hub)
     yield ""

@@ -8,6 +8,7 @@ import typer
 from parler.cli._arguments import Room, between
 from parler.cli._command import command
 from parler.cli._run import HERE, Options, Run, carry_out, in_room
+from parler.cli.session import app as session
 from parler.errors import UsageError
 from parler.text import paragraph, shown_name, visible
 from parler.wire.limits import MAX_TTL_SECS
@@ -38,7 +39,7 @@ _TokenTtl = Annotated[
 ]
 
 
-def add_to(app: typer.Typer, session: typer.Typer) -> None:
+def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, "register", example=_REGISTER)(register)
     command(app, "discover", example=_DISCOVER)(discover)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from parler.client import Client
     from parler.config import Settings
+    from parler.errors import ParlerError
     from parler.identity import Identity
     from parler.ops.doctor import Check
     from parler.ops.whoami import WhoamiResult
@@ -160,10 +161,11 @@ def trust_hub(
 
 def version(options: Options) -> None:
     """Show the version of the program and of the protocol it speaks."""
+    from parler.cli.render import version_line
     from parler.ops.version import versions
 
     result = versions()
-    options.out.result(result, [f"parler {result.version}, protocol {result.protocol}"])
+    options.out.result(result, [version_line(result.version, result.protocol)])
 
 
 async def _apps(settings: "Settings") -> "list[Check]":
@@ -193,7 +195,7 @@ async def _apps(settings: "Settings") -> "list[Check]":
         hub=settings.hub,
     )
 
-    async def reach(hub: str) -> str | None:
+    async def reach(hub: str) -> "ParlerError | None":
         return await unreachable(settings, hub)
 
     return await app_checks(setting, reach=reach)

@@ -9,7 +9,7 @@ from parler.cli._arguments import between
 from parler.cli._command import command
 from parler.cli._here import here_of
 from parler.cli._run import HERE, Options, Run, carry_out
-from parler.errors import UsageError
+from parler.errors import HubError, UsageError
 from parler.text import paragraph, shell_word, shown_name, visible
 
 if TYPE_CHECKING:
@@ -82,6 +82,10 @@ def peers(
     import asyncio
 
     result = asyncio.run(operations.peers(here, params))
+    if not result.peers:
+        options.out.note(
+            "an agent shows while its app runs, once it is wired: parler connect"
+        )
     options.out.result(result, map(options.out.quoted, _peers(result)))
 
 
@@ -98,11 +102,12 @@ def summary(
     params = operations.SummaryParams(text=" ".join(text or []))
     result = operations.set_summary(here_of(options), params)
     if not result.shown:
-        line = "no live session of yours shows it: start `parler mcp` or an agent app"
-    else:
-        how = "derived" if result.derived else "shown"
-        line = f"{how}: {visible(result.summary or '')}"
-    options.out.result(result, [line])
+        raise UsageError(
+            "no agent session runs here that would show it",
+            next_step="say it in the shell of an agent app that `parler connect` wired",
+        )
+    how = "derived" if result.derived else "shown"
+    options.out.result(result, [f"{how}: {visible(result.summary or '')}"])
 
 
 def reserve(
@@ -134,6 +139,8 @@ def reserve(
     params = operations.ReserveParams(glob=glob, minutes=for_, why=why)
     result = operations.reserve(here_of(options), params)
     options.out.result(result, map(options.out.quoted, _reserved(result)))
+    if result.reserved is None:
+        raise typer.Exit(HubError.exit_status)
 
 
 def reservations(options: Options) -> None:

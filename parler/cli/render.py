@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from parler._version import __version__
 from parler.errors import UsageError
 from parler.text import safe_json, visible, wrap
+from parler.wire.codes import PROTOCOL_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,22 @@ def show_error(
 def show_help(text: str) -> None:
     """Print a help page that was asked for wrongly, on stderr."""
     _print_error(text)
+
+
+def version_line(version: str, protocol: str) -> str:
+    """The versions of the program and of what it speaks, for people."""
+    return f"parler {version}, protocol {protocol}"
+
+
+def show_version() -> int:
+    """Say which version this is, without the command tree."""
+    prepare_streams()
+    try:
+        line = version_line(__version__, PROTOCOL_VERSION)
+        Output(json=False, quiet=False).result(None, [line])
+    except BrokenPipeError:
+        drop_stdout()
+    return 0
 
 
 def prepare_streams() -> None:

@@ -14,6 +14,11 @@ from parler.text import visible
 app = group("Share one live conversation: open it, knock, let in, leave.")
 
 
+def add_to(root: typer.Typer) -> None:
+    """Add the commands of this module."""
+    root.add_typer(app, name="session")
+
+
 @command(
     app, "open", example='parler session open --topic "flaky login" --context-file -'
 )

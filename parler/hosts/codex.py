@@ -5,6 +5,12 @@ and Codex runs the harmless ones by that. ``codex mcp add`` would rewrite the wh
 table and drop what else the user put there.
 """
 
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from parler.hosts.edits import FileEdit, Format, value_at
@@ -41,6 +47,11 @@ _STATE_NAMES = {
     "PreToolUse": "pre_tool_use",
     "Stop": "stop",
 }
+_MATCHED = frozenset({"session_start", "pre_tool_use"})
+"""The events whose matcher is part of what the user trusts."""
+
+_CODEX_TIMEOUT_SECS = 600
+"""Of a hook that names none."""
 
 
 def _folder(machine: Machine) -> Path:
@@ -87,29 +98,71 @@ def _examine(machine: Machine, texts: Texts) -> list[Trouble]:
                 is_note=True,
             )
         ]
-    file = _folder(machine) / "hooks.json"
-    untrusted = [
-        event
-        for event, name in _STATE_NAMES.items()
-        for at in _ours(hooks, event)
-        if not value_at(
-            config, ("hooks", "state", f"{file}:{name}:{at}:0", "trusted_hash")
-        )
-    ]
-    if not untrusted:
+    states = {_state(machine, config, name, hook) for name, hook in _ours(hooks)}
+    if _State.UNKNOWN in states:
+        what = "Codex skips our hooks until you have trusted them"
+    elif _State.STALE in states:
+        what = "our hooks changed since you trusted them, so Codex skips them"
+    else:
         return []
-    return [
-        Trouble(
-            what="Codex skips our hooks until you have trusted them",
-            mend="start codex, open /hooks and trust those of parler",
-        )
-    ]
+    mend = "start codex, open /hooks and trust those of parler"
+    return [Trouble(what=what, mend=mend)]
 
 
-def _ours(hooks: object, event: str) -> list[int]:
-    groups = value_at(hooks, ("hooks", event))
-    listed = groups if isinstance(groups, list) else []
-    return [index for index, group in enumerate(listed) if is_our_hook(group)]
+class _State(StrEnum):
+    """What Codex thinks of one of our hooks."""
+
+    TRUSTED = "trusted"
+    STALE = "stale"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    group: int
+    index: int
+    matcher: object
+    handler: Mapping[str, object]
+
+
+def _ours(hooks: object) -> Iterator[tuple[str, _Hook]]:
+    """Our hooks by the name Codex gives their event, and where they stand."""
+    for event, name in _STATE_NAMES.items():
+        groups = value_at(hooks, ("hooks", event))
+        for at, group in enumerate(groups if isinstance(groups, list) else []):
+            handlers = value_at(group, ("hooks",))
+            for index, one in enumerate(handlers if isinstance(handlers, list) else []):
+                if isinstance(one, Mapping) and is_our_hook(one):
+                    yield name, _Hook(at, index, value_at(group, ("matcher",)), one)
+
+
+def _state(machine: Machine, config: object, name: str, hook: _Hook) -> _State:
+    file = _folder(machine) / "hooks.json"
+    for path in (file, Path(os.path.realpath(file.parent), file.name)):
+        key = f"{path}:{name}:{hook.group}:{hook.index}"
+        trusted = value_at(config, ("hooks", "state", key, "trusted_hash"))
+        if trusted is not None:
+            same = trusted == _digest(name, hook)
+            return _State.TRUSTED if same else _State.STALE
+    return _State.UNKNOWN
+
+
+def _digest(name: str, hook: _Hook) -> str:
+    """By what Codex knows a hook again: its words as canonical JSON (measured)."""
+    timeout = hook.handler.get("timeout")
+    said: dict[str, object] = {
+        "type": "command",
+        "command": hook.handler.get("command"),
+        "timeout": timeout if isinstance(timeout, int) else _CODEX_TIMEOUT_SECS,
+        "async": False,
+    }
+    identity: dict[str, object] = {"event_name": name, "hooks": [said]}
+    if isinstance(hook.matcher, str) and name in _MATCHED:
+        identity["matcher"] = hook.matcher
+    data = json.dumps(
+        identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    return f"sha256:{hashlib.sha256(data.encode(errors='replace')).hexdigest()}"
 
 
 HOST = Host(

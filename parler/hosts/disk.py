@@ -5,8 +5,10 @@ that its owner made read-only, or that goes by several names, is refused, and so
 that somebody else wrote since it was read.
 """
 
+import glob
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -25,7 +27,11 @@ MAX_BYTES = 64 * 2**20
 
 LOCK_WAIT_SECS = 2.0
 LOCK_STALE_SECS = 10.0
+LEFT_SECS = 60.0
+"""So old is no file that is being written now."""
+
 _POLL_SECS = 0.05
+_TOKEN = re.compile(r"[0-9a-f]{16}")
 _NEW_FILE_MODE = 0o600
 _BOM = "\ufeff"
 
@@ -120,11 +126,8 @@ def replace(
     *,
     keep_lock: bool = False,
     token: Callable[[int], str] = secrets.token_hex,
-) -> list[Path]:
+) -> None:
     """Put new bytes in the place of those that were read.
-
-    Returns:
-        The folders that had to be made, outermost first.
 
     Raises:
         FileRefused: It is read-only, has several names, or cannot be written.
@@ -133,7 +136,9 @@ def replace(
     check_writable(content)
     target = content.target
     try:
-        made = _make_folders(target.parent)
+        for folder in missing_folders(content):
+            folder.mkdir(exist_ok=True)
+        _sweep(target)
         temporary = target.with_name(f".{target.name}.{token(8)}.tmp")
         _write_temporary(temporary, data, like=content)
         try:
@@ -147,7 +152,17 @@ def replace(
     except OSError as error:
         raise FileRefused(f"cannot write {content.path}: {_reason(error)}") from None
     _sync(target.parent)
-    return made
+
+
+def missing_folders(content: Content) -> list[Path]:
+    """The folders that have to be made for a file, outermost first."""
+    missing: list[Path] = []
+    for one in content.target.parents:
+        if one.is_dir():
+            break
+        missing.append(one)
+    missing.reverse()
+    return missing
 
 
 def delete(content: Content) -> None:
@@ -208,6 +223,16 @@ def _write_temporary(path: Path, data: bytes, *, like: Content) -> None:
         raise
 
 
+def _sweep(target: Path) -> None:
+    """Remove what a run of ours left that was killed while it wrote."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        token = path.name[len(target.name) + 2 : -len(".tmp")]
+        with suppress(OSError):
+            age = time.time() - path.stat().st_mtime
+            if _TOKEN.fullmatch(token) and age > LEFT_SECS:
+                path.unlink()
+
+
 def _take_after(path: Path, original: Path) -> None:
     status = original.stat()
     if sys.platform != "win32":
@@ -265,18 +290,6 @@ def _is_stale(lock: Path) -> bool:
         return time.time() - lock.stat().st_mtime > LOCK_STALE_SECS
     except OSError:
         return False
-
-
-def _make_folders(folder: Path) -> list[Path]:
-    missing: list[Path] = []
-    for one in (folder, *folder.parents):
-        if one.is_dir():
-            break
-        missing.append(one)
-    missing.reverse()
-    for one in missing:
-        one.mkdir(exist_ok=True)
-    return missing
 
 
 def _sync(folder: Path) -> None:

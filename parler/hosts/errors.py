@@ -5,14 +5,9 @@ Whatever is raised here, the file in question is still as it was.
 
 from pathlib import Path
 
-from parler.errors import ParlerError
+from parler.errors import HostError
 
-
-class HostError(ParlerError):
-    """An agent app could not be wired or unwired."""
-
-    exit_status = 9
-    code = "host"
+__all__ = ["ChangedMeanwhile", "FileRefused", "HostError", "Unfitting", "Unparsable"]
 
 
 class Unparsable(HostError):

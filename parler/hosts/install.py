@@ -22,11 +22,16 @@ from parler.hosts.ledger import FileRecord, HostRecord, Ledger, Undo
 from parler.hosts.machine import Machine
 from parler.hosts.trust import Entry
 
+_NAMED = r"(?:secret|token|key|passw(?:or)?d|authorization|credentials?)[\w-]*"
+_VALUE = r"(?:\"(?:[^\"\\]|\\.)*\"?|'[^']*'?|[^\s\"',}\]]+)"
 _SECRET = re.compile(
-    r"((?:secret|token|key|passw(?:or)?d|authorization|credentials?)[\w-]*"
-    r"[\"']?\s*[:=]\s*[\"']?)[^\s\"',]+",
-    re.IGNORECASE,
+    rf"({_NAMED}[\"']?\s*[:=]\s*|--?[\w-]*{_NAMED}[\"']\s*,\s*){_VALUE}", re.IGNORECASE
 )
+_TOKEN = re.compile(
+    r"\bBearer [^\s\"']+|\b(?:sk|gh[opsu]|github_pat|glpat|xox[abp])[-_][\w-]{12,}"
+    r"|(?<=://)[^\s/\"'@]+(?=@)"
+)
+"""What is a secret by what stands before it, and by what it looks like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +66,7 @@ class FileChange:
             tofile="/dev/null" if self.text is None else str(path),
             lineterm="",
         )
-        return "\n".join(_SECRET.sub(r"\1…", line) for line in lines)
+        return "\n".join(_TOKEN.sub("…", _SECRET.sub(r"\1…", line)) for line in lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,17 +145,19 @@ def carry_out(plan: Plan, ledger: Ledger) -> None:
             _note(ledger, plan, change, change.record or None)
             continue
         record = _with_backup(change, before, ledger, plan.host)
-        # Noted first: should we end in between, ours is still recognised as ours.
-        _note(ledger, plan, change, record or before)
-        try:
-            folders = _write(change)
-        except HostError:
-            _note(ledger, plan, change, before)
-            raise
+        folders = disk.missing_folders(change.content)
         if record is not None and folders:
             record = msgspec.structs.replace(
                 record, folders=[*map(str, folders), *record.folders]
             )
+        # Noted first: should we end in between, ours is still recognised as ours.
+        _note(ledger, plan, change, record or before)
+        try:
+            _write(change)
+        except HostError:
+            disk.remove_empty(folders)
+            _note(ledger, plan, change, before)
+            raise
         _note(ledger, plan, change, record)
     _remove_folders(at_first, ledger.get(plan.host.id))
 
@@ -283,12 +290,12 @@ def _note(
         ledger.set(plan.host.id, new)
 
 
-def _write(change: FileChange) -> list[Path]:
+def _write(change: FileChange) -> None:
     data = change.data
     if data is not None:
-        return disk.replace(change.content, data, keep_lock=change.edit.keep_lock)
-    disk.delete(change.content)
-    return []
+        disk.replace(change.content, data, keep_lock=change.edit.keep_lock)
+    else:
+        disk.delete(change.content)
 
 
 def _remove_folders(before: HostRecord, after: HostRecord) -> None:

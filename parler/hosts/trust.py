@@ -22,6 +22,8 @@ SAFE_TOOLS = (
     "parler_recall",
     "parler_join_requests",
     "parler_recv",
+    "parler_seen",
+    "parler_status",
     "parler_send",
     "parler_handoff",
     "parler_task",

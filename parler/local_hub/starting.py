@@ -20,7 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 from parler import files
-from parler.errors import ConfigError, ConnectFailed
+from parler.errors import ConfigError, ConnectFailed, ParlerError
 from parler.homes import process_environment
 from parler.local_hub import service
 from parler.local_hub.occupant import occupant_of, refuse
@@ -159,15 +159,26 @@ def reconfigure(
         again: Also restart a hub that runs like that already.
 
     Raises:
-        ConnectFailed: It does not come up; what was decided is kept.
+        ConnectFailed: It does not come up; the former decision stands, and what ran
+            before runs again.
         ConfigError: Its folder cannot be written, or the old one cannot be stopped.
     """
     place = place_of(base_home)
-    same = read_record(place) == record
-    if not same or again:
-        stop(base_home)
+    before, ran = read_record(place), None
+    if before != record or again:
+        ran = stop(base_home)
         write_record(place, record)
-    return start(base_home, record, wait_secs=wait_secs)
+    try:
+        return start(base_home, record, wait_secs=wait_secs)
+    except ConnectFailed:
+        if before is None:
+            place.record.unlink(missing_ok=True)
+        elif before != record:
+            write_record(place, before)
+            if ran is not None:
+                with contextlib.suppress(ParlerError):
+                    start(base_home, before, wait_secs=wait_secs)
+        raise
 
 
 def stop(
@@ -310,7 +321,10 @@ def _output(path: Path) -> Iterator[int]:
 def _run_detached(place: HubPlace, output: int, held: int) -> None:
     command = service.hub_command(place.folder.parent)
     if sys.platform == "win32" or not Path(_SHELL).exists():
-        raise ConfigError("a hub cannot be started in the background on this system")
+        raise ConfigError(
+            "a hub cannot be started in the background on this system",
+            next_step="parler connect --hub URL, of a hub that runs elsewhere",
+        )
     try:
         # The shell ends at once: the hub is no child of ours, and leaves no zombie
         # in an agent's process that lives for days.

@@ -134,8 +134,7 @@ def _form(question: Question) -> ElicitRequestFormParams:
 
 
 def _read(result: ElicitResult, question: Question) -> Verdict:
-    if result.action == "decline":
-        return Verdict.NO
+    # Declining is no answer: apps without a user decline by themselves.
     said = (result.content or {}).get(FIELD)
     if result.action == "accept" and said == question.yes:
         return Verdict.YES

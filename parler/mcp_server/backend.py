@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from mcp_types import INVALID_PARAMS, CallToolRequestParams, JSONRPCNotification
 from parler import composition
 from parler.config import Settings
 from parler.errors import ParlerError, UsageError
+from parler.homes import machine_home
 from parler.identity import active_session
 from parler.mcp_server.asking import AskFirst, Questions
 from parler.mcp_server.calls import Answer, Call, Host, Question, Services, Verdict
@@ -36,9 +37,15 @@ from parler.mcp_server.tools.talking import post
 from parler.ops.book import SessionBook
 from parler.ops.context import OpContext
 from parler.wake.spool import Spool
+from parler.wire.base import RoomName
 from parler.wire.joinkey import InvalidJoinKey, parse_join_key
+from parler.wire.urls import same_hub
 
 Context = ServerRequestContext[Any, Any]
+
+FAULT_SECS = 5.0
+SESSION_SECS = 1.0
+"""How often is looked whether a shell or another window has entered a session."""
 
 
 class Backend:
@@ -109,9 +116,34 @@ class Backend:
         self.journal.note("started")
         async with asyncio.TaskGroup() as tasks:
             self._sides = tasks
-            tasks.create_task(self.delivery.run())
-            tasks.create_task(self.services.link.run())
-            tasks.create_task(self._show_here())
+            tasks.create_task(self._forever(self.delivery.run))
+            tasks.create_task(self._forever(self.services.link.run))
+            tasks.create_task(self._forever(self._show_here))
+            tasks.create_task(self._forever(self._mind_session))
+
+    async def _forever(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Keep at it: the tools must outlive a fault of ours in the background."""
+        while True:
+            try:
+                await work()
+                return
+            except Exception as error:  # noqa: BLE001 - outermost place of a background
+                self.journal.note(f"{work.__name__} failed: {_place_of(error)}")
+            await asyncio.sleep(FAULT_SECS)
+
+    async def _mind_session(self) -> None:
+        """Follow the active session to its hub, whoever of this agent entered it."""
+        services = self.services
+        before = services.active
+        while True:
+            await asyncio.sleep(SESSION_SECS)
+            room = services.active
+            if room == before or self.pusher.calls:  # a call may be entering one
+                continue
+            before = room
+            hub = _hub_of(self._settings, room)
+            if hub is not None and not same_hub(hub, services.link.hub):
+                services.link.serve(hub)
 
     async def _attend(self, ctx: OpContext) -> None:
         services = self.services
@@ -143,7 +175,12 @@ class Backend:
                 "thread": self.pusher.thread,
             }
 
-        await services.presence.show_here(identity, news=news, app=self.pusher.app)
+        await services.presence.show_here(
+            identity,
+            home=machine_home(self._settings.base_home),
+            news=news,
+            app=self.pusher.app,
+        )
 
     # Calls
 
@@ -174,6 +211,7 @@ class Backend:
             raise
         finally:
             self.pusher.calls -= 1
+            self.delivery.call_over()
         assert context.request_id is not None
         self.delivery.receipts.open(context.request_id, _receipt(answer))
         content = {"type": "text", "text": text.encode("utf-8", "replace").decode()}
@@ -199,17 +237,12 @@ class Backend:
         return made
 
     def _fault(self, tool: Tool, error: BaseException) -> Answer:
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
+        error = _leaf(error)
         if isinstance(error, ParlerError):
             return Answer(text=failure(error), failed=True)
-        frames = traceback.extract_tb(error.__traceback__)
-        place = (
-            f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-        )
-        kind = type(error).__name__
-        self.journal.note(f"{tool.name} failed: {kind} at {place}")
-        text = f"error: a fault of parler ({kind} at {place}); it is in mcp.log"
+        place = _place_of(error)
+        self.journal.note(f"{tool.name} failed: {place}")
+        text = f"error: a fault of parler ({place}); it is noted in mcp.log"
         return Answer(text=text, failed=True)
 
     def _call(
@@ -296,12 +329,30 @@ def _first_hub(settings: Settings, joiner: Joiner) -> str:
         key = None
     if key is not None and key.hub and not joiner.knows(key):
         return key.hub
-    room = active_session(settings.home)
+    return _hub_of(settings, active_session(settings.home)) or settings.hub
+
+
+def _hub_of(settings: Settings, room: RoomName | None) -> str | None:
     try:
-        known = SessionBook(settings.home).hub_of(room) if room else None
+        return SessionBook(settings.home).hub_of(room) if room else None
     except ParlerError:
-        known = None  # whoever joins again writes it anew
-    return known or settings.hub
+        return None  # whoever joins again writes it anew
+
+
+def _place_of(error: BaseException) -> str:
+    """Which error, and where; none of its words, which may be anybody's."""
+    error = _leaf(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    place = (
+        f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    )
+    return type(error).__name__ + place
+
+
+def _leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _receipt(answer: Answer) -> Receipt:

@@ -7,37 +7,33 @@ position on the hub is acknowledged only when what is up to it was shown.
 """
 
 import asyncio
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
 
 from parler.backoff import Backoff, system_fraction
 from parler.config import hub_key
 from parler.errors import ConfigError, HubError, NotMember, ParlerError, TransportError
-from parler.identity import AttentionPolicy, active_session, load_identity
+from parler.identity import active_session
 from parler.mcp_server.doors import Doors
+from parler.mcp_server.elsewhere import PAGE, Elsewhere, Mark, policy_of
 from parler.mcp_server.journal import Journal
+from parler.mcp_server.lease import Lease
 from parler.mcp_server.mailbox import (
     MAX_CHARS,
     Box,
     Entry,
     entry_of,
     is_followed,
-    item_of,
-    mentions_us,
 )
-from parler.mcp_server.receipts import Receipt, Receipts
+from parler.mcp_server.receipts import Collected, Receipt, Receipts
 from parler.messages import Batch
 from parler.ops.context import OpContext
 from parler.transcript import Reader
-from parler.wake.spool import Held, Item, Spool, consumer
+from parler.wake.spool import Held, Item, Spool
 from parler.wire.base import RoomName, Seq
-from parler.wire.records import RoomInfo, StoredMessage
+from parler.wire.records import RoomKind, StoredMessage
 from parler.wire.replies import Delivery as Pushed
 from parler.wire.replies import Event, RoomList
 from parler.wire.requests import Rooms
-
-LEASE_SECS = 2.0
-"""How often a second window looks whether the first has gone."""
 
 REFRESH_SECS = 45.0
 """How often the hub is asked for what it may not have announced."""
@@ -46,45 +42,11 @@ SPOOL_SECS = 1.0
 """How often is looked what hooks have shown."""
 
 REFUSED_SECS = 15.0
-PAGE = 200
-MAX_MENTIONS = 50
 MAX_SCANNED_ROOMS = 20
-MAX_NOTICES = 50
+MAX_FOLLOWED = 100
+"""Rooms: anybody may open a direct one with us."""
+
 EVENTS = ("join_request", "join_resolved", "member", "room")
-
-_LEASE_TRIES = 3
-
-
-@dataclass(slots=True)
-class Collected:
-    """What is given to the model with a result."""
-
-    held: Held | None = None
-    left: int = 0
-    """How many more wait."""
-
-    @property
-    def items(self) -> list[Item]:
-        """What is shown."""
-        return self.held.items if self.held else []
-
-
-@dataclass(slots=True)
-class _Elsewhere:
-    """What is shown besides the rooms that are followed."""
-
-    mentions: dict[tuple[str, int, str], Item] = field(default_factory=dict)
-    notices: dict[tuple[str, int, str], Item] = field(default_factory=dict)
-
-    def drop(self, shown: set[tuple[str, int, str]]) -> None:
-        for items in (self.mentions, self.notices):
-            for mark in shown & items.keys():
-                del items[mark]
-
-    def notice(self, item: Item) -> None:
-        self.notices[item.mark] = item
-        while len(self.notices) > MAX_NOTICES:
-            del self.notices[next(iter(self.notices))]
 
 
 class Delivery:
@@ -94,9 +56,6 @@ class Delivery:
         self, spool: Spool, *, journal: Journal, max_chars: int | None = MAX_CHARS
     ) -> None:
         """Nothing is read before `run` and `attend`."""
-        self.leads = False
-        """This process reads for the identity; another window does not."""
-
         self.receipts = Receipts(self._settled)
         self.news = asyncio.Event()
         """Set whenever something new may wait."""
@@ -114,9 +73,9 @@ class Delivery:
         self._claims: list[tuple[RoomName, Seq]] = []
         self._taken: dict[RoomName, Seq] = {}
         self._acked: dict[RoomName, Seq] = {}
-        self._elsewhere = _Elsewhere()
-        self._shown: set[tuple[str, int, str]] = set()
-        self._flying: set[tuple[str, int, str]] = set()
+        self._elsewhere = Elsewhere()
+        self._shown: set[Mark] = set()
+        self._flying: set[Mark] = set()
         self._hub = ""
         self._ctx: OpContext | None = None
         self._reader: Reader | None = None
@@ -126,10 +85,15 @@ class Delivery:
         self._pushable = asyncio.Event()
         self._todo: asyncio.Queue[tuple[Receipt, bool]] = asyncio.Queue()
         self._lock = asyncio.Lock()
-        self._lease = ExitStack()
+        self._lease = Lease(spool.home, journal)
         self._hook_news: object = None
 
     # What the server asks for
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process reads for the identity; another window does not."""
+        return self._lease.held
 
     async def collect(
         self,
@@ -266,6 +230,19 @@ class Delivery:
         self._rescan = True
         self._stir.set()
 
+    def call_over(self) -> None:
+        """A result is out: what came too late for it may be pushed."""
+        if self.waiting():
+            self._pushable.set()
+
+    def judge_anew(self) -> None:
+        """What may interrupt has changed."""
+        for box in self._boxes.values():
+            box.entries.clear()
+            box.fetched = None
+        self._rescan = True
+        self._stir.set()
+
     def has_read(self, room: RoomName, upto: Seq) -> tuple[RoomName, Seq]:
         """A result is about to show a room up to here: not to be shown twice."""
         self._claims.append((room, upto))
@@ -283,7 +260,17 @@ class Delivery:
                 tasks.create_task(self._settle_results())
                 tasks.create_task(self._watch_hooks())
         finally:
-            self._lease.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Others may show what nobody knows to have arrived, and read the hub."""
+        self.receipts.abandon()
+        while not self._todo.empty():
+            receipt, _ = self._todo.get_nowait()
+            for held in receipt.holds:
+                held.release()
+        self._flying.clear()
+        self._lease.give_up()
 
     async def attend(self, ctx: OpContext, reader: Reader) -> None:
         """Read the hub over one connection, until it ends."""
@@ -303,30 +290,21 @@ class Delivery:
             self._hub = hub
             self._shown.clear()
             self._taken.clear()
-            self._elsewhere = _Elsewhere()
+            self._claims.clear()  # numbers of rooms of the same name mean others here
+            self._elsewhere = Elsewhere()
             self.doors.forget()
         # Positions are the hub's to know: what it was not told comes from it again.
         self._boxes.clear()
         self._acked.clear()
+        self._elsewhere.scanned.clear()
         self.active = active_session(ctx.identity.home)
         self._rescan = True
         self._stir.set()
 
     async def _keep_lease(self) -> None:
-        tries = _LEASE_TRIES
-        while not self.leads:
-            try:
-                self._lease.enter_context(consumer(self._spool.home))
-            except ConfigError:
-                tries -= 1
-                if tries == 0:
-                    self._journal.note("another window reads for this agent")
-                await asyncio.sleep(0.05 if tries > 0 else LEASE_SECS)
-            else:
-                self.leads = True
-                self._journal.note("reads for this agent")
-                self._rescan = True
-                self._stir.set()
+        await self._lease.take()
+        self._rescan = True
+        self._stir.set()
 
     async def _listen(self, ctx: OpContext) -> None:
         async for note in ctx.client.notifications():
@@ -343,11 +321,14 @@ class Delivery:
 
     def _heard(self, ctx: OpContext, stored: StoredMessage) -> None:
         room = stored.room
-        if room in self._boxes or is_followed(room, self.active):
+        known = room in self._boxes
+        if known or (
+            is_followed(room, self.active) and len(self._boxes) < MAX_FOLLOWED
+        ):
             self._box(room)
             self._stale.add(room)
-        else:
-            self._note_mention(ctx, stored)
+        elif self._reader is not None:
+            self._elsewhere.hear(ctx, self._reader, stored, self._shown)
 
     async def _remind(self) -> None:
         while True:
@@ -399,23 +380,27 @@ class Delivery:
         """Find out which rooms there are, and what waits in those not followed."""
         self.active = active_session(ctx.identity.home)
         rooms = (await ctx.client.request(Rooms(), RoomList)).rooms
-        ours = {one.name for one in rooms}
-        for room in self._boxes.keys() - ours:
+        wanted = [one for one in rooms if is_followed(one.name, self.active)]
+        wanted.sort(key=lambda one: (one.name != self.active, not one.unread))
+        followed = {one.name for one in wanted[:MAX_FOLLOWED]}
+        for room in self._boxes.keys() - followed:
             del self._boxes[room]
-        for room in ours:
-            if is_followed(room, self.active):
-                self._box(room)
-        for room in [one for one in self._boxes if not is_followed(one, self.active)]:
-            del self._boxes[room]
+        for room in followed:
+            self._box(room)
         for box in list(self._boxes.values()):
             await self._check(ctx, box)
-        self._stale |= self._boxes.keys()
+        self._stale |= {
+            one.name
+            for one in rooms
+            if one.name in followed and (one.unread or one.name == self.active)
+        }
         self.doors.stale |= {
-            one.name for one in rooms if one.kind == "channel"
+            one.name for one in rooms if one.kind == RoomKind.CHANNEL
         } - self.doors.not_ours
         unread = [one for one in rooms if one.unread and one.name not in self._boxes]
         for one in unread[:MAX_SCANNED_ROOMS]:
-            await self._scan_for_mentions(ctx, one)
+            if self._reader is not None:
+                await self._elsewhere.scan(ctx, self._reader, one.name, self._shown)
 
     async def _check(self, ctx: OpContext, box: Box) -> None:
         """Drop what another program of this agent, such as a shell, has read."""
@@ -428,29 +413,11 @@ class Delivery:
         unread = batch.messages[0].seq if batch.messages else batch.cursor + 1
         box.forget_before(unread)
 
-    async def _scan_for_mentions(self, ctx: OpContext, room: RoomInfo) -> None:
-        try:
-            batch = await ctx.client.pull(room.name, limit=PAGE)
-        except HubError:
-            return
-        for message in batch.messages:
-            self._note_mention(ctx, message.stored)
-
-    def _note_mention(self, ctx: OpContext, stored: StoredMessage) -> None:
-        if self._reader is None or len(self._elsewhere.mentions) >= MAX_MENTIONS:
-            return
-        message = ctx.client.judge(stored)
-        if not mentions_us(message, self._reader, self._policy(ctx)):
-            return
-        item = item_of(message, self._reader, now=ctx.now(), urgent=True)
-        if item.mark not in self._shown:
-            self._elsewhere.mentions[item.mark] = item
-
     async def _fetch(self, ctx: OpContext, room: RoomName) -> None:
         box = self._boxes.get(room)
         if box is None or self._reader is None:
             return
-        policy = self._policy(ctx)
+        policy = policy_of(ctx)
         while not box.full:
             try:
                 batch = await self._page(ctx, box)
@@ -492,6 +459,8 @@ class Delivery:
             for held in receipt.holds:
                 await self._finish(held, arrived=arrived)
             for room, upto in receipt.claims:
+                if (room, upto) not in self._claims:
+                    continue  # it was of another hub
                 self._claims.remove((room, upto))
                 if arrived:
                     self._taken[room] = max(upto, self._taken.get(room, 0))
@@ -528,7 +497,9 @@ class Delivery:
 
     async def _settle(self, ctx: OpContext) -> None:
         """Tell the hub what the model has."""
-        self._shown |= await asyncio.to_thread(self._marks_shown)
+        recorded = await asyncio.to_thread(self._marks_shown)
+        items = {item.mark for item in self._offer_of(None)}
+        self._shown = recorded | (self._shown & items)
         self._elsewhere.drop(self._shown)
         for box in list(self._boxes.values()):
             box.settle(self._shown)
@@ -557,9 +528,9 @@ class Delivery:
             if active_session(ctx.identity.home) != self.active:
                 self._rescan = True
                 self._stir.set()
-            news = await asyncio.to_thread(self._hook_trace)
-            if news != self._hook_news:
-                self._hook_news = news
+            newest = (await asyncio.to_thread(self._spool.history))[-1:]
+            if newest != self._hook_news:
+                self._hook_news = newest
                 self._stir.set()
 
     async def _show_waiting(self) -> None:
@@ -615,21 +586,14 @@ class Delivery:
         if not holding.cancelled() and holding.exception() is None:
             self.returned(Receipt(holds=[holding.result()]))
 
-    def _record_seen(self, marks: set[tuple[str, int]]) -> set[tuple[str, int, str]]:
+    def _record_seen(self, marks: set[tuple[str, int]]) -> set[Mark]:
         with self._spool.take(via="channel") as items:
             items[:] = [item for item in items if (item.room, item.seq) in marks]
             return {item.mark for item in items}
 
-    def _marks_shown(self) -> set[tuple[str, int, str]]:
+    def _marks_shown(self) -> set[Mark]:
         return {one.mark for one in self._spool.history() if one.hub == self._hub}
-
-    def _hook_trace(self) -> object:
-        history = self._spool.history()
-        return history[-1] if history else None
 
     def _bell(self) -> None:
         self.news.set()
         self._stir.set()
-
-    def _policy(self, ctx: OpContext) -> AttentionPolicy:
-        return load_identity(ctx.identity.home).attention

@@ -15,15 +15,17 @@ from parler.config import Settings
 from parler.errors import ConfigError, ParlerError, TransportError
 from parler.mcp_server.journal import Journal
 from parler.ops.context import OpContext
+from parler.text import visible
 
 FIRST_SECS = 10.0
-AGAIN_SECS = 2.0
+AGAIN_SECS = 1.0
 """How long a tool waits for the hub: while it is dialled first, and after it failed."""
 
 LONGEST_PAUSE_SECS = 5.0
 REFUSED_PAUSE_SECS = 15.0
 """After an answer that will not change by asking at once again."""
 
+MAX_REASON_CHARS = 300
 _GLANCE_SECS = 0.05
 
 
@@ -113,7 +115,7 @@ class Link:
         secs = max(0, self._now() - self.trouble.since) // 1000
         return (
             f"there is no connection to the hub {self.hub} for {secs} s: "
-            f"{self.trouble.reason}; it is dialled again and again"
+            f"{_short(self.trouble.reason)}; it is dialled again and again"
         )
 
     def serve(self, hub: str) -> None:
@@ -184,6 +186,12 @@ class Link:
                 passing=error.retryable,
             )
         self._changed.set()
+
+
+def _short(reason: str) -> str:
+    """A hub chooses its words itself."""
+    shown = visible(reason)
+    return shown if len(shown) <= MAX_REASON_CHARS else f"{shown[:MAX_REASON_CHARS]}…"
 
 
 def _first(errors: Sequence[BaseException]) -> ParlerError:

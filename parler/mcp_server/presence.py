@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from parler import activity
 from parler.errors import ConfigError, HubError, ParlerError
 from parler.identity import Identity
-from parler.live import announce, machine_home, record_here
+from parler.live import announce, record_here
 from parler.mcp_server.journal import Journal
 from parler.mcp_server.options import ServerOptions
 from parler.ops.cards import RegisterParams, register
@@ -122,12 +123,14 @@ class Presence:
         self,
         identity: Identity,
         *,
+        home: Path,
         news: Callable[[], dict[str, Any]],
         app: str | None,
     ) -> None:
         """Be seen by the other agents of this machine, until cancelled.
 
         Args:
+            home: What all agents of this user share.
             news: The fields of our record that change.
         """
         known: dict[str, Any] = {"app": app} if app else {}
@@ -143,7 +146,6 @@ class Presence:
                 **known,
             )
         )
-        home = machine_home(identity.home)
         try:
             handle = await asyncio.to_thread(announce, home, record)
         except (ConfigError, OSError) as failed:

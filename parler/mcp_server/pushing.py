@@ -28,7 +28,7 @@ METHOD = f"notifications/{CHANNEL}"
 SETTLE_SECS = 0.3
 """A call or a hook that comes at the same moment may take it first."""
 
-AGAIN_SECS = 15.0
+AGAIN_SECS = 5.0
 """How often a way into the app is looked for."""
 
 MEMBERS_SECS = 60.0

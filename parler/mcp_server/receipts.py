@@ -2,19 +2,27 @@
 
 A result arrived when it was written, the host has read all we wrote, and then spoke
 again. A host that cancels a call does not look at its result any more, so what was in
-it has not arrived. Nothing here acknowledges anything.
+it has not arrived; but some cancel every call, also when they have had its result for
+a while. Nothing here acknowledges anything.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mcp_types import JSONRPCMessage, JSONRPCNotification
+from mcp_types import JSONRPCMessage, JSONRPCNotification, JSONRPCRequest
 
-from parler.wake.spool import Held
+from parler.wake.spool import Held, Item
 from parler.wire.base import RoomName, Seq
 
 RequestId = int | str
+
+CROSSING_SECS = 0.04
+"""A cancellation that comes later than this after its result was read was not written
+before: the two cannot have crossed."""
+
+MAX_CANCELLED = 100
+"""Cancelled calls that are remembered; most of them never get a result."""
 
 
 class Pipe(Protocol):
@@ -29,8 +37,25 @@ class Pipe(Protocol):
     def forget(self, request: RequestId) -> None:
         """It is not asked for any more."""
 
+    def was_read(self, request: RequestId, *, secs_ago: float) -> bool:
+        """Whether the host has read it, and that long ago at least."""
+
     def all_read(self) -> bool:
         """Whether the host has read all that was written."""
+
+
+@dataclass(slots=True)
+class Collected:
+    """What is given to the model with a result."""
+
+    held: Held | None = None
+    left: int = 0
+    """How many more wait."""
+
+    @property
+    def items(self) -> list[Item]:
+        """What is shown."""
+        return self.held.items if self.held else []
 
 
 @dataclass(slots=True)
@@ -59,6 +84,8 @@ class Receipts:
         self._pipe: Pipe | None = None
         self._settled = settled
         self._open: dict[RequestId, Receipt] = {}
+        self._cancelled: dict[str, None] = {}
+        """Calls that had no result when they were cancelled."""
 
     def use(self, pipe: Pipe) -> None:
         """Results are written there."""
@@ -68,25 +95,43 @@ class Receipts:
         """This is what the answer to a request brings, which comes next."""
         if receipt.empty:
             return
-        if self._pipe is None:
+        if self._pipe is None or str(request) in self._cancelled:
             self._settled(receipt, False)
             return
         self._settle(request, arrived=False)  # an id that is used again
         self._pipe.watch(request)
         self._open[request] = receipt
 
+    def abandon(self) -> None:
+        """Nobody will ever know of the open ones."""
+        for request in list(self._open):
+            self._settle(request, arrived=False)
+
     def heard(self, message: JSONRPCMessage) -> None:
         """The host spoke."""
-        if not self._open or self._pipe is None:
-            return
+        if isinstance(message, JSONRPCRequest):
+            self._cancelled.pop(str(message.id), None)  # an id that is used again
         cancelled = _cancelled(message)
         if cancelled is not None:
-            for request in [one for one in self._open if str(one) == cancelled]:
-                self._settle(request, arrived=False)
+            self._cancel(cancelled)
+        if not self._open or self._pipe is None:
+            return
         if not self._pipe.all_read():
             return
         for request in [one for one in self._open if self._pipe.was_written(one)]:
             self._settle(request, arrived=True)
+
+    def _cancel(self, cancelled: str) -> None:
+        found = [one for one in self._open if str(one) == cancelled]
+        for request in found:
+            had = self._pipe is not None and self._pipe.was_read(
+                request, secs_ago=CROSSING_SECS
+            )
+            self._settle(request, arrived=had)
+        if not found:
+            self._cancelled[cancelled] = None
+            while len(self._cancelled) > MAX_CANCELLED:
+                del self._cancelled[next(iter(self._cancelled))]
 
     def failed(self, request: RequestId) -> None:
         """A request was answered with an error instead."""

@@ -36,6 +36,8 @@ MAX_UNWRITTEN_BYTES = 16 * 2**20
 """Beyond, whoever writes waits for the host to read."""
 
 CHUNK_BYTES = 2**16
+_LOOK_SECS = 0.005
+_MAX_LOOKS = 2000
 _PARSE_ERROR = (
     b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}\n'
 )
@@ -81,6 +83,7 @@ class HostPipe:
         self._idle.set()
         self._watched: set[RequestId] = set()
         self._written: set[RequestId] = set()
+        self._read_at: dict[RequestId, float] = {}
         self._writing = False
         self._gone = False
         self.ended = asyncio.Event()
@@ -105,7 +108,13 @@ class HostPipe:
     def forget(self, request: RequestId) -> None:
         """Its answer is not asked for any more."""
         self._watched.discard(request)
+        self._read_at.pop(request, None)
         self._written.discard(request)
+
+    def was_read(self, request: RequestId, *, secs_ago: float) -> bool:
+        """Whether the host has read the answer, and that long ago at least."""
+        read_at = self._read_at.get(request)
+        return read_at is not None and self._loop.time() - read_at >= secs_ago
 
     def all_read(self) -> bool:
         """Whether the host has read all that was written, where that can be told."""
@@ -184,6 +193,9 @@ class HostPipe:
             if len(pending) > MAX_LINE_BYTES:
                 pending.clear()
                 overlong = True
+        if pending and not overlong:  # a last line that nothing ends
+            self._post(self._lines.put_nowait, bytes(pending))
+            self._ahead.acquire()
         self._post(self._lines.put_nowait, None)
 
     def _read_chunk(self) -> bytes:
@@ -223,6 +235,18 @@ class HostPipe:
             self._room.set()
         if self._unwritten == 0:
             self._idle.set()
+        self._look(0)
+
+    def _look(self, looks: int) -> None:
+        """Notice when the host reads what is watched."""
+        unread = self._written - self._read_at.keys()
+        if not unread or looks > _MAX_LOOKS:
+            return
+        if self.all_read():
+            now = self._loop.time()
+            self._read_at.update((request, now) for request in unread)
+        else:
+            self._loop.call_later(_LOOK_SECS, self._look, looks + 1)
 
     def _lost(self) -> None:
         # Nobody reads us any more: as good as an end of stdin.
@@ -313,7 +337,12 @@ def claim_streams() -> tuple[int, int]:
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     os.close(nowhere)
-    os.dup2(2, 1)
+    try:
+        os.dup2(2, 1)
+    except OSError:  # there is no stderr
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.close(nowhere)
     return private_in, private_out
 
 

@@ -20,6 +20,7 @@ CHANNEL_INSTRUCTIONS = (
 )
 
 PIGGYBACK_CHARS = 8000
+MAX_ERROR_CHARS = 1000
 
 
 def with_mail(text: str, items: Sequence[str], left: int, quiet: int) -> str:
@@ -37,7 +38,10 @@ def with_mail(text: str, items: Sequence[str], left: int, quiet: int) -> str:
 def failure(error: ParlerError) -> str:
     """An error as a tool's result."""
     step = f"\nnext: {visible(error.next_step)}" if error.next_step else ""
-    return f"error: {visible(error.message)}{step}"
+    said = visible(error.message)
+    if len(said) > MAX_ERROR_CHARS:
+        said = said[:MAX_ERROR_CHARS] + "…"
+    return f"error: {said}{step}"
 
 
 BACKLOG_URI = "parler://active-session/backlog"

@@ -6,7 +6,6 @@ hub, in which home, and what the user is told.
 
 import asyncio
 import difflib
-import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from parler.client import Client
 from parler.config import hub_key
 from parler.errors import ConfigError, HubError, ParlerError, TransportError, UsageError
 from parler.homes import CONFIG_FILE
-from parler.hosts import HOSTS, host_by_id
+from parler.hosts import HOSTS, edits, host_by_id
 from parler.hosts.errors import HostError
 from parler.hosts.health import State, examine
 from parler.hosts.host import AGENTS, Host, Wiring
@@ -65,10 +64,20 @@ class HostOutcome(Result):
     diff: str | None = None
     detail: str | None = None
     next: str | None = None
+    """The command that mends it."""
+
     restart: str | None = None
     notes: list[str] = msgspec.field(default_factory=list)
     snippet: str | None = None
     """What the user can enter by hand where we could not."""
+
+
+class TeamLine(Result):
+    """How teammates come to the hub; the secret is told otherwise."""
+
+    command: str
+    url: str
+    fingerprint: str | None = None
 
 
 class ConnectResult(Result):
@@ -80,6 +89,7 @@ class ConnectResult(Result):
     """The one that was asked for; apps may keep their own."""
 
     backups: str | None = None
+    team: TeamLine | None = None
 
 
 class TroubleReport(Result):
@@ -160,6 +170,10 @@ class Setting:
         """The same with or without hooks."""
         return replace(self, hooks=hooks, reservations=reservations)
 
+    def on(self, hub: str, *, pinned: bool, secret: str | None) -> "Setting":
+        """The same for the hub that was chosen."""
+        return replace(self, hub=hub, pinned=pinned, secret=secret)
+
     @property
     def ledger(self) -> Ledger:
         """What we wrote where."""
@@ -227,7 +241,7 @@ def unwire(
     return _result(outcomes, setting)
 
 
-Reach = Callable[[str], Awaitable[str | None]]
+Reach = Callable[[str], Awaitable[ParlerError | None]]
 """Why a hub does not answer; None if it does."""
 
 
@@ -256,7 +270,7 @@ async def examine_all(
         ]
         state = health.state
         if health.hub and (why := down.get(health.hub)):
-            troubles.append(TroubleReport(what=why, mend="parler doctor"))
+            troubles.append(TroubleReport(what=why.message, mend=why.next_step))
             state = State.BROKEN
         entry = health.entry
         listed.append(
@@ -441,7 +455,7 @@ def _failed(
         title=host.title,
         outcome=Outcome.FAILED,
         detail=error.message,
-        next=error.next_step,
+        next=error.next_step or f"mend that, then parler connect {host.id}",
         snippet=snippet,
     )
 
@@ -449,8 +463,9 @@ def _failed(
 def _snippet(host: Host, setting: Setting, *, alone: bool) -> str:
     """What stands in the app's file when all is well, to be entered by hand."""
     wiring = _bare_wiring(host, setting, alone=alone)
-    entry = {"command": wiring.command[0], "args": wiring.args, "env": wiring.env}
-    return json.dumps({"parler": entry}, ensure_ascii=False)
+    edit = next(edit for edit in host.files(setting.machine, wiring) if edit.server)
+    own = tuple(change for change in edit.changes if change.path == edit.server)
+    return edits.apply(replace(edit, changes=own, sweeps=()), "").text.strip()
 
 
 def _diff(planned: Plan) -> str:
@@ -546,5 +561,7 @@ def _unknown(name: str) -> UsageError:
     candidates = close or [host.id for host in HOSTS]
     return UsageError(
         f"there is no app {name!r}",
-        next_step=f"one of: {', '.join(candidates)}",
+        next_step=f"parler connect {candidates[0]}"
+        if len(candidates) == 1
+        else f"one of: {', '.join(candidates)}",
     )

@@ -13,11 +13,12 @@ from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from parler import join_secrets, local_hub
 from parler._version import __version__
 from parler.client import Client
-from parler.config import Settings
+from parler.config import Settings, dialled
 from parler.errors import (
     ConfigError,
     ConnectFailed,
@@ -38,6 +39,7 @@ from parler.wire.codes import PROTOCOL_VERSION
 from parler.wire.joinkey import InvalidJoinKey, parse_join_key
 from parler.wire.replies import Pong, RoomList
 from parler.wire.requests import Ping, Rooms
+from parler.wire.urls import is_loopback
 
 MAX_SKEW_SECS = 30.0
 """How far the clocks of hub and client may be apart before times look wrong."""
@@ -45,6 +47,7 @@ MAX_SKEW_SECS = 30.0
 _NEEDED = ("msgspec", "pynacl", "websockets", "click", "typer", "mcp", "psutil")
 _HUB_NEEDS = ("sqlalchemy", "starlette", "uvicorn")
 _SELF = "parler doctor"
+_ASK = "ask who runs it; or parler connect --local, for a hub of your own"
 _REINSTALL = "install parler in an environment of its own: pipx install parler-agents"
 _SET_CLOCK = {
     "linux": "timedatectl set-ntp true",
@@ -109,7 +112,7 @@ def broken(name: str, error: ParlerError, *, step: str | None = None) -> Check:
     if step is None and isinstance(error, NotAuthenticated):
         step = "parler whoami"
     if isinstance(error, TransportError) and (step or _SELF).startswith(_SELF):
-        step = "ask who runs it; or parler connect --local, for a hub of your own"
+        step = _ASK
     return Check(
         name=name,
         finding=Finding.BROKEN,
@@ -325,16 +328,26 @@ async def _hub(identity: Identity | None, hub: str, dial: Dial) -> list[Check]:
     return [ok("hub", there), *_clock(answer)]
 
 
-async def unreachable(settings: Settings, hub: str) -> str | None:
+async def unreachable(settings: Settings, hub: str) -> ParlerError | None:
     """Why a hub that an app is wired to does not answer; None if it does, or if it is
     this machine's own, which starts when it is needed."""
     why, _ = await _asked(hub)
     if why is None:
         return None
-    local, reachable = await _local_hub(settings, hub)
-    if local is not None and not reachable and local.finding is not Finding.BROKEN:
-        return None
-    return f"its hub {hub} cannot be reached: {why}"
+    try:
+        if local_hub.starts_by_itself(settings, hub):
+            place = local_hub.place_of(settings.base_home)
+            if not await occupant_of(hub):
+                return _stopped(hub) if place.stopped.exists() else None
+        elif is_loopback(urlsplit(dialled(hub)).hostname or ""):
+            return ConnectFailed(hub, why, next_step="parler connect --local")
+    except ParlerError as error:
+        return error
+    return ConnectFailed(hub, why, next_step=_ASK)
+
+
+def _stopped(hub: str) -> ConnectFailed:
+    return ConnectFailed(hub, "it was stopped", next_step="parler hub start")
 
 
 async def _asked(hub: str) -> tuple[str | None, Answer | None]:

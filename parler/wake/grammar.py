@@ -63,6 +63,15 @@ class Grammar:
             }
         }
 
+    def is_of_another(
+        self, payload: Mapping[str, object], env: Mapping[str, str]
+    ) -> bool:
+        """Whether another app runs this app's hooks, as Cursor does with Claude Code's.
+
+        It has an agent of its own: what waits for this one is not for it.
+        """
+        return "cursor_version" in payload
+
     def wakes_by_exit(self, env: Mapping[str, str]) -> bool:
         """Whether exit status 2 of a hook in the background wakes this session."""
         return False
@@ -79,6 +88,13 @@ class Grammar:
 
 class _Claude(Grammar):
     windows = True
+
+    def is_of_another(
+        self, payload: Mapping[str, object], env: Mapping[str, str]
+    ) -> bool:
+        if super().is_of_another(payload, env) or "hookEventName" in payload:
+            return True  # the second is how VS Code writes it
+        return "CURSOR_VERSION" in env and "CLAUDE_CODE_ENTRYPOINT" not in env
 
     def wakes_by_exit(self, env: Mapping[str, str]) -> bool:
         # Without a terminal the app waits for such a hook before it ends.
@@ -99,6 +115,11 @@ class _Gemini(Grammar):
 
 
 class _Cursor(Grammar):
+    def is_of_another(
+        self, payload: Mapping[str, object], env: Mapping[str, str]
+    ) -> bool:
+        return False
+
     def context(self, event: Event, text: str) -> Answer | None:
         # Its prompt hook can only allow or refuse.
         return {"additional_context": text} if event is Event.SESSION_START else None

@@ -7,6 +7,7 @@ so are its files and its hub. Every wait is bounded.
 import asyncio
 import json
 import os
+import select
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 from parler.config import Flags, resolve_settings
 from parler.mcp_server.options import server_options
 from parler.mcp_server.server import ToolServer
+from tests._support.polling import comes
 
 WAIT = 15.0
 MODERN = "2026-07-28"
@@ -29,6 +31,8 @@ class Host:
 
     reader: asyncio.StreamReader
     out: int
+    transport: asyncio.ReadTransport
+    descriptor: int
     name: str = "test-host"
     modern: bool = False
     capabilities: dict[str, Any] = field(default_factory=dict)
@@ -115,6 +119,22 @@ class Host:
             {"method": "notifications/cancelled", "params": {"requestId": request}}
         )
 
+    def looks_away(self) -> None:
+        """Read nothing for a while; what the server writes stays in the pipe."""
+        self.transport.pause_reading()
+
+    def looks_again(self) -> None:
+        """Read on."""
+        self.transport.resume_reading()
+
+    async def until_written(self) -> None:
+        """Wait until something lies in the pipe, which nobody reads."""
+
+        async def lies_there() -> bool:
+            return bool(select.select([self.descriptor], [], [], 0)[0])
+
+        await comes(lies_there, within=WAIT)
+
     async def pings(self) -> None:
         """Show that it is there."""
         method = "tools/list" if self.modern else "ping"
@@ -173,7 +193,9 @@ async def serving(
         lambda: asyncio.StreamReaderProtocol(reader), incoming
     )
     running = asyncio.ensure_future(server.run())  # noqa: TID251 - awaited below
-    host = Host(reader=reader, out=ours[1], **fields)
+    host = Host(
+        reader=reader, out=ours[1], transport=transport, descriptor=theirs[0], **fields
+    )
     try:
         yield host
     finally:

@@ -95,6 +95,45 @@ def test_an_answer_changes_nothing_until_the_owner_grants_it(
     box.model.script(filled(kind.write, box), {"say": "written"})
     assert ask(ann, "please write it")["answer"] == "written"
     assert (box.project / "made").exists()
+    (box.project / "made").unlink()
+    # What was granted once does not stay with the conversation that goes on.
+    assert ann("project", "allow", "shop", "--from", "local").status == 0
+    box.model.script(filled(kind.write, box), {"say": "I tried"}, after=2)
+    assert ask(ann, "and again")["tier"] == "resumed"
+    assert not (box.project / "made").exists()
+
+
+READS: dict[type[Cli], Step] = {
+    Claude: {"call": "Read", "with": {"file_path": "{file}"}},
+    Codex: {"call": "exec_command", "with": {"cmd": "cat {file}"}},
+    Gemini: {"call": "read_file", "with": {"file_path": "{file}"}},
+    OpenCode: {"call": "read", "with": {"filePath": "{file}"}},
+}
+
+
+@pytest.mark.parametrize("kind", WORKERS)
+def test_an_answer_reads_no_keys_and_little_outside_of_the_folder(
+    box: Sandbox, kind: type[Cli]
+) -> None:
+    ann = wire(box, kind)
+    key, beside = box.home / ".ssh" / "id", box.folder / "project2" / "notes"
+    inside = box.project / "notes"
+    for path, text in ((key, "KEPT"), (beside, "KEPT"), (inside, "INSIDE")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    held_back = [key] if kind is Codex else [key, beside]
+    if kind is Claude:  # which finds what it may not read behind a link as well
+        (box.project / "link").symlink_to(beside)
+        held_back.append(box.project / "link")
+    for path in (*held_back, inside):
+        text = json.dumps(READS[kind]).replace("{file}", str(path))
+        box.model.script(json.loads(text), {"say": "I tried"})
+        assert ask(ann, PLAIN)["status"] == "done"
+        told = box.model.asked[-1].results[-1]
+        assert "KEPT" not in told
+        assert ("INSIDE" in told) is (path == inside)
+        ann("project", "forget-session", "shop")
+    assert not (box.home / ".aws").exists()
 
 
 @pytest.mark.parametrize("kind", WORKERS)

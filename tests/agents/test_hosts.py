@@ -1,10 +1,20 @@
 """`parler connect` and `parler mcp` in the real agent CLIs, as people use them."""
 
+import json
 import re
 
 import pytest
 
-from tests.agents._kit.clis import ALL, WORKERS, Claude, Cli, Codex, Turn
+from tests.agents._kit.clis import (
+    ALL,
+    WORKERS,
+    Claude,
+    Cli,
+    Codex,
+    Copilot,
+    Gemini,
+    Turn,
+)
 from tests.agents._kit.sandbox import Asked, Sandbox, eventually
 from tests.agents._kit.talking import CodexServer, Terminal
 from tests.agents._kit.wired import APPS, trust_hooks, wire
@@ -140,13 +150,15 @@ def test_an_idle_terminal_session_is_woken_by_a_message(
     assert "ann" in woken.text
 
 
-def test_a_turn_of_codex_ends_with_what_came_meanwhile(box: Sandbox) -> None:
-    machine, [codex] = wire(box, [Codex])
-    codex.trust("parler")
-    trust_hooks(box)
+@pytest.mark.parametrize("kind", [Codex, Gemini, Copilot])
+def test_a_turn_ends_with_what_came_meanwhile(box: Sandbox, kind: type[Cli]) -> None:
+    machine, [cli] = wire(box, [kind])
+    cli.trust("parler")
+    if kind is Codex:
+        trust_hooks(box)
     opening, closing = OPENING
     box.model.script(opening, closing | {"gate": "sent"}, {"say": "second"})
-    turn = codex.start("open a session")
+    turn = cli.start("open a session")
     key = key_in(box.model.wait("KEY: "))
     ann = box.peer("ann", machine.hub)
     assert ann("session", "join", key, "--json").status == 0
@@ -154,3 +166,46 @@ def test_a_turn_of_codex_ends_with_what_came_meanwhile(box: Sandbox) -> None:
     box.model.open("sent")
     assert turn.wait().status == 0
     assert "please rebase onto main" in box.model.asked[-1].text
+
+
+@pytest.mark.parametrize("kind", [Claude, Codex])
+def test_a_key_in_the_environment_brings_an_agent_in_and_its_context_with_it(
+    box: Sandbox, kind: type[Cli]
+) -> None:
+    ann = box.peer("ann", box.hub())
+    opened = ann("session", "open", "--context", CONTEXT, "--json")
+    assert opened.status == 0, opened.err
+    key = json.loads(opened.out)["portable"]
+    cli = kind(box)
+    cli.prepare()
+    cli.add_server("parler", ["parler", "mcp"], {"PARLER_SESSION_KEY": key})
+    cli.trust("parler")
+    reading = {"call": "parler_recv", "with": {"wait_secs": 30}}
+    box.model.script(reading, reading, {"say": "read"})
+    joining = cli.start("go on")
+
+    def knock() -> str | None:
+        waiting = json.loads(ann("session", "requests", "--json").out)["requests"]
+        return waiting[0]["fingerprint"] if waiting else None
+
+    fingerprint = eventually(knock, 40, "knock")
+    assert not any(CONTEXT in one.text for one in box.model.asked)
+    assert ann("session", "approve", fingerprint, "--json").status == 0
+    assert joining.wait().status == 0
+    assert cli.last_words(joining.said()) == "read"
+    assert CONTEXT in "".join(box.model.asked[-1].results)
+
+
+def test_the_doctor_says_which_path_brings_a_message_to_an_idle_app(
+    box: Sandbox,
+) -> None:
+    machine, [claude] = wire(box, [Claude])
+    claude.trust("parler")
+    box.model.script(*OPENING)
+    with Terminal(box, ["claude", "begin"]) as terminal:
+        open_session(box, terminal)
+        told = machine.shell_of(Claude)("doctor", "--wake", "--json")
+        assert told.status == 0, told.out + told.err
+        [probe] = json.loads(told.out)["probes"]
+    assert probe["arrived"]
+    assert any("parler doctor --wake" in one.text for one in box.model.asked)

@@ -132,6 +132,25 @@ def test_turns_in_a_row_are_bounded_until_the_next_prompt(app: App) -> None:
     assert app.answer("stop", stop_hook_active=False), "a turn of its own"
 
 
+def test_no_turn_goes_on_where_nothing_can_be_recorded(app: App) -> None:
+    """On a full disk the same mail would keep the model going for ever."""
+    import resource
+
+    app.mail("urgent")
+    with app.start(
+        "stop",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+    ) as run:
+        told = json.dumps({"cwd": str(app.project)}).encode()
+        out, err = run.communicate(told, timeout=WAIT)
+    assert (run.returncode, out) == (0, b"")
+    assert b"cannot write" in err
+    assert app.spool.waiting()
+
+
 def test_app_whose_prompt_hook_cannot_show_anything_marks_nothing(home: Path) -> None:
     app = App(home, "cursor")
     app.mail("hello")
@@ -207,6 +226,20 @@ def test_wrong_arguments_break_nothing(app: App) -> None:
         assert done.returncode == 0
         assert done.stdout == b""
         assert b"usage" in done.stderr
+
+
+@pytest.mark.parametrize("event", ["session-start", "prompt", "stop", "idle"])
+def test_hooks_of_claude_code_do_nothing_when_another_app_runs_them(
+    app: App, event: str
+) -> None:
+    app.mail("for claude")
+    for payload in ({"cursor_version": "2.1"}, {"hookEventName": "Stop"}):
+        assert app.answer(event, **payload) is None
+    app.environment["CURSOR_VERSION"] = "2.1"
+    del app.environment["CLAUDE_CODE_ENTRYPOINT"]
+    assert app.answer(event) is None
+    assert app.spool.waiting()
+    assert spools.hooks_seen(app.home) == {}
 
 
 def test_hook_makes_nothing_where_there_is_no_home(home: Path) -> None:

@@ -1,6 +1,7 @@
 """The command ``connect`` on a user's machine, with several apps in it."""
 
 import json
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from parler.hosts import HOSTS, host_by_id
 from parler.hosts.program import own_command
 from parler.identity import ensure_identity, find_identity
 from parler.join_secrets import JoinSecrets
+from parler.local_hub import look, place_of, stop
 from parler.ops.connect import Arrival, Setting, verify, wire
 from parler.signing import Keypair
 from parler.wire.records import AgentCard, Visibility
@@ -33,7 +35,8 @@ def parler(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed parler, which is the one that runs."""
     program = home / "bin" / "parler"
     program.parent.mkdir()
-    program.write_bytes(b"#!/bin/sh\n")
+    text = f'#!/bin/sh\nexec {sys.executable} -P -m parler "$@"\n'
+    program.write_text(text, encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setattr(sys, "argv", [str(program)])
     monkeypatch.setenv("PATH", str(program.parent))
@@ -166,6 +169,8 @@ def test_without_any_app_it_says_so(run: Run, home: Path) -> None:
         ("--join", HUB, "--local"),
         ("--list", "--remove"),
         ("--list", "--print"),
+        ("--list", "--local"),
+        ("--remove", "--hub", HUB),
         ("--verify", "--remove"),
         ("--port", "7070"),
         ("--rotate-secret",),
@@ -264,7 +269,7 @@ def test_the_list_tells_how_each_app_is_and_makes_nothing(
 ) -> None:
     run("--hub", "ws://127.0.0.1:9")
     before = sorted(home.rglob("*"))
-    result = run("--list")
+    result = run("--list", status=9)
     states = {one["id"]: one["state"] for one in result["hosts"]}
     assert states["cursor"] == "broken"
     assert states["amp"] == "not here"
@@ -273,7 +278,7 @@ def test_the_list_tells_how_each_app_is_and_makes_nothing(
     assert "nothing listens" in cursor["troubles"][0]["what"]
     assert cursor["command"] == str(parler)
     parler.unlink()
-    moved = next(one for one in run("--list", "cursor")["hosts"])
+    moved = next(one for one in run("--list", "cursor", status=9)["hosts"])
     assert "is gone" in moved["troubles"][0]["what"]
     assert sorted(home.rglob("*")) == sorted({*before} - {parler})
 
@@ -283,11 +288,45 @@ def test_it_reads_well(parler: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shown = capfd.readouterr().out
     assert "✓ Cursor: wired → ws://127.0.0.1:9" in shown
     assert "Codex: restart codex" in shown
-    assert app.run(["connect", "--list"]) == 0
+    assert app.run(["connect", "--list"]) == 9
     assert "✗ cursor" in capfd.readouterr().out
     assert app.run(["connect", "--remove"]) == 0
     assert app.run(["connect", "--remove"]) == 0
     assert "nothing of ours" in capfd.readouterr().out
+
+
+def test_the_local_hub_is_there_before_apps_are_wired_to_it(
+    run: Run, home: Path
+) -> None:
+    with socket.socket() as one, socket.socket() as other, socket.socket() as taken:
+        for listener in (one, other, taken):
+            listener.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = [one.getsockname()[1], other.getsockname()[1]]
+        refused = taken.getsockname()[1]
+        one.close()
+        other.close()
+        place = place_of(home / ".parler")
+        try:
+            for port in ports:
+                run("cursor", "--local", "--port", str(port))
+                assert entry(home)["env"]["PARLER_HUB"] == f"ws://127.0.0.1:{port}"
+                assert look(place).is_at(f"ws://127.0.0.1:{port}")
+            error = run("cursor", "codex", "--local", "--port", str(refused), status=4)
+            assert error["next"]
+            assert entry(home)["env"]["PARLER_HUB"] == f"ws://127.0.0.1:{port}"
+            assert not (home / ".codex/config.toml").exists()
+            assert look(place).is_at(f"ws://127.0.0.1:{port}")
+        finally:
+            stop(home / ".parler", force=True)
+
+
+def test_a_mistyped_app_starts_no_hub_and_asks_for_no_secret(
+    run: Run, home: Path
+) -> None:
+    for hub in ("--local", "--team", "--join=ws://192.168.7.9:7070"):
+        assert run("cusror", hub, status=2)["next"] == "parler connect cursor"
+    assert not (home / ".parler").exists()
 
 
 async def test_verify_sees_agents_come_by_their_id_and_misses_those_that_do_not(

@@ -42,7 +42,9 @@ def test_a_new_file_is_for_its_owner_alone_and_its_folders_are_told(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "a" / "b" / "file"
-    made = disk.replace(disk.read(path), b"new")
+    content = disk.read(path)
+    made = disk.missing_folders(content)
+    disk.replace(content, b"new")
     assert path.stat().st_mode & 0o777 == 0o600
     assert made == [tmp_path / "a", tmp_path / "a" / "b"]
 
@@ -159,3 +161,22 @@ def test_a_backup_is_made_once_and_is_ours_alone(tmp_path: Path) -> None:
     assert first == again
     assert first.read_bytes() == b"old"
     assert first.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_a_killed_run_left_beside_a_file_goes_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b"old")
+    left = tmp_path / ".a.json.0123456789abcdef.tmp"
+    others = [
+        tmp_path / ".a.json.mine.tmp",
+        tmp_path / ".b.json.0123456789abcdef.tmp",
+        tmp_path / ".a.json.fedcba9876543210.tmp",
+    ]
+    for one in (left, *others):
+        one.write_bytes(b"x")
+    for one in (left, *others[:2]):
+        os.utime(one, (0, 0))
+    disk.replace(disk.read(path), b"new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])

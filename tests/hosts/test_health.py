@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parler.hosts.health import Health, State, examine
+from parler.hosts.health import Health, State, _texts, examine
 from parler.hosts.host import Wiring
 from tests.hosts._files import Desk, desk
 
@@ -152,21 +152,40 @@ def test_claude_code_tells_what_makes_it_ignore_its_settings(
     assert word in words(health(one, wiring))
 
 
+CODEX_HASHES = {
+    "session_start": "209f095bb356e734f7ab6a051c8603a73039d310168a0a95fc91b09ccb088056",
+    "user_prompt_submit": (
+        "63d8a0d5379d65e000d218e76d28f9fa1c4c641d57a8d8c21181b78c6032497c"
+    ),
+    "pre_tool_use": "fa7f2c63e5c82788ca459e686eeb297099a4bf23742fee34d773d9fedafaad89",
+    "stop": "cd01d7f30ba5abc5c1c4c7c7028889cce017e958dc7f6ca8f39695c56c163cc8",
+}
+"""What Codex 0.169.0 said of the hooks that are written on the desk."""
+
+
 def test_codex_tells_that_hooks_wait_for_trust_until_they_have_it(
     tmp_path: Path,
 ) -> None:
-    one, wiring = wired(tmp_path, "codex")
-    found = health(one, wiring)
-    assert found.state is State.BROKEN
-    assert "/hooks" in words(found)
+    one = desk(tmp_path, "codex")
+    wiring = replace(one.wiring, reservations=True)
+    one.wire(reservations=True)
+
+    def trouble() -> str:
+        found = one.host.examine(one.machine, _texts(one.host, one.machine, wiring))
+        return " ".join(f"{trouble.what} {trouble.mend}" for trouble in found)
+
+    assert "until you have trusted them" in trouble()
     hooks = one.edit("hooks").path
     trust = "".join(
-        f'[hooks.state."{hooks}:{event}:0:0"]\ntrusted_hash = "sha256:1"\n'
-        for event in ("session_start", "user_prompt_submit", "stop")
+        f'[hooks.state."{hooks}:{event}:0:0"]\ntrusted_hash = "sha256:{digest}"\n'
+        for event, digest in CODEX_HASHES.items()
     )
     path = one.edit().path
     path.write_text(path.read_text(encoding="utf-8") + trust, encoding="utf-8")
-    assert health(one, wiring).state is State.WORKING
+    assert trouble() == ""
+    one.wire(command=("/opt/moved/parler",), reservations=True)
+    assert "changed since you trusted them" in trouble()
+    assert "/hooks" in trouble()
 
 
 def test_gemini_tells_whether_the_folder_is_trusted(tmp_path: Path) -> None:

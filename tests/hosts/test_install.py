@@ -335,3 +335,47 @@ def test_a_file_of_ours_that_was_edited_is_kept_aside_when_it_goes(
     assert not path.exists()
     kept = list((tmp_path / ".parler" / "backups").iterdir())
     assert any(one.read_bytes().endswith(b"# mine\n") for one in kept)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        '"env": {"GITHUB_TOKEN": "hunter2 and more"}',
+        '"headers": {"Authorization": "Bearer hunter2"}',
+        '"args": ["--api-key", "hunter2"]',
+        '"args": ["--api-key=hunter2"]',
+        '"args": ["ghp_hunter2hunter2hunter2"]',
+        '"url": "https://me:hunter2@mcp.example/sse"',
+        '"apiKey" : "hunter2"',
+    ],
+)
+def test_a_diff_shows_nobodys_secret(secret: str, tmp_path: Path) -> None:
+    one = desk(tmp_path, "cursor")
+    one.has('{"mcpServers": {"other": {' + secret + "}}}")
+    planned = plan(one.host, one.machine, one.wiring, one.ledger)
+    shown = "".join(change.diff() for change in planned.needed)
+    assert "hunter2" not in shown
+    assert '"parler"' in shown
+    assert "PARLER_HUB" in shown
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def test_folders_made_by_a_run_that_was_killed_go_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = desk(tmp_path, "copilot")
+
+    def killed(path: Path, *_: object, **__: object) -> None:
+        assert path.parent.is_dir()
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "_write_temporary", killed)
+        with pytest.raises(Killed):
+            one.wire()
+    assert (tmp_path / ".copilot").is_dir()
+    one.unwire()
+    assert not (tmp_path / ".copilot").exists()

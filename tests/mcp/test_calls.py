@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from parler.live import LiveRecord, read_live
 from tests._support.gitrepo import Repo
-from tests._support.mcp_hosts import Host, at_work, environment, serving, text_of
+from tests._support.mcp_hosts import (
+    Host,
+    at_work,
+    environment,
+    home_of,
+    serving,
+    text_of,
+)
 from tests._support.mcp_peers import peer
 from tests._support.polling import comes
 from tests._support.processes import HubProcess
@@ -216,3 +224,23 @@ async def test_the_server_ends_soon_after_its_host(tmp_path: Path) -> None:
 
 def _key(opened: str) -> str:
     return opened.split("KEY: ")[1].split()[0]
+
+
+async def test_it_is_seen_on_this_machine_while_its_host_is_there(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    home = home_of(env)
+    async with at_work(env, tmp_path, name="codex-mcp-client") as host:
+        params = {"name": "parler_open_session", "arguments": {}}
+        meta = {"_meta": {"threadId": "thread-1"}}
+        await host.result(host.asks("tools/call", params | meta))
+
+        async def shown() -> list[LiveRecord]:
+            return [one for one in read_live(home) if one.thread and one.room]
+
+        (record,) = await comes(shown)
+        assert record.thread == "thread-1"
+        assert record.hub == hub.url
+        assert "ann" in await host.calls("parler_peers")
+    assert read_live(home) == []

@@ -16,6 +16,11 @@ class Pipe:
         self.written: set[RequestId] = set()
         self.watched: set[RequestId] = set()
         self.read = True
+        self.had: set[RequestId] = set()
+
+    def was_read(self, request: RequestId, *, secs_ago: float) -> bool:
+        assert secs_ago > 0
+        return request in self.had
 
     def watch(self, request: RequestId) -> None:
         self.watched.add(request)
@@ -88,6 +93,16 @@ def test_a_cancelled_result_has_not_arrived_even_if_it_was_written() -> None:
     assert (10, True) in scene.settled
 
 
+def test_a_host_that_cancels_what_it_has_had_for_a_while_has_taken_it() -> None:
+    """As OpenCode does with each call, some time after it got the result."""
+    scene = Scene()
+    scene.answers(1, 10)
+    scene.pipe.written.add(1)
+    scene.pipe.had.add(1)
+    scene.receipts.heard(cancelled(1))
+    assert scene.settled == [(10, True)]
+
+
 def test_an_error_in_place_of_a_result_brings_nothing() -> None:
     scene = Scene()
     scene.answers(1, 10)
@@ -109,3 +124,22 @@ def test_a_result_that_brings_nothing_is_not_watched() -> None:
     scene = Scene()
     scene.receipts.open(1, Receipt())
     assert not scene.pipe.watched
+
+
+def test_a_result_that_comes_after_its_cancellation_has_not_arrived() -> None:
+    scene = Scene()
+    scene.receipts.heard(cancelled(1))  # while the call was about to end
+    scene.answers(1, 10)
+    scene.pipe.written.add(1)
+    scene.receipts.heard(PING)
+    assert scene.settled == [(10, False)]
+
+
+def test_a_cancellation_does_not_concern_a_later_call_of_the_same_id() -> None:
+    scene = Scene()
+    scene.receipts.heard(cancelled(1))
+    scene.receipts.heard(JSONRPCRequest(jsonrpc="2.0", id=1, method="tools/call"))
+    scene.answers(1, 10)
+    scene.pipe.written.add(1)
+    scene.receipts.heard(PING)
+    assert scene.settled == [(10, True)]

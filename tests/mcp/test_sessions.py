@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from parler.wire.base import RoomName
-from tests._support.mcp_hosts import Host, at_work, environment, serving, text_of
+from tests._support.mcp_hosts import (
+    Host,
+    at_work,
+    environment,
+    home_of,
+    serving,
+    text_of,
+)
 from tests._support.mcp_peers import peer
 from tests._support.polling import comes
 from tests._support.processes import HubProcess
@@ -96,7 +103,8 @@ async def test_without_a_question_to_the_user_nobody_is_let_in(
         room, fingerprint, _ = await knocked(host, hub)
         read = await host.calls("parler_approve_join", agent=fingerprint)
         assert "NOT approved" in read
-        assert f"parler session approve {fingerprint} --room {room}" in read
+        line = f"parler session approve {fingerprint} --room {room} --home"
+        assert f"{line} {home_of(env)}" in read
         assert fingerprint in await host.calls("parler_join_requests")
 
 
@@ -109,7 +117,8 @@ async def test_a_user_who_dismisses_the_question_has_not_agreed(
         host.answer = lambda frame: {"action": action}
         _, fingerprint, _ = await knocked(host, hub)
         read = await host.calls("parler_approve_join", agent=fingerprint)
-        assert "is in" not in read
+        assert "NOT approved" in read
+        assert f"parler session approve {fingerprint}" in read
         assert fingerprint in await host.calls("parler_join_requests")
 
 

@@ -222,6 +222,19 @@ def test_another_port_is_taken_up_with_all_that_is_stored(
     assert reconfigure(base, Record(addr=f"127.0.0.1:{other}")).pid == second.pid
 
 
+def test_a_hub_that_cannot_move_stays_where_it_was(base: Path, port: int) -> None:
+    before = Record(addr=f"127.0.0.1:{port}")
+    reconfigure(base, before)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        there = int(taken.getsockname()[1])
+        with pytest.raises(ConnectFailed):
+            reconfigure(base, Record(addr=f"127.0.0.1:{there}"))
+    assert read_record(place_of(base)) == before
+    assert look(place_of(base)).is_at(before.url)
+
+
 # -------------------------------------------------------------------- what is not a hub
 
 

@@ -126,6 +126,7 @@ async def attend(call: Call, args: Any) -> Answer:
             result = attention.set_room(identity, change)
         else:
             result = attention.show_attention(identity, room=room)
+    call.services.delivery.judge_anew()
     lines = [f"mode {result.mode}"]
     for what, names in (("quiet", result.quiet_rooms), ("muted", result.muted_rooms)):
         if names:

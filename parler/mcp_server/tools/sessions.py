@@ -208,13 +208,13 @@ async def approve(call: Call, args: Any) -> Answer:
     if verdict is Verdict.NO:
         return Answer(
             text=f"Your user did not let {who} in; it still waits. To reject it for "
-            f"good: {_command('reject', one, room)}"
+            f"good: {_command('reject', one, room, call)}"
         )
-    why = "did not answer" if verdict is Verdict.UNANSWERED else "has to decide"
+    why = "has not agreed" if verdict is Verdict.UNANSWERED else "has to decide"
     return Answer(
         text=f"NOT approved: your user {why}. {who} still waits at {visible(room)}. "
         f"Ask your user to run this, and not to do so before comparing the "
-        f"fingerprint:\n  {_command('approve', one, room)}",
+        f"fingerprint:\n  {_command('approve', one, room, call)}",
         failed=verdict is Verdict.UNANSWERED,
     )
 
@@ -315,9 +315,11 @@ async def _who_knocks(call: Call, ctx: OpContext, args: Any) -> tuple[RoomName, 
     return room, next(one for one in waiting if one.agent == chosen.agent)
 
 
-def _command(verb: str, one: Knock, room: RoomName) -> str:
+def _command(verb: str, one: Knock, room: RoomName, call: Call) -> str:
+    # A shell outside of the app would be another agent, of its own home.
     return (
-        f"parler session {verb} {one.fingerprint} --room {shlex.quote(visible(room))}"
+        f"parler session {verb} {one.fingerprint} --room {shlex.quote(visible(room))} "
+        f"--home {shlex.quote(str(call.services.home))}"
     )
 
 

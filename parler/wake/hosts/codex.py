@@ -78,7 +78,7 @@ def _above_us() -> set[int]:
 
 def _is_watched(pid: int | None, path: Path) -> bool:
     """Whether a server has another client than us; in doubt it has."""
-    import psutil  # type: ignore[import-untyped]  # slow
+    import psutil  # slow
 
     if pid is None:
         return True

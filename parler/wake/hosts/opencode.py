@@ -126,7 +126,7 @@ def ask(method: str, url: str, body: object, authorization: str | None) -> objec
 
 def _ports(pid: int) -> list[int]:
     """Where a process above us listens on this machine alone."""
-    import psutil  # type: ignore[import-untyped]  # slow
+    import psutil  # slow
 
     try:
         above = {one.pid for one in psutil.Process(os.getpid()).parents()}

@@ -246,6 +246,10 @@ class Gemini(Cli):
         last = ["-e", *given] if given else []  # takes all that follows
         self.run("mcp", "add", "--scope", "user", "--trust", name, *command, *last)
 
+    def trust(self, server: str) -> None:
+        # Without it a headless turn is offered only tools that change nothing.
+        self.merge(self.config, {"mcpServers": {server: {"trust": True}}})
+
     def last_words(self, output: str) -> str:
         return str(json.loads(output)["response"])
 

@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import struct
+import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -341,6 +344,46 @@ async def test_malicious_submodule_settings_are_refused(ann: Repo, bob: Repo) ->
     evil = ann.commit(".gitmodules", modules)
     head = f"# v2 git bundle\n{evil} refs/heads/main\n\n".encode()
     await refused(bob, handmade(head, ann, evil))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can limit it")
+async def test_a_small_pack_that_unpacks_without_end_takes_no_memory(
+    ann: Repo, bob: Repo
+) -> None:
+    """A delta names the size of its result, which git makes room for at once."""
+    piece, copies = b"\0" * 2**16, 3 * 2**14
+    size, delta = len(piece) * copies, b""
+    for number in (len(piece), size):
+        while number > 127:
+            delta += bytes([number & 127 | 128])
+            number >>= 7
+        delta += bytes([number])
+    delta += b"\x80" * copies  # each copies 64 KiB from the beginning
+    base = _entry(3, len(piece)) + zlib.compress(piece)
+    bomb = _entry(6, len(delta)) + _back(len(base)) + zlib.compress(delta)
+    pack = b"PACK" + struct.pack(">II", 2, 2) + base + bomb
+    head = f"# v2 git bundle\n{ann.tip()} refs/heads/main\n\n".encode()
+    error = await refused(bob, head + pack + hashlib.sha1(pack).digest())
+    assert "memory" in error.message
+
+
+def _entry(kind: int, size: int) -> bytes:
+    """The head of an object in a pack."""
+    out, size = [kind << 4 | size & 15], size >> 4
+    while size:
+        out[-1] |= 128
+        out.append(size & 127)
+        size >>= 7
+    return bytes(out)
+
+
+def _back(offset: int) -> bytes:
+    """How far before itself a delta's base is."""
+    out = [offset & 127]
+    while offset := offset >> 7:
+        offset -= 1
+        out.append(offset & 127 | 128)
+    return bytes(reversed(out))
 
 
 async def test_a_history_with_a_hole_is_refused(ann: Repo, bob: Repo) -> None:

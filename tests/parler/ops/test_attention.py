@@ -1,5 +1,6 @@
 """Setting what may interrupt us: the mode is shown to others, rooms are not."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,18 @@ async def test_a_hub_without_receipts_is_not_asked_for_them(
         opened = await open_session(alice, OpenParams(context="hi"))
         with pytest.raises(HubError, match="does not say"):
             await status(alice, StatusParams(room=opened.room, seq=1))
+
+
+async def test_rooms_set_at_the_same_time_are_all_kept(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice = await at.enter("alice")
+        rooms = [RoomName(f"room-{number}") for number in range(24)]
+
+        def mute(room: RoomName) -> None:
+            set_room(
+                alice.identity, RoomParams(room=room, attention=RoomAttention.MUTED)
+            )
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(mute, rooms))
+        assert set(show_attention(alice.identity).muted_rooms) == set(rooms)

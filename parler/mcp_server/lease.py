@@ -1,0 +1,46 @@
+"""Which of several windows of one agent reads the hub for it."""
+
+import asyncio
+from contextlib import ExitStack
+from pathlib import Path
+
+from parler.errors import ConfigError
+from parler.mcp_server.journal import Journal
+from parler.wake.spool import consumer
+
+WAIT_SECS = 2.0
+"""How often a second window looks whether the first has gone."""
+
+_TRIES, _TRY_SECS = 3, 0.05
+"""Somebody who only looks whether there is a reader holds the lock for a moment."""
+
+
+class Lease:
+    """Held by one process of an identity; the system ends it with the process."""
+
+    def __init__(self, home: Path, journal: Journal) -> None:
+        """Not held yet."""
+        self.held = False
+        self._home = home
+        self._journal = journal
+        self._stack = ExitStack()
+
+    async def take(self) -> None:
+        """Wait until it is ours."""
+        tries = _TRIES
+        while not self.held:
+            try:
+                self._stack.enter_context(consumer(self._home))
+            except ConfigError:
+                tries -= 1
+                if tries == 0:
+                    self._journal.note("another window reads for this agent")
+                await asyncio.sleep(_TRY_SECS if tries > 0 else WAIT_SECS)
+            else:
+                self.held = True
+                self._journal.note("reads for this agent")
+
+    def give_up(self) -> None:
+        """Let another window have it."""
+        self.held = False
+        self._stack.close()
