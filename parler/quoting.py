@@ -67,8 +67,9 @@ def quoted_message(
         room = shell_word(message.room)
         clipped += (
             f"\n(It is a question: parler_answer room={visible(message.room)} "
-            f"seq={message.seq}, or in a shell: parler answer --question {message.seq} "
-            f"--room {room} TEXT)"
+            f"seq={message.seq}; without that tool parler_send "
+            f"room={visible(message.room)} reply_to={visible(message.id)}; or in a "
+            f"shell: parler answer --question {message.seq} --room {room} TEXT)"
         )
     return clipped
 

@@ -30,7 +30,7 @@ MAX_FOR_MS = 24 * 3_600_000
 MAX_HELD_MS = 24 * 3_600_000
 """However long the session lives, nothing is kept longer without asking again."""
 
-_MAX_BYTES = 2**20
+_MAX_BYTES = 4 * 2**20
 _WILD = frozenset("*?[")
 
 Uptime = Callable[[], int]
@@ -170,9 +170,10 @@ class Reservations:
         with locked(self._path):
             before = _load(self._path)
             held = _alive(before, self._uptime())
+            others = _elsewhere(before, self._uptime())
             yield held
-            if held != before:
-                values = [asdict(one) for one in held]
+            if [*others, *held] != before:
+                values = [asdict(one) for one in (*others, *held)]
                 data = json.dumps({"reservations": values})
                 write_private(self._path, data.encode("utf-8", "replace"))
 
@@ -268,6 +269,19 @@ def _alive(held: Sequence[Reservation], now: int) -> list[Reservation]:
         if one.machine == here
         and one.since <= now < one.until <= now + MAX_FOR_MS
         and (one.host is None or is_running(one.host))
+    ]
+
+
+def _elsewhere(held: Sequence[Reservation], now: int) -> list[Reservation]:
+    """Those of other containers on this run of the machine: not ours to drop."""
+    here = machine()
+    boot = here.partition(" ")[0]
+    return [
+        one
+        for one in held
+        if one.machine != here
+        and one.machine.partition(" ")[0] == boot
+        and one.since <= now < one.until <= now + MAX_FOR_MS
     ]
 
 

@@ -6,6 +6,7 @@ the user once allowed for good still runs in it and writes. The words of a quest
 no part of a command line.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from parler.ask.outside import outside
 from parler.ask.projects import App, Permission
 from parler.wake.runners import AGENTS, Runner
 
@@ -46,6 +48,12 @@ class Start:
     usd: float
     folder: Path
     """A private folder of ours, for what must be a file."""
+
+    place: Path
+    """Where it works: the project's folder."""
+
+    home: Path
+    """The user's, as the app sees it."""
 
     servers: Sequence[str] = ()
     """Names of MCP servers that the app would start, where it has to be told."""
@@ -98,7 +106,13 @@ def _claude(start: Start) -> Launch:
     may = start.permission
     command = ["claude", "-p", "--output-format", "json"]
     command += ["--max-budget-usd", f"{start.usd:.4f}"]
-    command += ["--settings", '{"deniedMcpServers":[{"serverName":"parler"}]}']
+    settings: dict[str, Any] = {"deniedMcpServers": [{"serverName": "parler"}]}
+    if not may.full:
+        # What its user allowed for good would else hold for the whole disk.
+        places = [*_SECRETS, *(f"/{one}" for one in _outside(start.place))]
+        denied = [f"{tool}({one})" for one in places for tool in ("Read", "Edit")]
+        settings["permissions"] = {"deny": denied}
+    command += ["--settings", msgspec.json.encode(settings).decode()]
     if may.full:
         command += ["--permission-mode", "bypassPermissions"]
     else:
@@ -106,9 +120,7 @@ def _claude(start: Start) -> Launch:
         tools += ["Edit", "Write", "NotebookEdit"] if may.write else []
         web = ["WebFetch", "WebSearch"] if may.network else []
         mode = "acceptEdits" if may.write else "default"
-        denied = [f"Read({place})" for place in _SECRETS]
         command += ["--tools", ",".join([*tools, *web]), "--permission-mode", mode]
-        command += ["--disallowedTools", ",".join(denied)]
         command += ["--allowedTools", ",".join(web)] if web else []
         if not may.servers:
             command += ["--strict-mcp-config", "--mcp-config", _NO_SERVERS]
@@ -117,6 +129,10 @@ def _claude(start: Start) -> Launch:
     else:
         command += ["--session-id", start.fresh_id]
     return Launch(command=command, variables={}, files={})
+
+
+def _outside(place: Path) -> list[str]:
+    return outside(place.resolve()) if os.name == "posix" else []
 
 
 def _codex(start: Start) -> Launch:
@@ -128,6 +144,9 @@ def _codex(start: Start) -> Launch:
         "mcp_servers.parler": '{command="true",enabled=false}',
     }
     if not may.full:
+        # Where a Codex knows no such profiles, the sandbox above is what holds.
+        settings["default_permissions"] = f'"{_CODEX_PROFILE}"'
+        settings[f"permissions.{_CODEX_PROFILE}"] = _codex_profile(start)
         settings["web_search"] = '"live"' if may.network else '"disabled"'
         network = "true" if may.network else "false"
         settings["sandbox_workspace_write.network_access"] = network
@@ -147,6 +166,20 @@ def _codex(start: Start) -> Launch:
         command += ["-c", f"{key}={value}"]
     command += [start.session, "-"] if start.session else ["-"]
     return Launch(command=command, variables={}, files={})
+
+
+_CODEX_PROFILE = "parler-ask"
+
+
+def _codex_profile(start: Start) -> str:
+    may = start.permission
+    names = [place.removesuffix("/**") for place in _SECRETS]
+    # Its sandbox fails where two that are missing would lie in one folder.
+    there = [name for name in names if (start.home / name[2:]).exists()]
+    kept = ",".join(f'"{name}"="none"' for name in there)
+    base = ":workspace" if may.write else ":read-only"
+    network = "network={enabled=true}," if may.network else ""
+    return f'{{extends="{base}",{network}filesystem={{{kept}}}}}'
 
 
 _GEMINI_READS = (

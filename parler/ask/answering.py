@@ -35,7 +35,6 @@ from parler.errors import (
     ConfigError,
     NotMember,
     ParlerError,
-    TransportError,
     UsageError,
 )
 from parler.message_signing import Signature
@@ -54,6 +53,7 @@ LOOK_SECS = 10.0
 """How often direct messages are looked for that nobody announced."""
 
 AT_ONCE = 3
+NOT_PERMITTED = "the owner of this project has not permitted you to ask it"
 MAX_ATTEMPTS = 2
 
 
@@ -73,6 +73,7 @@ class Asked:
 
     project: str
     asker: str
+    asker_id: AgentId
     fingerprint: str
     status: Status
     question: str
@@ -136,7 +137,9 @@ class Answerer:
     async def _rooms(self) -> list[RoomName]:
         try:
             listed = await self.desk.client.request(Rooms(), RoomList)
-        except TransportError:
+        except ParlerError as error:
+            if not error.retryable:
+                raise
             return []
         open_ = [one for one in listed.rooms if one.kind is RoomKind.DM]
         return [one.name for one in open_ if one.unread]
@@ -222,6 +225,7 @@ class Answerer:
         return ended, Asked(
             project=result.project,
             asker=message.author.name,
+            asker_id=message.author.id,
             fingerprint=fingerprint(message.author.id),
             status=result.status,
             question=ask.question,
@@ -238,8 +242,7 @@ class Answerer:
             return _declined(ask.project or "", "no such project is served here")
         asker, permission = _standing(desk, project, message, ask)
         if permission is None:
-            why = "the owner of this project has not permitted you to ask it"
-            return self._refuse(project, message, ask, why)
+            return self._refuse(project, message, ask, NOT_PERMITTED)
         if ask.deadline_ms is not None and ask.deadline_ms < (
             desk.bench.now() - MAX_SKEW_MS
         ):
@@ -415,6 +418,11 @@ def shown(asked: Asked) -> str:
     """One line for whoever watches an answerer."""
     took = f" after {asked.elapsed_ms} ms" if asked.elapsed_ms is not None else ""
     note = f": {visible(asked.note)}" if asked.note else ""
+    if asked.note == NOT_PERMITTED:
+        note = (
+            f", who may not; to permit it: parler project allow {asked.project} "
+            f"--from {asked.asker_id}"
+        )
     return (
         f"{asked.status}{took}  {visible(asked.project)}  asked by "
         f"{shown_name(asked.asker)} {asked.fingerprint}{note}"

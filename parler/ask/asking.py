@@ -4,7 +4,14 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from parler.ask.parts import Answered, Ask, answered_of, ask_parts
+from parler.ask.parts import (
+    Answered,
+    Ask,
+    Status,
+    answered_of,
+    ask_parts,
+    is_plain,
+)
 from parler.client import Client
 from parler.errors import TransportError
 from parler.message_signing import Signature
@@ -34,7 +41,7 @@ async def ask_agent(
     """Ask an agent, and wait for its answer; it may come later all the same.
 
     Only what the agent itself signed, in the room of the question and as a reply to
-    it, is its answer.
+    it, is its answer. Plain words will do: not every agent knows of questions.
 
     Raises:
         HubError: The hub does not take the question, for one if the agent has no
@@ -72,4 +79,7 @@ def _answer(message: Message, agent: AgentId, question: str) -> Answered | None:
     signed = message.signature is Signature.VALID and message.author.id == agent
     if not signed or message.stored.reply_to != question:
         return None
-    return answered_of(message)
+    answered = answered_of(message)
+    if answered is None and is_plain(message):
+        return Answered(status=Status.DONE)
+    return answered

@@ -226,6 +226,13 @@ class Conversation:
                 state.sessions[key] = session
             self.save(state)
 
+    def keep_last(self, agent: str) -> None:
+        """Note which agent that runs answered."""
+        with locked(self._state):
+            state = self.state()
+            state.asker, state.last = self.asker.label, agent
+            self.save(state)
+
     def forget_sessions(self) -> int:
         """Let the next question begin anew; returns how many sessions were dropped."""
         with locked(self._state):

@@ -197,6 +197,8 @@ class _Attempt:
                 fresh_id=self.bench.fresh_id(),
                 usd=self.usd,
                 folder=self.conversation.folder,
+                place=Path(self.project.folder),
+                home=Path(environment.get("HOME") or "/"),
                 servers=await self._servers(agent, environment),
             )
             launch = agent.launch(start)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 
 from parler.errors import UsageError
-from parler.processes import ancestor_variable
+from parler.processes import ancestor_variables
 
 VARIABLE = "PARLER_ASK_HOPS"
 MAX_HOPS = 2
@@ -17,13 +17,17 @@ MAX_HOPS = 2
 
 def hops(environment: Mapping[str, str], *, pid: int | None = None) -> int:
     """How many questions led to this process; 0 if nobody asked."""
-    said = environment.get(VARIABLE)
-    if said is None:
-        said = ancestor_variable(VARIABLE, os.getpid() if pid is None else pid)
-    if said is None:
-        return 0
+    # All of them count: an agent can set the variable anew for what it starts.
+    said = ancestor_variables(VARIABLE, os.getpid() if pid is None else pid)
+    if VARIABLE in environment:
+        said.append(environment[VARIABLE])
+    return max(map(_number, said), default=0)
+
+
+def _number(said: str) -> int:
     # Whatever else it says, somebody did ask.
-    return int(said) if said.isascii() and said.isdigit() else MAX_HOPS
+    plain = said.isascii() and said.isdigit() and len(said) < 5
+    return int(said) if plain else MAX_HOPS
 
 
 def check_may_ask(depth: int) -> None:

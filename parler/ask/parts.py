@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from parler.messages import Message
-from parler.wire.parts import OtherPart, Part, TextPart
+from parler.wire.parts import OtherPart, Part, SigPart, TextPart
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -53,7 +53,10 @@ class Answered(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
 def ask_parts(ask: Ask) -> list[Part]:
     """A question; its words are a text as well, for whoever knows no questions."""
-    return [TextPart(text=ask.question), _other(ASK_KIND, ask)]
+    words = ask.question
+    if ask.context:
+        words += f"\n\nTo be known first:\n{ask.context}"
+    return [TextPart(text=words), _other(ASK_KIND, ask)]
 
 
 def answer_parts(text: str, answered: Answered) -> list[Part]:
@@ -70,6 +73,13 @@ def ask_of(message: Message) -> Ask | None:
 def answered_of(message: Message) -> Answered | None:
     """What a message says came of a question."""
     return _find(message, ANSWER_KIND, Answered)
+
+
+def is_plain(message: Message) -> bool:
+    """Whether a message is nothing but words."""
+    return bool(message.text.strip()) and all(
+        isinstance(part, TextPart | SigPart) for part in message.parts
+    )
 
 
 def _find(message: Message, kind: str, shape: type[S]) -> S | None:

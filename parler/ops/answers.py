@@ -1,7 +1,8 @@
 """Staying to answer questions to a project: on this machine, or for a whole hub."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,17 +10,20 @@ from parler.activity import keep_fresh
 from parler.ask import answering
 from parler.ask.hops import check_not_asked
 from parler.ask.projects import Project
-from parler.errors import ParlerError
+from parler.errors import ParlerError, UsageError
 from parler.live import Kind, announce, record_here
 from parler.ops.ask import SKILL, bench_of
 from parler.ops.cards import DiscoverParams, RegisterParams, discover, register
 from parler.ops.context import OpContext
 from parler.ops.here import Here
+from parler.ops.peers import OFFLINE, with_wake
 from parler.ops.presence import presence
 from parler.wake.alone import alone
 from parler.wake.ledger import Ledger
 from parler.wake.runner import GRACE_SECS
-from parler.wire.base import RoomName
+from parler.wire.base import AgentId, RoomName
+
+GONE_SECS = 2.0
 
 
 async def serve_answers(
@@ -43,8 +47,7 @@ async def serve_answers(
     """
     check_not_asked(here.depth, "answer others")
     home, me = ctx.identity.home, ctx.client.agent_id
-    room = RoomName(f"answers {project.alias}")
-    with alone(home, me, room):
+    with _alone(home, me, project):
         skills = [f"{SKILL}{project.alias}"]
         await register(
             ctx,
@@ -57,7 +60,7 @@ async def serve_answers(
         with suppress(ParlerError):
             # What a project is called stays here unless it is offered by its name.
             which = f" to {project.alias}" if on_hub else ""
-            words = f"answers questions{which}"
+            words = with_wake(f"answers questions{which}", "push")
             await presence(ctx, "waiting", activity=words)
         desk = answering.Desk(
             client=ctx.client,
@@ -86,6 +89,24 @@ async def serve_answers(
                 watcher.ready()
         finally:
             handle.close()
+            # Else a hub shows us for minutes, and somebody waits for our answer.
+            with suppress(ParlerError, TimeoutError):
+                async with asyncio.timeout(GONE_SECS):
+                    await presence(ctx, OFFLINE)
+
+
+@contextmanager
+def _alone(home: Path, agent: AgentId, project: Project) -> Iterator[None]:
+    room = RoomName(f"answers {project.alias}")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(home, agent, room))
+        except UsageError:
+            raise UsageError(
+                f"another `parler answer` is at {project.alias} already",
+                next_step="end that one",
+            ) from None
+        yield
 
 
 class Watcher:

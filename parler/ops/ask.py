@@ -7,8 +7,12 @@ on the hub.
 """
 
 import uuid
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,12 +30,13 @@ from parler.ask.conversation import (
     Tier,
     note_refusal,
 )
+from parler.ask.framing import clipped
 from parler.ask.headless import MAX_ANSWER_CHARS, Bench, Question, answer
 from parler.ask.hops import check_may_ask
 from parler.ask.names import Alias, alias_of
 from parler.ask.parts import Answered, Ask, Status, answer_parts, ask_of
 from parler.ask.projects import Project
-from parler.errors import HubError, TransportError, UsageError
+from parler.errors import HubError, ParlerError, TransportError, UsageError
 from parler.live import Kind, LiveRecord, read_live
 from parler.message_signing import Signature
 from parler.ops.cards import DiscoverParams, discover
@@ -40,7 +45,7 @@ from parler.ops.here import Here
 from parler.ops.messages import SendResult
 from parler.ops.peers import OFFLINE, Reach, reach_of
 from parler.ops.people import Person, matching, pick
-from parler.ops.projects import askers_of, own_asker
+from parler.ops.projects import askers_of, own_asker, own_conversation
 from parler.signing import fingerprint
 from parler.text import shell_word, shown_name
 from parler.wire.base import AgentId, MessageId, RoomName
@@ -49,6 +54,7 @@ from parler.wire.records import RoomTarget
 DEFAULT_TIMEOUT_SECS = 300
 MAX_TIMEOUT_SECS = 3600
 MAX_QUESTION_CHARS = 48_000
+MAX_SENT_CONTEXT_BYTES = 32 * 2**10
 LIVE_SHARE_SECS = 120.0
 """How long a session that somebody works with is waited for before its project's
 agent is started instead."""
@@ -58,6 +64,8 @@ SKILL = "ask:"
 
 Connect = Callable[[str | None], AbstractAsyncContextManager[OpContext]]
 """Connects to a hub by its URL, None for ours."""
+
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +137,13 @@ class _Candidate:
         return f"{shown_name(self.name)} {fingerprint(self.agent)} ({self.kind})"
 
 
-async def ask(here: Here, params: AskParams, *, connect: Connect) -> AskResult:
+async def ask(
+    here: Here, params: AskParams, *, connect: Connect, note: Note = lambda _: None
+) -> AskResult:
     """Ask a project; returns its answer, or why there is none.
+
+    Args:
+        note: Is told who is asked, before anybody waits.
 
     Raises:
         UsageError: There is no such project, it cannot be asked now, or several live
@@ -145,30 +158,28 @@ async def ask(here: Here, params: AskParams, *, connect: Connect) -> AskResult:
     params = replace(params, question=question, timeout_secs=seconds)
     project = here.projects.find(name)
     if project is None:
-        return await _ask_hub(here, name, params, connect)
+        return await _ask_hub(here, name, params, connect, note)
     permission = project.permission_of(askers_of(here))
     if permission is None:
         return _refused(here, project, params)
     talk = Conversation(here.home, name, own_asker(here))
     last = talk.state().last
     if params.follow_up and not (last or talk.state().sessions):
-        raise UsageError(
-            f"{name} has not answered you yet, so nothing can follow up",
-            next_step=f"parler ask {name} QUESTION",
-        )
+        raise _nothing_to_follow(name)
     chosen = _choose(here, project, params, last=last)
-    note = None
+    why = None
     if chosen is not None:
         try:
-            asked = await _ask_live(here, name, params, chosen, connect)
+            asked = await _ask_live(here, name, params, chosen, connect, note)
         except (TransportError, HubError) as error:
             if params.to:
                 raise
-            note = f"{shown_name(chosen.name)} was not reached: {error.message}"
+            why = f"{shown_name(chosen.name)} was not reached: {error.message}"
         else:
             if asked.status is not Status.FAILED or params.to:
                 return asked
-            note = asked.note
+            why = asked.note
+        note(f"starting its agent instead: {why}")
     wanted = Question(
         turn=here.token(8),
         text=params.question,
@@ -181,7 +192,7 @@ async def ask(here: Here, params: AskParams, *, connect: Connect) -> AskResult:
     )
     line = await answer(bounded, talk, wanted, bench_of(here))
     result = _of_line(line)
-    return msgspec.structs.replace(result, note=result.note or note)
+    return msgspec.structs.replace(result, note=result.note or why)
 
 
 async def answer_question(ctx: OpContext, params: AnswerParams) -> SendResult:
@@ -291,56 +302,112 @@ def _is_of(record: LiveRecord, project: Project, folder: Path) -> bool:
 
 
 async def _ask_live(
-    here: Here, name: Alias, params: AskParams, chosen: _Candidate, connect: Connect
+    here: Here,
+    name: Alias,
+    params: AskParams,
+    chosen: _Candidate,
+    connect: Connect,
+    note: Note,
 ) -> AskResult:
     asker = own_asker(here)
     wait = float(params.timeout_secs)
-    if chosen.kind is not Kind.ANSWERER and params.to is None:
+    talk = Conversation(here.home, name, asker)
+    word = Askers(here.home).word_of(asker)
+    if chosen.kind is Kind.ANSWERER:
+        # It writes the same transcript itself, and knows our notes.
+        async with connect(chosen.hub) as ctx:
+            return await _put(
+                here, ctx, chosen, params, wait=wait, word=word, note=note
+            )
+    if params.to is None:
         wait = min(wait / 2, LIVE_SHARE_SECS)
-    began = here.now()
+    params = replace(params, context=_with_notes(here, name, params.context))
+    async with (
+        connect(chosen.hub) as ctx,
+        talk.turn(wait_secs=params.timeout_secs),
+        _written_down(here, talk, params, chosen) as written,
+    ):
+        result = await _put(here, ctx, chosen, params, wait=wait, word=word, note=note)
+        written.append(result)
+    return result
+
+
+async def _ask_hub(
+    here: Here, name: Alias, params: AskParams, connect: Connect, note: Note
+) -> AskResult:
+    """Ask whoever answers for a project of that name on the hub."""
+    async with _reached(name, connect) as ctx:
+        known = Conversation(here.home, name, Asker(key=f"hub {ctx.hub}", label=name))
+        last = known.state().last
+        if params.follow_up and last is None:
+            raise _nothing_to_follow(name)
+        chosen = await _on_hub(ctx, name, params.to, last)
+        own = own_asker(here)
+        asker = Asker(
+            key=f"{own.key} to {chosen.agent}", label=own.label, agent=own.agent
+        )
+        talk = Conversation(here.home, name, asker)
+        params = replace(params, context=_with_notes(here, name, params.context))
+        async with (
+            talk.turn(wait_secs=params.timeout_secs),
+            _written_down(here, talk, params, chosen) as written,
+        ):
+            # Nothing of this machine goes along: no folder, no key of a repository.
+            wait = float(params.timeout_secs)
+            result = await _put(
+                here, ctx, chosen, params, wait=wait, word=None, note=note
+            )
+            written.append(result)
+    if result.status is Status.DONE:
+        known.keep_last(chosen.agent)
+    return result
+
+
+@asynccontextmanager
+async def _reached(name: Alias, connect: Connect) -> AsyncIterator[OpContext]:
+    """Our hub, to look there for a project that this machine does not know."""
+    async with AsyncExitStack() as stack:
+        try:
+            ctx = await stack.enter_async_context(connect(None))
+        except TransportError as failed:
+            raise TransportError(
+                f"there is no project {name!r} on this machine, and {failed.message}",
+                next_step="parler project list",
+            ) from None
+        yield ctx
+
+
+async def _put(
+    here: Here,
+    ctx: OpContext,
+    chosen: _Candidate,
+    params: AskParams,
+    *,
+    wait: float,
+    word: str | None,
+    note: Note,
+) -> AskResult:
+    """Put a question to an agent that runs; one that does not answer has failed."""
+    name, began = alias_of(params.project), here.now()
+    note(f"asking {chosen}, for up to {wait:.0f} s")
     wanted = Ask(
         question=params.question,
         context=params.context,
         deadline_ms=began + int(wait * 1000),
         project=name,
-        asker=Askers(here.home).word_of(asker),
+        asker=word,
         hops=here.depth,
     )
-    async with connect(chosen.hub) as ctx:
-        got = await ask_agent(ctx.client, chosen.agent, wanted, wait_secs=wait)
-    result = _of_live(name, chosen, got, elapsed_ms=max(0, here.now() - began))
-    # An answerer of this machine writes the same transcript itself.
-    if chosen.kind is not Kind.ANSWERER:
-        _write_down(here, Conversation(here.home, name, asker), params, result, began)
-    return result
+    got = await ask_agent(ctx.client, chosen.agent, wanted, wait_secs=wait)
+    return _of_live(name, chosen, got, elapsed_ms=max(0, here.now() - began))
 
 
-async def _ask_hub(
-    here: Here, name: Alias, params: AskParams, connect: Connect
-) -> AskResult:
-    """Ask whoever answers for a project of that name on the hub."""
-    began = here.now()
-    async with connect(None) as ctx:
-        known = Conversation(here.home, name, Asker(key=f"hub {ctx.hub}", label=name))
-        chosen = await _on_hub(ctx, name, params.to, known.state().last)
-        # Nothing of this machine goes along: no folder, no key of a repository.
-        wanted = Ask(
-            question=params.question,
-            context=params.context,
-            deadline_ms=began + params.timeout_secs * 1000,
-            project=name,
-            hops=here.depth,
-        )
-        got = await ask_agent(
-            ctx.client, chosen.agent, wanted, wait_secs=params.timeout_secs
-        )
-    result = _of_live(name, chosen, got, elapsed_ms=max(0, here.now() - began))
-    if result.status is Status.DONE:
-        known.keep_session("", None, chosen.agent)
-    own = own_asker(here)
-    asker = Asker(key=f"{own.key} to {chosen.agent}", label=own.label, agent=own.agent)
-    _write_down(here, Conversation(here.home, name, asker), params, result, began)
-    return result
+def _with_notes(here: Here, name: Alias, context: str | None) -> str | None:
+    """What is to be known first, where nobody else puts our notes before it."""
+    kept = own_conversation(here, name).state().notes
+    lines = ["Notes that the asker keeps:", *(f"- {one}" for one in kept), ""]
+    words = "\n".join([*(lines if kept else []), context or ""]).strip()
+    return clipped(words, MAX_SENT_CONTEXT_BYTES) or None
 
 
 async def _on_hub(
@@ -384,6 +451,13 @@ async def _on_hub(
     )
 
 
+def _nothing_to_follow(name: Alias) -> UsageError:
+    return UsageError(
+        f"{name} has not answered you yet, so nothing can follow up",
+        next_step=f"parler ask {name} QUESTION",
+    )
+
+
 def _of_live(
     name: Alias, chosen: _Candidate, got: LiveAnswer, *, elapsed_ms: int
 ) -> AskResult:
@@ -420,40 +494,46 @@ _EVENTS = {
 _STATUSES = {event: status for status, event in _EVENTS.items()}
 
 
-def _write_down(
-    here: Here,
-    talk: Conversation,
-    params: AskParams,
-    result: AskResult,
-    began: int,
-) -> None:
+@asynccontextmanager
+async def _written_down(
+    here: Here, talk: Conversation, params: AskParams, chosen: _Candidate
+) -> AsyncIterator[list[AskResult]]:
+    """Have a question in the transcript before it is put, and then what came of it.
+
+    Yields a list for the result; without one, the question failed.
+    """
     asked = Line(
         event=Event.ASKED,
-        turn=result.turn,
-        at=began,
+        turn=here.token(8),
+        at=here.now(),
         asker=talk.asker.label,
         asker_id=talk.asker.agent,
         project=talk.alias,
         text=params.question,
-        answerer=result.answerer,
-        message=result.turn,
+        answerer=chosen.name,
     )
     talk.append(asked)
-    ended = msgspec.structs.replace(
-        asked,
-        event=_EVENTS[result.status],
-        at=here.now(),
-        text=result.answer,
-        tier=result.tier,
-        elapsed_ms=result.elapsed_ms,
-        tokens=result.tokens,
-        note=result.note,
-    )
-    talk.append(ended)
-    if result.status is Status.DONE:
-        state = talk.state()
-        state.last = result.answerer_id
-        talk.save(state)
+    ended: dict[str, Any] = {"event": Event.FAILED, "text": ""}
+    got: list[AskResult] = []
+    try:
+        yield got
+    except ParlerError as error:
+        ended["note"] = error.message
+        talk.append(msgspec.structs.replace(asked, at=here.now(), **ended))
+        raise
+    for result in got:
+        ended |= {
+            "event": _EVENTS[result.status],
+            "text": result.answer,
+            "tier": result.tier,
+            "elapsed_ms": result.elapsed_ms,
+            "tokens": result.tokens,
+            "note": result.note,
+            "message": result.turn,
+        }
+        talk.append(msgspec.structs.replace(asked, at=here.now(), **ended))
+        if result.status is Status.DONE:
+            talk.keep_last(chosen.agent)
 
 
 def _refused(here: Here, project: Project, params: AskParams) -> AskResult:

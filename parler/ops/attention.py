@@ -117,10 +117,10 @@ async def set_mode(ctx: OpContext, params: ModeParams) -> AttentionResult:
     Rooms keep their exceptions.
     """
     await ctx.client.request(SetAttention(attention=params.mode), AttentionOk)
-    policy = load_identity(ctx.identity.home).attention
-    changed = replace(policy, mode=params.mode)
-    update_identity(ctx.identity.home, attention=changed)
-    return _result(changed, None)
+    changed = update_identity(
+        ctx.identity.home, attention=lambda policy: replace(policy, mode=params.mode)
+    )
+    return _result(changed.attention, None)
 
 
 def set_room(identity: Identity, params: RoomParams) -> AttentionResult:
@@ -129,18 +129,18 @@ def set_room(identity: Identity, params: RoomParams) -> AttentionResult:
     check_texts(room=room)
     if not room.strip():
         raise UsageError("the room has no name", next_step="parler rooms")
-    policy = load_identity(identity.home).attention
-    changed = replace(
-        policy,
-        quiet_rooms=_with(
-            policy.quiet_rooms, room, wanted=params.attention is RoomAttention.QUIET
-        ),
-        muted_rooms=_with(
-            policy.muted_rooms, room, wanted=params.attention is RoomAttention.MUTED
-        ),
-    )
-    update_identity(identity.home, attention=changed)
-    return _result(changed, room)
+
+    def change(policy: AttentionPolicy) -> AttentionPolicy:
+        quiet = params.attention is RoomAttention.QUIET
+        muted = params.attention is RoomAttention.MUTED
+        return replace(
+            policy,
+            quiet_rooms=_with(policy.quiet_rooms, room, wanted=quiet),
+            muted_rooms=_with(policy.muted_rooms, room, wanted=muted),
+        )
+
+    changed = update_identity(identity.home, attention=change)
+    return _result(changed.attention, room)
 
 
 def _with(

@@ -57,6 +57,7 @@ _REACH = {
     "turn": Reach.TURN_END,
     "next": Reach.NEXT_TURN,
 }
+WAKES = frozenset({*_REACH, "none"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +270,19 @@ def shown_reservation(one: Reservation) -> Held:
     )
 
 
+def with_wake(activity: str, wake: str) -> str:
+    """What a hub is told of an agent, and how it is reached: its members read both."""
+    return f"{activity} · wake: {wake}"
+
+
+def _told(activity: str | None) -> tuple[str | None, Reach]:
+    """What an agent said it does, and how it said that it is reached."""
+    words, _, wake = (activity or "").rpartition("wake: ")
+    if wake not in WAKES:
+        return activity, Reach.WHEN_IT_LOOKS
+    return words.removesuffix(" · ") or None, _REACH.get(wake, Reach.WHEN_IT_LOOKS)
+
+
 async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:
     """Agents that the hub says are connected: of our session, and of the directory."""
     found: dict[AgentId, Peer] = {}
@@ -280,15 +294,16 @@ async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:
             entries = []  # it lives on another hub, or we are in it no more
         for one in entries:
             if one.status != OFFLINE:
+                words, reach = _told(one.activity)
                 found[one.id] = Peer(
                     agent=one.id,
                     fingerprint=one.fingerprint,
                     name=one.name,
                     role=one.role,
-                    reach=Reach.WHEN_IT_LOOKS,
+                    reach=reach,
                     status=one.status,
-                    summary=one.activity,
-                    said_by_itself=bool(one.activity),
+                    summary=words,
+                    said_by_itself=bool(words),
                     room=RoomName(room),
                     hub=ctx.hub,
                 )
@@ -300,15 +315,16 @@ async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:
     for entry in listed.agents:
         if entry.status == OFFLINE or entry.card.id in found:
             continue
+        words, reach = _told(entry.activity)
         found[entry.card.id] = Peer(
             agent=entry.card.id,
             fingerprint=entry.fingerprint,
             name=entry.card.name,
             role=entry.card.role,
-            reach=Reach.WHEN_IT_LOOKS,
+            reach=reach,
             status=entry.status,
-            summary=entry.activity,
-            said_by_itself=bool(entry.activity),
+            summary=words,
+            said_by_itself=bool(words),
             hub=ctx.hub,
         )
     if listed.more:

@@ -22,6 +22,7 @@ from parler.ops.work import (
     office_of,
     prepare,
     reader_of,
+    shown_at_work,
     task_end,
 )
 from parler.wake.alone import alone
@@ -82,7 +83,10 @@ async def supervise(
         room = (await serve(ctx, params.role)).room
     assert room is not None, "one of the two was named"
     hold = _hold(ctx, params, room)
-    with alone(ctx.identity.home, ctx.client.agent_id, room):
+    with (
+        alone(ctx.identity.home, ctx.client.agent_id, room),
+        shown_at_work(ctx, surroundings.folder, room, job),
+    ):
         office = office_of(ctx, room, rules, job, params.limits, hold, watcher)
         await stay(
             office,

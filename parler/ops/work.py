@@ -147,7 +147,7 @@ async def work(
         room = ctx.room(params.room)
     with (
         alone(ctx.identity.home, ctx.client.agent_id, room),
-        shown_at_work(ctx, surroundings.folder, room, app=_app(job)),
+        shown_at_work(ctx, surroundings.folder, room, job),
     ):
         hold = RoomHold(ctx.client, room)
         office = office_of(ctx, room, rules, job, params.limits, hold, watcher)
@@ -160,14 +160,9 @@ async def work(
         )
 
 
-def _app(job: Job) -> str:
-    """What is shown of a runner: of a command, no more than that it is one."""
-    return job.runner.name if job.runner.is_agent else "command"
-
-
 @contextmanager
 def shown_at_work(
-    ctx: OpContext, folder: Path, room: RoomName, *, app: str
+    ctx: OpContext, folder: Path, room: RoomName, job: Job
 ) -> Iterator[None]:
     """Be seen by the agents of this machine, as far as that can be written."""
     record = record_here(
@@ -175,7 +170,8 @@ def shown_at_work(
         ctx.identity.name,
         folder=folder,
         kind=Kind.WORKER,
-        app=app,
+        # Of a command, no more than that it is one.
+        app=job.runner.name if job.runner.is_agent else "command",
         role=ctx.identity.role,
         hub=ctx.hub,
         room=room,

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from parler.ops.ask import AskParams, AskResult, Connect, ask
 from parler.ops.here import Here
 from parler.ops.projects import AddParams, AllowParams, add_project, allow
 from tests._support.gitrepo import Repo
+from tests._support.processes import CHECKOUT
 from tests._support.workers import until
 from tests.ask._fakes import FakeClaude, here
 
@@ -337,6 +340,19 @@ async def test_questions_in_a_row_come_to_an_end(
         deep = replace(at, environment={**at.environment, hops.VARIABLE: depth})
         with pytest.raises(UsageError, match="in a row"):
             await put(deep)
+
+
+def test_an_agent_cannot_count_itself_back_to_the_first_question() -> None:
+    program = "import os; from parler.ask.hops import hops; print(hops(os.environ))"
+    inner = f"{hops.VARIABLE}=0 {sys.executable} -c '{program}'; true"
+    done = subprocess.run(
+        ["/bin/sh", "-c", inner],
+        env=os.environ | {hops.VARIABLE: "2", "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        timeout=10,
+        check=True,
+    )
+    assert done.stdout.strip() == b"2"
 
 
 class Died(BaseException):

@@ -32,6 +32,7 @@ from parler.ops.cards import RegisterParams, register
 from parler.ops.context import OpContext
 from parler.ops.here import Here
 from parler.ops.messages import SendParams, send
+from parler.ops.peers import PeersParams, Reach, Scope, peers
 from parler.ops.projects import AddParams, AllowParams, add_project
 from parler.ops.receipts import StatusParams, status
 from parler.processes import Process
@@ -360,6 +361,66 @@ async def test_only_the_answerers_own_signed_reply_is_its_answer(
         result = asked.result()
         assert result.status is Status.FAILED
         assert "has not answered in time" in (result.note or "")
+
+
+async def test_a_plain_signed_reply_is_an_answer_too(
+    tmp_path: Path, fake: FakeClaude
+) -> None:
+    async with stage(tmp_path) as at:
+        shop, bob = await pair(at)
+        await register(shop, RegisterParams(skills=[f"ask:{SHOP}"]))
+        asker = stranger(tmp_path, bob)
+        projects.remember(asker, SHOP, "we are on v2")
+        async with asyncio.TaskGroup() as tasks:
+            asked = tasks.create_task(put(asker, bob, "how?", context="a CLI"))
+            room = await _dm_of(shop)
+            [question] = await said(shop, room)
+            for words in ("how?", "we are on v2", "a CLI"):
+                assert words in question.text
+            reply = SendParams(
+                target=RoomTarget(room=room), text="plainly", reply_to=question.id
+            )
+            await send(shop, reply)
+        result = asked.result()
+    assert (result.status, result.answer) == (Status.DONE, "plainly")
+    assert result.turn == question.id
+
+
+async def test_a_question_is_written_down_before_anybody_is_asked(
+    tmp_path: Path, fake: FakeClaude
+) -> None:
+    async with stage(tmp_path) as at:
+        shop, bob = await pair(at)
+        await register(shop, RegisterParams(skills=[f"ask:{SHOP}"]))
+        asker = stranger(tmp_path, bob)
+        with pytest.raises(UsageError, match="has not answered you yet"):
+            await put(asker, bob, "and then?", follow_up=True)
+        async with Working(put(asker, bob, "how?")):
+            await _dm_of(shop)
+            lines = projects.log(asker, SHOP).lines
+            assert [line.event for line in lines] == ["asked"]
+        assert projects.log(asker, SHOP).open
+
+
+async def test_an_answerer_that_ended_is_not_waited_for(
+    tmp_path: Path, fake: FakeClaude
+) -> None:
+    async with stage(tmp_path) as at:
+        shop, bob = await pair(at)
+        here, project = owner(tmp_path, fake, shop)
+        asker = stranger(tmp_path, bob)
+        screen = Screen()
+        async with Working(serving(here, shop, project, screen)):
+            await until(lambda: screen.is_ready)
+            with pytest.raises(UsageError, match="another `parler answer`"):
+                await serving(here, shop, project, Screen())
+            [peer] = (await peers(asker, PeersParams(scope=Scope.HUB), ctx=bob)).peers
+            assert (peer.reach, peer.summary) == (
+                Reach.AT_ONCE,
+                f"answers questions to {SHOP}",
+            )
+        with pytest.raises(UsageError, match="nobody on"):
+            await put(asker, bob, "are you there?")
 
 
 async def test_a_session_answers_by_hand_and_the_asker_sees_how_far_it_came(

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from hub.store.schema import claims
 from parler.errors import NotMember, UsageError
 from parler.identity import AttentionPolicy, update_identity
+from parler.live import Kind, machine_home, read_live
 from parler.message_signing import sign_parts
 from parler.ops.context import OpContext
 from parler.ops.messages import SendResult
@@ -101,6 +102,8 @@ async def test_a_task_is_claimed_done_told_and_completed(tmp_path: Path) -> None
         seen = Audience()
         async with working(bob, params(counting(tmp_path, "lgtm")), seen, tmp_path):
             await seen.until(lambda it: it.ends)
+            [shown] = read_live(machine_home(bob.identity.home))
+            assert (shown.kind, shown.room) == (Kind.WORKER, ROOM)
         assert [end.status for end in seen.ends] == [DONE]
         told = await receipts(ann, ROOM)
         assert told == [TaskStatus.ACCEPTED, TaskStatus.WORKING, DONE]

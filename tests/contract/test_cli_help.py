@@ -42,6 +42,10 @@ PROMISED = {
     *("register", "discover", "card", "token", "serve", "queue", "claim"),
     *("complete", "task", "attention", "status"),
     *("push", "apply", "bundles", "send-file", "fetch"),
+    *("peers", "summary", "reserve", "reservations", "release", "ask", "answer"),
+    *("project add", "project discover", "project list", "project remove"),
+    *("project allow", "project deny", "project log", "project forget-session"),
+    "project remember",
 }
 
 

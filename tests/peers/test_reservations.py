@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -264,6 +264,22 @@ def test_a_forged_or_foreign_entry_does_not_hold_for_ever(tmp_path: Path) -> Non
     ]
     path.write_text(json.dumps({"reservations": forged}), encoding="utf-8")
     assert held.all() == []
+
+
+def test_another_container_keeps_what_it_reserved(tmp_path: Path) -> None:
+    uptime = Uptime()
+    held = Reservations(tmp_path, uptime=uptime)
+    place = ("key", "project", "a")
+    boot = machine().partition(" ")[0]
+    for name in (f"{boot} another", "another boot"):
+        other = replace(made(place, ann(), uptime), machine=name, id=name)
+        values = json.dumps({"reservations": [asdict(other)]})
+        (tmp_path / FILE_NAME).write_text(values, encoding="utf-8")
+        assert held.all() == []
+        mine = made(place, ann(), uptime)
+        assert held.add(mine, ann()) == (mine, [])
+        text = (tmp_path / FILE_NAME).read_text(encoding="utf-8")
+        assert (name in text) == name.startswith(boot)
 
 
 def test_there_is_an_end_to_how_much_is_reserved(tmp_path: Path) -> None:
