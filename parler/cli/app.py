@@ -44,7 +44,7 @@ Exit status:
   3  settings, key file or disk
   4  the hub cannot be reached, or did not answer in time
   5  somebody broke the protocol
-  6  the hub refused
+  6  the hub refused, or another agent did
   7  something is not from whom it says it is
   8  code or a file could not be handed over or taken
   9  an agent app is not wired, or does not work

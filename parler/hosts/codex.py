@@ -33,7 +33,7 @@ _EVENTS: dict[str, tuple[dict[str, object], ...]] = {
     "UserPromptSubmit": ({"type": "command", "command": "prompt", "timeout": 10},),
     "PreToolUse": (
         {
-            "matcher": "apply_patch|Edit|Write",
+            "matcher": "apply_patch|Edit|Write|Bash",
             "type": "command",
             "command": "pre-edit",
             "timeout": 10,

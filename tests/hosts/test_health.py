@@ -157,7 +157,7 @@ CODEX_HASHES = {
     "user_prompt_submit": (
         "63d8a0d5379d65e000d218e76d28f9fa1c4c641d57a8d8c21181b78c6032497c"
     ),
-    "pre_tool_use": "fa7f2c63e5c82788ca459e686eeb297099a4bf23742fee34d773d9fedafaad89",
+    "pre_tool_use": "5e80d65937da4730695cc984c873c2186dd3bc6d48a2c375806aa98188ec41fc",
     "stop": "cd01d7f30ba5abc5c1c4c7c7028889cce017e958dc7f6ca8f39695c56c163cc8",
 }
 """What Codex 0.169.0 said of the hooks that are written on the desk."""
