@@ -66,7 +66,7 @@ class HubProcess:
             core: The processor to pin the hub to.
             program: What Python runs.
         """
-        self._db = db
+        self.database = db
         run_dir.mkdir(parents=True, exist_ok=True)
         self._ready = run_dir / "ready.json"
         self._log = run_dir / "hub.log"
@@ -101,7 +101,7 @@ class HubProcess:
                     sys.executable,
                     *self._program,
                     f"--addr=127.0.0.1:{self._port}",
-                    f"--db={self._db}",
+                    f"--db={self.database}",
                     f"--ready-file={self._ready}",
                     *UNLIMITED,
                 ],

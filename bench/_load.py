@@ -8,6 +8,7 @@ import asyncio
 import base64
 import itertools
 import os
+import secrets
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
@@ -250,7 +251,7 @@ class Messages:
         whole = framed(msgspec.json.encode({**frame, "rid": "1"}))
         self.frame_bytes = len(whole)
         self._head, self._tail = whole.split(blank.encode())
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(secrets.randbits(64))  # never sent before
 
     def next(self) -> bytes:
         """The next message, ready to be written."""

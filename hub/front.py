@@ -16,7 +16,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
 from websockets.frames import Frame
+from websockets.protocol import State
 
+from hub.frames import TextReader
 from hub.http.driver import HttpDriver
 from hub.transport import Receiver
 from parler.wire.codec import encode
@@ -71,6 +73,7 @@ class Driver(WebSocketsSansIOProtocol):
         self._scraps_since = self.loop.time()
         self._receiver: Receiver | None = None
         self._untaken: list[str | bytes] = []
+        self._frames = TextReader()
 
     def start(self, receiver: Receiver) -> None:
         """Give messages to `receiver` from now on, without ASGI in between."""
@@ -126,6 +129,10 @@ class Driver(WebSocketsSansIOProtocol):
         """
         if self.disconnected or self.close_sent or self.transport.is_closing():
             raise ConnectionError("the peer is gone")
+        if len(texts) == 1:
+            text = texts[0]
+            self.transport.write(_text_head(len(text)) + text)
+            return
         pieces: list[bytes] = []
         for text in texts:
             pieces.append(_text_head(len(text)))
@@ -138,16 +145,46 @@ class Driver(WebSocketsSansIOProtocol):
         They are parsed in slices, so that a read full of the smallest frames there
         are cannot hold up everybody before it is noticed.
         """
-        for start in range(0, len(data), SLICE_BYTES):
+        if len(data) <= SLICE_BYTES and self._takes_messages():
+            text = self._frames.text(data)
+            if text is not None:
+                self._give_text(text)
+                return
+        step = SLICE_BYTES
+        if self.handshake_initiated:
+            if self._frames.is_within(data):
+                step = max(len(data), 1)
+            self._frames.pass_on(data)
+        for start in range(0, len(data), step):
             if self.transport.is_closing():
                 return
-            piece = data[start : start + SLICE_BYTES]
+            piece = data[start : start + step]
             waiting = len(self.conn.reader.buffer) + (self.conn.current_size or 0)
             allowed = max(2 * self.max_text_bytes, self.announced) + len(piece)
             if waiting > allowed:
                 self._refuse_message()
                 return
             super().data_received(piece)
+
+    def _takes_messages(self) -> bool:
+        """Whether a whole message is given on, whatever the library knows besides."""
+        return (
+            self._receiver is not None
+            and not self.close_sent
+            and self.conn.state is State.OPEN
+            and not self.conn.expect_continuation_frame
+            and not self.transport.is_closing()
+        )
+
+    def _give_text(self, data: bytes) -> None:
+        assert self._receiver is not None
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            self.conn.fail(1007)
+            self.handle_parser_exception()
+        else:
+            self._receiver.received(text)
 
     def handle_cont(self, event: Frame) -> None:
         """Take a continuation frame."""

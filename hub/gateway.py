@@ -1,16 +1,16 @@
 """Serving one connection: read frames, work them off in order, write answers.
 
 Frames come by a call of the transport, so that a peer that goes away is noticed while
-a pull is parked; one task works them off; what it answers and what others push gathers
-in a bounded outbox, which is written once per turn of the loop. A writer task exists
-only while the peer reads slowly or takes a blob. A parked pull with a `rid` steps aside
-and lets later requests pass (protocol 14.2). What ends a connection is decided here and
-nowhere else.
+a pull is parked; one task works them off, save a send for which all is at hand: that
+goes to the store at once, and later sends follow it there before it is answered, but
+nothing else does. What is answered and what others push gathers in a bounded outbox,
+which is written once per turn of the loop. A writer task exists only while the peer
+reads slowly or takes a blob. A parked pull with a `rid` steps aside and lets later
+requests pass (protocol 14.2). What ends a connection is decided here and nowhere else.
 """
 
 import asyncio
 import logging
-import secrets
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,10 @@ from hub.errors import Refusal
 from hub.handlers import handle
 from hub.handlers.blobs import store_blob
 from hub.handlers.caller import Caller
-from hub.handlers.messages import steps_aside
+from hub.handlers.messages import ready_room, send_soon, steps_aside
 from hub.ids import challenge
 from hub.outbox import Handed, Outbox, Text
+from hub.outcomes import as_error, as_fault, outcome_of
 from hub.protocol import Authenticated, Perform, SendChallenge, ServerProtocol
 from hub.services import Services
 from hub.transport import Transport
@@ -32,8 +33,8 @@ from parler.wire.bounds import oversized
 from parler.wire.codec import BadFrame, decode_request, encode_utf8
 from parler.wire.codes import PROTOCOL_VERSION, ErrorCode, Feature
 from parler.wire.limits import MAX_IN_FLIGHT
-from parler.wire.replies import Challenge, Error, Reply, Welcome
-from parler.wire.requests import AnyRequest, Hello, Pull, op_of
+from parler.wire.replies import Challenge, Error, Reply, Sent, Welcome
+from parler.wire.requests import AnyRequest, Hello, Pull, Send, op_of
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,9 @@ MAX_STRIKES = 64
 
 BIG_FRAME_BYTES = 64 * 1024
 """From here on a frame is read in a thread, so that others need not wait for it."""
+
+_SEND = '{"op":"send"'
+"""How most clients begin a send; another spelling only takes the long way."""
 
 PENALTY_SECS = 0.02
 """What a refusal for haste costs its sender in time."""
@@ -83,6 +87,14 @@ class _Ending:
     error: Error | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """A send that was refused and is to be answered in its turn."""
+
+    refusal: Refusal
+    rid: str | None
+
+
 class Connection:
     """One WebSocket of an agent, or of somebody who still has to prove who it is."""
 
@@ -98,11 +110,13 @@ class Connection:
             now_ms=services.now,
             join_secret=services.settings.join_secret,
         )
-        self._inbox: deque[str | bytes] = deque()
+        self._inbox: deque[str | bytes | _Refused] = deque()
         self._unread = 0
         self._arrived: asyncio.Future[None] | None = None
         self._reading = True
-        self._in_flight = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._in_flight = 0
+        self._sending = 0
+        self._landed: asyncio.Future[None] | None = None
         self._parked: set[asyncio.Task[None]] = set()
         self._outbox = Outbox(self._write_soon)
         self._flushing = False
@@ -135,7 +149,9 @@ class Connection:
     def received(self, data: str | bytes) -> None:
         """Queue what the peer said; let it say no more while too much waits."""
         self._last_heard = self._loop.time()
-        if isinstance(data, str) and self._is_too_long(data):
+        if isinstance(data, str) and (
+            self._is_too_long(data) or self._is_sent_at_once(data)
+        ):
             return
         self._inbox.append(data)
         self._unread += len(data)
@@ -240,14 +256,15 @@ class Connection:
                 await self._arrived
                 continue
             data = self._inbox.popleft()
-            self._unread -= len(data)
+            if not isinstance(data, _Refused):
+                self._unread -= len(data)
             if not (self._reading or self._is_behind()):
                 self._reading = True
                 self._transport.resume_reading()
             await self._outbox.wait_for_room()
             if not self._stopping.is_set():
                 await self._answer(data, group)
-        await self._drain_parked()
+        await self._until_in_flight(0)
         self._end(RESTART, "the hub is restarting")
 
     # Writing.
@@ -330,10 +347,18 @@ class Connection:
 
     # One frame.
 
-    async def _answer(self, data: str | bytes, group: asyncio.TaskGroup) -> None:
+    async def _answer(
+        self, data: str | bytes | _Refused, group: asyncio.TaskGroup
+    ) -> None:
         if self._ended.done():
             return
+        if isinstance(data, _Refused):
+            await self._until_sent()
+            await self._punish(data.refusal)
+            self._reply(as_error(data.refusal), data.rid)
+            return
         if isinstance(data, bytes):
+            await self._until_sent()
             await self._take_upload(data)
             return
         try:
@@ -342,15 +367,96 @@ class Connection:
             else:
                 request = await asyncio.to_thread(decode_request, data)
         except BadFrame as bad:
+            await self._until_sent()
             await self._refuse_malformed(bad)
             return
-        await self._in_flight.acquire()
+        await self._until_in_flight(MAX_IN_FLIGHT - 1)
+        small = len(data) < BIG_FRAME_BYTES  # or they would be too much together
+        if isinstance(request, Send) and small and self._send_at_once(request):
+            return
+        await self._until_sent()
+        if self._stopping.is_set():
+            return
+        self._in_flight += 1
         if self._steps_aside(request):
             task = group.create_task(self._answer_now(request))
             self._parked.add(task)
             task.add_done_callback(self._parked.discard)
         else:
             await self._answer_now(request)
+
+    # Sends that need not wait for each other.
+
+    def _is_sent_at_once(self, text: str) -> bool:
+        """Take a send on the way in, if nothing is before it."""
+        idle = self._arrived is not None and not self._arrived.done()
+        if (
+            not idle
+            or self._in_flight >= MAX_IN_FLIGHT
+            or self._outbox.is_full
+            or len(text) >= BIG_FRAME_BYTES
+            or not text.startswith(_SEND)
+        ):
+            return False
+        try:
+            request = decode_request(text)
+        except BadFrame:
+            return False
+        return isinstance(request, Send) and self._send_at_once(request)
+
+    def _send_at_once(self, request: Send) -> bool:
+        """Give a send to the store; False if something has to be looked up first."""
+        caller = self._caller
+        if caller is None or caller.upload is not None or self._ended.done():
+            return False
+        live = ready_room(self._services, caller, request)
+        if live is None:
+            return False
+
+        def answer(outcome: Sent | BaseException) -> None:
+            self._sending -= 1
+            self._land()
+            self._answer_send(outcome, request.rid)
+
+        try:
+            self._services.limits.count_request(caller.agent)
+            self._check_bounds(request)
+            send_soon(self._services, caller, request, live, answer)
+        except Refusal as refusal:
+            self._services.requests["send", outcome_of(as_error(refusal))] += 1
+            self._inbox.appendleft(_Refused(refusal, request.rid))
+            self._wake_worker()
+            return True
+        self._in_flight += 1
+        self._sending += 1
+        return True
+
+    def _answer_send(self, outcome: Sent | BaseException, rid: str | None) -> None:
+        reply: Reply
+        if isinstance(outcome, Sent):
+            reply = outcome
+        elif isinstance(outcome, Refusal):
+            reply = as_error(outcome)
+        else:
+            reply = as_fault(outcome)
+        self._services.requests["send", outcome_of(reply)] += 1
+        if not self._ended.done():
+            self._reply(reply, rid)
+
+    def _land(self) -> None:
+        self._in_flight -= 1
+        if self._landed is not None and not self._landed.done():
+            self._landed.set_result(None)
+
+    async def _until_in_flight(self, most: int) -> None:
+        while self._in_flight > most:
+            self._landed = self._loop.create_future()
+            await self._landed
+
+    async def _until_sent(self) -> None:
+        while self._sending:
+            self._landed = self._loop.create_future()
+            await self._landed
 
     async def _take_upload(self, data: bytes) -> None:
         upload = self._caller.take_upload() if self._caller else None
@@ -372,8 +478,8 @@ class Connection:
             refusal = Refusal(ErrorCode.BAD_FRAME, bad.reason)
         except Refusal as limited:
             refusal = limited
-        error = _as_error(refusal)
-        self._services.requests["malformed", _outcome_of(error)] += 1
+        error = as_error(refusal)
+        self._services.requests["malformed", outcome_of(error)] += 1
         await self._punish(refusal)
         self._reply(error, bad.rid)
 
@@ -396,14 +502,10 @@ class Connection:
     async def _answer_now(self, request: AnyRequest) -> None:
         try:
             outcome = await self._outcome(self._perform(request))
-            self._services.requests[op_of(request), _outcome_of(outcome)] += 1
+            self._services.requests[op_of(request), outcome_of(outcome)] += 1
             self._reply(outcome, request.rid)
         finally:
-            self._in_flight.release()
-
-    async def _drain_parked(self) -> None:
-        for _ in range(MAX_IN_FLIGHT):
-            await self._in_flight.acquire()
+            self._land()
 
     async def _outcome(
         self, work: Coroutine[Any, Any, Reply | Download | Handed]
@@ -412,14 +514,9 @@ class Connection:
             return await work
         except Refusal as refusal:
             await self._punish(refusal)
-            return _as_error(refusal)
-        except Exception:
-            reference = secrets.token_hex(4)
-            log.exception("internal error %s", reference)
-            return Error(
-                message=f"the hub failed; its log says why under {reference}",
-                code=ErrorCode.INTERNAL.value,
-            )
+            return as_error(refusal)
+        except Exception as error:  # noqa: BLE001 - outermost; it is logged there
+            return as_fault(error)
 
     async def _perform(self, request: AnyRequest) -> Reply | Download | Handed:
         if isinstance(request, Hello):
@@ -510,17 +607,6 @@ class Connection:
             except TimeoutError:
                 log.info("a slow peer missed the end of its connection")
         await self._transport.close(ending.code, ending.reason)
-
-
-def _outcome_of(reply: object) -> str:
-    if isinstance(reply, Error):
-        return reply.code or "refused"
-    return "ok"
-
-
-def _as_error(refusal: Refusal) -> Error:
-    code = refusal.code.value if refusal.code is not None else None
-    return Error(message=refusal.message, code=code)
 
 
 def _utf8_longer(text: str, limit: int) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -21,6 +22,9 @@ STEP = 200
 FACT_STEP = 20
 """Facts let go of in one transaction: each takes the words of a page or two along."""
 
+FOUND_TOGETHER = 10_000
+"""Rows that one look at everything finds."""
+
 ARRIVAL_MS = 3_600_000
 """How long a long fact may take to be indexed; it is a matter of seconds."""
 
@@ -28,6 +32,7 @@ MAX_JUMP_MS = 3_600_000
 """How far the clock may run from the time that passed before it is not believed."""
 
 DAY_MS = 86_400_000
+T = TypeVar("T")
 Step = Callable[[sa.Connection], int]
 
 
@@ -107,16 +112,12 @@ class Janitor:
             if settings.retention_days and settings.keep_messages_per_room >= 0:
                 before = now - int(settings.retention_days * DAY_MS)
                 await self._prune_messages(before, settings.keep_messages_per_room)
-        await self._repeat(
-            "finished work", partial(retention.finished_work, limit=STEP)
+        await self._find_and_drop(
+            "finished work", retention.work_of_no_message, retention.drop_work, STEP
         )
         if settings.keep_facts >= 0:
-            await self._repeat(
-                "facts",
-                partial(
-                    retention.surplus_facts, keep=settings.keep_facts, limit=FACT_STEP
-                ),
-            )
+            surplus = partial(retention.surplus_facts, keep=settings.keep_facts)
+            await self._find_and_drop("facts", surplus, retention.drop_facts, FACT_STEP)
         await self._repeat("facts that go", facts.drop_some)
         ttl = settings.blob_ttl_days if believed else 0
         await self.prune_blobs(now - int(ttl * DAY_MS) if ttl else 0)
@@ -164,6 +165,23 @@ class Janitor:
                     await asyncio.to_thread(self._services.blobs.delete, digest)
             if not digests:
                 return
+
+    async def _find_and_drop(
+        self,
+        name: str,
+        find: Callable[..., list[T]],
+        drop: Callable[..., int],
+        step: int,
+    ) -> None:
+        """Look for what may go beside the writer, which only deletes it."""
+        store, dropped = self._services.store, 1
+        while dropped:
+            dropped = 0
+            look = partial(find, limit=FOUND_TOGETHER)
+            found = await store.read(name, look, long=True)
+            for start in range(0, len(found), step):
+                some = found[start : start + step]
+                dropped += await store.write(name, partial(drop, which=some))
 
     async def _repeat(self, name: str, step: Step) -> None:
         while await self._services.store.write(name, step):

@@ -35,11 +35,16 @@ class LiveRooms:
         self._store = store
         self._rooms: OrderedDict[RoomName, LiveRoom] = OrderedDict()
 
-    async def get(self, name: RoomName) -> LiveRoom | None:
-        """The room of that name, or None."""
+    def known(self, name: RoomName) -> LiveRoom | None:
+        """The room of that name, if it is in memory."""
         live = self._rooms.get(name)
         if live is not None:
             self._rooms.move_to_end(name)
+        return live
+
+    async def get(self, name: RoomName) -> LiveRoom | None:
+        """The room of that name, or None."""
+        if (live := self.known(name)) is not None:
             return live
 
         def load(connection: sa.Connection) -> LiveRoom | None:

@@ -5,7 +5,7 @@ pushed is only ever a copy or a hint; the log in the store has the truth.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -76,13 +76,26 @@ class Notifier:
         if not listeners:
             del self._listeners[agent]
 
-    def deliver(self, frame: Handed, to: Iterable[AgentId], *, author: AgentId) -> None:
-        """Push a message to all who listen, save its author (protocol 5.4)."""
+    def deliver(
+        self, make: Callable[[], Handed], to: set[AgentId], *, author: AgentId
+    ) -> None:
+        """Push a message to all who listen, save its author (protocol 5.4).
+
+        Args:
+            make: Makes the frame, if somebody listens.
+        """
         self.messages += 1
-        for agent in to:
+        listeners = self._listeners
+        if len(listeners) < len(to):
+            hear = [agent for agent in listeners if agent in to]
+        else:
+            hear = [agent for agent in to if agent in listeners]
+        frame: Handed | None = None
+        for agent in hear:
             if agent == author:
                 continue
-            for listener in self._listeners.get(agent, ()):
+            frame = frame or make()
+            for listener in listeners[agent]:
                 self._push(listener, frame)
 
     def tell(self, event: Event, to: Iterable[AgentId]) -> None:

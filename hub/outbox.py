@@ -8,7 +8,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 from hub.blobs import Download
 
@@ -42,10 +41,8 @@ class Outbox:
         self._frames: deque[Frame] = deque()
         self._bytes = 0
         self._filled = filled
-        self._room = asyncio.Event()
-        self._room.set()
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._passing = False
+        self._waiting: asyncio.Future[None] | None = None
         self.dropped = 0
 
     @property
@@ -53,26 +50,36 @@ class Outbox:
         """Bytes that wait to be written."""
         return self._bytes
 
+    @property
+    def is_full(self) -> bool:
+        """Whether too much is waiting to take one more request."""
+        return self._bytes >= MAX_BYTES
+
     def reply(self, frame: Frame) -> None:
         """Queue a frame that must be written."""
-        self._put(frame)
+        self._frames.append(frame)
+        self._bytes += _size(frame)
+        self._filled()
 
     def push(self, frame: Text) -> bool:
         """Queue a frame unless too much is waiting already."""
-        if len(self._frames) >= MAX_PUSHES or self._bytes >= MAX_BYTES:
+        if self._bytes >= MAX_BYTES or len(self._frames) >= MAX_PUSHES:
             self.dropped += 1
             return False
-        self._put(frame)
+        self._frames.append(frame)
+        self._bytes += _size(frame)
+        self._filled()
         return True
 
     async def wait_for_room(self) -> None:
         """Return when little enough is waiting to take one more request."""
-        if self._bytes >= MAX_BYTES:
-            await self._room.wait()
+        while self._bytes >= MAX_BYTES and not self._passing:
+            await self._written_some()
 
     def let_pass(self) -> None:
         """Let whoever waits for room go on, because the hub stops."""
-        self._room.set()
+        self._passing = True
+        self._tell()
 
     def head(self) -> Frame | None:
         """The frame to write next; `written` says that it was."""
@@ -94,37 +101,36 @@ class Outbox:
 
     def written(self, count: int = 1) -> None:
         """Drop so many frames from the head."""
-        self._bytes -= sum(map(_size, islice(self._frames, count)))
         for _ in range(count):
-            self._frames.popleft()
-        if self._bytes < MAX_BYTES:
-            self._room.set()
-        if not self._frames:
-            self._empty.set()
+            self._bytes -= _size(self._frames.popleft())
+        if self._waiting is not None:
+            self._tell()
 
     def abandon(self) -> None:
         """Drop everything: the peer is gone."""
         self._frames.clear()
         self._bytes = 0
-        self._room.set()
-        self._empty.set()
+        self._tell()
 
     async def wait_until_written(self) -> None:
         """Return when nothing waits any more."""
-        await self._empty.wait()
+        while self._frames:
+            await self._written_some()
 
-    def _put(self, frame: Frame) -> None:
-        self._frames.append(frame)
-        self._bytes += _size(frame)
-        self._empty.clear()
-        if self._bytes >= MAX_BYTES:
-            self._room.clear()
-        self._filled()
+    async def _written_some(self) -> None:
+        # Made when it is needed: most connections never wait.
+        if self._waiting is None or self._waiting.done():
+            self._waiting = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._waiting)
+
+    def _tell(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
 
 def _size(frame: Frame) -> int:
-    if isinstance(frame, bytes):
-        return len(frame)
     if isinstance(frame, Handed):
         return len(frame.text)
-    return len(frame.incoming)  # the blob itself waits on disk
+    if isinstance(frame, Download):
+        return len(frame.incoming)  # the blob itself waits on disk
+    return len(frame)

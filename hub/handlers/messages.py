@@ -1,6 +1,7 @@
 """Saying and reading: ``send``, ``pull``, ``subscribe`` (protocol 5)."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -61,7 +62,7 @@ class _Pulled(Reply, tag="pulled"):
     """A `Pulled` whose messages are still the JSON that was stored."""
 
     room: RoomName
-    messages: list[msgspec.Raw]
+    messages: msgspec.Raw
     cursor: Seq
 
 
@@ -70,6 +71,57 @@ async def send(services: Services, caller: Caller, request: requests.Send) -> Se
     services.limits.count_send(caller.agent)
     live = await resolve(services, caller, request.target)
     services.limits.count_room_send(live.room.id)
+    new = _new_message(services, caller, request, live)
+    stored = await services.store.write_one_of_many(
+        "send",
+        messages.append,
+        new,
+        after=lambda stored: _tell_stored(services, live, new, stored),
+    )
+    return Sent(id=stored.id, seq=stored.seq, room=live.room.name)
+
+
+def ready_room(
+    services: Services, caller: Caller, request: requests.Send
+) -> LiveRoom | None:
+    """The room that `send_soon` may send to, if nothing has to be looked up first."""
+    if not isinstance(request.target, RoomTarget):
+        return None
+    live = services.rooms.known(request.target.room)
+    return live if live is not None and caller.agent in live.members else None
+
+
+def send_soon(
+    services: Services,
+    caller: Caller,
+    request: requests.Send,
+    live: LiveRoom,
+    answer: Callable[[Sent | BaseException], None],
+) -> None:
+    """`send` for who goes on meanwhile; `answer` is called when it is on disk.
+
+    Raises:
+        Refusal: The caller may not send so much; then nothing is answered.
+    """
+    services.limits.count_send(caller.agent)
+    services.limits.count_room_send(live.room.id)
+    new = _new_message(services, caller, request, live)
+
+    def after(stored: Stored | BaseException) -> None:
+        if isinstance(stored, BaseException):
+            answer(stored)
+            return
+        try:
+            _tell_stored(services, live, new, stored)
+        finally:
+            answer(Sent(id=stored.id, seq=stored.seq, room=live.room.name))
+
+    services.store.write_soon("send", messages.append, new, after=after)
+
+
+def _new_message(
+    services: Services, caller: Caller, request: requests.Send, live: LiveRoom
+) -> NewMessage:
     now = services.now()
     record = _Record(
         id=message_id(now),
@@ -80,7 +132,7 @@ async def send(services: Services, caller: Caller, request: requests.Send) -> Se
         reply_to=request.reply_to,
         ts=now,
     )
-    new = NewMessage(
+    return NewMessage(
         room=live.room.id,
         id=record.id,
         author=caller.agent,
@@ -89,13 +141,6 @@ async def send(services: Services, caller: Caller, request: requests.Send) -> Se
         record=_RECORD.encode(record).decode(),
         roles=_roles(live, request.parts),
     )
-    stored = await services.store.write_one_of_many(
-        "send",
-        messages.append,
-        new,
-        after=lambda stored: _tell_stored(services, live, new, stored),
-    )
-    return Sent(id=stored.id, seq=stored.seq, room=live.room.name)
 
 
 def _tell_stored(
@@ -104,10 +149,12 @@ def _tell_stored(
     if stored.repeated:
         return
     services.notifier.wake(live.room.name)
-    text = b'{"type":"delivery","message":%b}' % messages.with_seq(
-        stored.seq, new.record
-    )
-    frame = Handed(text, live.room.id, stored.seq)
+
+    def frame() -> Handed:
+        message = messages.with_seq(stored.seq, new.record)
+        text = b'{"type":"delivery","message":%b}' % message
+        return Handed(text, live.room.id, stored.seq)
+
     services.notifier.deliver(frame, live.members, author=new.author)
 
 
@@ -219,10 +266,10 @@ async def pull(services: Services, caller: Caller, request: requests.Pull) -> Ha
             page = await services.store.read("pull", partial(look, ack=ack))
             if page.ack is not None:
                 await _mark_read(services, caller, page.room, page.ack)
-            if page.messages or not await _news(news, caller.stopping, deadline):
+            if page.count or not await _news(news, caller.stopping, deadline):
                 break
             ack = None  # stored by now
-    if request.since is None and request.ack is None and page.messages:
+    if request.since is None and request.ack is None and page.count:
         await _mark_read(services, caller, page.room, page.cursor)
     reply = _Pulled(
         room=request.room,
@@ -230,7 +277,7 @@ async def pull(services: Services, caller: Caller, request: requests.Pull) -> Ha
         cursor=page.cursor,
         rid=request.rid,
     )
-    return Handed(encode_utf8(reply), page.room, page.cursor if page.messages else 0)
+    return Handed(encode_utf8(reply), page.room, page.cursor if page.count else 0)
 
 
 def steps_aside(request: requests.Pull) -> bool:

@@ -119,6 +119,7 @@ async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await refuse_upgrade(answer, send)
     else:
+        answer.raw_headers.extend(SAFE_HEADERS)
         await answer(scope, receive, send)
 
 

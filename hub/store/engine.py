@@ -37,6 +37,10 @@ WRITER_CACHE_KIB = 8192
 READER_CACHE_KIB = 2048
 """Pages of the database that each connection keeps; the system keeps them as well."""
 
+CHECKPOINT_PAGES = 4000
+"""Pages in the log before they are copied into the database: 16 MiB. A page that many
+commits change is then copied once."""
+
 MAX_BATCH = 512
 """Writes in one commit; the rest wait for the next."""
 
@@ -63,11 +67,12 @@ class Write:
         run: RunOne | RunMany,
         item: Any,
         after: Callable[[Any], None] | None,
-        done: "asyncio.Future[Any]",
+        done: "asyncio.Future[Any] | None",
     ) -> None:
         """Take a function that may be run again, so has no effect but its SQL.
 
         With an `item`, `run` takes the items of all neighbours with the same `run`.
+        Without `done` nobody waits, and `after` is told also of what was raised.
         """
         self.name = name
         self.run = run
@@ -104,7 +109,9 @@ class Store:
         except sa.exc.DBAPIError as error:
             self._unlock()
             raise CannotStart(f"cannot open the database: {error.orig}") from None
-        self._queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Write]] = queue.SimpleQueue()
+        self._gathered: list[Write] = []
+        self._left: list[Write] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._searchers = ThreadPoolExecutor(SEARCHERS, thread_name_prefix="searcher")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -158,6 +165,22 @@ class Store:
         result: T = await self._submit(name, run, item, after)
         return result
 
+    def write_soon(
+        self,
+        name: str,
+        run: Callable[[sa.Connection, list[Item]], list[T | Refusal]],
+        item: Item,
+        *,
+        after: Callable[[T | BaseException], None],
+    ) -> None:
+        """Like `write_one_of_many`, for who does something else meanwhile.
+
+        Args:
+            after: Called on the event loop in commit order, when it is on disk or
+                will never be: with the result, or with what would have been raised.
+        """
+        self._put(Write(name, run, item, after, None))
+
     async def _submit(
         self,
         name: str,
@@ -167,8 +190,21 @@ class Store:
     ) -> Any:
         assert self._loop is not None, "start the store first"
         done: asyncio.Future[Any] = self._loop.create_future()
-        self._queue.put(Write(name, run, item, after, done))
+        self._put(Write(name, run, item, after, done))
         return await done
+
+    def _put(self, write: Write) -> None:
+        # What a turn of the loop brings goes together: else the writer would take the
+        # first alone, and all others would wait for that to be synced.
+        if not self._gathered:
+            assert self._loop is not None, "start the store first"
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(write)
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._queue.put(gathered)
 
     async def read(
         self, name: str, run: Callable[[sa.Connection], T], *, long: bool = False
@@ -190,7 +226,8 @@ class Store:
     async def close(self) -> None:
         """Finish what is queued and close the database."""
         if self._thread is not None:
-            self._queue.put(None)
+            self._hand_over()
+            self._queue.put([])
             await asyncio.to_thread(self._thread.join)
         self._readers.shutdown()
         self._searchers.shutdown()
@@ -238,26 +275,24 @@ class Store:
 
     def _work(self) -> None:
         assert self._loop is not None
-        running = True
-        while running:
-            batch, running = self._take()
-            if not batch:
-                continue
+        while batch := self._take():
             self._commit(batch)
             try:
                 self._loop.call_soon_threadsafe(_finish, batch)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
 
-    def _take(self) -> tuple[list[Write], bool]:
-        batch: list[Write] = []
-        item = self._queue.get()
-        while item is not None:
-            batch.append(item)
-            if len(batch) == MAX_BATCH or self._queue.empty():
-                return batch, True
-            item = self._queue.get()
-        return batch, False
+    def _take(self) -> list[Write]:
+        """What to commit next; nothing if the store is closed."""
+        batch = self._left
+        while not batch or (len(batch) < MAX_BATCH and not self._queue.empty()):
+            more = self._queue.get()
+            if not more:
+                self._queue.put(more)  # for the next time
+                break
+            batch = batch + more
+        self._left = batch[MAX_BATCH:]
+        return batch[:MAX_BATCH]
 
     def _commit(self, batch: list[Write]) -> None:
         self.commits += 1
@@ -289,13 +324,16 @@ class Store:
 
 
 def _neighbours(batch: list[Write]) -> Iterator[list[Write]]:
-    for (_, together), group in itertools.groupby(
-        batch, key=lambda write: (write.run, write.item is not None)
-    ):
-        if together:
-            yield list(group)
+    for _, together in itertools.groupby(batch, key=_whose):
+        group = list(together)
+        if group[0].item is not None:
+            yield group
         else:
             yield from ([write] for write in group)
+
+
+def _whose(write: Write) -> RunOne | RunMany:
+    return write.run
 
 
 def _run(group: list[Write], connection: sa.Connection) -> None:
@@ -311,12 +349,14 @@ def _run(group: list[Write], connection: sa.Connection) -> None:
             write.result = result
 
 
+_LAST_SEQ = "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
+
+
 def last_seq(connection: sa.Connection) -> int:
     """The highest sequence number a message ever had (protocol 5.1)."""
-    found = connection.exec_driver_sql(
-        "SELECT seq FROM sqlite_sequence WHERE name = 'messages'"
-    ).scalar_one_or_none()
-    return found or 0
+    raw: Any = connection.connection.driver_connection
+    found = raw.execute(_LAST_SEQ).fetchone()
+    return found[0] if found else 0
 
 
 def vacuum_some(connection: sa.Connection) -> int:
@@ -333,12 +373,13 @@ def vacuum_some(connection: sa.Connection) -> int:
 
 def _finish(batch: list[Write]) -> None:
     for write in batch:
-        if write.error is None and write.after is not None:
+        told = write.result if write.error is None else write.error
+        if write.after is not None and (write.error is None or write.done is None):
             try:
-                write.after(write.result)
+                write.after(told)
             except Exception:  # what is stored stays stored, and the rest goes on
                 log.exception("after %s", write.name)
-        if write.done.cancelled():
+        if write.done is None or write.done.cancelled():
             continue
         if write.error is not None:
             write.done.set_exception(write.error)
@@ -349,7 +390,7 @@ def _finish(batch: list[Write]) -> None:
 def _as_refusal(error: BaseException, name: str) -> BaseException:
     if isinstance(error, Refusal):
         return error
-    original = getattr(error, "orig", None)
+    original = getattr(error, "orig", error)
     code = getattr(original, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in _FULL:
         log.error("cannot store %s: %s", name, original)
@@ -374,7 +415,8 @@ def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
         if writer:  # it waits for the write lock, and only counts in a new database
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         cache = WRITER_CACHE_KIB if writer else READER_CACHE_KIB
-        for pragma in (*_PRAGMAS, f"cache_size = -{cache}"):
+        checkpoint = f"wal_autocheckpoint = {CHECKPOINT_PAGES}"
+        for pragma in (*_PRAGMAS, checkpoint, f"cache_size = -{cache}"):
             connection.execute(f"PRAGMA {pragma}")
         search.equip(connection)
         if not writer:

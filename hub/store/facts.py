@@ -18,7 +18,14 @@ from hub.errors import Refusal
 from hub.store import search
 from hub.store.members import sees
 from hub.store.messages import not_member
-from hub.store.schema import FactState, fact_pieces, facts, members, rooms
+from hub.store.schema import (
+    FactState,
+    fact_pieces,
+    facts,
+    members,
+    rooms,
+    unsettled,
+)
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import MAX_PULLED_BYTES
@@ -148,7 +155,7 @@ def give_up_stale(connection: sa.Connection, *, before: int) -> int:
 def _give_up(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
     return connection.execute(
         sa.update(facts)
-        .where(facts.c.state == FactState.ARRIVING, which)
+        .where(unsettled, facts.c.state == FactState.ARRIVING, which)
         .values(state=FactState.LEAVING)
     ).rowcount
 
@@ -171,7 +178,9 @@ def let_go(
 def drop_some(connection: sa.Connection) -> int:
     """Delete a bit of what was let go of; 0 if there is none."""
     number = connection.execute(
-        sa.select(facts.c.id).where(facts.c.state == FactState.LEAVING).limit(1)
+        sa.select(facts.c.id)
+        .where(unsettled, facts.c.state == FactState.LEAVING)
+        .limit(1)
     ).scalar_one_or_none()
     if number is None:
         return 0
@@ -331,31 +340,34 @@ def _by_content(
 
 
 def _shelf(connection: sa.Connection, question: Question) -> search.Shelf:
-    mine = sa.select(members.c.room).where(members.c.agent == question.agent)
-    if question.room is not None:
-        mine = mine.where(members.c.room == question.room)
+    agent, room = question.agent, question.room
+    mine = sa.select(members.c.room).where(members.c.agent == agent)
+    if room is not None:
+        mine = mine.where(members.c.room == room)
+    used = mine.where(sa.exists().where(facts.c.room == members.c.room))
     places = [
-        search.place_of(room, question.agent)
-        for room in connection.execute(mine).scalars()
+        search.place_of(number, agent) for number in connection.execute(used).scalars()
     ]
-    size = _count(connection, facts.c.room.in_(mine))
-    if question.room is None:
-        own = (facts.c.author == question.agent) & facts.c.room.is_(None)
-        places.append(search.place_of(None, question.agent))
-        size += _count(connection, own)
+    whole = [facts.c.room.in_(mine) if room is None else facts.c.room == room]
+    if room is None:
+        whole.append((facts.c.author == agent) & facts.c.room.is_(None))
+        places.append(search.place_of(None, agent))
+    if places and not _some_hidden(connection, agent, mine):
+        size = sum(_count(connection, place) for place in whole)
+        return search.Shelf(places=places, size=size, findable=None)
 
     def findable(numbers: Collection[int]) -> set[int]:
         found = connection.execute(
             sa.select(facts.c.id)
             .outerjoin(
                 members,
-                (members.c.room == facts.c.room) & (members.c.agent == question.agent),
+                (members.c.room == facts.c.room) & (members.c.agent == agent),
             )
             .where(
                 search.among(facts.c.id, numbers),
                 facts.c.state == FactState.LIVE,
                 sa.case(
-                    (facts.c.room.is_(None), facts.c.author == question.agent),
+                    (facts.c.room.is_(None), facts.c.author == agent),
                     else_=members.c.agent.is_not(None)
                     & sees(facts.c.ts, facts.c.author),
                 ),
@@ -363,7 +375,29 @@ def _shelf(connection: sa.Connection, question: Question) -> search.Shelf:
         )
         return set(found.scalars())
 
-    return search.Shelf(places=places, size=size, findable=findable)
+    return search.Shelf(
+        places=places,
+        size=_count(connection, facts.c.id.in_(_visible(question))),
+        findable=findable,
+    )
+
+
+def _some_hidden(
+    connection: sa.Connection, agent: AgentId, mine: sa.Select[int]
+) -> bool:
+    """Whether an agent may not find all that is in its places, or was lately."""
+    restricted = mine.where(members.c.floor != 0)
+    # No index by room: of the unsettled there are few, of those in a room many.
+    moving = sa.select(facts.c.id).where(
+        unsettled,
+        (facts.c.room.is_(None) & (facts.c.author == agent))
+        | (facts.c.room + 0).in_(mine),
+    )
+    return bool(
+        connection.execute(
+            sa.select(restricted.exists() | moving.exists())
+        ).scalar_one()
+    )
 
 
 def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:

@@ -1,10 +1,11 @@
 """Pruning what is too old, in steps small enough not to hold up the writer (12.4).
 
-Each function deletes at most `limit` rows and says how many it did.
+Each function deletes at most `limit` rows, or those it is given, and says how many it
+did. What takes looking at everything only finds, for a reader, what another deletes.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 
@@ -129,29 +130,45 @@ def old_messages(
     return result.rowcount
 
 
-def finished_work(connection: sa.Connection, *, limit: int) -> int:
-    """Delete queue entries and claims whose message is gone."""
+def work_of_no_message(
+    connection: sa.Connection, *, limit: int
+) -> list[tuple[str, int, str]]:
+    """Queue entries and claims whose message is gone; it never comes back.
+
+    It looks at every message of a service, so it is for a reader.
+    """
+    there = sa.select(messages.c.seq).where(messages.c.seq == dispatches.c.seq)
+    known = sa.select(messages.c.id).where(
+        messages.c.room.in_(sa.select(claims.c.room))
+    )
+    found: list[tuple[str, int, str]] = []
+    for table, orphaned in (
+        (dispatches, ~there.exists()),
+        (claims, claims.c.message.not_in(known)),
+    ):
+        rows = connection.execute(
+            sa.select(table.c.room, table.c.message).where(orphaned).limit(limit)
+        )
+        found += [(table.name, room, message) for room, message in rows]
+    return found
+
+
+def drop_work(connection: sa.Connection, which: Iterable[tuple[str, int, str]]) -> int:
+    """Delete queue entries and claims."""
     deleted = 0
-    for table in (dispatches, claims):
-        there = sa.select(messages.c.id).where(
-            messages.c.room == table.c.room, messages.c.id == table.c.message
-        )
-        orphans = list(
-            connection.execute(
-                sa.select(table.c.room, table.c.message)
-                .where(~there.exists())
-                .limit(limit)
-            )
-        )
-        for room, message in orphans:
-            deleted += connection.execute(
-                sa.delete(table).where(table.c.room == room, table.c.message == message)
-            ).rowcount
+    for name, room, message in which:
+        table = dispatches if name == dispatches.name else claims
+        deleted += connection.execute(
+            sa.delete(table).where(table.c.room == room, table.c.message == message)
+        ).rowcount
     return deleted
 
 
-def surplus_facts(connection: sa.Connection, *, keep: int, limit: int) -> int:
-    """Let go of unkeyed facts beyond the newest of each author in each scope."""
+def surplus_facts(connection: sa.Connection, *, keep: int, limit: int) -> list[int]:
+    """Unkeyed facts beyond the newest of each author in each scope.
+
+    It looks at every fact, so it is for a reader.
+    """
     rank = (
         sa.func.row_number()
         .over(partition_by=(facts.c.author, facts.c.room), order_by=facts.c.id.desc())
@@ -160,6 +177,10 @@ def surplus_facts(connection: sa.Connection, *, keep: int, limit: int) -> int:
     live = (facts.c.key.is_(None), facts.c.state == FactState.LIVE)
     ranked = sa.select(facts.c.id, rank).where(*live).subquery()
     doomed = sa.select(ranked.c.id).where(ranked.c.rank > keep).limit(limit)
-    numbers = list(connection.execute(doomed).scalars())
-    gone, _ = let_go(connection, facts.c.id.in_(numbers))
+    return list(connection.execute(doomed).scalars())
+
+
+def drop_facts(connection: sa.Connection, which: Collection[int]) -> int:
+    """Let go of facts."""
+    gone, _ = let_go(connection, facts.c.id.in_(which))
     return gone

@@ -1,6 +1,7 @@
 """Rooms: creating, finding, listing and deleting them (protocol 4)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,6 +23,18 @@ from hub.store.schema import (
 )
 from parler.wire.base import AgentId, RoomName
 from parler.wire.records import RoomInfo, RoomKind
+
+_KINDS = {kind.value: kind for kind in RoomKind}
+
+# What is unread is counted in the index, beginning at the cursor.
+_OF_AGENT = (
+    "SELECT rooms.name, rooms.kind, "
+    "(SELECT count(*) FROM members WHERE members.room = mine.room), "
+    "(SELECT count(*) FROM messages WHERE messages.room = mine.room "
+    "AND messages.seq > max(mine.cursor, mine.floor)) "
+    "FROM members AS mine JOIN rooms ON rooms.id = mine.room "
+    "WHERE mine.agent = ? ORDER BY rooms.name"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,27 +109,11 @@ def of_agent(connection: sa.Connection, agent: AgentId) -> list[RoomInfo]:
 
     As many as fit one reply.
     """
-    mine = members.alias("mine")
-    size = (
-        sa.select(sa.func.count()).where(members.c.room == rooms.c.id).scalar_subquery()
-    )
-    unread = (
-        sa.select(sa.func.count())
-        .where(
-            messages.c.room == rooms.c.id,
-            messages.c.seq > mine.c.cursor,
-            messages.c.seq > mine.c.floor,
-        )
-        .scalar_subquery()
-    )
-    found = connection.execute(
-        sa.select(rooms.c.name, rooms.c.kind, size, unread)
-        .join(mine, mine.c.room == rooms.c.id)
-        .where(mine.c.agent == agent)
-        .order_by(rooms.c.name)
-    )
+    # Straight from the driver: it is done often, and a row costs half as much.
+    raw: Any = connection.connection.driver_connection
+    found = raw.execute(_OF_AGENT, (agent,)).fetchall()
     return fitting(
-        RoomInfo(name=RoomName(name), kind=RoomKind(kind), members=size, unread=unread)
+        RoomInfo(name=name, kind=_KINDS[kind], members=size, unread=unread)
         for name, kind, size, unread in found
     )
 

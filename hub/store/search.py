@@ -10,7 +10,9 @@ places it looks in and not those of strangers.
 """
 
 import functools
+import heapq
 import importlib
+import itertools
 import json
 import math
 import re
@@ -24,7 +26,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hub.store.schema import FactState, fact_pieces, facts
+from hub.store.schema import FactState, fact_pieces, facts, unsettled
 from parler.wire.limits import EMBEDDING_DIMENSIONS
 
 MAX_TERMS = 64
@@ -33,7 +35,17 @@ MAX_TERMS = 64
 FUSION_RANK = 60
 """What keeps the first places of one list from outweighing the other (protocol 9)."""
 
+MAX_WORK = 600_000
+"""Matches of words that are looked at; what words are left then is not looked for."""
+
+_PLACE_WORK = 30
+"""What a place to look in costs for each word, in matches."""
+
+MAX_COMPARED = 2_000
+"""Facts with a word that are told apart by how much of them that word is."""
+
 SCORE_DIGITS = 4
+_WORST = -(0.1**SCORE_DIGITS)
 
 Ids = sa.Select[int] | sa.CompoundSelect[int]
 """Which facts may be found: a query for their numbers."""
@@ -86,8 +98,9 @@ _INDEX = (
     f"WHEN {_IS_SHORT} BEGIN {_ONE_PIECE}; END",
 )
 
+_HAVING = "SELECT rowid >> 12 FROM facts_fts WHERE facts_fts MATCH ?"
 # The place has no weight: it says where to look, not how well something fits.
-_MATCHES = (
+_COMPARED = (
     "SELECT rowid >> 12, bm25(facts_fts, 1.0, 0.0) FROM facts_fts "
     "WHERE facts_fts MATCH ?"
 )
@@ -170,7 +183,7 @@ def give_up_arriving(connection: sa.Connection) -> None:
     """Let go of facts that were still being indexed when the hub was killed."""
     connection.execute(
         sa.update(facts)
-        .where(facts.c.state == FactState.ARRIVING)
+        .where(unsettled, facts.c.state == FactState.ARRIVING)
         .values(state=FactState.LEAVING)
     )
 
@@ -238,10 +251,10 @@ class Shelf:
     """As `place_of` writes them."""
 
     size: int
-    """How many facts there are in those places."""
+    """How many facts may be found in those places."""
 
-    findable: Callable[[Collection[int]], set[int]]
-    """Which of some facts in those places may be found."""
+    findable: Callable[[Collection[int]], set[int]] | None
+    """Which of some facts in those places may be found; None if all may."""
 
 
 def by_text(
@@ -249,36 +262,69 @@ def by_text(
 ) -> Ranked:
     """Facts with words that begin like one of the query's, best first.
 
-    It is the sum over the words, lower is better. What each word weighs is counted
-    among what may be found; how a fact compares to the best one for that word is bm25,
-    in which the weight of the word in the whole index cancels out.
+    It is the sum over the words, lower is better; of equals the newest comes first.
+    What each word weighs is counted among what may be found. How a fact compares to
+    the best one for that word is bm25, in which the weight of the word in the whole
+    index cancels out; a word that very many have counts as there or not there, as
+    reading how often and in how long a text takes four times as long.
     """
     if limit <= 0 or not shelf.places:
         return []
-    matches = {term: _having(connection, shelf, term) for term in terms(query)}
-    seen = shelf.findable({number for having in matches.values() for number in having})
-    totals: dict[int, float] = {}
-    for having in matches.values():
-        best = {number: score for number, score in having.items() if number in seen}
-        weight = word_weight(len(best), max(shelf.size, len(best)))
-        highest = min(best.values(), default=0.0)
-        for number, score in best.items():
-            totals[number] = totals.get(number, 0.0) - weight * score / highest
-    ranked = sorted(totals.items(), key=lambda item: (item[1], -item[0]))
-    return [(number, round(score, SCORE_DIGITS)) for number, score in ranked[:limit]]
-
-
-def _having(connection: sa.Connection, shelf: Shelf, term: str) -> dict[int, float]:
-    """The facts on a shelf that have a word, with the bm25 of their best piece."""
-    raw: Any = connection.connection.driver_connection
     places = " OR ".join(f'"{place}"' for place in shelf.places)
+    totals: dict[int, float] = {}
+    work = 0
+    for term in terms(query):
+        if work > MAX_WORK:
+            break
+        wanted = f'text : "{term}" * AND place : ({places})'
+        having = _having(connection, wanted)
+        work += len(having) + _PLACE_WORK * len(shelf.places)
+        seen = having if shelf.findable is None else shelf.findable(having)
+        if not seen:
+            continue
+        weight = word_weight(len(seen), max(shelf.size, len(seen)))
+        if len(seen) > MAX_COMPARED:
+            _add(totals, dict.fromkeys(seen, -weight / 2))
+        else:
+            scores = _compared(connection, wanted)
+            best = min(scores[number] for number in seen)
+            _add(totals, {number: -weight * scores[number] / best for number in seen})
+    return _best(totals, limit)
+
+
+def _having(connection: sa.Connection, wanted: str) -> set[int]:
+    raw: Any = connection.connection.driver_connection
+    rows = raw.execute(_HAVING, (wanted,)).fetchall()
+    return set(itertools.chain.from_iterable(rows))
+
+
+def _compared(connection: sa.Connection, wanted: str) -> dict[int, float]:
+    """The bm25 of the best piece of each fact that matches."""
+    raw: Any = connection.connection.driver_connection
     best: dict[int, float] = {}
-    for number, score in raw.execute(
-        _MATCHES, (f'text : "{term}" * AND place : ({places})',)
-    ):
+    for number, score in raw.execute(_COMPARED, (wanted,)):
         if score < best.get(number, 0.0):
             best[number] = score
     return best
+
+
+def _add(totals: dict[int, float], scores: dict[int, float]) -> None:
+    known = totals.get
+    totals |= (
+        {number: known(number, 0.0) + score for number, score in scores.items()}
+        if totals
+        else scores
+    )
+
+
+def _best(totals: dict[int, float], limit: int) -> Ranked:
+    # Finding out how low the last one is costs a fraction of sorting all.
+    last = max(heapq.nsmallest(limit, totals.values()), default=0.0)
+    fit = [(score, -number) for number, score in totals.items() if score <= last]
+    return [
+        (-number, min(round(score, SCORE_DIGITS), _WORST))
+        for score, number in sorted(fit)[:limit]
+    ]
 
 
 def among(

@@ -108,6 +108,9 @@ class Git:
     extra: Mapping[str, str] = field(default_factory=dict)
     """Further variables, such as another place for objects."""
 
+    memory_kib: int | None = None
+    """KiB it may ask for, where the system holds it to that (Linux)."""
+
     async def run(
         self,
         *arguments: str,
@@ -127,7 +130,7 @@ class Git:
         Raises:
             GitFailed: It failed, took too long, said too much, or is not installed.
         """
-        argv = [_program(), *_OPTIONS, *arguments]
+        argv = [*self._within_bounds(), _program(), *_OPTIONS, *arguments]
         what = f"git {arguments[0]}"
         out = bytearray()
         process = await self._start(argv, stdin=stdin)
@@ -155,7 +158,7 @@ class Git:
         stdin: bytes | IO[bytes] | None,
     ) -> Process:
         source = PIPE if isinstance(stdin, bytes) else stdin or DEVNULL
-        path = os.pathsep.join((str(Path(argv[0]).parent), os.defpath))
+        path = os.pathsep.join((str(Path(_program()).parent), os.defpath))
         system = {"SYSTEMROOT": r"C:\Windows"} if sys.platform == "win32" else {}
         try:
             return await asyncio.create_subprocess_exec(
@@ -175,6 +178,13 @@ class Git:
             )
         except OSError as error:
             raise GitFailed(f"git cannot be started: {error.strerror}") from None
+
+    def _within_bounds(self) -> tuple[str, ...]:
+        # The data segment and not all addresses, as files that it maps are no matter.
+        if self.memory_kib is None or sys.platform == "win32":
+            return ()
+        limited = 'ulimit -d "$0" 2>/dev/null; exec "$@"'
+        return ("/bin/sh", "-c", limited, str(self.memory_kib))
 
     def _settings(self) -> dict[str, str]:
         # As variables, since `-c` cannot set a key that contains an equals sign.

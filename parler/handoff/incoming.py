@@ -25,6 +25,9 @@ from parler.text import visible
 from parler.wire.base import Digest
 
 REFS = "refs/parler/"
+EXAMINER_KIB = 2**20
+"""For git while it unpacks what a stranger packed: a delta may claim any size."""
+
 ID_CHARS = (12, 24, 64)
 """Characters of a blob's id in a ref: more only if somebody has the shorter one."""
 
@@ -116,6 +119,7 @@ async def _examine(
     """Unpack in a folder of its own and look at all that came."""
     aside = replace(
         repository.git,
+        memory_kib=EXAMINER_KIB,
         extra={
             "GIT_OBJECT_DIRECTORY": str(objects),
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(repository.objects),

@@ -395,3 +395,50 @@ def test_a_word_that_few_of_my_facts_have_weighs_more(store: OpenStore) -> None:
     keep(store, "rare pie")
     assert texts(store, ANN, "apple rare")[0] == "rare pie"
     assert texts(store, ANN, "apple pie")[0] == "apple pie"
+
+
+def test_no_score_tells_what_a_newcomer_may_not_find(
+    store: OpenStore, room: int
+) -> None:
+    newcomer = AgentId("new")
+
+    def scores() -> list[tuple[str, float]]:
+        return [
+            (hit.text, hit.score) for hit in hits(store, newcomer, "apple pear plum")
+        ]
+
+    for number in range(20):
+        keep(store, f"apple {number}", room=room)
+    add = partial(
+        members.add,
+        room=room,
+        agent=newcomer,
+        now=1,
+        floor=members.NO_MESSAGES_YET,
+    )
+    store.write(add)
+    for text in ("apple one", "pear two", "plum three"):
+        keep(store, text, author=newcomer, room=room)
+    seen = scores()
+    assert {text for text, _ in seen} == {"apple one", "pear two", "plum three"}
+    assert len({score for _, score in seen}) == 1
+
+
+def test_facts_that_leave_are_found_without_looking_at_all_others(
+    store: OpenStore,
+) -> None:
+    def plans(connection: sa.Connection) -> list[str]:
+        raw: Any = connection.connection.driver_connection
+        asked: list[str] = []
+        raw.set_trace_callback(asked.append)
+        facts.drop_some(connection)
+        facts.give_up_stale(connection, before=0)
+        raw.set_trace_callback(None)
+        return [
+            " ".join(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {sql}"))
+            for sql in asked
+        ]
+
+    found = store.write(plans)
+    assert len(found) == 2
+    assert all("facts_state" in plan for plan in found)

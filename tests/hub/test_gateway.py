@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from hub import gateway
 from hub.outbox import MAX_BYTES, MAX_PUSHES
+from hub.store.engine import Store, Write
 from parler.signing import Keypair
 from parler.wire import requests
 from parler.wire.base import AgentId, RoomName
@@ -56,6 +57,16 @@ def send(room: str, words: str = "hi", **fields: Any) -> requests.Send:
 
 def pull(room: str, **fields: Any) -> requests.Pull:
     return requests.Pull(room=RoomName(room), **fields)
+
+
+def sends_waiting(store: Store) -> int:
+    """How many sends wait for the writer; it must be held up."""
+    waiting: list[list[Write]] = []
+    while not store._queue.empty():
+        waiting.append(store._queue.get())
+    for writes in waiting:
+        store._queue.put(writes)
+    return sum(write.name == "send" for writes in waiting for write in writes)
 
 
 async def open_room(owner: Peer, **fields: Any) -> Invited:
@@ -628,16 +639,64 @@ async def test_a_stopping_hub_finishes_what_it_works_on_and_starts_nothing_new(
             group.create_task(store.write("gate", gate))
             assert await asyncio.to_thread(entered.wait, WAIT)
             ann.says(send(room, "in flight"))
-            ann.says(send(room, "behind"))
+            ann.says(send(room, "beside it"))
+            ann.says(requests.Ping())
             await until(lambda: not store._queue.empty())
             ann.connection.stop()
             opened.set()
+        await ann.hears(Sent)
         await ann.hears(Sent)
         assert (await ann.sees_close())[0] == 1012
         assert ann.unread == 0
         bob = await hub.sign_in("ann", ann.keypair)
         pulled = await bob.asks(pull(room, since=0), Pulled)
-        assert len(pulled.messages) == 2
+        assert len(pulled.messages) == 3
+
+
+async def test_sends_follow_each_other_to_the_store_and_nothing_overtakes_them(
+    tmp_path: Path,
+) -> None:
+    entered, opened = threading.Event(), threading.Event()
+
+    def gate(connection: sa.Connection) -> None:
+        entered.set()
+        assert opened.wait(WAIT)
+
+    async with memory_hub(tmp_path) as hub:
+        ann, _, room = await two_in_a_room(hub)
+        await ann.asks(send(room, "first"), Sent)
+        store = hub.hub.store
+        async with asyncio.TaskGroup() as group:
+            group.create_task(store.write("gate", gate))
+            assert await asyncio.to_thread(entered.wait, WAIT)
+            before = store.commits
+            for number in range(10):
+                ann.says(send(room, f"{number}"))
+            ann.says(requests.Ping())
+            ann.says(pull(room, since=0))
+            ann.says(send("room.of-others", "refused"))
+            ann.says(send(room, "last"))
+            await until(lambda: sends_waiting(store) == 10)
+            opened.set()
+        seqs = [(await ann.hears(Sent)).seq for _ in range(10)]
+        assert store.commits == before + 1, "they were synced together"
+        assert seqs == sorted(seqs)
+        await ann.hears(Pong)
+        assert len((await ann.hears(Pulled)).messages) == 11
+        assert (await ann.hears(Error)).code == ErrorCode.NOT_MEMBER
+        assert (await ann.hears(Sent)).seq > seqs[-1]
+
+
+async def test_a_send_too_many_is_refused_in_its_turn(tmp_path: Path) -> None:
+    async with memory_hub(tmp_path, max_sends_per_min=3) as hub:
+        ann, _, room = await two_in_a_room(hub)
+        await ann.asks(send(room, "first"), Sent)
+        for number in range(3):
+            ann.says(send(room, f"{number}"))
+        await ann.hears(Sent)
+        await ann.hears(Sent)
+        assert (await ann.hears(Error)).code == ErrorCode.RATE_LIMITED
+        assert ann.unread == 0
 
 
 async def test_a_stopping_hub_lets_go_of_strangers_and_idle_agents(

@@ -5,12 +5,14 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from hub.app import Hub
-from hub.janitor import DAY_MS, Janitor
+from hub.janitor import DAY_MS, STEP, Janitor
 from hub.settings import Settings
 from hub.store import agents, blobs, invites, members, messages, rooms
 from hub.store.invites import Invite
@@ -18,6 +20,9 @@ from hub.store.messages import NewMessage
 from hub.store.rooms import Room
 from hub.store.schema import agents as agent_table
 from hub.store.schema import blobs as blob_table
+from hub.store.schema import claims as claim_table
+from hub.store.schema import dispatches as dispatch_table
+from hub.store.schema import facts as fact_table
 from hub.store.schema import messages as message_table
 from hub.store.schema import presence as presence_table
 from parler.wire.base import AgentId, Code, Digest, MessageId, RoomName
@@ -81,6 +86,13 @@ async def stored(hub: Hub) -> list[int]:
         return list(connection.execute(sa.select(message_table.c.seq)).scalars())
 
     return await hub.store.read("stored", look)
+
+
+async def count(hub: Hub, table: sa.Table) -> int:
+    counted = sa.select(sa.func.count()).select_from(table)
+    return await hub.store.read(
+        "count", lambda connection: connection.execute(counted).scalar_one()
+    )
 
 
 async def test_old_messages_go_but_the_newest_stay(tmp_path: Path) -> None:
@@ -296,3 +308,109 @@ async def test_a_key_that_just_expired_or_is_knocked_with_does_not_become_unknow
             ]
 
         assert await hub.store.read("look", look) == [True, False, True]
+
+
+def _work(connection: sa.Connection, room: int, count: int) -> None:
+    entries = [
+        {"room": room, "message": f"gone-{number}", "role": "review", "seq": number + 1}
+        for number in range(count)
+    ]
+    connection.execute(sa.insert(dispatch_table), entries)
+    held = {"worker": ANN, "state": "done", "claimed": 0, "lease_until": 0}
+    connection.execute(
+        sa.insert(claim_table),
+        [{"room": room, "message": entry["message"], **held} for entry in entries],
+    )
+
+
+async def test_work_whose_message_is_gone_goes_and_other_work_stays(
+    tmp_path: Path,
+) -> None:
+    async with hub_with_a_room(tmp_path) as (hub, room):
+        await say(hub, room, 1, ts=NOW)
+
+        def work(connection: sa.Connection) -> None:
+            _work(connection, room.id, 3 * STEP)
+            [(seq, message)] = connection.execute(
+                sa.select(message_table.c.seq, message_table.c.id)
+            )
+            for table in (dispatch_table, claim_table):
+                connection.execute(
+                    sa.update(table)
+                    .where(table.c.message == "gone-7")
+                    .values(message=message)
+                )
+            connection.execute(
+                sa.update(dispatch_table)
+                .where(dispatch_table.c.message == message)
+                .values(seq=seq)
+            )
+            connection.execute(  # its number was of the message that is there
+                sa.update(dispatch_table)
+                .where(dispatch_table.c.message == "gone-0")
+                .values(seq=10**6)
+            )
+
+        await hub.store.write("work", work)
+        await Janitor(hub.services).tidy()
+        for table in (dispatch_table, claim_table):
+            assert await count(hub, table) == 1
+
+
+async def test_of_facts_without_a_key_the_newest_of_each_author_stay(
+    tmp_path: Path,
+) -> None:
+    async with hub_with_a_room(tmp_path, keep_facts=2) as (hub, room):
+        kept = {"room": room.id, "ts": 0}
+
+        def remember(connection: sa.Connection) -> None:
+            for author in (ANN, BOB):
+                for number in range(50):
+                    text = f"{author} {number}"
+                    connection.execute(
+                        sa.insert(fact_table).values(author=author, text=text, **kept)
+                    )
+            keyed = sa.insert(fact_table).values(
+                author=ANN, text="keyed", key="k", **kept
+            )
+            connection.execute(keyed)
+
+        await hub.store.write("remember", remember)
+        await Janitor(hub.services).tidy()
+        texts = await hub.store.read(
+            "facts",
+            lambda connection: set(
+                connection.execute(sa.select(fact_table.c.text)).scalars()
+            ),
+        )
+        assert texts == {"ann 48", "ann 49", "bob 48", "bob 49", "keyed"}
+
+
+async def test_the_writer_never_looks_through_everything(tmp_path: Path) -> None:
+    """What grows with the hub is looked through beside the writer."""
+    async with hub_with_a_room(tmp_path, keep_messages_per_room=3) as (hub, room):
+        await say(hub, room, 20, ts=1)
+        await hub.store.write("work", partial(_work, room=room.id, count=3))
+        asked: set[str] = set()
+
+        def listen(connection: sa.Connection) -> None:
+            raw: Any = connection.connection.driver_connection
+            raw.set_trace_callback(asked.add)
+
+        def plans(connection: sa.Connection) -> list[str]:
+            raw: Any = connection.connection.driver_connection
+            raw.set_trace_callback(None)
+            deletions = [sql for sql in asked if sql.startswith(("DELETE", "UPDATE"))]
+            return [
+                row[3]
+                for sql in deletions
+                for row in raw.execute(f"EXPLAIN QUERY PLAN {sql}")
+            ]
+
+        await hub.store.write("listen", listen)
+        await Janitor(hub.services).tidy()
+        steps = await hub.store.write("plans", plans)
+        assert any("dispatches" in step for step in steps)
+        large = ("messages", "dispatches", "claims", "facts", "fact_pieces")
+        scans = {step for step in steps if step.startswith("SCAN ")}
+        assert not scans & {f"SCAN {table}" for table in large}

@@ -67,7 +67,7 @@ def test_a_message_goes_to_members_who_listen_and_not_to_its_author() -> None:
     ann, bob1, bob2, cid = Ear(), Ear(), Ear(), Ear()
     for agent, ear in ((ANN, ann), (BOB, bob1), (BOB, bob2), (CID, cid)):
         notifier.subscribe(agent, ear)
-    notifier.deliver(MESSAGE, [ANN, BOB], author=ANN)
+    notifier.deliver(lambda: MESSAGE, {ANN, BOB}, author=ANN)
     assert (ann.heard, bob1.heard, bob2.heard, cid.heard) == (
         [],
         [MESSAGE],
@@ -82,13 +82,13 @@ def test_subscribing_twice_is_once_and_unsubscribing_ends_it() -> None:
     bob, other = Ear(), Ear()
     notifier.subscribe(BOB, bob)
     notifier.subscribe(BOB, bob)
-    notifier.deliver(MESSAGE, [BOB], author=ANN)
+    notifier.deliver(lambda: MESSAGE, {BOB}, author=ANN)
     assert bob.heard == [MESSAGE]
     notifier.unsubscribe(BOB, other)
     notifier.unsubscribe(CID, other)
     notifier.unsubscribe(BOB, bob)
     notifier.unsubscribe(BOB, bob)
-    notifier.deliver(MESSAGE, [BOB], author=ANN)
+    notifier.deliver(lambda: MESSAGE, {BOB}, author=ANN)
     assert bob.heard == [MESSAGE]
     assert not notifier._listeners
 
@@ -98,7 +98,7 @@ def test_a_slow_peer_does_not_count_as_reached_and_holds_up_nobody() -> None:
     slow, bob = Ear(slow=True), Ear()
     notifier.subscribe(BOB, slow)
     notifier.subscribe(BOB, bob)
-    notifier.deliver(MESSAGE, [BOB], author=ANN)
+    notifier.deliver(lambda: MESSAGE, {BOB}, author=ANN)
     assert bob.heard == [MESSAGE]
     assert notifier.pushes == 1
 

@@ -15,6 +15,7 @@ from hub import announce
 from hub.app import Hub, build_app
 from hub.errors import CannotStart
 from hub.http import is_near
+from hub.http.app import SAFE_HEADERS
 from hub.running import RunningFile
 from hub.settings import LOCAL_DATABASE, Settings, local_folder, read_settings
 
@@ -127,6 +128,7 @@ async def test_a_hub_for_its_network_turns_others_away(kind: str) -> None:
     await app({"type": kind, "path": "/ws", "client": ("8.8.8.8", 1)}, receive, send)
     assert sent[0]["type"].endswith("http.response.start")
     assert sent[0]["status"] == 403
+    assert {*SAFE_HEADERS} <= {*sent[0]["headers"]}
     await app({"type": kind, "path": "/ws"}, receive, send)
     assert [message["status"] for message in sent if "status" in message] == [403, 403]
 

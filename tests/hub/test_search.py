@@ -214,6 +214,37 @@ def test_a_search_may_look_in_more_places_than_an_agent_can_be_in(
     assert [number for number, _ in store.read(look)] == [mine]
 
 
+def test_a_word_that_very_many_facts_have_still_finds_the_newest_of_them(
+    store: OpenStore,
+) -> None:
+    def insert(connection: sa.Connection) -> None:
+        many = [{"author": "A", "text": f"common {n}", "ts": 0} for n in range(2_100)]
+        connection.execute(sa.insert(facts), many)
+
+    assert search.MAX_COMPARED < 2_100
+    both = keep(store, "common and rare")
+    store.write(insert)
+    newest = keep(store, "common enough")
+    shelf = replace(SHELF, size=2_102)
+    look = partial(search.by_text, shelf=shelf, query="common rare", limit=2)
+    (first, best), (second, worst) = store.read(look)
+    assert (first, second) == (both, newest)
+    assert best < worst < 0
+
+
+def test_a_query_of_many_common_words_is_answered_by_some_of_them(
+    store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody shall keep the hub busy for minutes with one question."""
+    monkeypatch.setattr(search, "MAX_WORK", 60)
+    one, other = keep(store, "apple"), keep(store, "pear")
+    assert found(store, "apple pear") == [other, one]
+    places = [search.place_of(number, "A") for number in range(100)]
+    shelf = replace(SHELF, places=[*places, *SHELF.places])
+    look = partial(search.by_text, shelf=shelf, query="apple pear", limit=9)
+    assert [number for number, _ in store.read(look)] == [one]
+
+
 def test_the_name_of_a_place_is_no_word_of_its_facts(store: OpenStore) -> None:
     keep(store, "apple")
     assert found(store, SHELF.places[0]) == []

@@ -114,7 +114,7 @@ def drive(target: Target, folder: Path, *more: str) -> str:
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG)]
     command += ["run", str(target.description), "--url", target.url]
     command += ["--no-color", "--continue-on-failure"]
-    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "40"]
+    command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "15"]
     command += ["--generation-deterministic"]
     command += ["--request-timeout", "10"]
     done = subprocess.run(

@@ -1,0 +1,33 @@
+"""How requests end when they do not succeed: as frames, and as words to count."""
+
+import logging
+import secrets
+
+from hub.errors import Refusal
+from parler.wire.codes import ErrorCode
+from parler.wire.replies import Error
+
+log = logging.getLogger(__name__)
+
+
+def as_fault(error: BaseException) -> Error:
+    """What a peer hears of an unexpected failure; the log has the rest."""
+    reference = secrets.token_hex(4)
+    log.error("internal error %s", reference, exc_info=error)
+    return Error(
+        message=f"the hub failed; its log says why under {reference}",
+        code=ErrorCode.INTERNAL.value,
+    )
+
+
+def outcome_of(reply: object) -> str:
+    """How a request ended, in a word for the statistics."""
+    if isinstance(reply, Error):
+        return reply.code or "refused"
+    return "ok"
+
+
+def as_error(refusal: Refusal) -> Error:
+    """A refusal as the frame that says it (protocol 3.3)."""
+    code = refusal.code.value if refusal.code is not None else None
+    return Error(message=refusal.message, code=code)

@@ -1,0 +1,124 @@
+"""Agents call `parler` at every turn: what each way in may import is agreed."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+import typer
+
+from parler.cli import app
+from tests._support.processes import CHECKOUT
+
+SERVER = {"hub", "uvicorn", "starlette", "sqlalchemy", "sqlite3", "uvloop"}
+ELSEWHERE = SERVER | {"httpx", "pydantic", "rich", "zeroconf", "segno", "tree_sitter"}
+NETWORK = {"asyncio", "ssl", "websockets"}
+KEYS = {"msgspec", "nacl"}
+TREE = {"click", "typer"}
+COMMANDS = {f"parler.cli.{name}" for name in app.MODULES}
+
+PROGRAM = """
+import sys, json, os
+sys.path[:0] = ['.']
+before = set(sys.modules)
+from parler.__main__ import main
+kept = os.dup(1)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+status = main()
+os.write(kept, json.dumps(sorted(set(sys.modules) - before)).encode())
+"""
+
+
+def imported_by_statements(statements: str) -> set[str]:
+    """What statements import."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c"),
+            "import sys, json; sys.path[:0] = ['.']\n"
+            f"{statements}\nprint(json.dumps(sorted(sys.modules)))",
+        ],
+        cwd=CHECKOUT,
+        capture_output=True,
+        timeout=20,
+        check=True,
+    )
+    return set(json.loads(done.stdout))
+
+
+def imported_by(arguments: Sequence[str], home: str) -> set[str]:
+    """What a command line imports, with no hub to be reached."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        cwd=CHECKOUT,
+        env={"PARLER_HOME": home, "HOME": home, "PARLER_HUB": "ws://127.0.0.1:9"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=20,
+        check=True,
+    )
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--version"], ELSEWHERE | NETWORK | KEYS | TREE | COMMANDS | {"mcp"}),
+        (
+            ["send", "--room", "room.den", "hi"],
+            ELSEWHERE | {"mcp"} | COMMANDS - {"parler.cli.messages"},
+        ),
+        (
+            ["recv", "--room", "room.den"],
+            ELSEWHERE | {"mcp"} | COMMANDS - {"parler.cli.messages"},
+        ),
+        (["hook", "prompt", "--app", "codex"], ELSEWHERE | NETWORK | KEYS | TREE),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_imports_only_what_it_needs(
+    arguments: list[str], absent: set[str], tmp_path: object
+) -> None:
+    ours = imported_by(arguments, str(tmp_path))
+    assert not absent & ours
+
+
+LIST_TOOLS = """
+from parler.mcp_server.calls import Host
+from parler.mcp_server.tools.registry import offered
+[tool.as_offer() for tool in offered(Host(name='codex'), full=True)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("statements", "absent"),
+    [
+        (
+            "import parler.mcp_server.main",
+            SERVER | KEYS | TREE | {"mcp", "pydantic", "websockets"},
+        ),
+        (LIST_TOOLS, SERVER | TREE | {"parler.cli"}),
+    ],
+    ids=["starting", "listing-tools"],
+)
+def test_the_mcp_server_imports_nothing_of_a_hub_nor_the_command_tree(
+    statements: str, absent: set[str]
+) -> None:
+    assert not absent & imported_by_statements(statements)
+
+
+def test_every_command_is_where_the_table_says() -> None:
+    root = typer.main.get_command(app.tree())
+    named = {"hub"}.union(*app.MODULES.values())
+    assert set(getattr(root, "commands", {})) == named
+
+
+@pytest.mark.parametrize("word", sorted({"hub"}.union(*app.MODULES.values())))
+def test_a_small_tree_has_its_command_as_the_whole_one_has_it(word: str) -> None:
+    small, whole = (
+        typer.main.get_command(tree) for tree in (app.tree(word), app.tree())
+    )
+    context = typer.Context(whole)
+    commands = [getattr(tree, "commands", {})[word] for tree in (small, whole)]
+    infos = [command.to_info_dict(context) for command in commands]
+    assert infos[0] == infos[1]
