@@ -24,7 +24,7 @@ from hub.handlers.caller import Caller
 from hub.handlers.messages import ready_room, send_soon, steps_aside
 from hub.ids import challenge
 from hub.outbox import Handed, Outbox, Text
-from hub.outcomes import as_error, as_fault, outcome_of
+from hub.outcomes import as_error, as_fault, as_reply, outcome_of
 from hub.protocol import Authenticated, Perform, SendChallenge, ServerProtocol
 from hub.services import Services
 from hub.transport import Transport
@@ -62,20 +62,17 @@ BIG_FRAME_BYTES = 64 * 1024
 _SEND = '{"op":"send"'
 """How most clients begin a send; another spelling only takes the long way."""
 
+AT_ONCE_BYTES = MAX_UNREAD // MAX_IN_FLIGHT
+"""Sends are under way together if all of them are no more than might wait."""
+
 PENALTY_SECS = 0.02
 """What a refusal for haste costs its sender in time."""
 
 FLUSH_SECS = 5.0
 """How long a closing connection may take to write what is left."""
 
-NORMAL, GOING_AWAY, VIOLATION, TOO_BIG, OVERLOADED, RESTART = (
-    1000,
-    1001,
-    1008,
-    1009,
-    1013,
-    1012,
-)
+NORMAL, GOING_AWAY, VIOLATION = 1000, 1001, 1008
+TOO_BIG, RESTART, OVERLOADED = 1009, 1012, 1013
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +261,7 @@ class Connection:
             await self._outbox.wait_for_room()
             if not self._stopping.is_set():
                 await self._answer(data, group)
-        await self._until_in_flight(0)
+        await self._until(most=0)
         self._end(RESTART, "the hub is restarting")
 
     # Writing.
@@ -352,14 +349,13 @@ class Connection:
     ) -> None:
         if self._ended.done():
             return
-        if isinstance(data, _Refused):
-            await self._until_sent()
+        if not isinstance(data, str):
+            await self._until(sends=0)
+            if isinstance(data, bytes):
+                await self._take_upload(data)
+                return
             await self._punish(data.refusal)
             self._reply(as_error(data.refusal), data.rid)
-            return
-        if isinstance(data, bytes):
-            await self._until_sent()
-            await self._take_upload(data)
             return
         try:
             if len(data) < BIG_FRAME_BYTES:
@@ -367,14 +363,17 @@ class Connection:
             else:
                 request = await asyncio.to_thread(decode_request, data)
         except BadFrame as bad:
-            await self._until_sent()
+            await self._until(sends=0)
             await self._refuse_malformed(bad)
             return
-        await self._until_in_flight(MAX_IN_FLIGHT - 1)
-        small = len(data) < BIG_FRAME_BYTES  # or they would be too much together
-        if isinstance(request, Send) and small and self._send_at_once(request):
+        await self._until(most=MAX_IN_FLIGHT - 1)
+        if (
+            isinstance(request, Send)
+            and len(data) < AT_ONCE_BYTES
+            and self._send_at_once(request)
+        ):
             return
-        await self._until_sent()
+        await self._until(sends=0)
         if self._stopping.is_set():
             return
         self._in_flight += 1
@@ -394,7 +393,7 @@ class Connection:
             not idle
             or self._in_flight >= MAX_IN_FLIGHT
             or self._outbox.is_full
-            or len(text) >= BIG_FRAME_BYTES
+            or len(text) >= AT_ONCE_BYTES
             or not text.startswith(_SEND)
         ):
             return False
@@ -432,13 +431,7 @@ class Connection:
         return True
 
     def _answer_send(self, outcome: Sent | BaseException, rid: str | None) -> None:
-        reply: Reply
-        if isinstance(outcome, Sent):
-            reply = outcome
-        elif isinstance(outcome, Refusal):
-            reply = as_error(outcome)
-        else:
-            reply = as_fault(outcome)
+        reply = as_reply(outcome)
         self._services.requests["send", outcome_of(reply)] += 1
         if not self._ended.done():
             self._reply(reply, rid)
@@ -448,13 +441,10 @@ class Connection:
         if self._landed is not None and not self._landed.done():
             self._landed.set_result(None)
 
-    async def _until_in_flight(self, most: int) -> None:
-        while self._in_flight > most:
-            self._landed = self._loop.create_future()
-            await self._landed
-
-    async def _until_sent(self) -> None:
-        while self._sending:
+    async def _until(
+        self, *, most: int = MAX_IN_FLIGHT, sends: int = MAX_IN_FLIGHT
+    ) -> None:
+        while self._in_flight > most or self._sending > sends:
             self._landed = self._loop.create_future()
             await self._landed
 
@@ -462,11 +452,8 @@ class Connection:
         upload = self._caller.take_upload() if self._caller else None
         self._transport.accept_binary(0)
         if self._caller is None or upload is None:
-            self._end(
-                VIOLATION,
-                "unexpected binary frame",
-                Error(message="no upload was announced", code=ErrorCode.PROTOCOL.value),
-            )
+            error = Error(message="no upload was announced", code=ErrorCode.PROTOCOL)
+            self._end(VIOLATION, "unexpected binary frame", error)
             return
         stored = store_blob(self._services, self._caller, upload, data)
         self._reply(await self._outcome(stored), upload.rid)
@@ -577,11 +564,8 @@ class Connection:
     def _handshake_is_over(self) -> None:
         # An absolute deadline: pinging does not hold a place open (protocol 13.9).
         if self._caller is None:
-            self._end(
-                VIOLATION,
-                "handshake timed out",
-                Error(message="handshake timed out", code=ErrorCode.TIMEOUT.value),
-            )
+            said = "handshake timed out"
+            self._end(VIOLATION, said, Error(message=said, code=ErrorCode.TIMEOUT))
 
     def _watch_idle(self) -> None:
         limit = self._services.settings.idle_timeout_secs

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from hub.handlers.blobs import drop_useless
 from hub.services import Services
 from hub.store import blobs, engine, facts, retention
 from parler.wire.base import Digest
@@ -120,7 +121,8 @@ class Janitor:
             await self._find_and_drop("facts", surplus, retention.drop_facts, FACT_STEP)
         await self._repeat("facts that go", facts.drop_some)
         ttl = settings.blob_ttl_days if believed else 0
-        await self.prune_blobs(now - int(ttl * DAY_MS) if ttl else 0)
+        idle_before = now - int(ttl * DAY_MS) if ttl else 0
+        await drop_useless(self._services, idle_before=idle_before)
         await self._repeat("vacuum", engine.vacuum_some)
 
     def _clock_jumped(self, now: int) -> bool:
@@ -152,19 +154,6 @@ class Janitor:
                     limit=STEP,
                 ),
             )
-
-    async def prune_blobs(self, idle_before: int) -> None:
-        """Delete blobs of no room, and those nobody fetched since; 0 keeps these."""
-        # Bytes and rows go under the lock that uploads hold, so nothing that was
-        # just uploaded again can be deleted.
-        forget = partial(blobs.forget_useless, idle_before=idle_before, limit=STEP)
-        while True:
-            async with self._services.blob_changes:
-                digests = await self._services.store.write("forget blobs", forget)
-                for digest in digests:
-                    await asyncio.to_thread(self._services.blobs.delete, digest)
-            if not digests:
-                return
 
     async def _find_and_drop(
         self,

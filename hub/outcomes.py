@@ -5,7 +5,7 @@ import secrets
 
 from hub.errors import Refusal
 from parler.wire.codes import ErrorCode
-from parler.wire.replies import Error
+from parler.wire.replies import Error, Reply
 
 log = logging.getLogger(__name__)
 
@@ -31,3 +31,10 @@ def as_error(refusal: Refusal) -> Error:
     """A refusal as the frame that says it (protocol 3.3)."""
     code = refusal.code.value if refusal.code is not None else None
     return Error(message=refusal.message, code=code)
+
+
+def as_reply(outcome: Reply | BaseException) -> Reply:
+    """What a peer hears of an outcome, whatever it is."""
+    if isinstance(outcome, Refusal):
+        return as_error(outcome)
+    return as_fault(outcome) if isinstance(outcome, BaseException) else outcome

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 UNAVAILABLE = "blob bytes unavailable"
 
+DROP_TOGETHER = 200
+"""Blobs forgotten in one transaction."""
+
 
 async def put_blob(
     services: Services, caller: Caller, request: requests.PutBlob
@@ -143,3 +146,17 @@ async def get_blob(
     )
     gone = Error(message=UNAVAILABLE, code=ErrorCode.INTERNAL.value, rid=request.rid)
     return Download(encode_utf8(incoming), path, encode_utf8(gone))
+
+
+async def drop_useless(services: Services, *, idle_before: int = 0) -> None:
+    """Delete blobs of no room, and those nobody fetched since; 0 keeps these."""
+    # Bytes and rows go under the lock that uploads hold, so nothing that was just
+    # uploaded again can be deleted.
+    forget = partial(blobs.forget_useless, idle_before=idle_before, limit=DROP_TOGETHER)
+    while True:
+        async with services.blob_changes:
+            digests = await services.store.write("forget blobs", forget)
+            for digest in digests:
+                await asyncio.to_thread(services.blobs.delete, digest)
+        if not digests:
+            return

@@ -277,6 +277,8 @@ async def test_history_all_is_the_default_and_other_words_are_refused(
 
 @pytest.mark.extension
 async def test_the_eleventh_wrong_code_in_a_minute_is_not_looked_at(mesh: Mesh) -> None:
+    if not mesh.hub.managed:
+        pytest.skip("that hub may be configured with another budget")
     async with mesh.link("mallory") as mallory:
         for _ in range(10):
             await mallory.expect_error("invalid_invite", "redeem", code=unknown_code())
@@ -286,6 +288,8 @@ async def test_the_eleventh_wrong_code_in_a_minute_is_not_looked_at(mesh: Mesh) 
 
 @pytest.mark.extension
 async def test_the_eleventh_knock_in_a_minute_is_refused(mesh: Mesh) -> None:
+    if not mesh.hub.managed:
+        pytest.skip("that hub may be configured with another budget")
     async with mesh.links("ann", "bob") as (ann, bob):
         keys = [(await open_room(ann, gated=True))["code"] for _ in range(11)]
         for code in keys[:10]:
@@ -303,6 +307,8 @@ async def test_asking_again_about_a_pending_knock_is_not_counted(mesh: Mesh) -> 
 
 @pytest.mark.extension
 async def test_many_identities_at_one_address_share_thirty_guesses(mesh: Mesh) -> None:
+    if not mesh.hub.managed:
+        pytest.skip("that hub may be configured with another budget")
     async with mesh.links("a", "b", "c", "d") as links:
         for link in links[:3]:
             for _ in range(10):

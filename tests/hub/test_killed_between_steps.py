@@ -14,9 +14,10 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from hub.handlers.blobs import drop_useless
 from hub.janitor import Janitor
 from hub.store import blobs, invites, members, messages, rooms, search
-from hub.store.schema import claims, dispatches, fact_pieces, facts
+from hub.store.schema import blob_rooms, claims, dispatches, fact_pieces, facts
 from parler.signing import Keypair
 from parler.wire.base import Code, Digest, RoomName
 from parler.wire.records import Fact, RoomKind, RoomTarget, TaskStatus
@@ -33,13 +34,11 @@ from parler.wire.replies import (
     Pulled,
     Recalled,
     Remembered,
-    RoomDeleted,
     Sent,
 )
 from parler.wire.requests import (
     Claim,
     Complete,
-    DeleteRoom,
     GetBlob,
     Invite,
     Pull,
@@ -272,9 +271,13 @@ async def store(hub: MemoryHub, room: RoomName, diary: Diary) -> None:
     diary.note("stored")
 
 
+def _unbind(connection: sa.Connection) -> None:
+    connection.execute(sa.delete(blob_rooms))
+
+
 async def drop(hub: MemoryHub, room: RoomName, diary: Diary) -> None:
     diary.begin()
-    await Janitor(hub.hub.services).prune_blobs(0)
+    await drop_useless(hub.hub.services)
     diary.note("dropped")
 
 
@@ -302,7 +305,7 @@ async def fetched(hub: MemoryHub, room: RoomName, noted: set[str]) -> None:
 
 async def gone_in_the_end(hub: MemoryHub, room: RoomName, noted: set[str]) -> None:
     await whole_or_absent(hub, room, noted)
-    await Janitor(hub.hub.services).prune_blobs(0)
+    await drop_useless(hub.hub.services)
     await whole_or_absent(hub, room, {"dropped"})
 
 
@@ -325,7 +328,7 @@ async def test_a_blob_nobody_has_is_dropped_with_its_row_whenever_the_hub_dies(
         ann = await enter(hub, ANN)
         room = (await channel(hub, ann)).room
         await put(ann, room)
-        await ann.asks(DeleteRoom(room=room), RoomDeleted)
+        await hub.hub.store.write("unbind", _unbind)
     steps = await die_at_every_step(
         tmp_path, tmp_path / "prepared", drop, gone_in_the_end, room
     )
