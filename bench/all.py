@@ -451,9 +451,9 @@ def judge_start(sides: Sides) -> list[Verdict]:
     """Commands beside an empty program."""
     judge, nothing = Judge("start"), sides["nothing"]
     shown = {
-        "version": ("`parler --version`", 60.0),
-        "hook": ("`parler hook` with no session", 60.0),
-        "send": ("`parler send`", 150.0),
+        "version": ("parler --version", 60.0),
+        "hook": ("parler hook with no session", 60.0),
+        "send": ("parler send", 150.0),
     }
     return [
         judge.within(
@@ -474,7 +474,7 @@ def judge_mcp(sides: Sides) -> list[Verdict]:
     mine, bare = sides["parler mcp"], sides["bare SDK"]
     return [
         Judge("mcp").at_most(
-            "`parler mcp` to `tools/list`",
+            "parler mcp to `tools/list`",
             mine["tools_list_ms"],
             bare["tools_list_ms"],
             1.15,
