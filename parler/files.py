@@ -328,3 +328,11 @@ else:
 
     def _unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two names lead to one file; a missing one leads nowhere."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

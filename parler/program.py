@@ -8,6 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from parler.files import same_file
+
 NAME = "parler"
 
 
@@ -24,14 +26,7 @@ def own_command() -> list[str]:
     if archive:
         return [sys.executable, str(Path(archive).absolute())]
     started, installed = Path(sys.argv[0]), shutil.which(NAME)
-    if installed and started.name == NAME and _same(Path(installed), started):
+    if installed and started.name == NAME and same_file(Path(installed), started):
         return [str(Path(installed).absolute())]
     # -P: no folder called `hub` in the current directory may come in between.
     return [sys.executable, "-P", "-m", NAME]
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False

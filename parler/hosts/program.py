@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from parler.errors import ConfigError
+from parler.files import same_file
 
 NAME = "parler"
 _CACHES = ("archive-v", "builds-v", "environments-v")
@@ -41,7 +42,7 @@ def own_command(
         started = _started(argv0, env, cwd)
         words = (str(started),)
         lasts = not _in_cache(started)
-        if installed and _same(Path(installed), started):
+        if installed and same_file(Path(installed), started):
             words = (installed,)
     if lasts:
         return words
@@ -77,10 +78,3 @@ def _started(argv0: str, env: Mapping[str, str], cwd: Path | None) -> Path:
 def _in_cache(path: Path) -> bool:
     both = (path, Path(os.path.realpath(path)))
     return any(part.startswith(_CACHES) for one in both for part in one.parts)
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:
-        return False
