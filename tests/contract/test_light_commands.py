@@ -1,9 +1,11 @@
 """Agents call `parler` at every turn: what each way in may import is agreed."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import typer
@@ -81,6 +83,39 @@ def test_a_command_imports_only_what_it_needs(
 ) -> None:
     ours = imported_by(arguments, str(tmp_path))
     assert not absent & ours
+
+
+COLLECTED = """
+import gc, sys
+sys.path[:0] = ['.']
+gc.set_debug(gc.DEBUG_STATS)
+from parler.__main__ import main
+sys.exit(main())
+"""
+COLLECTION = re.compile(
+    r"collecting generation (\d)\.\.\.\n.*each generation: (\d+) (\d+) (\d+)"
+)
+
+
+def test_a_command_that_is_nearly_over_is_not_searched_for_garbage(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COLLECTED, "send", "--room", "room.den", "hi"],
+        cwd=CHECKOUT,
+        env={"PARLER_HOME": str(tmp_path), "PARLER_HUB": "ws://127.0.0.1:9"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=20,
+        check=False,
+    )
+    assert "nothing listens there" in done.stderr
+    walked = [
+        sum(map(int, sizes[: int(generation) + 1]))
+        for generation, *sizes in COLLECTION.findall(done.stderr)
+    ]
+    assert walked  # at the end, at least
+    assert max(walked) < 10_000
 
 
 LIST_TOOLS = """
