@@ -198,6 +198,8 @@ class Connection:
             self._outbox.abandon()
 
     def _log_end(self, ending: _Ending) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
         who = fingerprint(self._caller.agent) if self._caller else "stranger"
         log.info(
             "connection ended",

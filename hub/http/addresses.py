@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 _IPV6_NETWORK = 64
@@ -35,7 +36,7 @@ def peer_address(scope: MutableMapping[str, Any], *, trust_proxy: bool) -> str |
         if seen is not None:
             return seen
     client = scope.get("client")
-    return _as_key(client[0]) if client else None
+    return _as_known_key(client[0]) if client else None
 
 
 def is_near(client: tuple[str, int] | None) -> bool:
@@ -89,3 +90,7 @@ def _as_key(text: str) -> str | None:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, _IPV6_NETWORK), strict=False))
+
+
+# An agent dials again and again. What a client wrote is not kept: it may be long.
+_as_known_key = lru_cache(maxsize=1024)(_as_key)
