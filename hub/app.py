@@ -21,6 +21,7 @@ from pathlib import Path
 from starlette.responses import Response
 
 from hub import operate
+from hub.allocator import keep_buffers
 from hub.blobs import BlobFolder
 from hub.errors import CannotStart, Refusal
 from hub.front import (
@@ -253,6 +254,7 @@ def _allow_connections(wanted: int) -> None:
 
 
 def _run(settings: Settings) -> None:
+    keep_buffers()
     _allow_connections(settings.max_connections)
     with contextlib.ExitStack() as stack:
         running = None

@@ -43,6 +43,10 @@ STALL_SECS = 60.0
 
 SLICE_BYTES = 8192
 
+LONG_BYTES = 64 * 1024
+"""From here on a text is written as it is; to copy it takes longer than a second
+buffer."""
+
 MAX_UNTAKEN = 16
 """Messages that may wait before the application takes them."""
 
@@ -131,7 +135,10 @@ class Driver(WebSocketsSansIOProtocol):
             raise ConnectionError("the peer is gone")
         if len(texts) == 1:
             text = texts[0]
-            self.transport.write(_text_head(len(text)) + text)
+            if len(text) < LONG_BYTES:
+                self.transport.write(_text_head(len(text)) + text)
+            else:
+                self.transport.writelines((_text_head(len(text)), text))
             return
         pieces: list[bytes] = []
         for text in texts:

@@ -106,9 +106,10 @@ class Store:
         except CannotStart:
             self._unlock()
             raise
-        except sa.exc.DBAPIError as error:
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
             self._unlock()
-            raise CannotStart(f"cannot open the database: {error.orig}") from None
+            original = getattr(error, "orig", error)
+            raise CannotStart(f"cannot open the database: {original}") from None
         self._queue: queue.SimpleQueue[list[Write]] = queue.SimpleQueue()
         self._gathered: list[Write] = []
         self._left: list[Write] = []
@@ -422,9 +423,12 @@ def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
         if not writer:
             connection.execute("PRAGMA query_only = on")
 
+    start = "BEGIN IMMEDIATE" if writer else "BEGIN"
+
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+        raw: Any = connection.connection.driver_connection
+        raw.execute(start)
 
     return engine
 

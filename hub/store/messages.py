@@ -1,5 +1,6 @@
 """The message log: appending to it and reading it in order (protocol 5)."""
 
+import sqlite3
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +9,7 @@ import sqlalchemy as sa
 
 from hub.errors import Refusal
 from hub.store.engine import last_seq
-from hub.store.schema import dispatches, members, messages, rooms
+from hub.store.schema import dispatches, members, messages
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import MAX_PULLED_BYTES
@@ -41,14 +42,14 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Messages of a room after a position, as a list in wire JSON, and how many.
+    """Messages of a room after a position, in wire JSON with commas between.
 
     `cursor` is the position after them, `ack` what of the given acknowledgement is
     still to be stored.
     """
 
     room: int
-    messages: msgspec.Raw
+    messages: bytes
     count: int
     cursor: int
     ack: int | None = None
@@ -138,35 +139,50 @@ def after(
     Raises:
         Refusal: The agent is not a member of such a room.
     """
-    member = connection.execute(
-        sa.select(members.c.room, members.c.cursor, members.c.floor)
-        .join(rooms, rooms.c.id == members.c.room)
-        .where(rooms.c.name == room, members.c.agent == agent)
-    ).one_or_none()
+    raw: Any = connection.connection.driver_connection
+    member = raw.execute(_MEMBER, (room, agent)).fetchone()
     if member is None:
         raise not_member()
-    start = member.cursor if since is None else since
+    number, reached, floor = member
+    start = reached if since is None else since
     raised = None
-    if since is None and ack is not None and ack > member.cursor:
+    if since is None and ack is not None and ack > reached:
         # Beyond the newest message an acknowledgement would hide later ones.
-        start = max(member.cursor, min(ack, head(connection, member.room)))
-        raised = start if start > member.cursor else None
-    found = _read(connection, member.room, max(start, member.floor), limit, max_bytes)
+        start = max(reached, min(ack, head(connection, number)))
+        raised = start if start > reached else None
+    found = _read(connection, number, max(start, floor), limit, max_bytes)
     cursor = found.last if found.count else start
-    listed = msgspec.Raw(b"[%b]" % b",".join(found.pieces))
-    return Page(member.room, listed, found.count, cursor, raised)
+    return Page(number, b",".join(found.pieces), found.count, cursor, raised)
+
+
+# By hand: this is asked with every pull, and to make a statement takes longer.
+_MEMBER = (
+    "SELECT members.room, members.cursor, members.floor "
+    "FROM rooms JOIN members ON members.room = rooms.id "
+    "WHERE rooms.name = ? AND members.agent = ?"
+)
 
 
 # SQLite joins what goes into a reply: a row in Python takes three times as long, and
-# holds up the other threads. The inner LIMIT keeps the order of the inner query.
+# holds up the other threads. Bytes are cut faster than characters, and a record begins
+# with a brace. The inner LIMIT keeps the order of the inner query.
 _JOINED = (
     "SELECT count(*), max(seq), CAST(group_concat("
-    "'{\"seq\":' || seq || ',' || substr(record, 2)) AS BLOB) "
+    "'{\"seq\":' || seq || ',' || substr(CAST(record AS BLOB), 2)) AS BLOB) "
     "FROM (SELECT seq, record FROM messages WHERE room = ? AND seq > ? "
     "ORDER BY seq LIMIT ?)"
 )
-_JOINED_AT_ONCE = 50
-"""Rows of which SQLite makes one value; a few may be as large as messages get."""
+_FEWER = 8
+"""By what fewer messages are asked for when those asked for are too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Messages as a reply has them, with commas between, and the last one's place."""
+
+    text: bytes
+    count: int
+    last: int
 
 
 @dataclass(slots=True)
@@ -178,31 +194,46 @@ class _Found:
     size: int = 0
     pieces: list[bytes] = field(default_factory=list)
 
-    def add(self, piece: bytes, *, count: int, last: int) -> None:
-        """Take messages, as many as are in a piece, up to that position."""
-        self.pieces.append(piece)
-        self.count += count
-        self.size += len(piece) - (count - 1)  # not the commas
-        self.last = last
+    def add(self, more: _Piece) -> None:
+        """Take messages, which follow those taken before."""
+        self.pieces.append(more.text)
+        self.count += more.count
+        self.size += len(more.text) - (more.count - 1)  # not the commas
+        self.last = more.last
 
 
 def _read(
     connection: sa.Connection, room: int, start: int, limit: int, max_bytes: int
 ) -> _Found:
-    raw: Any = connection.connection.driver_connection
-    found = _Found(start)
-    while found.count < limit:
-        asked = min(_JOINED_AT_ONCE, limit - found.count)
-        count, last, piece = raw.execute(_JOINED, (room, found.last, asked)).fetchone()
-        if not count:
-            break
-        if found.size + len(piece) > max_bytes:
-            _read_singly(connection, room, found, asked, max_bytes)
-            break
-        found.add(piece, count=count, last=last)
-        if count < asked:
-            break
+    found, asked = _Found(start), limit
+    while asked and found.count < limit:
+        asked = min(asked, limit - found.count)
+        joined = _join(connection, room, found.last, asked, max_bytes)
+        if joined is None or found.size + len(joined.text) > max_bytes:
+            asked //= _FEWER
+            continue
+        if joined.count:
+            found.add(joined)
+        if joined.count < asked:
+            return found
+    if found.count < limit:
+        _read_singly(connection, room, found, limit - found.count, max_bytes)
     return found
+
+
+def _join(
+    connection: sa.Connection, room: int, start: int, limit: int, max_bytes: int
+) -> _Piece | None:
+    """Messages in one piece; None if that has more than `max_bytes`."""
+    raw: Any = connection.connection.driver_connection
+    before = raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_bytes)
+    try:
+        count, last, text = raw.execute(_JOINED, (room, start, limit)).fetchone()
+    except sqlite3.DataError:
+        return None
+    finally:
+        raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+    return _Piece(text or b"", count, last)
 
 
 def _read_singly(
@@ -215,7 +246,7 @@ def _read_singly(
         .limit(limit)
     )
     for seq, message in page(rows, max_bytes - found.size, first=not found.pieces):
-        found.add(bytes(message), count=1, last=seq)
+        found.add(_Piece(bytes(message), 1, seq))
 
 
 def page(

@@ -1,10 +1,14 @@
 """The log: once per client id, in order, read by members from where they may (5)."""
 
 import json
+import sqlite3
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from hub.errors import Refusal
 from hub.store import members, messages, rooms
@@ -60,7 +64,7 @@ def pull(db: sa.Connection, agent: AgentId, room: RoomName = DEN, **how: Any) ->
 
 
 def texts(page: Page) -> list[str]:
-    return [message["text"] for message in json.loads(bytes(page.messages))]
+    return [message["text"] for message in json.loads(b"[%b]" % page.messages)]
 
 
 # -------------------------------------------------------------------------- appending
@@ -258,6 +262,52 @@ def test_bytes_are_counted_not_characters(db: sa.Connection, den: int) -> None:
     )
     append(db, [big, big])
     assert pull(db, BOB, since=0).count == 1
+
+
+@given(
+    said=st.lists(st.text(max_size=40), max_size=30),
+    since=st.integers(-1, 31),
+    limit=st.integers(0, 40),
+    max_bytes=st.integers(1, 600),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_page_is_what_reading_message_by_message_gives(
+    db: sa.Connection, said: list[str], since: int, limit: int, max_bytes: int
+) -> None:
+    name = RoomName(f"room {uuid4()}")
+    seqs = [*say(db, make(db, name, ANN), *said)]
+    page = pull(
+        db,
+        ANN,
+        name,
+        since=seqs[0] + since if seqs else 0,
+        limit=limit,
+        max_bytes=max_bytes,
+    )
+    expected, size = [], 0
+    for seq, text in zip(seqs, said, strict=True):
+        if seq <= seqs[0] + since or len(expected) == limit:
+            continue
+        one = messages.with_seq(seq, json.dumps({"text": text}))
+        size += len(one)
+        if expected and size > max_bytes:
+            break
+        expected.append(one)
+    assert page.messages == b",".join(expected)
+    assert page.count == len(expected)
+
+
+def test_who_writes_the_largest_messages_makes_nobody_join_more_than_a_reply(
+    db: sa.Connection, den: int
+) -> None:
+    raw: Any = db.connection.driver_connection
+    before = raw.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+    say(db, den, *["x" * 2**20] * 20)
+    assert messages._join(db, den, 0, 20, MAX_PULLED_BYTES) is None
+    assert raw.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) == before
+    page = pull(db, BOB, since=0, limit=1000)
+    assert page.count == 3
+    assert len(page.messages) <= MAX_PULLED_BYTES
 
 
 def test_a_floor_holds_for_every_way_of_reading(db: sa.Connection, den: int) -> None:
