@@ -12,7 +12,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 LARGE_BYTES = 16 * 2**20
 """A buffer from here on still goes back when it is freed: only large blobs need one."""
 
-SPARE_BYTES = 16 * 2**20
+SPARE_BYTES = 32 * 2**20
 """What each arena may keep at its end."""
 
 
