@@ -96,3 +96,31 @@ def test_a_file_that_another_reserved_is_not_edited(box: Sandbox) -> None:
         assert (box.project / "made").exists() is not held
         assert bool(re.search(r"is reserved .*moving it", told)) is held
         shell("release")
+
+
+PATCH = """\
+apply_patch <<'END'
+*** Begin Patch
+*** Add File: made
++by an agent
+*** End Patch
+END
+"""
+
+
+def test_codex_patches_no_file_that_another_reserved(box: Sandbox) -> None:
+    machine, [codex] = wire(box, [Codex])
+    machine.connect("--reservations", "--hub", machine.hub, "codex")
+    trust_hooks(box)
+    config = codex.file(codex.config)
+    text = config.read_text(encoding="utf-8")
+    config.write_text(f'sandbox_mode = "workspace-write"\n{text}', encoding="utf-8")
+    shell = Peer(box, {"PARLER_HUB": machine.hub}, box.project)
+    assert shell("reserve", "made", "--why", "moving it").status == 0
+    for held in (True, False):
+        patch = {"call": "exec_command", "with": {"cmd": PATCH}}
+        box.model.script(patch, {"say": "I tried"})
+        told = codex.turn("write it").asked[-1].results[-1]
+        assert (box.project / "made").exists() is not held
+        assert bool(re.search(r"is reserved .*moving it", told)) is held
+        shell("release")
