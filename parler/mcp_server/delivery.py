@@ -514,8 +514,13 @@ class Delivery:
     async def _acknowledge(self, ctx: OpContext, room: RoomName, upto: Seq) -> None:
         if upto <= self._acked.get(room, 0):
             return
-        with suppress(HubError):  # we are no longer a member
+        try:
             await ctx.client.ack(room, upto)
+        except NotMember:
+            pass  # nobody asks any more
+        except HubError as refused:
+            self._journal.note(f"what was read could not be told: {refused.code}")
+            return  # until the next time
         self._acked[room] = upto
 
     async def _watch_hooks(self) -> None:

@@ -1,7 +1,8 @@
 """Every message reaches the model, and none counts as read before it did."""
 
 import asyncio
-from contextlib import AsyncExitStack
+import sqlite3
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 from parler.identity import load_identity
@@ -46,6 +47,30 @@ async def arrives(host: Host, words: str) -> str:
         while words not in (read := await host.calls("parler_recv", wait_secs=5)):
             pass
     return read
+
+
+async def test_a_receipt_that_the_hub_cannot_store_is_given_again(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        scene = Scene(hub, tmp_path)
+        host = await scene.begins(stack)
+        seq = await scene.bob.says(scene.room, "the build is green")
+        await arrives(host, "the build is green")
+        editing = stack.enter_context(closing(sqlite3.connect(hub.database)))
+        editing.execute("BEGIN IMMEDIATE")  # as somebody does who mends the database
+        await host.pings()
+
+        async def is_refused() -> bool:
+            log = (hub.folder / "hub.log").read_text(encoding="utf-8")
+            return "cannot store mark read" in log
+
+        await comes(is_refused, within=20)
+        editing.rollback()
+        assert not await scene.is_seen(seq)
+        await host.calls("parler_recv")
+        await host.pings()
+        await scene.comes_to_be_seen(seq)
 
 
 async def test_a_message_is_seen_once_the_host_has_taken_the_result(
