@@ -41,6 +41,9 @@ WAKE = 2
 PATIENCE_SECS = 5.0
 """After so long a hook ends, whatever it was doing; what it showed then waits again."""
 
+HOME_SECS = 45.0
+"""An app's server starts after its session, and is downloaded first perhaps."""
+
 STDIN_SECS = 2.0
 LOCK_SECS = 1.0
 MAX_STDIN_BYTES = 8 * 2**20
@@ -107,6 +110,8 @@ def _run(arguments: Sequence[str]) -> int:
     if _is_headless_child(env):
         return 0
     home = _home(env, app, named, cwd)
+    if event is Event.IDLE and grammar.wakes_by_exit(env):
+        _wait_for(home.path)
     if not home.path.is_dir():
         return 0
     note_hook(home.path, event, _session(payload))
@@ -174,6 +179,14 @@ def _stop(call: Call) -> int:
     if not _show(call, lambda text: _answer(call.grammar.block(text))):
         _note_blocks(call, blocks)
     return 0
+
+
+def _wait_for(home: Path) -> None:
+    """Return when there is a home: in a new project the app's server makes it."""
+    _end_after(HOME_SECS)
+    while not home.is_dir():
+        time.sleep(_LULL_SECS)
+    _end_after(PATIENCE_SECS)
 
 
 def _idle(call: Call) -> int:

@@ -59,6 +59,25 @@ def test_three_apps_see_each_other_and_an_idle_one_is_woken(box: Sandbox) -> Non
         assert {"codex", "gemini"} <= set(peers(shell))
 
 
+def test_claude_is_woken_in_the_first_session_of_a_new_machine(box: Sandbox) -> None:
+    machine, [claude] = wire(box, [Claude])
+    claude.trust("parler")
+    shell = Peer(box, {"PARLER_HUB": machine.hub}, box.project)
+    box.model.script(HELLO)
+    with Terminal(box, ["claude", "begin"]) as terminal:
+        terminal.until("hello there")
+
+        def reach() -> str:
+            here = peers(shell).get("claude-code")
+            return str(here["reach"]) if here else "not here"
+
+        eventually(lambda: reach() == "at-once", 30, "way in")
+        name = peers(shell)["claude-code"]["name"]
+        before = len(box.model.asked)
+        shell("send", "--to", name, "do you import it?")
+        box.model.wait("do you import it?", since=before)
+
+
 def test_a_live_session_answers_with_the_tools_it_has(box: Sandbox) -> None:
     machine, [codex] = wire(box, [Codex])
     codex.trust("parler")

@@ -340,6 +340,56 @@ def test_idle_hook_wakes_by_exit_2_and_stderr(
     assert app.spool.history()[-1].via == "claude-code hook idle"
 
 
+TELLING = """
+import sys, time
+from parler import hooks
+sleep = time.sleep
+def tell(secs):
+    sys.stdout.write("it waits\\n")
+    sys.stdout.flush()
+    sleep(secs)
+time.sleep = tell
+hooks.HOME_SECS = float(sys.argv.pop(1))
+sys.exit(hooks.main(sys.argv[1:]))
+"""
+
+
+def start_in_new_project(app: App, patience: float) -> "subprocess.Popen[bytes]":
+    app.home.rmdir()
+    arguments = [str(patience), "idle", "--app", app.name, "--home", str(app.base)]
+    run = subprocess.Popen(
+        [sys.executable, "-c", TELLING, *arguments],
+        env=app.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert run.stdin is not None
+    assert run.stdout is not None
+    run.stdin.write(json.dumps({"cwd": str(app.project)}).encode())
+    run.stdin.close()
+    run.stdin = None
+    assert run.stdout.readline() == b"it waits\n"
+    return run
+
+
+def test_idle_hook_waits_for_the_server_of_a_new_project(app: App) -> None:
+    run = start_in_new_project(app, WAIT)
+    app.home.mkdir()
+    with spools.consumer(app.home):
+        app.mail("wake up")
+        _, err = run.communicate(timeout=WAIT)
+    assert run.returncode == 2
+    assert b"wake up" in err
+
+
+def test_idle_hook_does_not_wait_for_ever_where_no_server_comes(app: App) -> None:
+    run = start_in_new_project(app, 0.2)
+    _, err = run.communicate(timeout=WAIT)
+    assert (run.returncode, err) == (0, b"")
+    assert not app.home.exists()
+
+
 def test_idle_hook_does_not_hold_up_a_headless_run(app: App) -> None:
     app.environment["CLAUDE_CODE_ENTRYPOINT"] = "sdk-cli"
     app.mail("hello")
