@@ -11,12 +11,7 @@ To start and to do one thing makes 60,000, nearly all of which stay."""
 
 def main() -> int:
     """Carry out the command line; returns the exit status."""
-    gc.set_threshold(*COLLECT)
     atexit.register(gc.freeze)  # what is left at the end need not be walked again
-    return _run()
-
-
-def _run() -> int:
     if sys.argv[1:2] == ["hook"]:  # apps wait for it, often: no command tree
         from parler.hooks import main as hook
 
@@ -30,6 +25,7 @@ def _run() -> int:
         from parler.cli.render import show_version
 
         return show_version()
+    gc.set_threshold(*COLLECT)
     from parler.cli.app import run
 
     return run(sys.argv[1:])
