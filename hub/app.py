@@ -21,7 +21,7 @@ from pathlib import Path
 from starlette.responses import Response
 
 from hub import operate
-from hub.allocator import keep_buffers
+from hub.allocator import give_back, keep_buffers
 from hub.blobs import BlobFolder
 from hub.errors import CannotStart, Refusal
 from hub.front import (
@@ -63,6 +63,9 @@ SPARE_FILES = 256
 
 COLLECT = (20_000, 20, 50)
 """Allocations before each generation of the garbage collector runs."""
+
+GIVE_BACK_SECS = 60.0
+"""How long memory that nobody uses is kept for the next rush."""
 
 DRAIN_SECS = 5.0
 """How long connections may take to end when the hub stops."""
@@ -148,6 +151,7 @@ class Hub:
         """Store positions every second and prune what is too old, for ever."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._flush_positions())
+            group.create_task(self._give_memory_back())
             janitor = Janitor(self.services)
             group.create_task(janitor.run_once())
             group.create_task(janitor.run())
@@ -156,6 +160,11 @@ class Hub:
         while True:
             await asyncio.sleep(FLUSH_SECS)
             await self.store_positions()
+
+    async def _give_memory_back(self) -> None:
+        while True:
+            await asyncio.sleep(GIVE_BACK_SECS)
+            await asyncio.to_thread(give_back)
 
     async def store_positions(self) -> None:
         """Store how far everybody got, if it can be stored."""

@@ -44,8 +44,8 @@ STALL_SECS = 60.0
 SLICE_BYTES = 8192
 
 LONG_BYTES = 64 * 1024
-"""From here on a text is written as it is; to copy it takes longer than a second
-buffer."""
+"""From here on a text is written as it is: to copy it takes longer than to write its
+head alone."""
 
 MAX_UNTAKEN = 16
 """Messages that may wait before the application takes them."""
@@ -138,7 +138,8 @@ class Driver(WebSocketsSansIOProtocol):
             if len(text) < LONG_BYTES:
                 self.transport.write(_text_head(len(text)) + text)
             else:
-                self.transport.writelines((_text_head(len(text)), text))
+                self.transport.write(_text_head(len(text)))
+                self.transport.write(text)
             return
         pieces: list[bytes] = []
         for text in texts:

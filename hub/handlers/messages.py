@@ -17,7 +17,7 @@ from hub.notifier import EVENTS
 from hub.outbox import Handed
 from hub.services import Services
 from hub.store import directory, invites, members, messages, rooms
-from hub.store.messages import NewMessage, Stored
+from hub.store.messages import NewMessage, Page, Stored
 from hub.store.rooms import Room
 from parler.wire import requests
 from parler.wire.base import AgentId, MessageId, RoomName, Seq, WireStruct
@@ -260,20 +260,31 @@ async def pull(services: Services, caller: Caller, request: requests.Pull) -> Ha
         (request.wait_secs or 0) if waits else 0, MAX_WAIT_SECS
     )
     ack = request.ack
+
+    def read(connection: sa.Connection) -> tuple[Handed, int | None]:
+        page = look(connection, ack=ack)
+        return _as_reply(request, page), page.ack
+
     while True:
         with services.notifier.waiting(request.room) as news:
-            page = await services.store.read("pull", partial(look, ack=ack))
-            if page.ack is not None:
-                await _mark_read(services, caller, page.room, page.ack)
-            if page.count or not await _news(news, caller.stopping, deadline):
+            reply, raised = await services.store.read("pull", read)
+            if raised is not None:
+                await _mark_read(services, caller, reply.room, raised)
+            if reply.seq or not await _news(news, caller.stopping, deadline):
                 break
             ack = None  # stored by now
-    if request.since is None and request.ack is None and page.count:
-        await _mark_read(services, caller, page.room, page.cursor)
-    reply = _Pulled(room=request.room, cursor=page.cursor, rid=request.rid)
-    # Joined, not encoded: so they are copied once.
-    text = b"".join((encode_utf8(reply)[:-1], b',"messages":[', page.messages, b"]}"))
-    return Handed(text, page.room, page.cursor if page.count else 0)
+    if request.since is None and request.ack is None and reply.seq:
+        await _mark_read(services, caller, reply.room, reply.seq)
+    return reply
+
+
+def _as_reply(request: requests.Pull, page: Page) -> Handed:
+    pulled = _Pulled(room=request.room, cursor=page.cursor, rid=request.rid)
+    # Joined, not encoded: so they are copied once, and not by the event loop.
+    pieces = page.pieces or [b""]
+    pieces[0] = encode_utf8(pulled)[:-1] + b',"messages":[' + pieces[0]
+    pieces[-1] += b"]}"
+    return Handed(b",".join(pieces), page.room, page.cursor if page.count else 0)
 
 
 def steps_aside(request: requests.Pull) -> bool:

@@ -428,7 +428,11 @@ def _engine(path: Path | None, *, writer: bool) -> sa.Engine:
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         raw: Any = connection.connection.driver_connection
-        raw.execute(start)
+        try:
+            raw.execute(start)
+        except sqlite3.Error:
+            raw.rollback()  # what was left open must not stop every later one
+            raise
 
     return engine
 

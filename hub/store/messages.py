@@ -42,14 +42,14 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Messages of a room after a position, in wire JSON with commas between.
+    """Messages of a room after a position, in wire JSON: pieces with commas inside.
 
     `cursor` is the position after them, `ack` what of the given acknowledgement is
     still to be stored.
     """
 
     room: int
-    messages: bytes
+    pieces: list[bytes]
     count: int
     cursor: int
     ack: int | None = None
@@ -152,7 +152,7 @@ def after(
         raised = start if start > reached else None
     found = _read(connection, number, max(start, floor), limit, max_bytes)
     cursor = found.last if found.count else start
-    return Page(number, b",".join(found.pieces), found.count, cursor, raised)
+    return Page(number, found.pieces, found.count, cursor, raised)
 
 
 # By hand: this is asked with every pull, and to make a statement takes longer.
@@ -172,6 +172,9 @@ _JOINED = (
     "FROM (SELECT seq, record FROM messages WHERE room = ? AND seq > ? "
     "ORDER BY seq LIMIT ?)"
 )
+_JOINED_AT_ONCE = 64
+"""Rows that are walked even if a few are too much: SQLite goes on to the last one."""
+
 _FEWER = 8
 """By what fewer messages are asked for when those asked for are too much."""
 
@@ -205,7 +208,7 @@ class _Found:
 def _read(
     connection: sa.Connection, room: int, start: int, limit: int, max_bytes: int
 ) -> _Found:
-    found, asked = _Found(start), limit
+    found, asked = _Found(start), min(limit, _JOINED_AT_ONCE)
     while asked and found.count < limit:
         asked = min(asked, limit - found.count)
         joined = _join(connection, room, found.last, asked, max_bytes)

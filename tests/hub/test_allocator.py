@@ -21,12 +21,25 @@ for _ in range(300):
     del replies
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+HELD = """
+import psutil, sys
+from hub.allocator import give_back, keep_buffers
+assert keep_buffers()
+held = [b"x" * 2**20 for _ in range(64)]
+del held[:-1]  # the last one lies above all the others
+if sys.argv[1:] == ["give back"]:
+    assert give_back()
+print(psutil.Process().memory_info().rss)
+"""
+on_glibc = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="it is glibc's to keep"
+)
 
 
-def faults(*arguments: str) -> int:
-    """Pages the system had to find while large buffers came and went."""
+def told(program: str, *arguments: str) -> int:
+    """The number that a program prints, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", FAULTS, *arguments],
+        [sys.executable, "-c", program, *arguments],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         check=True,
@@ -35,9 +48,14 @@ def faults(*arguments: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc's to keep")
+@on_glibc
 def test_a_buffer_that_is_freed_is_there_for_the_next() -> None:
-    assert faults("keep") * 10 < faults()
+    assert told(FAULTS, "keep") * 10 < told(FAULTS)
+
+
+@on_glibc
+def test_what_is_kept_between_things_in_use_can_be_given_back() -> None:
+    assert told(HELD, "give back") + 32 * 2**20 < told(HELD)
 
 
 def test_the_largest_reply_is_kept() -> None:

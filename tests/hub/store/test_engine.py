@@ -226,6 +226,19 @@ async def many_in_one_group(store: Store, keys: list[str]) -> list[Any]:
         return [await task for task in waiting]
 
 
+async def test_a_transaction_left_open_costs_one_write_and_not_all_that_follow(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path / "hub.sqlite") as store:
+        await store.write("before", put("a"))
+        raw: Any = store._connection.connection.driver_connection
+        raw.execute("BEGIN")  # as if a COMMIT and its ROLLBACK had both failed
+        with pytest.raises(sqlite3.OperationalError):
+            await store.write("next", put("b"))
+        assert await store.write("after", put("c")) == "c"
+        assert await store.read("all", get("a")) == "v"
+
+
 async def test_neighbours_share_one_call_and_get_their_own_results(
     tmp_path: Path,
 ) -> None:
