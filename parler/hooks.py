@@ -41,9 +41,6 @@ WAKE = 2
 PATIENCE_SECS = 5.0
 """After so long a hook ends, whatever it was doing; what it showed then waits again."""
 
-HOME_SECS = 45.0
-"""An app's server starts after its session, and is downloaded first perhaps."""
-
 STDIN_SECS = 2.0
 LOCK_SECS = 1.0
 MAX_STDIN_BYTES = 8 * 2**20
@@ -110,9 +107,8 @@ def _run(arguments: Sequence[str]) -> int:
     if _is_headless_child(env):
         return 0
     home = _home(env, app, named, cwd)
-    if event is Event.IDLE and grammar.wakes_by_exit(env):
-        _wait_for(home.path)
-    if not home.path.is_dir():
+    waits = event is Event.IDLE and grammar.wakes_by_exit(env)
+    if not (home.path.is_dir() or (waits and _comes(home.path))):
         return 0
     note_hook(home.path, event, _session(payload))
     return _EVENTS[event](Call(event, app, grammar, payload, cwd, home, env))
@@ -181,12 +177,13 @@ def _stop(call: Call) -> int:
     return 0
 
 
-def _wait_for(home: Path) -> None:
-    """Return when there is a home: in a new project the app's server makes it."""
-    _end_after(HOME_SECS)
-    while not home.is_dir():
-        time.sleep(_LULL_SECS)
+def _comes(home: Path) -> bool:
+    from parler.wake.waiter import wait_for_home
+
+    _end_after(0)
+    came = wait_for_home(home)
     _end_after(PATIENCE_SECS)
+    return came
 
 
 def _idle(call: Call) -> int:

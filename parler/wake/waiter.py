@@ -26,6 +26,25 @@ ALONE_SECS = 45.0
 WAITERS_FOLDER = "waiters"
 
 
+def wait_for_home(
+    home: Path,
+    *,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Wait for the home that an app's server makes in a new project.
+
+    Returns:
+        False if none came for so long that nobody would read the hub either.
+    """
+    deadline = now() + ALONE_SECS
+    while not home.is_dir():
+        if now() >= deadline:
+            return False
+        sleep(POLL_SECS)
+    return True
+
+
 def wait_for_mail(
     home: Path,
     *,

@@ -342,14 +342,15 @@ def test_idle_hook_wakes_by_exit_2_and_stderr(
 
 TELLING = """
 import sys, time
-from parler import hooks
 sleep = time.sleep
 def tell(secs):
     sys.stdout.write("it waits\\n")
     sys.stdout.flush()
     sleep(secs)
 time.sleep = tell
-hooks.HOME_SECS = float(sys.argv.pop(1))
+from parler import hooks
+from parler.wake import waiter
+waiter.ALONE_SECS = float(sys.argv.pop(1))
 sys.exit(hooks.main(sys.argv[1:]))
 """
 
