@@ -96,14 +96,10 @@ class Driver(WebSocketsSansIOProtocol):
         self.frames = []
         if self.close_sent:
             return
-        message: str | bytes = data
-        if self.curr_msg_data_type == "text":
-            try:
-                message = data.decode()
-            except UnicodeDecodeError:
-                self.conn.fail(1007)
-                self.handle_parser_exception()
-                return
+        is_text = self.curr_msg_data_type == "text"
+        message = self._as_text(data) if is_text else data
+        if message is None:
+            return
         if self._receiver is not None:
             self._receiver.received(message)
             return
@@ -154,9 +150,9 @@ class Driver(WebSocketsSansIOProtocol):
         are cannot hold up everybody before it is noticed.
         """
         if len(data) <= SLICE_BYTES and self._takes_messages():
-            text = self._frames.text(data)
-            if text is not None:
-                self._give_text(text)
+            payload = self._frames.text(data)
+            if payload is not None:
+                self._give_text(payload)
                 return
         step = SLICE_BYTES
         if self.handshake_initiated:
@@ -186,13 +182,18 @@ class Driver(WebSocketsSansIOProtocol):
 
     def _give_text(self, data: bytes) -> None:
         assert self._receiver is not None
+        text = self._as_text(data)
+        if text is not None:
+            self._receiver.received(text)
+
+    def _as_text(self, data: bytes) -> str | None:
+        """A text message; with whoever sends no UTF-8 it is over (RFC 6455 8.1)."""
         try:
-            text = data.decode()
+            return data.decode()
         except UnicodeDecodeError:
             self.conn.fail(1007)
             self.handle_parser_exception()
-        else:
-            self._receiver.received(text)
+            return None
 
     def handle_cont(self, event: Frame) -> None:
         """Take a continuation frame."""
