@@ -1,7 +1,7 @@
 """How a figure is held against its aim: what was measured, beside what, and how far."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, NotRequired, TypedDict, Unpack
 
 from bench import _machine
 
@@ -37,6 +37,13 @@ class Verdict:
         }
 
 
+class _Words(TypedDict):
+    """What is only printed."""
+
+    unit: str
+    note: NotRequired[str]
+
+
 class Judge:
     """Judges the figures of one row."""
 
@@ -50,22 +57,12 @@ class Judge:
         measured: float,
         beside: float,
         ratio: float,
-        *,
-        unit: str,
-        note: str = "",
+        **words: Unpack[_Words],
     ) -> Verdict:
         """Something that costs no more than so many times what stands beside it."""
         found = measured / beside
-        return self._verdict(
-            figure,
-            measured,
-            beside,
-            unit=unit,
-            compared=f"{found:.2f} x",
-            aim=f"≤ {ratio:g} x",
-            met=found <= ratio,
-            note=note,
-        )
+        outcome = _Outcome(f"{found:.2f} x", f"≤ {ratio:g} x", found <= ratio)
+        return self._verdict(figure, measured, beside, outcome, words)
 
     def at_least(
         self,
@@ -73,22 +70,12 @@ class Judge:
         measured: float,
         beside: float,
         ratio: float,
-        *,
-        unit: str,
-        note: str = "",
+        **words: Unpack[_Words],
     ) -> Verdict:
         """A rate that reaches such a share of what stands beside it."""
         found = measured / beside
-        return self._verdict(
-            figure,
-            measured,
-            beside,
-            unit=unit,
-            compared=f"{found:.2f} x",
-            aim=f"≥ {ratio:g} x",
-            met=found >= ratio,
-            note=note,
-        )
+        outcome = _Outcome(f"{found:.2f} x", f"≥ {ratio:g} x", found >= ratio)
+        return self._verdict(figure, measured, beside, outcome, words)
 
     def within(
         self,
@@ -96,22 +83,14 @@ class Judge:
         measured: float,
         beside: float,
         above: float,
-        *,
-        unit: str,
-        note: str = "",
+        **words: Unpack[_Words],
     ) -> Verdict:
         """Something that is so much above what stands beside it."""
-        found = measured - beside
-        return self._verdict(
-            figure,
-            measured,
-            beside,
-            unit=unit,
-            compared=f"{found:+.2f} {unit}",
-            aim=f"≤ +{above:g} {unit}",
-            met=found <= above,
-            note=note,
+        found, unit = measured - beside, words["unit"]
+        outcome = _Outcome(
+            f"{found:+.2f} {unit}", f"≤ +{above:g} {unit}", found <= above
         )
+        return self._verdict(figure, measured, beside, outcome, words)
 
     def below(
         self,
@@ -119,42 +98,35 @@ class Judge:
         measured: float,
         limit: float,
         beside: float | None = None,
-        *,
-        unit: str,
-        note: str = "",
+        **words: Unpack[_Words],
     ) -> Verdict:
         """Something that has a limit of its own."""
-        return self._verdict(
-            figure,
-            measured,
-            beside,
-            unit=unit,
-            compared="",
-            aim=f"≤ {limit:g} {unit}",
-            met=measured <= limit,
-            note=note,
-        )
+        outcome = _Outcome("", f"≤ {limit:g} {words['unit']}", measured <= limit)
+        return self._verdict(figure, measured, beside, outcome, words)
 
     def _verdict(
         self,
         figure: str,
         measured: float,
         beside: float | None,
-        *,
-        unit: str,
-        compared: str,
-        aim: str,
-        met: bool,
-        note: str,
+        outcome: "_Outcome",
+        words: _Words,
     ) -> Verdict:
         return Verdict(
             row=self._row,
             figure=figure,
             measured=measured,
             beside=beside,
-            unit=unit,
-            compared=compared,
-            aim=aim,
-            met=met,
-            note=note,
+            compared=outcome.compared,
+            aim=outcome.aim,
+            met=outcome.met,
+            **words,
         )
+
+
+class _Outcome(NamedTuple):
+    """How a comparison ended, and as it is printed."""
+
+    compared: str
+    aim: str
+    met: bool

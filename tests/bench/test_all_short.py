@@ -5,8 +5,6 @@ only put loads of `bench.hub` beside each other are left to a run of their own.
 """
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +13,6 @@ from bench import _report, all
 from bench._judge import Judge
 
 ROWS = "pull,growth,recall,blob"
-
-
-@pytest.fixture(autouse=True)
-def unpinned() -> Iterator[None]:
-    """Undo the pinning, which holds for the whole process."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    yield
-    os.sched_setaffinity(0, cores)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")

@@ -4,25 +4,12 @@ The figures of so short a run mean nothing, so none of them is judged.
 """
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench import _machine, hub
-
-
-@pytest.fixture(autouse=True)
-def unpinned() -> Iterator[None]:
-    """Undo the pinning, which holds for the whole process."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    yield
-    os.sched_setaffinity(0, cores)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")

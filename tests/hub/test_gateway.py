@@ -7,6 +7,8 @@ of all kinds do to a connection is here; what the ops mean is in `tests/conforma
 import asyncio
 import json
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,24 @@ def _waiting(hub: MemoryHub, room: str) -> int:
 
 
 # --------------------------------------------------------------------------- handshake
+
+
+@asynccontextmanager
+async def writer_held(store: Store) -> AsyncIterator[None]:
+    """Have all that is written meanwhile wait until the block ends."""
+    entered, opened = threading.Event(), threading.Event()
+
+    def gate(connection: sa.Connection) -> None:
+        entered.set()
+        assert opened.wait(WAIT)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(store.write("gate", gate))
+        assert await asyncio.to_thread(entered.wait, WAIT)
+        try:
+            yield
+        finally:
+            opened.set()
 
 
 async def test_an_agent_proves_who_it_is_and_is_welcomed(tmp_path: Path) -> None:
@@ -563,24 +583,15 @@ async def test_who_goes_away_leaves_nothing_behind(tmp_path: Path) -> None:
 async def test_who_vanishes_before_the_reply_may_say_it_again_and_is_heard_once(
     tmp_path: Path,
 ) -> None:
-    entered, opened = threading.Event(), threading.Event()
-
-    def gate(connection: sa.Connection) -> None:
-        entered.set()
-        assert opened.wait(WAIT)
-
     async with memory_hub(tmp_path) as hub:
         ann, bob, room = await two_in_a_room(hub)
         await bob.asks(send(room, "warm-up"), Sent)
         store = hub.hub.store
-        async with asyncio.TaskGroup() as group:
-            group.create_task(store.write("gate", gate))
-            assert await asyncio.to_thread(entered.wait, WAIT)
+        async with writer_held(store):
             ann.says(send(room, "once", client_id="c1"))
             await until(lambda: not store._queue.empty())
             ann.hangs_up()
             await ann.sees_close()
-            opened.set()
         again = await hub.sign_in("ann", ann.keypair)
         sent = await again.asks(send(room, "once", client_id="c1"), Sent)
         pulled = await bob.asks(pull(room, since=0), Pulled)
@@ -625,25 +636,16 @@ async def test_a_stopping_hub_answers_parked_pulls_then_says_goodbye(
 async def test_a_stopping_hub_finishes_what_it_works_on_and_starts_nothing_new(
     tmp_path: Path,
 ) -> None:
-    entered, opened = threading.Event(), threading.Event()
-
-    def gate(connection: sa.Connection) -> None:
-        entered.set()
-        assert opened.wait(WAIT)
-
     async with memory_hub(tmp_path) as hub:
         ann, _, room = await two_in_a_room(hub)
         await ann.asks(send(room, "first"), Sent)
         store = hub.hub.store
-        async with asyncio.TaskGroup() as group:
-            group.create_task(store.write("gate", gate))
-            assert await asyncio.to_thread(entered.wait, WAIT)
+        async with writer_held(store):
             ann.says(send(room, "in flight"))
             ann.says(send(room, "beside it"))
             ann.says(requests.Ping())
             await until(lambda: not store._queue.empty())
             ann.connection.stop()
-            opened.set()
         await ann.hears(Sent)
         await ann.hears(Sent)
         assert (await ann.sees_close())[0] == 1012
@@ -656,19 +658,11 @@ async def test_a_stopping_hub_finishes_what_it_works_on_and_starts_nothing_new(
 async def test_sends_follow_each_other_to_the_store_and_nothing_overtakes_them(
     tmp_path: Path,
 ) -> None:
-    entered, opened = threading.Event(), threading.Event()
-
-    def gate(connection: sa.Connection) -> None:
-        entered.set()
-        assert opened.wait(WAIT)
-
     async with memory_hub(tmp_path) as hub:
         ann, _, room = await two_in_a_room(hub)
         await ann.asks(send(room, "first"), Sent)
         store = hub.hub.store
-        async with asyncio.TaskGroup() as group:
-            group.create_task(store.write("gate", gate))
-            assert await asyncio.to_thread(entered.wait, WAIT)
+        async with writer_held(store):
             before = store.commits
             for number in range(10):
                 ann.says(send(room, f"{number}"))
@@ -677,7 +671,6 @@ async def test_sends_follow_each_other_to_the_store_and_nothing_overtakes_them(
             ann.says(send("room.of-others", "refused"))
             ann.says(send(room, "last"))
             await until(lambda: sends_waiting(store) == 10)
-            opened.set()
         seqs = [(await ann.hears(Sent)).seq for _ in range(10)]
         assert store.commits == before + 1, "they were synced together"
         assert seqs == sorted(seqs)
