@@ -20,11 +20,27 @@ from pathlib import Path
 
 from starlette.responses import Response
 
-from hub import operate
-from hub.allocator import give_back, keep_buffers
-from hub.blobs import BlobFolder
+from hub.admin import commands
+from hub.admin.lock_file import RunningFile
+from hub.admin.logs import set_up
+from hub.admin.malloc import give_back, keep_buffers
+from hub.admin.pruning import Janitor
+from hub.blobs.folder import BlobFolder
+from hub.connection.connection import Connection
+from hub.delivery.last_seen import Greetings
+from hub.delivery.notifier import Notifier
+from hub.delivery.receipts import FLUSH_SECS, Positions
+from hub.delivery.room_cache import LiveRooms
 from hub.errors import CannotStart, Refusal
-from hub.front import (
+from hub.http import (
+    Site,
+    is_near,
+    peer_address,
+    refuse_all,
+    refuse_upgrade,
+    too_many,
+)
+from hub.server.uvicorn_server import (
     AsgiApp,
     AsgiTransport,
     Message,
@@ -34,22 +50,6 @@ from hub.front import (
     make_server,
     serve,
 )
-from hub.gateway import Connection
-from hub.greetings import Greetings
-from hub.http import (
-    Site,
-    is_near,
-    peer_address,
-    refuse_all,
-    refuse_upgrade,
-    too_many,
-)
-from hub.janitor import Janitor
-from hub.live_rooms import LiveRooms
-from hub.logs import set_up
-from hub.notifier import Notifier
-from hub.positions import FLUSH_SECS, Positions
-from hub.running import RunningFile
 from hub.services import Clock, Limits, Services, system_clock
 from hub.settings import Settings, read_settings
 from hub.store.engine import Store, lock_database
@@ -216,8 +216,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a hub until SIGINT or SIGTERM; returns the exit status."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        if arguments and arguments[0] in operate.COMMANDS:
-            return operate.main(arguments)
+        if arguments and arguments[0] in commands.COMMANDS:
+            return commands.main(arguments)
         settings = read_settings(arguments)
         set_up(
             settings.log_level,
@@ -326,7 +326,7 @@ async def _serve(
             if running is not None:
                 _tell(running, settings, host, port)
             if settings.announce:
-                from hub.announce import keep_announced  # seldom on
+                from hub.admin.mdns import keep_announced  # seldom on
 
                 tidying.append(
                     group.create_task(
@@ -388,7 +388,7 @@ def _write_ready(path: Path, url: str) -> None:
 
 
 def _tell(running: RunningFile, settings: Settings, host: str, port: int) -> None:
-    from hub.announce import fingerprint, lan_addresses  # only with this file
+    from hub.admin.mdns import fingerprint, lan_addresses  # only with this file
 
     shown = f"[{host}]" if ":" in host else host
     running.say(

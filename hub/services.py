@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hub.blobs import BlobFolder
+from hub.background import Units
+from hub.blobs.folder import BlobFolder
+from hub.delivery.last_seen import Greetings
+from hub.delivery.notifier import Notifier
+from hub.delivery.receipts import Positions
+from hub.delivery.room_cache import LiveRooms
 from hub.errors import Refusal
-from hub.greetings import Greetings
-from hub.live_rooms import LiveRooms
-from hub.notifier import Notifier
-from hub.positions import Positions
+from hub.rate_limit import Windows
 from hub.settings import Settings
 from hub.store.engine import Store
-from hub.units import Units
-from hub.windows import Windows
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode
 

@@ -104,7 +104,7 @@ def parameter_row(parameter: click.Parameter) -> str | None:
 
 def hub_page() -> str:
     """The flags of a hub as its own help tells them, and what looks after one."""
-    from hub.operate import _parser
+    from hub.admin.commands import _parser
     from hub.settings import parser
     from parler.cli.hub import app
 

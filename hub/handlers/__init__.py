@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from hub.blobs import Download
+from hub.blobs.folder import Download
+from hub.delivery.outbox import Handed
 from hub.errors import Refusal
 from hub.handlers import (
     blobs,
@@ -17,7 +18,6 @@ from hub.handlers import (
     rooms,
 )
 from hub.handlers.caller import Caller
-from hub.outbox import Handed
 from hub.services import Services
 from parler.wire import requests
 from parler.wire.codes import ErrorCode

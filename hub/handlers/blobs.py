@@ -7,7 +7,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from hub.blobs import Download, Upload
+from hub.blobs.folder import Download, Upload
 from hub.errors import Refusal
 from hub.handlers.caller import Caller
 from hub.handlers.messages import resolve

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
-from hub.blobs import Upload
-from hub.notifier import Listener
+from hub.blobs.folder import Upload
+from hub.delivery.notifier import Listener
 from parler.wire.base import AgentId
 
 UPLOAD_GRACE_SECS = 30.0

@@ -3,8 +3,8 @@
 import msgspec
 import sqlalchemy as sa
 
-from hub import rules
 from hub.errors import Refusal
+from hub.handlers import rules
 from hub.handlers.caller import Caller
 from hub.ids import bearer_token
 from hub.services import Services

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from hub import rules
 from hub.errors import Refusal
+from hub.handlers import rules
 from hub.handlers.caller import Caller
 from hub.handlers.membership import Change, changed, tell_joined
+from hub.handlers.rules import Admission
 from hub.ids import room_name, session_key
-from hub.rules import Admission
 from hub.services import Services
 from hub.store import invites, members, messages, rooms
 from hub.store.invites import Invite, Knock

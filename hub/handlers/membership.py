@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from hub import rules
 from hub.errors import Refusal
+from hub.handlers import rules
 from hub.handlers.caller import Caller
 from hub.services import Services
 from hub.store import agents, invites, members, messages

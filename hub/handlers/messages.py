@@ -7,14 +7,14 @@ from functools import partial
 import msgspec
 import sqlalchemy as sa
 
+from hub.delivery.notifier import EVENTS
+from hub.delivery.outbox import Handed
+from hub.delivery.room_cache import LiveRoom
 from hub.errors import Refusal
 from hub.handlers.caller import Caller
 from hub.handlers.membership import Change, changed, tell_joined
 from hub.handlers.queue import dispatched_roles
 from hub.ids import message_id, room_name
-from hub.live_rooms import LiveRoom
-from hub.notifier import EVENTS
-from hub.outbox import Handed
 from hub.services import Services
 from hub.store import directory, invites, members, messages, rooms
 from hub.store.messages import NewMessage, Page, Stored

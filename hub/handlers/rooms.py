@@ -4,13 +4,14 @@ import contextlib
 
 import sqlalchemy as sa
 
-from hub import rules
 from hub.errors import Refusal
+from hub.handlers import rules
 from hub.handlers.blobs import drop_useless
 from hub.handlers.caller import Caller
 from hub.handlers.memory import drop_facts
 from hub.services import Services
-from hub.store import agents, members, messages, positions
+from hub.store import agents, members, messages
+from hub.store import receipts as stored_receipts
 from hub.store import rooms as stored
 from hub.store.rooms import Room
 from parler.wire import requests
@@ -53,7 +54,7 @@ async def receipts(
         await services.positions.flush()
     found = await services.store.read(
         "receipts",
-        lambda connection: positions.receipts(
+        lambda connection: stored_receipts.receipts(
             connection, request.room, request.seq, asked_by=caller.agent
         ),
     )

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from hub.gateway import FEATURES
+from hub.connection.connection import FEATURES
 from hub.http.answers import bounded, json, query, text
+from hub.http.counts import HubTally
 from hub.services import Services
 from hub.settings import Settings
 from hub.store import directory, totals
-from hub.tally import HubTally
 from parler.wire.codes import PROTOCOL_VERSION
 
 log = logging.getLogger(__name__)

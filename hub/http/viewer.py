@@ -25,12 +25,12 @@ from hub.http.answers import (
     json,
     query,
 )
+from hub.http.counts import RoomTally
 from hub.services import Services
 from hub.store import agents, blobs, rooms, viewer
 from hub.store.agents import OFFLINE
 from hub.store.rooms import Room
 from hub.store.viewer import RoomCount, WatchedMessage
-from hub.tally import RoomTally
 from parler.wire.base import Digest
 from parler.wire.canonical import SIG_KIND
 from parler.wire.parts import (

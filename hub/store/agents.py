@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from hub.errors import Refusal
-from hub.store.fitting import fitting
+from hub.store.reply_size import fitting
 from hub.store.schema import agents, members, presence, service_workers
 from parler.wire.base import AgentId
 from parler.wire.records import Attention, RosterEntry

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from hub.store.agents import standing
-from hub.store.fitting import fitting
+from hub.store.reply_size import fitting
 from hub.store.schema import agents, directory, presence
 from parler.wire.base import AgentId
 from parler.wire.records import AgentCard, DirectoryEntry, Visibility

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hub.store.facts import let_go
-from hub.store.fitting import fitting
+from hub.store.reply_size import fitting
 from hub.store.schema import (
     blob_rooms,
     claims,

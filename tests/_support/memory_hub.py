@@ -1,4 +1,4 @@
-"""The real hub, gateway and database, with agents on pipes in memory.
+"""The real hub, connections and database, with agents on pipes in memory.
 
 Everything but the socket is the product's own code. The test plays the agents: it says
 and hears whole frames. Every wait is bounded, and none is a sleep.
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hub.app import Hub
-from hub.gateway import Connection
+from hub.connection.connection import Connection
+from hub.server.transport import Receiver
 from hub.settings import Settings
-from hub.transport import Receiver
 from parler.signing import Keypair
 from parler.wire.codec import decode_reply, encode
 from parler.wire.replies import (

@@ -121,7 +121,7 @@ def test_only_render_prints(module: Module) -> None:
         assert not echoes
 
 
-READS_ENVIRONMENT = {"parler.homes", "hub.settings", "hub.operate", "hub.app"}
+READS_ENVIRONMENT = {"parler.homes", "hub.settings", "hub.admin.commands", "hub.app"}
 """The settings of the two programs, and the roots that hand the environment over."""
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 import typer
 
-from hub.operate import COMMANDS as DATA_COMMANDS
-from hub.operate import _parser as data_parser
+from hub.admin.commands import COMMANDS as DATA_COMMANDS
+from hub.admin.commands import _parser as data_parser
 from hub.settings import parser as hub_parser
 from parler.cli.app import app
 from parler.cli.hub import COMMANDS as HUB_COMMANDS

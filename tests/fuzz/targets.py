@@ -9,8 +9,14 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from hub.connection.protocol import (
+    Authenticated,
+    Perform,
+    SendChallenge,
+    ServerProtocol,
+    State,
+)
 from hub.errors import Refusal
-from hub.protocol import Authenticated, Perform, SendChallenge, ServerProtocol, State
 from parler.signing import Keypair, verify
 from parler.wire.canonical import canonical_json, parse_json
 from parler.wire.codec import (

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from hub import allocator
+from hub.admin import malloc
 from parler.wire.limits import MAX_PULLED_BYTES
 
 FAULTS = """
 import resource, sys
-from hub.allocator import keep_buffers
+from hub.admin.malloc import keep_buffers
 if sys.argv[1:] == ["keep"]:
     assert keep_buffers()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -23,7 +23,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 HELD = """
 import psutil, sys
-from hub.allocator import give_back, keep_buffers
+from hub.admin.malloc import give_back, keep_buffers
 assert keep_buffers()
 held = [b"x" * 2**20 for _ in range(64)]
 del held[:-1]  # the last one lies above all the others
@@ -59,4 +59,4 @@ def test_what_is_kept_between_things_in_use_can_be_given_back() -> None:
 
 
 def test_the_largest_reply_is_kept() -> None:
-    assert MAX_PULLED_BYTES < allocator.LARGE_BYTES
+    assert MAX_PULLED_BYTES < malloc.LARGE_BYTES

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from hub.janitor import Janitor
+from hub.admin.pruning import Janitor
 from hub.store import blobs
 from hub.store.schema import blobs as blob_table
 from hub.store.schema import messages as message_table

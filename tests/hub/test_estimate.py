@@ -2,7 +2,7 @@
 
 import pytest
 
-from hub.estimate import estimated_tokens
+from hub.store.viewer import estimated_tokens
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hub.admin.pruning import Janitor
 from hub.app import Hub
-from hub.janitor import Janitor
 from hub.store import blobs
 from parler.wire.base import Digest
 from parler.wire.records import RoomKind, RoomTarget

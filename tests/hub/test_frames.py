@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.frames import TextReader
+from hub.server.text_frames import TextReader
 
 TEXT, BINARY, PING, FIRST, MORE, LAST = 0x81, 0x82, 0x89, 0x01, 0x00, 0x80
 MASK = bytes((1, 2, 3, 4))

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hub.janitor import Janitor
+from hub.admin.pruning import Janitor
 from hub.store import blobs, search
 from hub.store.schema import blobs as blob_table
 from hub.store.schema import fact_pieces, facts

@@ -16,8 +16,8 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from hub import gateway
-from hub.outbox import MAX_BYTES, MAX_PUSHES
+from hub.connection import connection
+from hub.delivery.outbox import MAX_BYTES, MAX_PUSHES
 from hub.store.engine import Store, Write
 from parler.signing import Keypair
 from parler.wire import requests
@@ -706,7 +706,7 @@ async def test_a_stopping_hub_lets_go_of_strangers_and_idle_agents(
 async def test_a_stopping_hub_does_not_wait_for_a_slow_reader_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "FLUSH_SECS", 0.05)
+    monkeypatch.setattr(connection, "FLUSH_SECS", 0.05)
     async with memory_hub(tmp_path) as hub:
         ann, bob, room = await two_in_a_room(hub)
         await ann.asks(send(room, "x" * (MIB - 1000)), Sent)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hub import greetings
+from hub.delivery import last_seen
 from parler.signing import Keypair
 from parler.wire import requests
 from parler.wire.base import RoomName
@@ -35,7 +35,7 @@ async def test_an_agent_that_comes_again_at_once_costs_no_write(tmp_path: Path) 
         for _ in range(5):
             await signed_in_again(hub, keypair)
         assert hub.hub.store.writes == before
-        hub.clock.advance(greetings.FRESH_MS / 1000)
+        hub.clock.advance(last_seen.FRESH_MS / 1000)
         await signed_in_again(hub, keypair)
         assert hub.hub.store.writes == before + 1
 
@@ -57,7 +57,7 @@ async def test_a_status_survives_connections_in_between(tmp_path: Path) -> None:
         ann = await hub.sign_in("ann", keypair)
         room = await room_of(ann)
         await ann.asks(requests.Presence(status="working"), PresenceOk)
-        hub.clock.advance(greetings.FRESH_MS / 1000 + 1)
+        hub.clock.advance(last_seen.FRESH_MS / 1000 + 1)
         await signed_in_again(hub, keypair)
         assert await roster_of(ann, room) == {"ann": (None, "working")}
 

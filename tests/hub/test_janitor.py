@@ -11,8 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from hub.admin.pruning import DAY_MS, STEP, Janitor
 from hub.app import Hub
-from hub.janitor import DAY_MS, STEP, Janitor
 from hub.settings import Settings
 from hub.store import agents, blobs, invites, members, messages, rooms
 from hub.store.invites import Invite

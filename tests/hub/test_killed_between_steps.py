@@ -14,8 +14,8 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from hub.admin.pruning import Janitor
 from hub.handlers.blobs import drop_useless
-from hub.janitor import Janitor
 from hub.store import blobs, invites, members, messages, rooms, search
 from hub.store.schema import blob_rooms, claims, dispatches, fact_pieces, facts
 from parler.signing import Keypair

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from hub import live_rooms
-from hub.live_rooms import LiveRooms
+from hub.delivery import room_cache
+from hub.delivery.room_cache import LiveRooms
 from hub.store import members, rooms
 from hub.store.engine import Store
 from hub.store.rooms import Room
@@ -79,7 +79,7 @@ async def test_two_who_load_at_once_share_one_room(tmp_path: Path) -> None:
 async def test_the_room_used_longest_ago_is_dropped_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live_rooms, "MAX_ROOMS", 2)
+    monkeypatch.setattr(room_cache, "MAX_ROOMS", 2)
     async with running(tmp_path) as (store, live):
         names = [RoomName(name) for name in ("a", "b", "c")]
         for name in names:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hub.logs import JsonLines, TextLines, set_up
+from hub.admin.logs import JsonLines, TextLines, set_up
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_libraries_are_not_heard_even_when_debugging(
     set_up("debug", as_json=True)
     for name in ("sqlalchemy.engine.Engine", "uvicorn.error", "websockets.server"):
         logging.getLogger(name).error("INSERT … ('planted text',)")
-    logging.getLogger("hub.gateway").debug("heard")
+    logging.getLogger("hub.connection.connection").debug("heard")
     assert [json.loads(line)["message"] for line in heard.getvalue().splitlines()] == [
         "heard"
     ]

@@ -4,8 +4,8 @@ import asyncio
 import json
 from typing import Any
 
-from hub.notifier import EVENTS, Notifier
-from hub.outbox import Handed, Text
+from hub.delivery.notifier import EVENTS, Notifier
+from hub.delivery.outbox import Handed, Text
 from parler.wire.base import AgentId, RoomName
 from parler.wire.replies import Event
 

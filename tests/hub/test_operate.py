@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hub import operate
+from hub.admin import commands
 from hub.app import Hub
 from hub.errors import CannotStart
 from hub.store import blobs
@@ -51,7 +51,7 @@ async def make(folder: Path, *, count: int = 10) -> Path:
 def run(
     capsys: pytest.CaptureFixture[str], *argv: str
 ) -> tuple[int, dict[str, object]]:
-    status = operate.main([*argv, "--json"], {})
+    status = commands.main([*argv, "--json"], {})
     return status, json.loads(capsys.readouterr().out)
 
 
@@ -118,7 +118,7 @@ async def test_a_backup_under_load_restores_to_what_was_acknowledged(
             stop = asyncio.Event()
             group.create_task(keep_talking(stop))
             argv = ["backup", str(target), "--db", str(tmp_path / "hub.sqlite")]
-            await asyncio.to_thread(operate.main, [*argv, "--json"], {})
+            await asyncio.to_thread(commands.main, [*argv, "--json"], {})
             stop.set()
     taken = json.loads(capsys.readouterr().out)
     assert taken["messages"] >= 300
@@ -133,10 +133,10 @@ async def test_a_running_hub_is_not_overwritten(tmp_path: Path) -> None:
         await say(hub, room, 3, ts=1)
         db = str(tmp_path / "hub.sqlite")
         await asyncio.to_thread(
-            operate.main, ["backup", str(tmp_path / "b"), "--db", db], {}
+            commands.main, ["backup", str(tmp_path / "b"), "--db", db], {}
         )
         with pytest.raises(CannotStart, match="another hub is using"):
-            operate.main(["restore", str(tmp_path / "b"), "--db", db, "--force"], {})
+            commands.main(["restore", str(tmp_path / "b"), "--db", db, "--force"], {})
         assert await stored(hub) == [1, 2, 3]
 
 
@@ -146,7 +146,7 @@ async def test_restoring_keeps_what_was_there_aside(
     db = await make(tmp_path)
     run(capsys, "backup", str(tmp_path / "b"), "--db", str(db))
     with pytest.raises(CannotStart, match="--force"):
-        operate.main(["restore", str(tmp_path / "b"), "--db", str(db)], {})
+        commands.main(["restore", str(tmp_path / "b"), "--db", str(db)], {})
     _, done = run(capsys, "restore", str(tmp_path / "b"), "--db", str(db), "--force")
     assert Path(str(done["keptAside"])).is_file()
     assert run(capsys, "check", "--db", str(db), "--deep")[0] == 0
@@ -160,7 +160,7 @@ async def test_a_damaged_backup_is_refused_before_anything_is_touched(
     (tmp_path / "b" / "blobs" / DIGEST).write_bytes(b"other")
     before = db.read_bytes()
     with pytest.raises(CannotStart, match="damaged"):
-        operate.main(["restore", str(tmp_path / "b"), "--db", str(db), "--force"], {})
+        commands.main(["restore", str(tmp_path / "b"), "--db", str(db), "--force"], {})
     assert db.read_bytes() == before
 
 
@@ -170,12 +170,12 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE t (x)")
     connection.close()
     with pytest.raises(CannotStart, match="not a Parler hub"):
-        operate.main(["check", "--db", str(path)], {})
+        commands.main(["check", "--db", str(path)], {})
 
 
 def restore(db: Path, *more: str) -> int:
     argv = ["restore", str(db.parent / "b"), "--db", str(db), *more]
-    return operate.main(argv, {})
+    return commands.main(argv, {})
 
 
 async def backed_up(folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from hub.blobs import Download
-from hub.outbox import MAX_BYTES, MAX_PUSHES, Handed, Outbox
+from hub.blobs.folder import Download
+from hub.delivery.outbox import MAX_BYTES, MAX_PUSHES, Handed, Outbox
 
 WAIT = 5.0
 

@@ -5,10 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from hub import protocol
-from hub.errors import Refusal
-from hub.ids import CHALLENGE_TTL_MS, challenge
-from hub.protocol import (
+from hub.connection import protocol
+from hub.connection.protocol import (
     Authenticated,
     Input,
     Perform,
@@ -17,6 +15,8 @@ from hub.protocol import (
     State,
     classify,
 )
+from hub.errors import Refusal
+from hub.ids import CHALLENGE_TTL_MS, challenge
 from parler.signing import Keypair
 from parler.wire import requests
 from parler.wire.base import AgentId

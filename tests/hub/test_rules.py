@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from hub import rules
 from hub.errors import Refusal
-from hub.rules import Admission
+from hub.handlers import rules
+from hub.handlers.rules import Admission
 from hub.store.invites import Invite, Knock
 from hub.store.rooms import Room
 from parler.wire.base import AgentId, Code, RoomName

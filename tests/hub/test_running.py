@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from hub import announce
+from hub.admin import mdns
+from hub.admin.lock_file import RunningFile
 from hub.app import Hub, build_app
 from hub.errors import CannotStart
 from hub.http import is_near
 from hub.http.app import SAFE_HEADERS
-from hub.running import RunningFile
 from hub.settings import LOCAL_DATABASE, Settings, local_folder, read_settings
 
 NOISY = """
 import logging, sys
 from pathlib import Path
-from hub.logs import BoundedOutput
+from hub.admin.logs import BoundedOutput
 handler = BoundedOutput(Path(sys.argv[1]), max_bytes=1000)
 log = logging.getLogger("hub.noise")
 log.addHandler(handler)
@@ -135,8 +135,8 @@ async def test_a_hub_for_its_network_turns_others_away(kind: str) -> None:
 
 def test_a_hub_on_the_loopback_announces_no_address() -> None:
     for host in ("127.0.0.1", "::1", "localhost"):
-        assert announce.lan_addresses(host) == []
-    assert announce.lan_addresses("192.168.1.5") == ["192.168.1.5"]
+        assert mdns.lan_addresses(host) == []
+    assert mdns.lan_addresses("192.168.1.5") == ["192.168.1.5"]
 
 
 def test_a_fingerprint_stays_and_is_no_hash_of_the_secret(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_fingerprint_stays_and_is_no_hash_of_the_secret(tmp_path: Path) -> Non
         Settings(host="h", port=1, db=tmp_path / "hub.sqlite", join_secret=secret)
         for secret in ("a", "b")
     )
-    assert announce.fingerprint(one) == announce.fingerprint(two)
+    assert mdns.fingerprint(one) == mdns.fingerprint(two)
     other = Settings(host="h", port=1, db=tmp_path / "other.sqlite", join_secret="a")
-    assert announce.fingerprint(other) != announce.fingerprint(one)
-    assert announce.fingerprint(Settings(host="h", port=1))
+    assert mdns.fingerprint(other) != mdns.fingerprint(one)
+    assert mdns.fingerprint(Settings(host="h", port=1))

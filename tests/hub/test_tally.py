@@ -7,10 +7,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from hub.http.counts import FRESH_SECS, KEPT_EVERY, HubTally, RoomTally
 from hub.store.engine import Store
 from hub.store.schema import messages
 from hub.store.viewer import COUNTED_AT_ONCE
-from hub.tally import FRESH_SECS, KEPT_EVERY, HubTally, RoomTally
 
 
 class Clock:

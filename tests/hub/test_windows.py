@@ -2,8 +2,8 @@
 
 import pytest
 
-from hub import windows
-from hub.windows import MAX_KEYS, Windows
+from hub import rate_limit
+from hub.rate_limit import MAX_KEYS, Windows
 
 
 class Seconds:
@@ -84,7 +84,7 @@ def test_two_hundred_thousand_strangers_take_bounded_memory() -> None:
 def test_beyond_the_bound_the_window_that_began_first_is_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(windows, "MAX_KEYS", 3)
+    monkeypatch.setattr(rate_limit, "MAX_KEYS", 3)
     window, clock = make(10)
     for name in ("a", "b", "c", "a", "a", "d"):
         clock.now += 1

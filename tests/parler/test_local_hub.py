@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hub.running import RunningFile
+from hub.admin.lock_file import RunningFile
 from parler import files
 from parler.config import Flags, HubSource, Settings, resolve_settings
 from parler.errors import ConfigError, ConnectFailed

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from hub.app import Hub, build_app
-from hub.front import bind, make_server, serve
+from hub.server.uvicorn_server import bind, make_server, serve
 from hub.settings import Settings
 from tests._support.plainhttp import Answer, fetch
 

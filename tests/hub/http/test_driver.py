@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.http.driver import MAX_HEAD_BYTES, HttpDriver
+from hub.server.http_driver import MAX_HEAD_BYTES, HttpDriver
 from tests._support.plainhttp import http_link
 from tests.hub.http.conftest import RunningHub, StartHub
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hub.front import AsgiApp
 from hub.http.metrics import metrics_app
+from hub.server.uvicorn_server import AsgiApp
 from hub.settings import read_settings
 from tests._support.plainclient import PlainAgent
 from tests.conformance.steps import join, open_room

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from bench._hub_peers import stages
-from hub import front
-from hub.http.driver import HttpDriver
+from hub.server import uvicorn_server
+from hub.server.http_driver import HttpDriver
 from tests._support.plainclient import PlainAgent
 from tests.hub.http.conftest import StartHub
 
@@ -19,7 +19,7 @@ async def test_who_stops_on_the_way_in_is_let_go_at_the_deadline_and_holds_up_no
     start_hub: StartHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(HttpDriver, "request_secs", DEADLINE)
-    monkeypatch.setattr(front, "CLOSE_SECS", DEADLINE)
+    monkeypatch.setattr(uvicorn_server, "CLOSE_SECS", DEADLINE)
     hub = start_hub(handshake_timeout_secs=DEADLINE, max_http_per_min=0)
     host, _, port = hub.url.removeprefix("ws://").partition(":")
     loop = asyncio.get_running_loop()

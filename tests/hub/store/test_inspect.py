@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from hub import operate
-from hub.store import inspect
+from hub.admin import commands
+from hub.store.sqlite import inspect
 
 
 def test_a_copy_is_consistent_and_nobody_elses_to_read(
@@ -28,7 +28,7 @@ def test_a_backup_is_nobody_elses_to_read(
 ) -> None:
     target = tmp_path / "new" / "backup"
     database = str(tmp_path / "hub.sqlite")
-    assert operate.main(["backup", "--db", database, str(target)]) == 0
+    assert commands.main(["backup", "--db", database, str(target)]) == 0
     assert stat.S_IMODE(target.stat().st_mode) == 0o700
     for file in target.rglob("*"):
         assert not stat.S_IMODE(file.stat().st_mode) & 0o077, file

@@ -103,7 +103,7 @@ async def test_a_message_is_stored_then_seen(tmp_path: Path) -> None:
 async def test_a_hub_without_receipts_is_not_asked_for_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hub.gateway.FEATURES", [])
+    monkeypatch.setattr("hub.connection.connection.FEATURES", [])
     async with stage(tmp_path) as at:
         alice = await at.enter("alice")
         opened = await open_session(alice, OpenParams(context="hi"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hub.running import RunningFile
+from hub.admin.lock_file import RunningFile
 from parler._version import __version__
 from parler.cli import app
 from parler.local_hub import Record, place_of, write_record

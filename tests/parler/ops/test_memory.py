@@ -134,7 +134,7 @@ async def test_nothing_is_asked_of_the_hub_without_something_to_ask(
 async def test_a_hub_that_cannot_forget_is_not_asked_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hub.gateway.FEATURES", [])
+    monkeypatch.setattr("hub.connection.connection.FEATURES", [])
     async with stage(tmp_path) as at:
         alice = await at.enter("alice")
         await remember(alice, RememberParams(text="apple", key="k"))

@@ -1,7 +1,7 @@
 """Looking at a hub's database from outside, while a hub may be using it.
 
 Opens the file read-only and apart from the hub's own engine; used by the operator's
-commands in `hub.operate`.
+commands in `hub.admin.commands`.
 """
 
 import os

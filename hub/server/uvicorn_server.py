@@ -18,9 +18,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
 from websockets.frames import Frame
 from websockets.protocol import State
 
-from hub.frames import TextReader
-from hub.http.driver import HttpDriver
-from hub.transport import Receiver
+from hub.server.http_driver import HttpDriver
+from hub.server.text_frames import TextReader
+from hub.server.transport import Receiver
 from parler.wire.codec import encode
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import (

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hub.blobs import Download
+from hub.blobs.folder import Download
 
 MAX_PUSHES = 256
 """Pushes that wait for one peer (protocol 5.4)."""

@@ -2,7 +2,7 @@
 
 One `ServerProtocol` judges one connection: which frame may come now, and whether a
 hello proves its id (protocol 2.3, 3.2). What happens in each state is a table, and what
-is not in it is refused. Sockets, timers and the database belong to `gateway`.
+is not in it is refused. Sockets, timers and the database belong to `connection`.
 """
 
 import hmac

@@ -7,10 +7,10 @@ What was *seen* is the member's cursor and never passes through here unstored.
 
 import sqlalchemy as sa
 
-from hub.notifier import Notifier
-from hub.store import positions
+from hub.delivery.notifier import Notifier
+from hub.store import receipts
 from hub.store.engine import Store
-from hub.store.positions import Moved
+from hub.store.receipts import Moved
 from parler.wire.base import AgentId
 from parler.wire.replies import Event
 
@@ -51,7 +51,7 @@ class Positions:
         moved, self._delivered = self._delivered, {}
 
         def store(connection: sa.Connection) -> list[Moved]:
-            return positions.advance(connection, moved)
+            return receipts.advance(connection, moved)
 
         try:
             await self._store.write("positions", store, after=self._tell)

@@ -15,8 +15,8 @@ from typing import Any
 
 from hub.errors import CannotStart
 from hub.settings import LOCAL_DATABASE, local_folder
-from hub.store import inspect
 from hub.store.engine import lock_database
+from hub.store.sqlite import inspect
 
 COMMANDS = ("check", "backup", "restore", "stats")
 SKIPPED_NUMBERS = 1_000_000

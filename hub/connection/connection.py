@@ -16,18 +16,23 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hub.blobs import Download
+from hub.blobs.folder import Download
+from hub.connection.failures import as_error, as_fault, as_reply, outcome_of
+from hub.connection.protocol import (
+    Authenticated,
+    Perform,
+    SendChallenge,
+    ServerProtocol,
+)
+from hub.delivery.outbox import Handed, Outbox, Text
 from hub.errors import Refusal
 from hub.handlers import handle
 from hub.handlers.blobs import store_blob
 from hub.handlers.caller import Caller
 from hub.handlers.messages import ready_room, send_soon, steps_aside
 from hub.ids import challenge
-from hub.outbox import Handed, Outbox, Text
-from hub.outcomes import as_error, as_fault, as_reply, outcome_of
-from hub.protocol import Authenticated, Perform, SendChallenge, ServerProtocol
+from hub.server.transport import Transport
 from hub.services import Services
-from hub.transport import Transport
 from parler.signing import fingerprint
 from parler.wire.bounds import oversized
 from parler.wire.codec import BadFrame, decode_request, encode_utf8

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from hub.outbox import Handed, Text
+from hub.delivery.outbox import Handed, Text
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codec import encode_utf8
 from parler.wire.replies import Event

@@ -1,0 +1,1 @@
+"""HTTP and WebSockets on one port: what knows uvicorn and RFC 6455."""
