@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from parler.signing import verify
+from parler.identity.signing import verify
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

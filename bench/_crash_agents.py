@@ -12,9 +12,9 @@ from contextlib import AbstractAsyncContextManager, suppress
 from bench._crash_ledger import Ledger, Line, Reading, Said
 from parler.client import Client, connect
 from parler.errors import ConnectFailed, HubError, TransportError
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
+from parler.identity.signing import Keypair
 from parler.messages import Batch
-from parler.signing import Keypair
 from parler.transport import Transport, dial_websocket
 from parler.wire.base import RoomName
 from parler.wire.parts import TextPart

@@ -17,7 +17,7 @@ from pathlib import Path
 from bench._crash_agents import SEND_SECS
 from parler.client import Client, connect
 from parler.errors import ConnectFailed, DigestMismatch, HubError
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.base import AgentId, Digest, MessageId, RoomName
 from parler.wire.names import service_room
 from parler.wire.parts import DispatchPart

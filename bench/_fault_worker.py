@@ -17,8 +17,8 @@ from typing import Any
 
 from parler.client import connect
 from parler.errors import ParlerError
-from parler.identity import ensure_identity
-from parler.ops.book import SessionBook
+from parler.identity.identity import ensure_identity
+from parler.identity.known_rooms import SessionBook
 from parler.ops.context import OpContext
 from parler.ops.supervise import SuperviseParams, supervise
 from parler.ops.work import Limits, Step, Surroundings, TaskEnd

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from hub.store import schema
 from hub.store.engine import Store
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.base import RoomName
 
 CHUNK = 20_000

@@ -26,7 +26,7 @@ from bench._load import (
     sources,
 )
 from bench._meter import Figures, Load, Meter, Sender
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.base import RoomName
 
 VOCABULARY = 5_000

@@ -23,7 +23,7 @@ from bench._load import (
     sources,
 )
 from bench._meter import Figures, Load
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.base import RoomName
 
 TICK_SECS = 0.005

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from parler.message_signing import sign_parts
-from parler.signing import Keypair
+from parler.identity.message_signing import sign_parts
+from parler.identity.signing import Keypair
 from parler.wire.base import RoomName
 from parler.wire.parts import TextPart
 from parler.wire.records import RoomTarget

@@ -18,7 +18,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from hub.store.schema import messages, metadata
-from parler.signing import Keypair, verify
+from parler.identity.signing import Keypair, verify
 
 GROUP = 64
 PAGE = 1000

@@ -30,7 +30,7 @@ from bench._hub_process import HubProcess
 from bench._judge import Judge, Verdict
 from bench._load import BINARY, WAIT_SECS, Agent, framed, open_room, sources
 from bench._meter import SHORT, Figures, Load
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 
 Sides = dict[str, Figures]
 BARE = ("-m", "bench._bare")

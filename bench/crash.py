@@ -29,7 +29,7 @@ from bench._crash_things import wrong as wrong_things
 from bench._hub_process import UNSYNCED, HubProcess
 from bench._load import Agent, open_room, sources
 from bench.powercut import PowerCut, PowerCutError
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.base import AgentId, RoomName
 
 PROGRESS_SECS = 30.0

@@ -38,7 +38,7 @@ from bench._load import (
     sources,
 )
 from bench._meter import SHORT, Figures, Load, Meter, Sender
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.base import RoomName
 
 PULL_LIMIT = 1000

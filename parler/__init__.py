@@ -28,10 +28,10 @@ if TYPE_CHECKING:
         UsageError,
         VerificationError,
     )
-    from parler.identity import Identity, load_identity
-    from parler.message_signing import Signature
+    from parler.identity.identity import Identity, load_identity
+    from parler.identity.message_signing import Signature
+    from parler.identity.signing import Keypair
     from parler.messages import Batch, Message
-    from parler.signing import Keypair
     from parler.wire.base import RoomName
     from parler.wire.parts import TextPart
     from parler.wire.records import (
@@ -73,10 +73,10 @@ _MODULES = {
     "Client": "parler.client",
     "Batch": "parler.messages",
     "Message": "parler.messages",
-    "Identity": "parler.identity",
-    "load_identity": "parler.identity",
-    "Keypair": "parler.signing",
-    "Signature": "parler.message_signing",
+    "Identity": "parler.identity.identity",
+    "load_identity": "parler.identity.identity",
+    "Keypair": "parler.identity.signing",
+    "Signature": "parler.identity.message_signing",
     "AgentCard": "parler.wire.records",
     "RoomName": "parler.wire.base",
     "RoomInfo": "parler.wire.records",

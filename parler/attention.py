@@ -7,8 +7,8 @@ acknowledged; doing so, or waking anybody, is not decided here.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from parler.identity import AttentionPolicy
-from parler.message_signing import Signature
+from parler.identity.identity import AttentionPolicy
+from parler.identity.message_signing import Signature
 from parler.transcript import Reader, handoff_for
 from parler.wire.base import RoomName
 from parler.wire.parts import DispatchPart, InvalidParts, read_parts

@@ -26,7 +26,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from parler.backoff import Backoff, system_fraction
 from parler.blobs import Blob, as_digest, digest_of, read_bounded, verified
 from parler.connection import Connection, Gap, Note, Pace
 from parler.errors import (
@@ -36,11 +35,12 @@ from parler.errors import (
     RemoteProtocolError,
     UsageError,
 )
-from parler.message_signing import sign_parts
+from parler.identity.message_signing import sign_parts
+from parler.identity.signing import Keypair
+from parler.machine.backoff import Backoff, system_fraction
 from parler.messages import Batch, Message, read_message
 from parler.pending import Progress
 from parler.protocol import REPLIES, ClientProtocol, Introduction
-from parler.signing import Keypair
 from parler.transport import Transport, dial_websocket
 from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.codes import Feature
@@ -103,7 +103,7 @@ S = TypeVar("S", bound=Reply)
 
 
 class HubMemory(Protocol):
-    """Remembers which hub offers which token, as `parler.known_hubs` does."""
+    """Remembers which hub offers which token, as `parler.identity.known_hubs` does."""
 
     def check(self, token_field: str, dialled_url: str, /) -> None:
         """Raise `RelayedChallenge` if that token belongs to another URL."""

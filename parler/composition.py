@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from parler.homes import machine_home
+from parler.identity.homes import machine_home
 from parler.wire.urls import dial_url, is_loopback
 
 if TYPE_CHECKING:
     from parler.client import Client
-    from parler.config import Settings
-    from parler.identity import Identity
-    from parler.known_hubs import KnownHubs
+    from parler.identity.identity import Identity
+    from parler.identity.known_hubs import KnownHubs
+    from parler.identity.settings import Settings
     from parler.ops.context import OpContext
     from parler.transcript import Reader
     from parler.transport import Transport
@@ -33,7 +33,7 @@ def identity_of(
         hub: The hub that is about to be dialled. Where nothing else was said, it
             becomes that of a new identity (protocol 4.7).
     """
-    from parler.identity import ensure_identity
+    from parler.identity.identity import ensure_identity
 
     unsaid = settings.hub_source == "default"
     identity, fresh = ensure_identity(
@@ -78,9 +78,9 @@ async def dialled(
             run; None only dials.
         remember: Whether the hub and its secret are noted.
     """
-    from parler import join_secrets
     from parler.client import connect
     from parler.errors import HubError
+    from parler.identity import join_secrets
 
     shared = machine_home(settings.base_home)
     secrets = join_secrets.JoinSecrets(shared / join_secrets.FILE_NAME)
@@ -149,7 +149,7 @@ async def connected(
     local: LocalStart | None = LocalStart(),
 ) -> "AsyncIterator[OpContext]":
     """A connection to a hub, as operations are given it."""
-    from parler.ops.book import SessionBook
+    from parler.identity.known_rooms import SessionBook
     from parler.ops.context import OpContext
 
     async with dialled(hub, settings, identity, local=local) as client:
@@ -181,7 +181,7 @@ def reader_of(identity: "Identity") -> "Reader":
 
 def known_hubs(settings: "Settings", *, remember: bool = True) -> "KnownHubs":
     """Which hub each challenge belongs to, for all homes of this user."""
-    from parler import known_hubs as module
+    from parler.identity import known_hubs as module
 
     return module.KnownHubs(settings.base_home / module.FILE_NAME, remember=remember)
 

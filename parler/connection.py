@@ -21,7 +21,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from parler.backoff import Backoff
 from parler.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -33,6 +32,7 @@ from parler.errors import (
     TransportError,
     refusal,
 )
+from parler.machine.backoff import Backoff
 from parler.pending import Answered, Pending, Progress, Received, Transfer
 from parler.protocol import (
     Announced,

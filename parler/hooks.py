@@ -15,9 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from parler import files
 from parler.errors import ConfigError
-from parler.homes import (
+from parler.identity.homes import (
     CONFIG_FILE,
     Home,
     current_directory,
@@ -26,6 +25,7 @@ from parler.homes import (
     process_environment,
     user_home_of,
 )
+from parler.machine import files
 from parler.wake.grammar import EVENTS, Answer, Event, Grammar, grammar_of
 from parler.wake.spool import Item, Spool, note_hook
 

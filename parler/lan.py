@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from parler import files, join_secrets
-from parler.config import dialled
 from parler.errors import ConfigError, UsageError
-from parler.homes import machine_home
+from parler.identity import join_secrets
+from parler.identity.homes import machine_home
+from parler.identity.settings import dialled
 from parler.local_hub import (
     HubPlace,
     LocalHub,
@@ -29,6 +29,7 @@ from parler.local_hub import (
     reconfigure,
 )
 from parler.local_hub.place import ANYWHERE, DEFAULT_PORT
+from parler.machine import files
 from parler.text import visible
 from parler.wire.limits import MAX_HELLO_SECRET_BYTES
 from parler.wire.urls import leaves_this_network

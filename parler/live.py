@@ -19,12 +19,19 @@ from typing import Any
 
 import msgspec
 
-from parler import homes
 from parler.errors import ConfigError
-from parler.files import locked, read_bounded, write_private
-from parler.processes import Host, Process, find_host, is_running, machine, process
+from parler.identity import homes
+from parler.machine.files import locked, read_bounded, write_private
+from parler.machine.processes import (
+    Host,
+    Process,
+    find_host,
+    is_running,
+    machine,
+    process,
+)
+from parler.machine.workspace import workplace
 from parler.wire.base import AgentId, Millis, RoomName
-from parler.workplace import workplace
 
 FOLDER = "live"
 MAX_RECORDS = 512
@@ -55,7 +62,7 @@ class Kind(StrEnum):
 
 
 class HostProcess(msgspec.Struct, frozen=True):
-    """A process by id and start (`parler.processes.Process`)."""
+    """A process by id and start (`parler.machine.processes.Process`)."""
 
     pid: int
     started: str
@@ -92,7 +99,7 @@ class LiveRecord(
     machine: str = msgspec.field(default_factory=machine)
     role: str | None = None
     repository: str | None = None
-    """What work trees and clones share (`parler.workplace`)."""
+    """What work trees and clones share (`parler.machine.workspace`)."""
 
     project: str | None = None
     """What the repository is called."""

@@ -7,7 +7,7 @@ marked invalid, so that it never stands in the way of the next one.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from parler.message_signing import Signature, check_message
+from parler.identity.message_signing import Signature, check_message
 from parler.wire.base import AgentId, MessageId, Millis, RoomName, Seq
 from parler.wire.parts import InvalidParts, Part, TextPart, read_parts
 from parler.wire.records import EndpointRef, StoredMessage

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from parler.config import dialled
+from parler.identity.settings import dialled
 from parler.text import visible
 
 PROBE_SECS = 3.0

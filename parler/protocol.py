@@ -18,7 +18,7 @@ from parler.errors import (
     RemoteProtocolError,
     VersionMismatch,
 )
-from parler.signing import Keypair, is_challenge
+from parler.identity.signing import Keypair, is_challenge
 from parler.wire import replies, requests
 from parler.wire.codec import BadFrame, UnknownReply, decode_reply, encode
 from parler.wire.codes import PROTOCOL_VERSION, Feature

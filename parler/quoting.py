@@ -9,8 +9,8 @@ import re
 from typing import TYPE_CHECKING
 
 from parler.ask.parts import ASK_KIND
-from parler.message_signing import Signature
-from parler.signing import fingerprint
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.text import CONTINUATION, lines, shell_word, shown_name, visible
 from parler.transcript import Reader, body, handoff_for, part_text, shown_time
 from parler.wire.parts import (

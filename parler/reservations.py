@@ -17,8 +17,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from parler.processes import Process, ancestors, is_running, machine, uptime_ms
-from parler.workplace import workplace
+from parler.machine.processes import Process, ancestors, is_running, machine, uptime_ms
+from parler.machine.workspace import workplace
 
 FILE_NAME = "reservations.json"
 MAX_RESERVATIONS = 256
@@ -165,7 +165,10 @@ class Reservations:
 
     @contextmanager
     def _changing(self) -> Iterator[list[Reservation]]:
-        from parler.files import locked, write_private  # slower than all the rest
+        from parler.machine.files import (  # slower than all the rest
+            locked,
+            write_private,
+        )
 
         with locked(self._path):
             before = _load(self._path)

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from parler.message_signing import Signature
-from parler.signing import fingerprint
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.text import file_word, look, paragraph, shown_name, visible
 from parler.wire.base import AgentId
 from parler.wire.parts import (

@@ -33,7 +33,7 @@ from hub.handlers.messages import ready_room, send_soon, steps_aside
 from hub.ids import challenge
 from hub.server.transport import Transport
 from hub.services import Services
-from parler.signing import fingerprint
+from parler.identity.signing import fingerprint
 from parler.wire.bounds import oversized
 from parler.wire.codec import BadFrame, decode_request, encode_utf8
 from parler.wire.codes import PROTOCOL_VERSION, ErrorCode, Feature

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from hub.errors import Refusal
-from parler.signing import is_agent_id, is_challenge, verify
+from parler.identity.signing import is_agent_id, is_challenge, verify
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import MAX_HELLOS

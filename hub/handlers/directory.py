@@ -9,7 +9,7 @@ from hub.handlers.caller import Caller
 from hub.ids import bearer_token
 from hub.services import Services
 from hub.store import directory, messages, rooms, tokens
-from parler.signing import verify
+from parler.identity.signing import verify
 from parler.wire import requests
 from parler.wire.canonical import card_bytes
 from parler.wire.codes import ErrorCode

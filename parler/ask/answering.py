@@ -37,9 +37,9 @@ from parler.errors import (
     ParlerError,
     UsageError,
 )
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.messages import Message
-from parler.signing import fingerprint
 from parler.text import shown_name, visible
 from parler.wake.ledger import MAX_UID_BYTES, Entry, Ledger, Outcome, Phase, Standing
 from parler.wake.selection import MAX_SKEW_MS

@@ -13,7 +13,7 @@ import msgspec
 
 from parler.ask.conversation import FOLDER, Asker
 from parler.errors import ConfigError
-from parler.files import locked, read_bounded, write_private
+from parler.machine.files import locked, read_bounded, write_private
 
 FILE_NAME = "askers.json"
 MAX_ASKERS = 1000

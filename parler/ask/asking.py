@@ -14,7 +14,7 @@ from parler.ask.parts import (
 )
 from parler.client import Client
 from parler.errors import TransportError
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
 from parler.messages import Message
 from parler.wire.base import AgentId, MessageId, RoomName, Seq
 from parler.wire.records import DmTarget

@@ -16,7 +16,7 @@ from parler.ask.conversation import FOLDER
 from parler.ask.names import Alias
 from parler.ask.projects import Project
 from parler.errors import ConfigError
-from parler.files import locked, read_bounded, write_private
+from parler.machine.files import locked, read_bounded, write_private
 from parler.wire.base import Millis
 
 HOUR_MS = 3_600_000

@@ -21,7 +21,7 @@ import msgspec
 
 from parler.ask.names import Alias, alias_of
 from parler.errors import ConfigError, UsageError
-from parler.files import (
+from parler.machine.files import (
     Unwritable,
     keep_copy,
     locked,

@@ -27,10 +27,10 @@ from parler.ask.conversation import (
 from parler.ask.hops import VARIABLE
 from parler.ask.projects import App, Permission, Project
 from parler.errors import ConfigError, UsageError
-from parler.files import write_private
+from parler.machine.files import write_private
+from parler.machine.runner import GRACE_SECS, Ended, Program, run
 from parler.text import visible
 from parler.wake import runners
-from parler.wake.runner import GRACE_SECS, Ended, Program, run
 
 MAX_OUTPUT_BYTES = 2 * 2**20
 MAX_ANSWER_CHARS = 48_000

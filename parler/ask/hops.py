@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 
 from parler.errors import UsageError
-from parler.processes import ancestor_variables
+from parler.machine.processes import ancestor_variables
 
 VARIABLE = "PARLER_ASK_HOPS"
 MAX_HOPS = 2

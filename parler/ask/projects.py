@@ -16,9 +16,9 @@ import msgspec
 
 from parler.ask.names import Alias, alias_of, suggested_alias
 from parler.errors import ConfigError, UsageError
-from parler.files import locked, read_bounded, write_private
+from parler.machine.files import locked, read_bounded, write_private
+from parler.machine.workspace import workplace
 from parler.wire.base import Millis
-from parler.workplace import workplace
 
 FILE_NAME = "projects.json"
 MAX_PROJECTS = 500

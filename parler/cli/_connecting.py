@@ -18,7 +18,7 @@ from parler.text import shell_word, visible
 
 if TYPE_CHECKING:
     from parler.cli.render import Output
-    from parler.config import Settings
+    from parler.identity.settings import Settings
     from parler.lan import FoundHub, TeamHub
 
 
@@ -86,8 +86,8 @@ def choose(
         ConfigError: The text names no hub, or one that must not be dialled.
         ConnectFailed: The team's hub does not come up.
     """
-    from parler import join_secrets
-    from parler.config import DEFAULT_HUB, HubSource
+    from parler.identity import join_secrets
+    from parler.identity.settings import DEFAULT_HUB, HubSource
 
     if wishes.local:
         return _local(wishes, home)
@@ -167,7 +167,8 @@ def _joined(
     text: str, settings: "Settings", home: Path, out: "Output", *, dry: bool
 ) -> Chosen:
     """A hub that an invite names, with the secret from there, from us, or typed."""
-    from parler import join_secrets, lan
+    from parler import lan
+    from parler.identity import join_secrets
 
     was_typed = text != "-"
     invite = lan.parse_team_invite(text if was_typed else piped_text("an invite"))
@@ -188,7 +189,7 @@ def _joined(
 
 
 def _is_here(url: str) -> bool:
-    from parler.config import dialled
+    from parler.identity.settings import dialled
     from parler.wire.urls import is_loopback
 
     return is_loopback(urlsplit(dialled(url)).hostname or "")

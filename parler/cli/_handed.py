@@ -19,7 +19,7 @@ def bytes_of(size: int) -> str:
 
 def sender_of(sender: "Sender | None") -> str:
     """Who sent something, and what there is to believe of it."""
-    from parler.message_signing import Signature
+    from parler.identity.message_signing import Signature
 
     if sender is None:
         return "from whoever gave you its id: no message of this room speaks of it"

@@ -14,8 +14,12 @@ def here_of(options: Options) -> "Here":
     """This machine, as seen by this process; no identity is made for it."""
     from parler.composition import now
     from parler.errors import UsageError
-    from parler.homes import current_directory, process_environment, user_home_of
-    from parler.identity import find_identity
+    from parler.identity.homes import (
+        current_directory,
+        process_environment,
+        user_home_of,
+    )
+    from parler.identity.identity import find_identity
     from parler.live import machine_home
     from parler.ops.here import Here
 

@@ -13,9 +13,9 @@ from parler import composition
 from parler.cli.render import Output
 
 if TYPE_CHECKING:
-    from parler.config import Settings
-    from parler.identity import Identity
-    from parler.ops.book import SessionBook
+    from parler.identity.identity import Identity
+    from parler.identity.known_rooms import SessionBook
+    from parler.identity.settings import Settings
     from parler.ops.context import OpContext
     from parler.transcript import Reader
 
@@ -94,7 +94,7 @@ def carry_out(
 
 def settings_of(options: Options) -> "Settings":
     """The settings of this process, as the command's flags change them."""
-    from parler.config import Flags, process_settings
+    from parler.identity.settings import Flags, process_settings
 
     return process_settings(
         Flags(
@@ -114,7 +114,7 @@ def identity_of(
     Args:
         hub: The hub that is about to be dialled; see `composition.identity_of`.
     """
-    from parler.signing import fingerprint
+    from parler.identity.signing import fingerprint
 
     identity, fresh = composition.identity_of(settings, hub=hub)
     if fresh:
@@ -128,7 +128,7 @@ def identity_of(
 @asynccontextmanager
 async def connected(options: Options, place: Place) -> AsyncIterator[Run]:
     """A connection to the hub that is meant, and all a command needs with it."""
-    from parler.ops.book import SessionBook
+    from parler.identity.known_rooms import SessionBook
     from parler.ops.context import room_or_session
 
     settings = settings_of(options)
@@ -146,7 +146,7 @@ def hub_of(
     options: Options, place: Place, settings: "Settings", book: "SessionBook"
 ) -> str:
     """The hub a command dials: its flag, its key, its session's, the configured one."""
-    from parler.identity import active_session
+    from parler.identity.identity import active_session
 
     if options.hub:
         return options.hub

@@ -151,7 +151,7 @@ def bundles(options: Options, room: Room = None) -> None:
     import asyncio
 
     from parler.handoff.repository import Repository, open_repository
-    from parler.identity import active_session
+    from parler.identity.identity import active_session
     from parler.ops import code
     from parler.wire.base import RoomName
 

@@ -17,9 +17,9 @@ from parler.text import shell_word, visible
 
 if TYPE_CHECKING:
     from parler.client import Client
-    from parler.config import Settings
     from parler.errors import ParlerError
     from parler.hosts.host import Host
+    from parler.identity.settings import Settings
     from parler.lan import TeamHub
     from parler.ops.connect import Arrival, ConnectResult, Setting, TeamLine
 
@@ -178,15 +178,15 @@ def connect(
 
 def _setting(settings: "Settings", name: str | None) -> "Setting":
     """What is there, before a hub was chosen."""
-    from parler.config import clean_label
-    from parler.homes import (
+    from parler.hosts.machine import Machine, Platform
+    from parler.hosts.program import own_command
+    from parler.identity.homes import (
         current_directory,
         machine_home,
         process_environment,
         user_home_of,
     )
-    from parler.hosts.machine import Machine, Platform
-    from parler.hosts.program import own_command
+    from parler.identity.settings import clean_label
     from parler.ops.connect import Setting
 
     env = process_environment()
@@ -234,7 +234,7 @@ def _begin_hub(options: Options, setting: "Setting", chosen: Chosen) -> None:
 
 def _own_shell(options: Options, settings: "Settings", url: str) -> None:
     """Say how the user's own commands come to the hub that the apps have now."""
-    from parler.config import hub_key
+    from parler.identity.settings import hub_key
 
     if hub_key(settings.hub) != hub_key(url):
         options.out.note(
@@ -298,8 +298,8 @@ async def _passing_by(
 ) -> "AsyncIterator[Client]":
     """A client of a hub in nobody's name, forgotten afterwards."""
     from parler import composition
-    from parler.identity import Identity
-    from parler.signing import Keypair
+    from parler.identity.identity import Identity
+    from parler.identity.signing import Keypair
 
     nobody = Identity(
         keypair=Keypair.generate(),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from parler.hosts.health import State
+from parler.identity.signing import fingerprint
 from parler.ops.connect import (
     Arrival,
     ConnectResult,
@@ -13,7 +14,6 @@ from parler.ops.connect import (
     Outcome,
     VerifyResult,
 )
-from parler.signing import fingerprint
 from parler.text import visible
 
 if TYPE_CHECKING:

@@ -242,7 +242,7 @@ def _found(result: "DiscoverResult") -> Iterator[str]:
 
 
 def _card(result: "Listed") -> Iterator[str]:
-    from parler.message_signing import Signature
+    from parler.identity.message_signing import Signature
     from parler.transcript import shown_time
 
     yield {
@@ -273,7 +273,7 @@ def _about(described: "AgentCard", fingerprint: str) -> Iterator[str]:
 
 
 def _mark(one: "Listed") -> str:
-    from parler.message_signing import Signature
+    from parler.identity.message_signing import Signature
 
     return "✓ " if one.signature is Signature.VALID else "✗ UNVERIFIED "
 

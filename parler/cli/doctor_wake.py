@@ -10,16 +10,16 @@ import typer
 from parler.cli._run import Options, settings_of
 from parler.client import Client
 from parler.composition import dialled
-from parler.config import Settings
 from parler.errors import TimedOut
-from parler.homes import (
+from parler.identity.homes import (
     current_directory,
     find_home,
     machine_home,
     process_environment,
     user_home_of,
 )
-from parler.identity import Identity
+from parler.identity.identity import Identity
+from parler.identity.settings import Settings
 from parler.ops.doctor_wake import Probe, live_homes, probe_wake
 from parler.text import visible
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from parler.client import Client
-    from parler.config import Settings
     from parler.errors import ParlerError
-    from parler.identity import Identity
+    from parler.identity.identity import Identity
+    from parler.identity.settings import Settings
     from parler.ops.doctor import Check
     from parler.ops.whoami import WhoamiResult
 
@@ -59,8 +59,8 @@ def init(
     ] = False,
 ) -> None:
     """Make an identity: a key of your own, and how you are called."""
-    from parler.config import dialled as check_hub
-    from parler.identity import mint_identity
+    from parler.identity.identity import mint_identity
+    from parler.identity.settings import dialled as check_hub
     from parler.ops.whoami import describe
 
     settings = settings_of(options)
@@ -127,7 +127,7 @@ def doctor(
     import asyncio
 
     from parler.cli import views
-    from parler.ops.book import SessionBook
+    from parler.identity.known_rooms import SessionBook
     from parler.ops.doctor import examine, exit_status
 
     settings = settings_of(options)
@@ -170,14 +170,14 @@ def version(options: Options) -> None:
 
 async def _apps(settings: "Settings") -> "list[Check]":
     """What the agent apps of this machine look like."""
-    from parler.homes import (
+    from parler.hosts.machine import Machine, Platform
+    from parler.hosts.program import own_command
+    from parler.identity.homes import (
         current_directory,
         machine_home,
         process_environment,
         user_home_of,
     )
-    from parler.hosts.machine import Machine, Platform
-    from parler.hosts.program import own_command
     from parler.ops.connect import Setting
     from parler.ops.doctor import unreachable
     from parler.ops.doctor_apps import app_checks

@@ -17,7 +17,7 @@ def mcp(options: Options) -> None:
     PARLER_SESSION_KEY joins a session at once, PARLER_TOOLS=full offers all tools,
     PARLER_PUBLIC=1 makes the card public, PARLER_NO_REGISTER=1 makes none.
     """
-    from parler.config import Flags
+    from parler.identity.settings import Flags
     from parler.mcp_server.main import serve
 
     flags = Flags(

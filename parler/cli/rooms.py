@@ -110,7 +110,7 @@ def join(
 def rooms(options: Options) -> None:
     """List the rooms you are in; the active session is starred."""
     from parler.cli import views
-    from parler.identity import active_session
+    from parler.identity.identity import active_session
     from parler.ops.rooms import rooms as operation
 
     async def work(run: Run) -> None:

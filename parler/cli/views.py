@@ -4,13 +4,13 @@ import shlex
 from collections.abc import Iterator
 from datetime import tzinfo
 
+from parler.identity.signing import fingerprint
 from parler.ops.admission import DecisionResult, Knock, RequestsResult
 from parler.ops.doctor import DoctorResult, Finding
 from parler.ops.invites import InviteResult, InvitesResult
 from parler.ops.reading import ShownMessage
 from parler.ops.rooms import Member, RoomsResult, RosterResult
 from parler.ops.session import JoinResult, OpenResult
-from parler.signing import fingerprint
 from parler.text import shown_name, visible
 from parler.transcript import Transcript, newest_handoff, shown_time
 

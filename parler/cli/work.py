@@ -286,7 +286,7 @@ class _Screen:
 def _surroundings() -> "Surroundings":
     from pathlib import Path
 
-    from parler.homes import process_environment
+    from parler.identity.homes import process_environment
     from parler.ops.work import Surroundings
 
     return Surroundings(environment=process_environment(), folder=Path.cwd())

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parler.errors import UnsafePath
-from parler.files import make_private_dir
 from parler.handoff.paths import place
+from parler.machine.files import make_private_dir
 from parler.wire.base import Digest
 
 FOLDER = "inbox"

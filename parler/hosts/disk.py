@@ -19,8 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from parler import files
 from parler.hosts.errors import ChangedMeanwhile, FileRefused
+from parler.machine import files
 
 MAX_BYTES = 64 * 2**20
 """Far above any configuration; what is larger is something else."""

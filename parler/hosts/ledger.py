@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from parler import files
 from parler.errors import ConfigError
+from parler.machine import files
 
 FILE_NAME = "connect.json"
 BACKUPS = "backups"

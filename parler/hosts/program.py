@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from parler.errors import ConfigError
-from parler.files import same_file
+from parler.machine.files import same_file
 
 NAME = "parler"
 _CACHES = ("archive-v", "builds-v", "environments-v")

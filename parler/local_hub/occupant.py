@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from parler.config import dialled
 from parler.errors import ConnectFailed
+from parler.identity.settings import dialled
 from parler.probe import ask
 
 _LISTENS = "0A"

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from parler import files
-from parler.config import HubSource, Settings, dialled, hub_key
 from parler.errors import ConfigError
-from parler.homes import machine_home
+from parler.identity.homes import machine_home
+from parler.identity.settings import HubSource, Settings, dialled, hub_key
+from parler.machine import files
 from parler.wire.urls import is_loopback
 
 DEFAULT_PORT = 7070

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from parler import files
 from parler.errors import ConfigError
-from parler.homes import fnv1a, machine_home, process_environment
-from parler.program import own_command
+from parler.identity.homes import fnv1a, machine_home, process_environment
+from parler.machine import files
+from parler.machine.program import own_command
 
 MARK = "Made by parler hub install-service"
 COMMAND_SECS = 15.0

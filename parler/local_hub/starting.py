@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from parler import files
 from parler.errors import ConfigError, ConnectFailed, ParlerError
-from parler.homes import process_environment
+from parler.identity.homes import process_environment
 from parler.local_hub import service
 from parler.local_hub.occupant import occupant_of, refuse
 from parler.local_hub.place import (
@@ -35,6 +34,7 @@ from parler.local_hub.place import (
     write_record,
 )
 from parler.local_hub.running import Seen, State, look
+from parler.machine import files
 
 START_SECS = 20.0
 """How long a hub may take until it listens."""

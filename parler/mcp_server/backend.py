@@ -13,10 +13,11 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams, JSONRPCNotification
 
 from parler import composition
-from parler.config import Settings
 from parler.errors import ParlerError, UsageError
-from parler.homes import machine_home
-from parler.identity import active_session
+from parler.identity.homes import machine_home
+from parler.identity.identity import active_session
+from parler.identity.known_rooms import SessionBook
+from parler.identity.settings import Settings
 from parler.mcp_server.asking import AskFirst, Questions
 from parler.mcp_server.calls import Answer, Call, Host, Question, Services, Verdict
 from parler.mcp_server.catalog import Tool, read_arguments
@@ -34,7 +35,6 @@ from parler.mcp_server.receipts import Receipt
 from parler.mcp_server.stdio import HostPipe
 from parler.mcp_server.texts import PIGGYBACK_CHARS, failure, with_mail
 from parler.mcp_server.tools.talking import post
-from parler.ops.book import SessionBook
 from parler.ops.context import OpContext
 from parler.wake.spool import Spool
 from parler.wire.base import RoomName

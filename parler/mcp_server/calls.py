@@ -7,9 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from parler.config import Settings
 from parler.errors import ParlerError, UsageError
-from parler.identity import active_session
+from parler.identity.identity import active_session
+from parler.identity.settings import Settings
 from parler.ops.context import OpContext
 from parler.wire.base import RoomName, Seq
 

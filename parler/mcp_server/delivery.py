@@ -9,10 +9,10 @@ position on the hub is acknowledged only when what is up to it was shown.
 import asyncio
 from contextlib import suppress
 
-from parler.backoff import Backoff, system_fraction
-from parler.config import hub_key
 from parler.errors import ConfigError, HubError, NotMember, ParlerError, TransportError
-from parler.identity import active_session
+from parler.identity.identity import active_session
+from parler.identity.settings import hub_key
+from parler.machine.backoff import Backoff, system_fraction
 from parler.mcp_server.doors import Doors
 from parler.mcp_server.elsewhere import PAGE, Elsewhere, Mark, policy_of
 from parler.mcp_server.journal import Journal

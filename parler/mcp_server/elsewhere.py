@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from parler.errors import HubError
-from parler.identity import AttentionPolicy, load_identity
+from parler.identity.identity import AttentionPolicy, load_identity
 from parler.mcp_server.mailbox import item_of, mentions_us
 from parler.ops.context import OpContext
 from parler.transcript import Reader

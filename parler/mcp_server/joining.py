@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from parler.backoff import Backoff, system_fraction
 from parler.errors import ConfigError, ParlerError, UsageError
-from parler.files import read_private, write_private
+from parler.machine.backoff import Backoff, system_fraction
+from parler.machine.files import read_private, write_private
 from parler.mcp_server.delivery import Delivery
 from parler.mcp_server.journal import Journal
 from parler.ops.context import OpContext

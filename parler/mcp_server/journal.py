@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from parler.errors import ConfigError
-from parler.files import locked, read_bounded, write_private
+from parler.machine.files import locked, read_bounded, write_private
 
 FILE_NAME = "mcp.log"
 MAX_LINES = 200

@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from parler import composition
-from parler.backoff import Backoff, system_fraction
-from parler.config import Settings
 from parler.errors import ConfigError, ParlerError, TransportError
+from parler.identity.settings import Settings
+from parler.machine.backoff import Backoff, system_fraction
 from parler.mcp_server.journal import Journal
 from parler.ops.context import OpContext
 from parler.text import visible

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from parler.attention import Verdict, address_of, is_direct, judge
-from parler.identity import AttentionPolicy
-from parler.message_signing import Signature
+from parler.identity.identity import AttentionPolicy
+from parler.identity.message_signing import Signature
 from parler.messages import Message
 from parler.quoting import quoted_message
 from parler.transcript import Reader, handoff_for

@@ -7,9 +7,9 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from parler.config import Flags, process_settings
 from parler.errors import ParlerError
-from parler.homes import current_directory, process_environment
+from parler.identity.homes import current_directory, process_environment
+from parler.identity.settings import Flags, process_settings
 from parler.mcp_server import sdk
 from parler.mcp_server.options import server_options
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from parler.homes import truthy
+from parler.identity.homes import truthy
 
 MAX_LABELS = 50
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from parler.config import hub_key
 from parler.errors import ConfigError, ParlerError, UsageError
-from parler.files import locked, read_private, write_private
+from parler.identity.settings import hub_key
+from parler.machine.files import locked, read_private, write_private
 from parler.mcp_server.journal import Journal
 from parler.ops.context import OpContext
 from parler.wire.base import Millis

@@ -13,7 +13,7 @@ from typing import Any
 
 from parler import activity
 from parler.errors import ConfigError, HubError, ParlerError
-from parler.identity import Identity
+from parler.identity.identity import Identity
 from parler.live import announce, record_here
 from parler.mcp_server.journal import Journal
 from parler.mcp_server.options import ServerOptions

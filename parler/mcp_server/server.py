@@ -27,7 +27,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from parler._version import __version__
-from parler.config import Settings
+from parler.identity.settings import Settings
 from parler.mcp_server.calls import Host
 from parler.mcp_server.options import ServerOptions
 from parler.mcp_server.stdio import HostPipe, RequestId

@@ -3,10 +3,10 @@
 import msgspec
 
 from parler.errors import UsageError
+from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext, Result
 from parler.ops.people import Person, as_agent_id, pick
 from parler.ops.preapproval import admit_preapproved
-from parler.signing import fingerprint
 from parler.wire.base import AgentId, RoomName
 from parler.wire.records import JoinRequest
 from parler.wire.replies import JoinRequestList, JoinResolved

@@ -12,6 +12,7 @@ from parler.ask.hops import check_not_asked
 from parler.ask.projects import Project
 from parler.errors import ParlerError, UsageError
 from parler.live import Kind, announce, record_here
+from parler.machine.runner import GRACE_SECS
 from parler.ops.ask import SKILL, bench_of
 from parler.ops.cards import DiscoverParams, RegisterParams, discover, register
 from parler.ops.context import OpContext
@@ -20,7 +21,6 @@ from parler.ops.peers import OFFLINE, with_wake
 from parler.ops.presence import presence
 from parler.wake.alone import alone
 from parler.wake.ledger import Ledger
-from parler.wake.runner import GRACE_SECS
 from parler.wire.base import AgentId, RoomName
 
 GONE_SECS = 2.0

@@ -37,8 +37,9 @@ from parler.ask.names import Alias, alias_of
 from parler.ask.parts import Answered, Ask, Status, answer_parts, ask_of
 from parler.ask.projects import Project
 from parler.errors import HubError, ParlerError, TransportError, UsageError
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.live import Kind, LiveRecord, read_live
-from parler.message_signing import Signature
 from parler.ops.cards import DiscoverParams, discover
 from parler.ops.context import OpContext, Result
 from parler.ops.here import Here
@@ -46,7 +47,6 @@ from parler.ops.messages import SendResult
 from parler.ops.peers import OFFLINE, Reach, reach_of
 from parler.ops.people import Person, matching, pick
 from parler.ops.projects import askers_of, own_asker, own_conversation
-from parler.signing import fingerprint
 from parler.text import shell_word, shown_name
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.records import RoomTarget

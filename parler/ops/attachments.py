@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from parler.errors import HubError, UsageError, VerificationError
-from parler.identity import active_session
-from parler.message_signing import Signature
+from parler.identity.identity import active_session
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext
 from parler.ops.reading import pages
-from parler.signing import fingerprint
 from parler.text import shown_name
 from parler.wire.base import AgentId, Digest, Millis, RoomName
 from parler.wire.parts import BundlePart, FilePart

@@ -11,7 +11,12 @@ from typing import Annotated
 from msgspec import Meta
 
 from parler.errors import UsageError
-from parler.identity import AttentionPolicy, Identity, load_identity, update_identity
+from parler.identity.identity import (
+    AttentionPolicy,
+    Identity,
+    load_identity,
+    update_identity,
+)
 from parler.ops.context import OpContext, Result
 from parler.ops.texts import check_texts
 from parler.wire.base import RoomName

@@ -12,11 +12,11 @@ import msgspec
 from msgspec import Meta
 
 from parler.errors import NotFound, RemoteProtocolError, UsageError, VerificationError
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint, verify
 from parler.ops.context import OpContext, Result
 from parler.ops.people import Person, as_agent_id, pick
 from parler.ops.texts import check_texts
-from parler.signing import fingerprint, verify
 from parler.wire.base import AgentId
 from parler.wire.canonical import card_bytes
 from parler.wire.codes import PROTOCOL_VERSION

@@ -14,11 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from parler import identity as identities
 from parler.client import Client
-from parler.config import hub_key
 from parler.errors import ConfigError, HubError, ParlerError, TransportError, UsageError
-from parler.homes import CONFIG_FILE
 from parler.hosts import HOSTS, edits, host_by_id
 from parler.hosts.errors import HostError
 from parler.hosts.health import State, examine
@@ -27,8 +24,11 @@ from parler.hosts.install import Plan, carry_out, entry_of, plan, plan_removal
 from parler.hosts.ledger import Ledger
 from parler.hosts.machine import Machine
 from parler.hosts.trust import Entry
-from parler.join_secrets import FILE_NAME as SECRETS_FILE
-from parler.join_secrets import JoinSecrets
+from parler.identity import identity as identities
+from parler.identity.homes import CONFIG_FILE
+from parler.identity.join_secrets import FILE_NAME as SECRETS_FILE
+from parler.identity.join_secrets import JoinSecrets
+from parler.identity.settings import hub_key
 from parler.ops.context import Result
 from parler.wire.base import AgentId
 from parler.wire.replies import Card

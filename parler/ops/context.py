@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from parler.errors import UsageError
-from parler.identity import Identity, active_session, set_active_session
-from parler.ops.book import SessionBook
+from parler.identity.identity import Identity, active_session, set_active_session
+from parler.identity.known_rooms import SessionBook
 from parler.wire.base import RoomName
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """From what somebody calls an agent to its id."""
 
 from parler.errors import HubError, UsageError
-from parler.identity import active_session
+from parler.identity.identity import active_session
 from parler.live import machine_home, read_live
 from parler.ops.context import OpContext
 from parler.ops.people import Person, as_agent_id, matching, pick

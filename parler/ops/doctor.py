@@ -15,10 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from parler import join_secrets, local_hub
+from parler import local_hub
 from parler._version import __version__
 from parler.client import Client
-from parler.config import Settings, dialled
 from parler.errors import (
     ConfigError,
     ConnectFailed,
@@ -29,12 +28,14 @@ from parler.errors import (
     TransportError,
 )
 from parler.handoff.git import Git
-from parler.homes import machine_home
-from parler.identity import Identity, active_session, find_identity
+from parler.identity import join_secrets
+from parler.identity.homes import machine_home
+from parler.identity.identity import Identity, active_session, find_identity
+from parler.identity.settings import Settings, dialled
+from parler.identity.signing import fingerprint, verify
 from parler.local_hub.occupant import occupant_of, refuse
 from parler.ops.context import Result
 from parler.probe import Answer, ask
-from parler.signing import fingerprint, verify
 from parler.wire.codes import PROTOCOL_VERSION
 from parler.wire.joinkey import InvalidJoinKey, parse_join_key
 from parler.wire.replies import Pong, RoomList

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from parler.client import Client
 from parler.errors import ParlerError, UsageError
-from parler.identity import Identity, ensure_identity, load_identity
+from parler.identity.identity import Identity, ensure_identity, load_identity
 from parler.ops.context import Result
 from parler.wake.hosts import WakeKind, wake_kind
 from parler.wake.spool import Shown, Spool, has_consumer, hooks_seen

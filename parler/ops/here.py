@@ -6,11 +6,11 @@ from pathlib import Path
 
 from parler.ask.hops import hops
 from parler.ask.projects import Project, Projects
-from parler.homes import in_agent_shell
+from parler.identity.homes import in_agent_shell
 from parler.live import LiveRecord, read_live
-from parler.processes import EDITORS, Process, ancestors, find_host
+from parler.machine.processes import EDITORS, Process, ancestors, find_host
+from parler.machine.workspace import Workplace, workplace
 from parler.wire.base import AgentId
-from parler.workplace import Workplace, workplace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """Putting a member out of a room of ours."""
 
+from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext, Result
 from parler.ops.people import Person, pick
 from parler.ops.rooms import roster
-from parler.signing import fingerprint
 from parler.wire.base import AgentId, RoomName
 from parler.wire.replies import MemberRemoved
 from parler.wire.requests import RemoveMember

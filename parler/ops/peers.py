@@ -14,15 +14,15 @@ import msgspec
 from msgspec import Meta
 
 from parler.errors import HubError
-from parler.identity import active_session
+from parler.identity.identity import active_session
+from parler.identity.signing import fingerprint
 from parler.live import Kind, LiveRecord, amend, read_live
+from parler.machine.processes import Process, uptime_ms
 from parler.ops.cards import DiscoverParams, discover
 from parler.ops.context import OpContext, Result
 from parler.ops.here import Here
 from parler.ops.rooms import roster
-from parler.processes import Process, uptime_ms
 from parler.reservations import Reservation, Reservations
-from parler.signing import fingerprint
 from parler.wire.base import AgentId, RoomName
 from parler.wire.urls import same_hub
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parler.errors import UsageError
-from parler.signing import fingerprint, is_agent_id
+from parler.identity.signing import fingerprint, is_agent_id
 from parler.text import shown_name
 from parler.wire.base import AgentId
 

@@ -6,9 +6,9 @@ Only by full id or fingerprint: a name is no proof of anything.
 from typing import TYPE_CHECKING
 
 from parler.errors import UsageError
+from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext
 from parler.ops.people import as_agent_id, is_whole_fingerprint
-from parler.signing import fingerprint
 from parler.wire.base import AgentId, RoomName
 from parler.wire.replies import JoinRequestList, JoinResolved
 from parler.wire.requests import JoinRequests, ResolveJoin

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from parler.errors import RemoteProtocolError
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
 from parler.wire.base import RoomName
 from parler.wire.limits import MAX_PULL_LIMIT
 from parler.wire.records import StoredMessage

@@ -7,10 +7,10 @@ import msgspec
 from msgspec import Meta
 
 from parler.errors import HubError, UsageError
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.messages import Message
 from parler.ops.context import OpContext, Result
-from parler.signing import fingerprint
 from parler.text import shell_word
 from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.codes import Feature

@@ -2,8 +2,8 @@
 
 import msgspec
 
+from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext, Result
-from parler.signing import fingerprint
 from parler.wire.base import RoomName
 from parler.wire.records import RoomInfo, RosterEntry
 from parler.wire.replies import RoomDeleted, RoomList, RosterList

@@ -9,8 +9,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from parler.backoff import system_fraction
 from parler.errors import UsageError
+from parler.machine.backoff import system_fraction
 from parler.ops.context import OpContext
 from parler.ops.queue import MAX_LEASE_SECS, MIN_LEASE_SECS, serve
 from parler.ops.work import (

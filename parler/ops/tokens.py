@@ -6,7 +6,7 @@ the one shared hub that page belongs to.
 
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from parler.config import DEFAULT_HUB
+from parler.identity.settings import DEFAULT_HUB
 from parler.ops.context import OpContext, Result
 from parler.wire.base import Millis, RoomName
 from parler.wire.limits import DEFAULT_TOKEN_TTL_SECS

@@ -1,6 +1,6 @@
 """Accepting one more address of a hub, as its user asked for."""
 
-from parler.known_hubs import KnownHubs
+from parler.identity.known_hubs import KnownHubs
 from parler.ops.context import Result
 
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from parler.identity import Identity, active_session
-from parler.ops.book import SessionBook
+from parler.identity.identity import Identity, active_session
+from parler.identity.known_rooms import SessionBook
+from parler.identity.signing import fingerprint
 from parler.ops.context import Result
-from parler.signing import fingerprint
 from parler.wire.base import AgentId
 
 

@@ -13,10 +13,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from parler.backoff import system_fraction
 from parler.errors import ConfigError, UsageError
-from parler.identity import load_identity
+from parler.identity.identity import load_identity
 from parler.live import Kind, announce, machine_home, record_here
+from parler.machine.backoff import system_fraction
+from parler.machine.runner import GRACE_SECS
 from parler.ops.context import OpContext, Result
 from parler.ops.preapproval import check_preapproved
 from parler.ops.queue import serve
@@ -27,7 +28,6 @@ from parler.wake.budget import MAX_PER_CONVERSATION, Budget
 from parler.wake.framing import Worker
 from parler.wake.holds import Hold, RoomHold
 from parler.wake.ledger import Ledger
-from parler.wake.runner import GRACE_SECS
 from parler.wake.selection import Rules
 from parler.wake.turns import Finished, Job, Step, Turns, Watcher
 from parler.wake.workers import Office, RoomWorker, stay

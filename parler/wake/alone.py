@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from parler.errors import UsageError
-from parler.files import Unwritable, locked
+from parler.machine.files import Unwritable, locked
 from parler.text import visible
 from parler.wake.ledger import ledger_path
 from parler.wire.base import AgentId, RoomName

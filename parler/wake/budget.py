@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from parler.errors import ConfigError
-from parler.files import locked, read_bounded, write_private
+from parler.machine.files import locked, read_bounded, write_private
 from parler.wake.ledger import ledger_path
 from parler.wire.base import AgentId, MessageId, Millis
 

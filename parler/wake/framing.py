@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from parler.message_signing import Signature
-from parler.signing import fingerprint
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.text import shown_name, visible, without_attachments
 from parler.transcript import Reader
 from parler.wake.ledger import NextTurn

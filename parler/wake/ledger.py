@@ -38,7 +38,7 @@ from pathlib import Path
 import msgspec
 
 from parler.errors import ConfigError
-from parler.files import keep_copy, locked, read_bounded, write_private
+from parler.machine.files import keep_copy, locked, read_bounded, write_private
 from parler.wire.base import AgentId, MessageId, Millis, RoomName, Seq
 from parler.wire.records import TaskStatus
 

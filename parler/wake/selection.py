@@ -8,9 +8,9 @@ who may ask, and never a message that reports on work (protocol 7).
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.messages import Message
-from parler.signing import fingerprint
 from parler.transcript import Reader, handoff_for
 from parler.wake.ledger import MAX_UID_BYTES
 from parler.wire.base import AgentId

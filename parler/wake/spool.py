@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from parler import files
 from parler.errors import ConfigError
+from parler.machine import files
 
 WAITING_FILE = "waiting.json"
 SHOWN_FILE = "shown.json"

@@ -17,15 +17,15 @@ import msgspec
 
 from parler.client import Client
 from parler.errors import ConfigError, ParlerError, TooLarge
+from parler.machine.reaper import CANNOT_RUN
+from parler.machine.runner import GRACE_SECS, Ended, Hear, Program, run
 from parler.messages import Message
 from parler.text import visible
 from parler.wake import framing, runners
 from parler.wake.budget import MAX_HOPS, Budget
-from parler.wake.guard import CANNOT_RUN
 from parler.wake.holds import Hold, LeaseLost, say
 from parler.wake.ledger import Entry, Ledger, Outcome, Phase, Standing
 from parler.wake.receipts import final, handing_on, progress
-from parler.wake.runner import GRACE_SECS, Ended, Hear, Program, run
 from parler.wake.selection import Request
 from parler.wire.base import AgentId, MessageId, RoomName, Seq
 from parler.wire.records import TaskStatus

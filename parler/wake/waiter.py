@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from parler.errors import ConfigError
-from parler.files import is_locked, locked
-from parler.processes import Host, find_host, is_running
+from parler.machine.files import is_locked, locked
+from parler.machine.processes import Host, find_host, is_running
 from parler.wake.spool import POLL_SECS, Spool, consumer_pid, has_consumer
 
 MAX_WAIT_SECS = 12 * 3600.0

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from parler.attention import Address, Verdict, address_of, judge
-from parler.backoff import Backoff
 from parler.client import Client, Event
 from parler.errors import ParlerError
-from parler.identity import AttentionPolicy
-from parler.message_signing import Signature
+from parler.identity.identity import AttentionPolicy
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
+from parler.machine.backoff import Backoff
 from parler.messages import Message
-from parler.signing import fingerprint
 from parler.text import shown_name
 from parler.wake.ledger import Entry
 from parler.wake.selection import (

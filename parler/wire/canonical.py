@@ -1,7 +1,7 @@
 """Canonical JSON and the bytes that signatures cover (protocol 6.1-6.3).
 
-Only bytes are made here; signing and checking them is for `parler.signing` and
-`parler.message_signing`.
+Only bytes are made here; signing and checking them is for `parler.identity.signing` and
+`parler.identity.message_signing`.
 """
 
 import json

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from parler.client import connect
-from parler.identity import mint_identity
-from parler.ops.book import SessionBook
+from parler.identity.identity import mint_identity
+from parler.identity.known_rooms import SessionBook
 from parler.ops.context import OpContext
 from tests._support.memory_hub import MemoryHub, MemoryTransport, memory_hub
 

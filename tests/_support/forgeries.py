@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from parler.client import Client, connect
-from parler.identity import load_identity
+from parler.identity.identity import load_identity
 from parler.wire.base import RoomName
 from parler.wire.parts import OtherPart
 from parler.wire.records import RoomTarget

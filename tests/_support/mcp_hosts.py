@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from parler.config import Flags, resolve_settings
+from parler.identity.settings import Flags, resolve_settings
 from parler.mcp_server.options import server_options
 from parler.mcp_server.server import ToolServer
 from tests._support.polling import comes

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from parler.client import Client, connect
-from parler.signing import Keypair, fingerprint
+from parler.identity.signing import Keypair, fingerprint
 from parler.wire.base import Code, RoomName
 from parler.wire.parts import HandoffPart, Part, TextPart
 from parler.wire.records import DmTarget, MemberReceipt, RoomKind, RoomTarget

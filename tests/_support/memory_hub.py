@@ -16,7 +16,7 @@ from hub.app import Hub
 from hub.connection.connection import Connection
 from hub.server.transport import Receiver
 from hub.settings import Settings
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.codec import decode_reply, encode
 from parler.wire.replies import (
     AnyReply,

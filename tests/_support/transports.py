@@ -14,7 +14,7 @@ import msgspec
 
 from parler.client import Client, connect
 from parler.errors import ConnectFailed
-from parler.signing import Keypair, verify
+from parler.identity.signing import Keypair, verify
 from parler.transport import Transport, TransportClosed
 from parler.wire import replies, requests
 from parler.wire.base import AgentId, MessageId, RoomName

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
 from parler.messages import Message
 from parler.ops.context import OpContext
 from parler.ops.work import Step, Surroundings, TaskEnd

@@ -15,8 +15,9 @@ from parler.ask.conversation import Event, Tier
 from parler.ask.parts import ANSWER_KIND, ASK_KIND, Ask, Status, answered_of, ask_parts
 from parler.ask.projects import Permission, Project
 from parler.errors import UsageError
+from parler.identity.message_signing import Signature
 from parler.live import HostProcess, Kind, announce, record_here
-from parler.message_signing import Signature
+from parler.machine.processes import Process
 from parler.ops import here as here_module
 from parler.ops import projects
 from parler.ops.answers import Watcher, serve_answers
@@ -35,7 +36,6 @@ from parler.ops.messages import SendParams, send
 from parler.ops.peers import PeersParams, Reach, Scope, peers
 from parler.ops.projects import AddParams, AllowParams, add_project
 from parler.ops.receipts import StatusParams, status
-from parler.processes import Process
 from parler.wire.base import AgentId, RoomName
 from parler.wire.parts import OtherPart
 from parler.wire.records import DmTarget, RoomTarget

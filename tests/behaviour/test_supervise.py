@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from hub.store.schema import claims
 from parler.errors import NotMember, UsageError
-from parler.identity import AttentionPolicy, update_identity
+from parler.identity.identity import AttentionPolicy, update_identity
+from parler.identity.message_signing import sign_parts
 from parler.live import Kind, machine_home, read_live
-from parler.message_signing import sign_parts
 from parler.ops.context import OpContext
 from parler.ops.messages import SendResult
 from parler.ops.queue import DispatchParams, QueueParams, dispatch, queue, serve

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from parler.errors import UsageError
-from parler.identity import AttentionPolicy, update_identity
+from parler.identity.identity import AttentionPolicy, update_identity
+from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext
 from parler.ops.messages import HandoffParams, SendParams, SendResult, handoff, send
 from parler.ops.queue import serve
 from parler.ops.session import OpenParams, join_session, open_session
 from parler.ops.work import Limits, Step, WorkParams, work
-from parler.signing import fingerprint
 from parler.wake.budget import MAX_HOPS
 from parler.wake.ledger import Ledger
 from parler.wire.base import RoomName

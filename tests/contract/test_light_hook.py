@@ -10,7 +10,13 @@ HEAVY = {
     *("asyncio", "click", "dataclasses", "httpx", "inspect", "logging", "mcp"),
     *("msgspec", "nacl", "psutil", "secrets", "socket", "sqlite3", "ssl"),
     *("subprocess", "threading", "typer", "unicodedata", "websockets"),
-    *("parler.cli", "parler.client", "parler.config", "parler.identity", "hub"),
+    *(
+        "parler.cli",
+        "parler.client",
+        "parler.identity.settings",
+        "parler.identity.identity",
+        "hub",
+    ),
 }
 
 

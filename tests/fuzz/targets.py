@@ -17,7 +17,7 @@ from hub.connection.protocol import (
     State,
 )
 from hub.errors import Refusal
-from parler.signing import Keypair, verify
+from parler.identity.signing import Keypair, verify
 from parler.wire.canonical import canonical_json, parse_json
 from parler.wire.codec import (
     BadFrame,

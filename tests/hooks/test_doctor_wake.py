@@ -9,7 +9,7 @@ import pytest
 
 from parler.client import Client, connect
 from parler.errors import UsageError
-from parler.identity import Identity
+from parler.identity.identity import Identity
 from parler.ops.context import OpContext
 from parler.ops.doctor_wake import Dial, live_homes, probe_wake
 from parler.wake.spool import Item, Spool, consumer

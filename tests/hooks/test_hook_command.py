@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from parler import hooks
-from parler.homes import find_home
-from parler.processes import machine
+from parler.identity.homes import find_home
+from parler.machine.processes import machine
 from parler.reservations import Holder, Reservation, Reservations, place_of, uptime_ms
 from parler.wake import spool as spools
 from parler.wake.spool import Item, Spool

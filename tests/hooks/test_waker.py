@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from parler.files import locked
+from parler.machine.files import locked
 from parler.wake.hosts import WakeKind, find_waker, wake_kind
 from parler.wake.spool import Item, Spool, note_hook
 from parler.wake.waiter import WAITERS_FOLDER

@@ -13,14 +13,14 @@ import pytest
 
 from parler.cli import app
 from parler.client import Client, connect
-from parler.homes import find_home
 from parler.hosts import HOSTS, host_by_id
 from parler.hosts.program import own_command
-from parler.identity import ensure_identity, find_identity
-from parler.join_secrets import JoinSecrets
+from parler.identity.homes import find_home
+from parler.identity.identity import ensure_identity, find_identity
+from parler.identity.join_secrets import JoinSecrets
+from parler.identity.signing import Keypair
 from parler.local_hub import look, place_of, stop
 from parler.ops.connect import Arrival, Setting, verify, wire
-from parler.signing import Keypair
 from parler.wire.records import AgentCard, Visibility
 from parler.wire.replies import Registered
 from parler.wire.requests import Register

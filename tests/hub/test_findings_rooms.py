@@ -17,7 +17,7 @@ from hub import app
 from hub.store import directory as directory_store
 from hub.store import members
 from hub.store.schema import former_members
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.base import AgentId, Code, Digest, RoomName
 from parler.wire.limits import MAX_CARD_BYTES, MAX_PULLED_BYTES
 from parler.wire.records import AgentCard, Fact, RoomKind, RoomTarget, Visibility

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from hub.connection import connection
 from hub.delivery.outbox import MAX_BYTES, MAX_PUSHES
 from hub.store.engine import Store, Write
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire import requests
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import ErrorCode

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hub.delivery import last_seen
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire import requests
 from parler.wire.base import RoomName
 from parler.wire.records import RoomKind

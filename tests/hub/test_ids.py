@@ -14,7 +14,7 @@ from hub.ids import (
     room_name,
     session_key,
 )
-from parler.signing import is_challenge
+from parler.identity.signing import is_challenge
 from tests._support.memory_hub import NOON_MS
 
 

@@ -18,7 +18,7 @@ from hub.admin.pruning import Janitor
 from hub.handlers.blobs import drop_useless
 from hub.store import blobs, invites, members, messages, rooms, search
 from hub.store.schema import blob_rooms, claims, dispatches, fact_pieces, facts
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.base import Code, Digest, RoomName
 from parler.wire.records import Fact, RoomKind, RoomTarget, TaskStatus
 from parler.wire.replies import (

@@ -17,7 +17,7 @@ from hub.connection.protocol import (
 )
 from hub.errors import Refusal
 from hub.ids import CHALLENGE_TTL_MS, challenge
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire import requests
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
-from parler.identity import load_identity
+from parler.identity.identity import load_identity
 from parler.wire.base import RoomName
 from parler.wire.records import DeliveryState
 from tests._support.mcp_hosts import Host, at_work, environment, home_of

@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 from parler.client import connect
-from parler.identity import load_identity, set_active_session
-from parler.ops.book import SessionBook
+from parler.identity.identity import load_identity, set_active_session
+from parler.identity.known_rooms import SessionBook
 from parler.wake.spool import Spool
 from parler.wire.base import Code, RoomName
 from parler.wire.records import DeliveryState, RoomKind

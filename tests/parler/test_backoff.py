@@ -2,7 +2,7 @@
 
 import pytest
 
-from parler.backoff import LONGEST_SECS, Backoff, system_fraction
+from parler.machine.backoff import LONGEST_SECS, Backoff, system_fraction
 
 
 def test_the_ceiling_doubles_up_to_the_longest_delay() -> None:

@@ -13,8 +13,8 @@ from parler.errors import (
     RemoteProtocolError,
     UsageError,
 )
-from parler.message_signing import Signature, check_message
-from parler.signing import Keypair
+from parler.identity.message_signing import Signature, check_message
+from parler.identity.signing import Keypair
 from parler.wire import replies, requests
 from parler.wire.base import MessageId, RoomName
 from parler.wire.parts import TextPart

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parler.config import (
+from parler.errors import ConfigError, IdentityError
+from parler.identity.homes import (
+    find_home,
+    fnv1a,
+    project_directory,
+    truthy,
+    workspace_name,
+)
+from parler.identity.settings import (
     DEFAULT_HUB,
     INIT_HUB,
     Disk,
@@ -21,14 +29,6 @@ from parler.config import (
     process_settings,
     read_saved,
     resolve_settings,
-)
-from parler.errors import ConfigError, IdentityError
-from parler.homes import (
-    find_home,
-    fnv1a,
-    project_directory,
-    truthy,
-    workspace_name,
 )
 from parler.wire.urls import same_hub
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parler import files
 from parler.errors import ConfigError, IdentityError
+from parler.machine import files
 
 WAIT = 5.0
 ANY_TEXT = st.text(st.characters(), max_size=20)  # lone surrogates too

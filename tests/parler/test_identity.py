@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parler.errors import ConfigError, IdentityError
-from parler.identity import (
+from parler.identity.identity import (
     ADJECTIVES,
     ANIMALS,
     AttentionPolicy,
@@ -27,7 +27,7 @@ from parler.identity import (
     set_active_session,
     update_identity,
 )
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.base import RoomName
 from parler.wire.records import Attention
 
@@ -233,7 +233,7 @@ def test_threads_that_start_together_end_with_one_identity(tmp_path: Path) -> No
 
 def test_processes_that_start_together_end_with_one_identity(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from parler.identity import *;"
+        "import sys; from pathlib import Path; from parler.identity.identity import *;"
         "print('ready', flush=True); sys.stdin.readline();"
         f"print(ensure_identity(Path(sys.argv[1]), hub_url={HUB!r})[0].agent_id)"
     )

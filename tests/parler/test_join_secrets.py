@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from parler import files
-from parler.config import Disk, Flags, Settings, resolve_settings
 from parler.errors import ConfigError, IdentityError
-from parler.join_secrets import (
+from parler.identity.join_secrets import (
     JoinSecrets,
     is_withheld,
     require_safe_url,
     secret_for,
 )
+from parler.identity.settings import Disk, Flags, Settings, resolve_settings
+from parler.machine import files
 
 TEAM = "wss://team.example"
 EVIL = "wss://evil.example"

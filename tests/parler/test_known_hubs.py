@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parler import files
 from parler.errors import ConfigError, RelayedChallenge
-from parler.known_hubs import MAX_REFUSED, MAX_TOKENS, KnownHubs
+from parler.identity.known_hubs import MAX_REFUSED, MAX_TOKENS, KnownHubs
+from parler.machine import files
 
 REAL = "wss://parler-hub.fly.dev"
 EVIL = "wss://evil.example"

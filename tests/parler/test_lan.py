@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parler.errors import UsageError
-from parler.join_secrets import JoinSecrets
+from parler.identity.join_secrets import JoinSecrets
 from parler.lan import (
     FoundHub,
     TeamInvite,

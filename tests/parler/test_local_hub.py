@@ -14,10 +14,9 @@ import psutil
 import pytest
 
 from hub.admin.lock_file import RunningFile
-from parler import files
-from parler.config import Flags, HubSource, Settings, resolve_settings
 from parler.errors import ConfigError, ConnectFailed
-from parler.join_secrets import JoinSecrets
+from parler.identity.join_secrets import JoinSecrets
+from parler.identity.settings import Flags, HubSource, Settings, resolve_settings
 from parler.local_hub import (
     LocalHub,
     Record,
@@ -34,6 +33,7 @@ from parler.local_hub import (
 )
 from parler.local_hub.occupant import Occupant
 from parler.local_hub.place import hub_arguments, serves
+from parler.machine import files
 from tests._support.processes import Agent, environment
 
 CROWD = 20

@@ -7,8 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from parler.message_signing import Signature, belongs_to, check_message, sign_parts
-from parler.signing import Keypair
+from parler.identity.message_signing import (
+    Signature,
+    belongs_to,
+    check_message,
+    sign_parts,
+)
+from parler.identity.signing import Keypair
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.canonical import SIG_KIND
 from parler.wire.parts import (

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from tests._support.processes import CHECKOUT
 
-SHOW = "import json; from parler.program import own_command; print(json.dumps({}))"
+SHOW = (
+    "import json; from parler.machine.program import own_command; print(json.dumps({}))"
+)
 
 
 def shown(*command: str | Path, cwd: Path, **variables: str) -> list[str]:

@@ -15,6 +15,7 @@ from parler.errors import (
     RemoteProtocolError,
     VersionMismatch,
 )
+from parler.identity.signing import Keypair, verify
 from parler.protocol import (
     REPLIES,
     TRANSITIONS,
@@ -32,7 +33,6 @@ from parler.protocol import (
     State,
     Wanted,
 )
-from parler.signing import Keypair, verify
 from parler.wire import replies, requests
 from parler.wire.base import AgentId, Digest, RoomName
 from parler.wire.codec import decode_request, encode

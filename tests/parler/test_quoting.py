@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parler.ask.parts import ASK_KIND
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
 from parler.quoting import MARK, quoted_message
 from parler.transcript import Reader
 from parler.wire.base import AgentId, MessageId, RoomName

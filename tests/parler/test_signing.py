@@ -5,7 +5,7 @@ import binascii
 
 import pytest
 
-from parler.signing import (
+from parler.identity.signing import (
     InvalidKey,
     Keypair,
     decode_agent_id,

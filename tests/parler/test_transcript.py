@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parler.message_signing import Signature
-from parler.signing import Keypair, fingerprint
+from parler.identity.message_signing import Signature
+from parler.identity.signing import Keypair, fingerprint
 from parler.transcript import Reader, Transcript, handoff_for, newest_handoff
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.records import EndpointRef, StoredMessage

@@ -12,7 +12,7 @@ from websockets.http11 import Request, Response
 
 from parler.client import connect
 from parler.errors import ConnectFailed
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.transport import TransportClosed, dial_websocket
 from parler.wire import replies, requests
 from parler.wire.base import MessageId, RoomName

@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from parler import live, processes
+from parler import live
 from parler.live import HostProcess, Kind, LiveRecord, announce, read_live, record_here
-from parler.processes import Process, process
+from parler.machine import processes
+from parler.machine.processes import Process, process
 from parler.wire.base import AgentId
 
 AGENT = AgentId("UAGENT")
@@ -232,7 +233,7 @@ def test_the_host_is_the_nearest_app_above_whatever_is_between(
     app = tmp_path / "codex"
     app.symlink_to("/bin/sh")
     program = (
-        "import os; from parler.processes import find_host as f, process as p;"
+        "import os; from parler.machine.processes import find_host as f, process as p;"
         "h = f(os.getpid()); print(h.app, h.process.pid, p(h.process.pid))"
     )
     inner = f"{sys.executable} -c '{program}'; true"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parler.processes import Process, machine, process
+from parler.machine.processes import Process, machine, process
 from parler.reservations import (
     FILE_NAME,
     MAX_GLOB_CHARS,

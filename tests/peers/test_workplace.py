@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from parler.activity import derived_summary, look
-from parler.workplace import normal_remote, workplace
+from parler.machine.workspace import normal_remote, workplace
 from tests._support.gitrepo import Repo
 
 REMOTES = [

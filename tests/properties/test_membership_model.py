@@ -21,7 +21,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire import replies, requests
 from parler.wire.base import Code, RoomName
 from parler.wire.records import RoomKind, RoomTarget

@@ -7,8 +7,8 @@ import msgspec
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from parler.message_signing import Signature, check_message, sign_parts
-from parler.signing import Keypair, verify
+from parler.identity.message_signing import Signature, check_message, sign_parts
+from parler.identity.signing import Keypair, verify
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.canonical import SIG_KIND, canonical_json
 from parler.wire.parts import part_objects, read_parts

@@ -5,6 +5,7 @@ from typing import Any
 
 from parler.errors import UsageError
 from parler.handoff.repository import open_repository
+from parler.identity.message_signing import Signature
 from parler.mcp_server.calls import Answer, Call
 from parler.mcp_server.catalog import READS, SETS, Arg, Hints, Tool, arguments
 from parler.mcp_server.tools.common import (
@@ -15,7 +16,6 @@ from parler.mcp_server.tools.common import (
     only_one_target,
     target_of,
 )
-from parler.message_signing import Signature
 from parler.ops import code, files
 from parler.ops.attachments import Sender
 from parler.ops.code import ApplyResult, Bundle

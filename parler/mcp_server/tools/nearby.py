@@ -8,8 +8,8 @@ from typing import Any
 
 from parler import composition
 from parler.ask.parts import Status
-from parler.homes import machine_home, process_environment, user_home_of
-from parler.identity import find_identity
+from parler.identity.homes import machine_home, process_environment, user_home_of
+from parler.identity.identity import find_identity
 from parler.mcp_server.calls import Answer, Call
 from parler.mcp_server.catalog import READS, SETS, TALKS, Hints, Tool, arguments
 from parler.mcp_server.tools.common import fitting, name_and_role

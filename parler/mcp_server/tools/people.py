@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from parler.identity.message_signing import Signature
 from parler.mcp_server.calls import Answer, Call
 from parler.mcp_server.catalog import READS, SETS, Arg, Hints, Tool, arguments
 from parler.mcp_server.tools.common import PLAIN_ROOM, ROOM, fitting, name_and_role
-from parler.message_signing import Signature
 from parler.ops import attention, cards, presence, queue, rooms
 from parler.ops.cards import Listed
 from parler.ops.rooms import Member

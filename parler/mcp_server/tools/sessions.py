@@ -3,8 +3,9 @@
 import shlex
 from typing import Any
 
-from parler.config import DEFAULT_HUB
 from parler.errors import HubError, UsageError
+from parler.identity.settings import DEFAULT_HUB
+from parler.identity.signing import fingerprint
 from parler.mcp_server.calls import Answer, Call, Question, Verdict
 from parler.mcp_server.catalog import READS, SETS, TALKS, Arg, Hints, Tool, arguments
 from parler.mcp_server.joining import RECENT, pasted_key
@@ -21,7 +22,6 @@ from parler.ops.context import OpContext
 from parler.ops.people import Person, pick
 from parler.ops.session import JoinResult, JoinState
 from parler.quoting import place_of
-from parler.signing import fingerprint
 from parler.text import shown_name, visible
 from parler.wire.base import RoomName
 from parler.wire.joinkey import JoinKey

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from parler.config import hub_key
 from parler.errors import TransportError, UsageError
+from parler.identity.settings import hub_key
 from parler.mcp_server.calls import MAX_RESULT_CHARS, Answer, Call
 from parler.mcp_server.catalog import READS, SETS, TALKS, Arg, Tool, arguments
 from parler.mcp_server.mailbox import MAX_CHARS

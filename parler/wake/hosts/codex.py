@@ -27,9 +27,9 @@ from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import WebSocketException
 
 from parler._version import __version__
-from parler.backoff import Backoff, system_fraction
-from parler.files import random_hex
-from parler.processes import ancestors
+from parler.machine.backoff import Backoff, system_fraction
+from parler.machine.files import random_hex
+from parler.machine.processes import ancestors
 from parler.wake.hosts import WakeKind
 from parler.wake.spool import session_of_hooks
 

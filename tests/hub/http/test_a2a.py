@@ -9,7 +9,7 @@ import pytest
 
 from hub.http.a2a import agent_card, hub_card
 from hub.store.directory import Size
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wire.records import (
     AgentCard,
     DirectoryEntry,

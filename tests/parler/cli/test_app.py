@@ -8,7 +8,7 @@ import pytest
 
 from parler import errors
 from parler.cli import app
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
 
 
 def ends_with(error: BaseException, monkeypatch: pytest.MonkeyPatch, *args: str) -> int:

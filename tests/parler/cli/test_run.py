@@ -7,8 +7,8 @@ import pytest
 
 from parler.cli import app
 from parler.cli._run import ELSEWHERE, HERE, Options, Place, hub_of, settings_of
-from parler.identity import set_active_session
-from parler.ops.book import SessionBook
+from parler.identity.identity import set_active_session
+from parler.identity.known_rooms import SessionBook
 from parler.wire.base import RoomName
 
 CONFIGURED = "ws://127.0.0.1:1"

@@ -6,9 +6,9 @@ from itertools import count
 import pytest
 
 from parler.errors import UsageError, VerificationError
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.ops.attachments import Attachment, Sender, check_size, find
-from parler.signing import fingerprint
 from parler.wire.base import AgentId, Digest, RoomName
 from parler.wire.parts import FilePart
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from parler.errors import HubError, UsageError
-from parler.identity import load_identity
+from parler.identity.identity import load_identity
 from parler.ops.attention import (
     ModeParams,
     RoomAttention,

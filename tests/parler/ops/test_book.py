@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from parler.errors import ConfigError
-from parler.ops import book as module
-from parler.ops.book import FILE_NAME, SessionBook
+from parler.identity import known_rooms as module
+from parler.identity.known_rooms import FILE_NAME, SessionBook
 from parler.wire.base import RoomName
 
 DEV = RoomName("dev")

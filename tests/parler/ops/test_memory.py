@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from parler.errors import HubError, NotMember, UsageError
+from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext
 from parler.ops.memory import (
     ForgetParams,
@@ -15,7 +16,6 @@ from parler.ops.memory import (
     remember,
 )
 from parler.ops.session import OpenParams, join_session, leave_session, open_session
-from parler.signing import fingerprint
 from parler.wire.base import RoomName
 from parler.wire.joinkey import parse_join_key
 from tests._support.actors import Stage, stage

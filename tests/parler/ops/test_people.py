@@ -3,8 +3,8 @@
 import pytest
 
 from parler.errors import UsageError
+from parler.identity.signing import Keypair, fingerprint
 from parler.ops.people import Person, matching, pick
-from parler.signing import Keypair, fingerprint
 
 ANN, BOB, EVE = (Keypair(bytes([number]) * 32).agent_id for number in (1, 2, 3))
 

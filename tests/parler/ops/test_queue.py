@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from parler.errors import NotFound, NotMember, UsageError
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
 from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveParams, receive
 from parler.ops.presence import presence

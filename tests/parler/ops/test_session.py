@@ -7,14 +7,14 @@ import pytest
 
 from parler.cli import views
 from parler.errors import InvalidInvite, NotMember, UsageError
-from parler.identity import active_session
-from parler.message_signing import Signature
+from parler.identity.identity import active_session
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.ops import session
 from parler.ops.admission import decide, join_requests
 from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveParams, SendParams, receive, send
 from parler.ops.session import JoinState, OpenParams, join_session, open_session
-from parler.signing import fingerprint
 from parler.transcript import body
 from parler.wire.base import RoomName
 from parler.wire.joinkey import JoinKey, parse_join_key

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from parler.errors import UsageError
-from parler.message_signing import Signature
+from parler.identity.message_signing import Signature
 from parler.ops.messages import ReceiveParams, SendParams, receive, send
 from parler.ops.session import OpenParams, join_session, open_session
 from parler.ops.tasks import TaskParams, task, task_status

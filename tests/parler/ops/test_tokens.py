@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from parler.config import DEFAULT_HUB
 from parler.errors import NotOwner
+from parler.identity.settings import DEFAULT_HUB
 from parler.ops.session import OpenParams, join_session, open_session
 from parler.ops.tokens import VIEWER, directory_token, http_url, watch_token
 from parler.wire.joinkey import parse_join_key

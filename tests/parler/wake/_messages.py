@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Sequence
 
-from parler.message_signing import sign_parts
+from parler.identity.message_signing import sign_parts
+from parler.identity.signing import Keypair
 from parler.messages import Message, read_message
-from parler.signing import Keypair
 from parler.transcript import Reader
 from parler.wire.base import MessageId, RoomName
 from parler.wire.parts import Part

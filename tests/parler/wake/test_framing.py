@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from parler.signing import fingerprint
+from parler.identity.signing import fingerprint
 from parler.wake.framing import (
     MAX_INPUT_BYTES,
     Worker,

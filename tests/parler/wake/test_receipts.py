@@ -2,7 +2,7 @@
 
 import pytest
 
-from parler.signing import Keypair
+from parler.identity.signing import Keypair
 from parler.wake import receipts as module
 from parler.wake.ledger import NextTurn, Outcome
 from parler.wake.receipts import Receipts, final, handing_on

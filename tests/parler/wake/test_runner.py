@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from parler.errors import ConfigError
-from parler.wake.runner import Ended, Excerpt, Program, run
+from parler.machine.runner import Ended, Excerpt, Program, run
 
 WAIT = 10.0
 
@@ -200,7 +200,7 @@ async def test_a_killed_worker_leaves_nothing(tmp_path: Path) -> None:
     worker = textwrap.dedent(
         f"""
         import asyncio, pathlib, sys
-        from parler.wake.runner import Program, run
+        from parler.machine.runner import Program, run
         here = pathlib.Path({str(tmp_path)!r})
         one = Program(
             command=[sys.executable, "-I", str(here / "program.py")],

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from parler import files
 from parler.errors import ConfigError
+from parler.machine import files
 from parler.wake import spool
 from parler.wake.spool import Item, Spool
 from tests._support.processes import environment

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from parler.message_signing import Signature, check_message, sign_parts
-from parler.signing import Keypair, decode_agent_id, is_challenge, verify
+from parler.identity.message_signing import Signature, check_message, sign_parts
+from parler.identity.signing import Keypair, decode_agent_id, is_challenge, verify
 from parler.wire.base import AgentId
 from parler.wire.canonical import (
     SIG_KIND,

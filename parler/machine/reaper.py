@@ -7,7 +7,7 @@ that also a process that made a session of its own is found; elsewhere only the
 program's process group is. It ends with the program's exit status, or 128 and the
 number of the signal that ended it.
 
-    python guard.py PIPE GRACE_SECS PROGRAM [ARGUMENT…]
+    python reaper.py PIPE GRACE_SECS PROGRAM [ARGUMENT…]
 """
 
 import ctypes

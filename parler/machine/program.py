@@ -8,7 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from parler.files import same_file
+from parler.machine.files import same_file
 
 NAME = "parler"
 

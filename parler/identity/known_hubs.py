@@ -31,9 +31,9 @@ from enum import Enum, auto
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from parler import files
-from parler.config import dialled, hub_key
 from parler.errors import ConfigError, RelayedChallenge
+from parler.identity.settings import dialled, hub_key
+from parler.machine import files
 from parler.wire.urls import is_loopback, leaves_this_network
 
 FILE_NAME = "known_hubs.json"

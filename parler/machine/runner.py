@@ -1,7 +1,7 @@
 """Running a program for a task: bounded in time and memory, and with all below it.
 
 Input goes to stdin, output is read as it comes and kept only in part. Which program,
-and what it is told, is decided elsewhere; `guard` ends what the program started.
+and what it is told, is decided elsewhere; `reaper` ends what the program started.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from parler.errors import ConfigError
-from parler.wake import guard
+from parler.machine import reaper
 
 GRACE_SECS = 5.0
 """Between asking a program to end and killing it."""
@@ -110,7 +110,7 @@ async def run(program: Program, data: bytes, *, hear: Hear) -> Ended:
         ]
         try:
             async with asyncio.timeout(program.timeout_secs):
-                status = await running.guard.wait()
+                status = await running.reaper.wait()
         except TimeoutError:
             timed_out = True
             status = await running.stop(program.grace_secs)
@@ -129,27 +129,27 @@ async def run(program: Program, data: bytes, *, hear: Hear) -> Ended:
 
 @dataclass(slots=True, kw_only=True)
 class _Running:
-    guard: asyncio.subprocess.Process
+    reaper: asyncio.subprocess.Process
     out: asyncio.StreamReader
     err: asyncio.StreamReader
     control: IO[bytes]
 
     async def stop(self, grace_secs: float) -> int:
-        """End the program and all below it; the guard is killed if it does not."""
+        """End the program and all below it; the reaper is killed if it does not."""
         self.control.close()
-        patience = grace_secs + guard.SWEEP_SECS + _MARGIN_SECS
+        patience = grace_secs + reaper.SWEEP_SECS + _MARGIN_SECS
         try:
             async with asyncio.timeout(patience):
-                return await self.guard.wait()
+                return await self.reaper.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
-                self.guard.send_signal(signal.SIGKILL)
-            return await self.guard.wait()
+                self.reaper.send_signal(signal.SIGKILL)
+            return await self.reaper.wait()
 
 
 @asynccontextmanager
 async def _running(program: Program, data: bytes) -> AsyncIterator[_Running]:
-    """The program under its guard, which is gone when the block ends."""
+    """The program under its reaper, which is gone when the block ends."""
     if sys.platform == "win32":
         raise ConfigError("workers need a system with process groups, not Windows")
     with ExitStack() as open_files:
@@ -160,7 +160,7 @@ async def _running(program: Program, data: bytes) -> AsyncIterator[_Running]:
         given.seek(0)
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", str(Path(guard.__file__))),
+                *(sys.executable, "-I", "-S", str(Path(reaper.__file__))),
                 *(str(told.fileno()), str(program.grace_secs), *program.command),
                 stdin=given,
                 stdout=out_end,
@@ -173,9 +173,9 @@ async def _running(program: Program, data: bytes) -> AsyncIterator[_Running]:
         except (OSError, ValueError) as error:
             raise ConfigError(f"cannot start {program.command[0]!r}: {error}") from None
         for file in (told, out_end, err_end, given):
-            file.close()  # the guard has its own
+            file.close()  # the reaper has its own
         running = _Running(
-            guard=process,
+            reaper=process,
             out=await _reader(out, open_files),
             err=await _reader(err, open_files),
             control=control,

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from parler import files
 from parler.errors import ConfigError, IdentityError
-from parler.homes import (
+from parler.identity.homes import (
     CONFIG_FILE,
     Home,
     current_directory,
@@ -24,6 +23,7 @@ from parler.homes import (
     truthy,
     user_home_of,
 )
+from parler.machine import files
 from parler.wire.limits import MAX_HELLO_NAME_BYTES
 from parler.wire.urls import InvalidHubUrl, dial_url
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from parler.errors import ConfigError
-from parler.files import locked, read_bounded, write_private
+from parler.machine.files import locked, read_bounded, write_private
 from parler.wire.base import RoomName
 from parler.wire.urls import same_hub
 

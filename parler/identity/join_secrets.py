@@ -7,9 +7,9 @@ must not draw out the secret of another (protocol 13.2).
 import shlex
 from pathlib import Path
 
-from parler import files
-from parler.config import Settings, dialled, hub_key
 from parler.errors import ConfigError
+from parler.identity.settings import Settings, dialled, hub_key
+from parler.machine import files
 from parler.wire.limits import MAX_HELLO_SECRET_BYTES
 from parler.wire.urls import leaves_this_network
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from parler import files
-from parler.config import clean_label, dialled, saved_settings
 from parler.errors import ConfigError, IdentityError
-from parler.homes import CONFIG_FILE, fnv1a
-from parler.signing import InvalidKey, Keypair
+from parler.identity.homes import CONFIG_FILE, fnv1a
+from parler.identity.settings import clean_label, dialled, saved_settings
+from parler.identity.signing import InvalidKey, Keypair
+from parler.machine import files
 from parler.wire.base import AgentId, RoomName
 from parler.wire.limits import MAX_ID_BYTES
 from parler.wire.records import Attention

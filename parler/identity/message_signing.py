@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from parler.signing import Keypair, verify
+from parler.identity.signing import Keypair, verify
 from parler.wire.base import AgentId
 from parler.wire.canonical import SIG_KIND, message_bytes
 from parler.wire.names import service_room

@@ -1,0 +1,1 @@
+"""Who we are: keys, signing, home, settings, the hubs and rooms we know."""

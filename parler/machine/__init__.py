@@ -1,0 +1,1 @@
+"""This computer: our files, processes, programs we run and end, the workspace."""
