@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 
 from bench._crash_ledger import Ledger, Line, Reading, Said
-from parler.client import Client, connect
+from parler.client.client import Client, connect
+from parler.client.messages import Batch
+from parler.client.transport import Transport, dial_websocket
 from parler.errors import ConnectFailed, HubError, TransportError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import Keypair
-from parler.messages import Batch
-from parler.transport import Transport, dial_websocket
 from parler.wire.base import RoomName
 from parler.wire.parts import TextPart
 from parler.wire.records import RoomTarget

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from bench._crash_agents import SEND_SECS
-from parler.client import Client, connect
+from parler.client.client import Client, connect
 from parler.errors import ConnectFailed, DigestMismatch, HubError
 from parler.identity.signing import Keypair
 from parler.wire.base import AgentId, Digest, MessageId, RoomName

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from parler.client import connect
+from parler.client.client import connect
 from parler.errors import ParlerError
 from parler.identity.identity import ensure_identity
 from parler.identity.known_rooms import SessionBook

@@ -25,10 +25,10 @@ from typing import Any
 
 from bench._fault_worker import LEASE_SECS
 from bench._hub_process import HubProcess
-from parler.client import Client, connect
+from parler.client.client import Client, connect
+from parler.client.messages import Message
 from parler.identity.message_signing import Signature
 from parler.identity.signing import Keypair
-from parler.messages import Message
 from parler.ops.work import Step
 from parler.wire.base import RoomName
 from parler.wire.names import service_room

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from parler._version import __version__
 
 if TYPE_CHECKING:
-    from parler.client import Client, connect
+    from parler.client.client import Client, connect
+    from parler.client.messages import Batch, Message
     from parler.errors import (
         ConfigError,
         HubError,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from parler.identity.identity import Identity, load_identity
     from parler.identity.message_signing import Signature
     from parler.identity.signing import Keypair
-    from parler.messages import Batch, Message
     from parler.wire.base import RoomName
     from parler.wire.parts import TextPart
     from parler.wire.records import (
@@ -69,10 +69,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "connect": "parler.client",
-    "Client": "parler.client",
-    "Batch": "parler.messages",
-    "Message": "parler.messages",
+    "connect": "parler.client.client",
+    "Client": "parler.client.client",
+    "Batch": "parler.client.messages",
+    "Message": "parler.client.messages",
     "Identity": "parler.identity.identity",
     "load_identity": "parler.identity.identity",
     "Keypair": "parler.identity.signing",

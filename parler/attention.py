@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from parler.identity.identity import AttentionPolicy
 from parler.identity.message_signing import Signature
-from parler.transcript import Reader, handoff_for
+from parler.text.transcript import Reader, handoff_for
 from parler.wire.base import RoomName
 from parler.wire.parts import DispatchPart, InvalidParts, read_parts
 from parler.wire.records import Attention, StoredMessage

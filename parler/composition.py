@@ -15,13 +15,13 @@ from parler.identity.homes import machine_home
 from parler.wire.urls import dial_url, is_loopback
 
 if TYPE_CHECKING:
-    from parler.client import Client
+    from parler.client.client import Client
+    from parler.client.transport import Transport
     from parler.identity.identity import Identity
     from parler.identity.known_hubs import KnownHubs
     from parler.identity.settings import Settings
     from parler.ops.context import OpContext
-    from parler.transcript import Reader
-    from parler.transport import Transport
+    from parler.text.transcript import Reader
 
 
 def identity_of(
@@ -78,7 +78,7 @@ async def dialled(
             run; None only dials.
         remember: Whether the hub and its secret are noted.
     """
-    from parler.client import connect
+    from parler.client.client import connect
     from parler.errors import HubError
     from parler.identity import join_secrets
 
@@ -119,7 +119,7 @@ async def _dialler(
     hub: str, settings: "Settings", local: LocalStart | None
 ) -> "Callable[[str], Awaitable[Transport]]":
     """What opens a connection, now and whenever it was lost."""
-    from parler.transport import dial_websocket
+    from parler.client.transport import dial_websocket
 
     if local is None or not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
         return dial_websocket
@@ -174,7 +174,7 @@ def _shared_as(hub: str, settings: "Settings") -> str | None:
 
 def reader_of(identity: "Identity") -> "Reader":
     """For whom messages are shown."""
-    from parler.transcript import Reader
+    from parler.text.transcript import Reader
 
     return Reader(agent=identity.agent_id, name=identity.name, role=identity.role)
 

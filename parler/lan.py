@@ -30,7 +30,7 @@ from parler.local_hub import (
 )
 from parler.local_hub.place import ANYWHERE, DEFAULT_PORT
 from parler.machine import files
-from parler.text import visible
+from parler.text.terminal import visible
 from parler.wire.limits import MAX_HELLO_SECRET_BYTES
 from parler.wire.urls import leaves_this_network
 

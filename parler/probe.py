@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from parler.identity.settings import dialled
-from parler.text import visible
+from parler.text.terminal import visible
 
 PROBE_SECS = 3.0
 MAX_ANSWER_BYTES = 64 * 1024

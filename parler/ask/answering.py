@@ -28,9 +28,10 @@ from parler.ask.conversation import (
 )
 from parler.ask.headless import Bench, Question, answer
 from parler.ask.hops import MAX_HOPS
-from parler.ask.parts import Answered, Ask, Status, answer_parts, ask_of
 from parler.ask.projects import LOCAL, Permission, Project
-from parler.client import Client
+from parler.client.client import Client
+from parler.client.messages import Message
+from parler.client.questions import Answered, Ask, Status, answer_parts, ask_of
 from parler.errors import (
     ConfigError,
     NotMember,
@@ -39,8 +40,7 @@ from parler.errors import (
 )
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.messages import Message
-from parler.text import shown_name, visible
+from parler.text.terminal import shown_name, visible
 from parler.wake.ledger import MAX_UID_BYTES, Entry, Ledger, Outcome, Phase, Standing
 from parler.wake.selection import MAX_SKEW_MS
 from parler.wire.base import AgentId, RoomName

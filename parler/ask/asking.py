@@ -4,7 +4,9 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from parler.ask.parts import (
+from parler.client.client import Client
+from parler.client.messages import Message
+from parler.client.questions import (
     Answered,
     Ask,
     Status,
@@ -12,10 +14,8 @@ from parler.ask.parts import (
     ask_parts,
     is_plain,
 )
-from parler.client import Client
 from parler.errors import TransportError
 from parler.identity.message_signing import Signature
-from parler.messages import Message
 from parler.wire.base import AgentId, MessageId, RoomName, Seq
 from parler.wire.records import DmTarget
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from parler.ask.conversation import Event, Line
 from parler.ask.projects import Permission, Project
-from parler.text import shown_name, visible, without_attachments
+from parler.text.terminal import shown_name, visible, without_attachments
 
 MAX_QUESTION_BYTES = 64 * 2**10
 MAX_CONTEXT_BYTES = 64 * 2**10

@@ -29,7 +29,7 @@ from parler.ask.projects import App, Permission, Project
 from parler.errors import ConfigError, UsageError
 from parler.machine.files import write_private
 from parler.machine.runner import GRACE_SECS, Ended, Program, run
-from parler.text import visible
+from parler.text.terminal import visible
 from parler.wake import runners
 
 MAX_OUTPUT_BYTES = 2 * 2**20

@@ -14,7 +14,7 @@ import click
 
 from parler.cli._arguments import piped_text
 from parler.errors import UsageError
-from parler.text import shell_word, visible
+from parler.text.terminal import shell_word, visible
 
 if TYPE_CHECKING:
     from parler.cli.render import Output

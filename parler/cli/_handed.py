@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from parler.text import shown_name
+from parler.text.terminal import shown_name
 
 if TYPE_CHECKING:
     from parler.ops.attachments import Sender

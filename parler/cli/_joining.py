@@ -6,7 +6,7 @@ from parler.cli import views
 from parler.cli._arguments import pasted_key
 from parler.cli._run import Options, Place, Run, carry_out
 from parler.ops.session import JoinState, join_session
-from parler.transcript import Transcript
+from parler.text.transcript import Transcript
 from parler.wire.base import RoomName
 
 

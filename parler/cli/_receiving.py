@@ -6,7 +6,7 @@ from parler.ops import messages, watching
 from parler.ops.admission import Knock
 from parler.ops.messages import ReceiveParams, ReceiveResult
 from parler.ops.preapproval import admit_preapproved
-from parler.transcript import Transcript
+from parler.text.transcript import Transcript
 from parler.wire.base import RoomName
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from parler.identity.known_rooms import SessionBook
     from parler.identity.settings import Settings
     from parler.ops.context import OpContext
-    from parler.transcript import Reader
+    from parler.text.transcript import Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

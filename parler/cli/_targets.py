@@ -22,7 +22,7 @@ async def target_of(
         UsageError: Nobody is meant, or more than one.
     """
     from parler.ops.directory import find_agent
-    from parler.text import shown_name
+    from parler.text.terminal import shown_name
     from parler.wire.records import DmTarget, RoomTarget, ServiceTarget
 
     if service is not None:

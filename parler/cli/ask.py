@@ -12,7 +12,7 @@ from parler.cli._command import command, group
 from parler.cli._here import here_of
 from parler.cli._run import HERE, Options, Run, carry_out, connected, in_room
 from parler.errors import HubError, TransportError, UsageError
-from parler.text import paragraph, shell_word, shown_name, visible
+from parler.text.terminal import paragraph, shell_word, shown_name, visible
 
 if TYPE_CHECKING:
     from parler.ask.answering import Asked
@@ -516,7 +516,7 @@ def _log(result: "LogResult") -> Iterator[str]:
 
 
 def _line(line: "Line") -> Iterator[str]:
-    from parler.transcript import shown_time
+    from parler.text.transcript import shown_time
 
     details = [line.tier, line.app, line.answerer and shown_name(line.answerer)]
     if line.elapsed_ms is not None:

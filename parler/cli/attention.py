@@ -16,7 +16,7 @@ from parler.cli._run import (
     in_room,
     settings_of,
 )
-from parler.text import shown_name, visible
+from parler.text.terminal import shown_name, visible
 
 if TYPE_CHECKING:
     from parler.ops.attention import AttentionResult

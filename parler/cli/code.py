@@ -19,7 +19,7 @@ from parler.cli._run import (
 )
 from parler.cli._targets import place_of, target_of
 from parler.errors import UsageError
-from parler.text import paragraph, visible
+from parler.text.terminal import paragraph, visible
 
 if TYPE_CHECKING:
     from parler.handoff.outgoing import Selection

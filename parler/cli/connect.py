@@ -13,10 +13,10 @@ from parler.cli._command import command
 from parler.cli._connecting import Chosen, Wishes, choose
 from parler.cli._run import Options, settings_of
 from parler.errors import ConfigError, HostError, UsageError
-from parler.text import shell_word, visible
+from parler.text.terminal import shell_word, visible
 
 if TYPE_CHECKING:
-    from parler.client import Client
+    from parler.client.client import Client
     from parler.errors import ParlerError
     from parler.hosts.host import Host
     from parler.identity.settings import Settings

@@ -14,7 +14,7 @@ from parler.ops.connect import (
     Outcome,
     VerifyResult,
 )
-from parler.text import visible
+from parler.text.terminal import visible
 
 if TYPE_CHECKING:
     from parler.lan import TeamHub

@@ -10,7 +10,7 @@ from parler.cli._command import command
 from parler.cli._run import HERE, Options, Run, carry_out, in_room
 from parler.cli.session import app as session
 from parler.errors import UsageError
-from parler.text import paragraph, shown_name, visible
+from parler.text.terminal import paragraph, shown_name, visible
 from parler.wire.limits import MAX_TTL_SECS
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _found(result: "DiscoverResult") -> Iterator[str]:
 
 def _card(result: "Listed") -> Iterator[str]:
     from parler.identity.message_signing import Signature
-    from parler.transcript import shown_time
+    from parler.text.transcript import shown_time
 
     yield {
         Signature.VALID: "verified: signed by this fingerprint (a name proves nothing)",
@@ -279,7 +279,7 @@ def _mark(one: "Listed") -> str:
 
 
 def _token(result: "TokenResult") -> Iterator[str]:
-    from parler.transcript import shown_time
+    from parler.text.transcript import shown_time
 
     yield f"token    {visible(result.token)}"
     yield f"expires  {shown_time(result.expires_at, None)}"
@@ -287,7 +287,7 @@ def _token(result: "TokenResult") -> Iterator[str]:
 
 
 def _watched(result: "WatchResult") -> Iterator[str]:
-    from parler.transcript import shown_time
+    from parler.text.transcript import shown_time
 
     yield f"watch    {visible(result.token)} — reads {visible(result.room)}"
     yield f"expires  {shown_time(result.expires_at, None)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from parler.cli._run import Options, settings_of
-from parler.client import Client
+from parler.client.client import Client
 from parler.composition import dialled
 from parler.errors import TimedOut
 from parler.identity.homes import (
@@ -21,7 +21,7 @@ from parler.identity.homes import (
 from parler.identity.identity import Identity
 from parler.identity.settings import Settings
 from parler.ops.doctor_wake import Probe, live_homes, probe_wake
-from parler.text import visible
+from parler.text.terminal import visible
 
 _WHEN = {
     "push": "at once, also when it is idle",

@@ -11,7 +11,7 @@ from parler.cli._command import command
 from parler.cli._handed import bytes_of, sender_of
 from parler.cli._run import Options, Place, Run, carry_out
 from parler.cli._targets import place_of, target_of
-from parler.text import shell_word, shown_name, visible
+from parler.text.terminal import shell_word, shown_name, visible
 
 if TYPE_CHECKING:
     from parler.ops.files import FetchResult, SendFileResult

@@ -6,7 +6,7 @@ import typer
 
 from parler.cli._command import command, group
 from parler.cli._run import Options, settings_of
-from parler.text import visible
+from parler.text.terminal import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

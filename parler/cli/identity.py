@@ -18,12 +18,12 @@ from parler.cli._run import (
     settings_of,
 )
 from parler.composition import dialled, known_hubs
-from parler.text import visible
+from parler.text.terminal import visible
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from parler.client import Client
+    from parler.client.client import Client
     from parler.errors import ParlerError
     from parler.identity.identity import Identity
     from parler.identity.settings import Settings

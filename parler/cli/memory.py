@@ -9,7 +9,7 @@ from parler.cli._arguments import between, only_one, piped_text
 from parler.cli._command import command
 from parler.cli._run import HERE, Options, Place, Run, carry_out, in_room, settings_of
 from parler.errors import UsageError
-from parler.text import paragraph, shown_name, visible
+from parler.text.terminal import paragraph, shown_name, visible
 
 if TYPE_CHECKING:
     from parler.ops.memory import Hit, RecallResult
@@ -184,7 +184,7 @@ def _hits(result: "RecallResult") -> Iterator[str]:
 
 
 def _origin(hit: "Hit") -> str:
-    from parler.transcript import shown_time
+    from parler.text.transcript import shown_time
 
     name = f"{shown_name(hit.name)} " if hit.name else ""
     author = "you" if hit.mine else f"{name}{hit.fingerprint}"

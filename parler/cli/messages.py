@@ -18,7 +18,7 @@ from parler.cli._command import command
 from parler.cli._run import HERE, Options, Run, carry_out, in_room
 from parler.cli._targets import place_of, target_of
 from parler.errors import UsageError
-from parler.text import visible
+from parler.text.terminal import visible
 
 _SEND = """\
 parler send "all tests pass"

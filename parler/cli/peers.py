@@ -10,7 +10,7 @@ from parler.cli._command import command
 from parler.cli._here import here_of
 from parler.cli._run import HERE, Options, Run, carry_out
 from parler.errors import HubError, UsageError
-from parler.text import paragraph, shell_word, shown_name, visible
+from parler.text.terminal import paragraph, shell_word, shown_name, visible
 
 if TYPE_CHECKING:
     from parler.ops.peers import Peer, PeersResult
@@ -204,7 +204,7 @@ def _peer(peer: "Peer") -> Iterator[str]:
 
 
 def _reach(peer: "Peer") -> str:
-    from parler.transcript import shown_time
+    from parler.text.transcript import shown_time
 
     if peer.other_hub:
         return f"on another hub ({visible(peer.hub or '')}): not reached from here"

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from parler._version import __version__
 from parler.errors import UsageError
-from parler.text import safe_json, visible, wrap
+from parler.text.terminal import safe_json, visible, wrap
 from parler.wire.codes import PROTOCOL_VERSION
 
 

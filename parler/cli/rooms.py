@@ -7,7 +7,7 @@ import typer
 from parler.cli._arguments import MaxUses, Room, Ttl, Wait, only_one, pasted_key
 from parler.cli._command import command, group
 from parler.cli._run import HERE, Options, Place, Run, carry_out, in_room
-from parler.text import shown_name, visible
+from parler.text.terminal import shown_name, visible
 
 members = group("The members of a room of yours.")
 

@@ -9,7 +9,7 @@ from parler.cli._arguments import Context, MaxUses, Room, Ttl, Wait, piped_text
 from parler.cli._command import command, group
 from parler.cli._run import ELSEWHERE, Options, Run, carry_out, in_room
 from parler.errors import UsageError
-from parler.text import visible
+from parler.text.terminal import visible
 
 app = group("Share one live conversation: open it, knock, let in, leave.")
 

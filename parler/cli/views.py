@@ -11,8 +11,8 @@ from parler.ops.invites import InviteResult, InvitesResult
 from parler.ops.reading import ShownMessage
 from parler.ops.rooms import Member, RoomsResult, RosterResult
 from parler.ops.session import JoinResult, OpenResult
-from parler.text import shown_name, visible
-from parler.transcript import Transcript, newest_handoff, shown_time
+from parler.text.terminal import shown_name, visible
+from parler.text.transcript import Transcript, newest_handoff, shown_time
 
 _MARKS = {Finding.OK: "✓", Finding.WARN: "!", Finding.BROKEN: "✗"}
 

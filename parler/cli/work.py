@@ -8,7 +8,7 @@ from parler.cli._arguments import MAX_U32, Room, Service, between
 from parler.cli._command import command
 from parler.cli._run import Options, Place, Run, carry_out, in_room
 from parler.errors import UsageError
-from parler.text import shell_word, visible
+from parler.text.terminal import shell_word, visible
 from parler.wire.limits import MAX_TTL_SECS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from parler.cli._arguments import MAX_SEQ, Room, Service, To, between, only_one
 from parler.cli._command import command
 from parler.cli._run import Options, Place, Run, carry_out
 from parler.cli._targets import place_of, target_of
-from parler.text import shell_word, visible
+from parler.text.terminal import shell_word, visible
 
 if TYPE_CHECKING:
     from parler.ops.queue import QueueResult
@@ -103,7 +103,7 @@ def claim(
 ) -> None:
     """Take a task, or hold on to one you have. Losing it to another is no error."""
     from parler.ops import queue as operations
-    from parler.transcript import shown_time
+    from parler.text.transcript import shown_time
     from parler.wire.base import MessageId
 
     params = operations.ClaimParams(
@@ -191,7 +191,7 @@ def task(
 ) -> None:
     """Say how far a task is, in the active session, a room, or to one agent."""
     from parler.ops import tasks
-    from parler.transcript import TASK_MARKS
+    from parler.text.transcript import TASK_MARKS
 
     only_one(room=room, to=to, service=service)
     chosen = tasks.task_status(status)
@@ -221,7 +221,7 @@ def _place(service: str) -> Place:
 
 
 def _queued(run: Run, result: "QueueResult", name: str) -> Iterator[str]:
-    from parler.transcript import Transcript
+    from parler.text.transcript import Transcript
 
     if not result.messages:
         yield f"nothing waits for you in {visible(result.room)}"

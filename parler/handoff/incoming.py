@@ -21,7 +21,7 @@ from parler.errors import (
 from parler.handoff.bundle import Head, create_private, read_head, verify
 from parler.handoff.git import Git
 from parler.handoff.repository import OID, Contents, Repository
-from parler.text import visible
+from parler.text.terminal import visible
 from parler.wire.base import Digest
 
 REFS = "refs/parler/"

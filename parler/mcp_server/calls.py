@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from parler.mcp_server.options import ServerOptions
     from parler.mcp_server.outbox import Outbox
     from parler.mcp_server.presence import Presence
-    from parler.transcript import Reader
+    from parler.text.transcript import Reader
     from parler.wake.spool import Held
 
 FIRST_PROGRESS_SECS, PROGRESS_SECS = 1.0, 5.0

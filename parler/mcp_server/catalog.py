@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from parler.errors import UsageError
-from parler.text import visible
+from parler.text.terminal import visible
 
 MAX_LIST_BYTES = 9000
 """Of the whole answer to tools/list with the default tools."""

@@ -9,6 +9,7 @@ position on the hub is acknowledged only when what is up to it was shown.
 import asyncio
 from contextlib import suppress
 
+from parler.client.messages import Batch
 from parler.errors import ConfigError, HubError, NotMember, ParlerError, TransportError
 from parler.identity.identity import active_session
 from parler.identity.settings import hub_key
@@ -25,9 +26,8 @@ from parler.mcp_server.mailbox import (
     is_followed,
 )
 from parler.mcp_server.receipts import Collected, Receipt, Receipts
-from parler.messages import Batch
 from parler.ops.context import OpContext
-from parler.transcript import Reader
+from parler.text.transcript import Reader
 from parler.wake.spool import Held, Item, Spool
 from parler.wire.base import RoomName, Seq
 from parler.wire.records import RoomKind, StoredMessage

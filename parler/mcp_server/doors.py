@@ -9,7 +9,7 @@ from typing import Protocol
 from parler.errors import HubError
 from parler.ops.admission import Knock, RequestsResult, join_requests
 from parler.ops.context import OpContext
-from parler.text import shown_name, visible
+from parler.text.terminal import shown_name, visible
 from parler.wire.base import RoomName
 
 MAX_ROOMS = 20

@@ -18,7 +18,7 @@ from parler.mcp_server.delivery import Delivery
 from parler.mcp_server.journal import Journal
 from parler.ops.context import OpContext
 from parler.ops.session import JoinResult, JoinState, join_session
-from parler.quoting import place_of
+from parler.text.untrusted import place_of
 from parler.wire.joinkey import InvalidJoinKey, JoinKey, parse_join_key
 from parler.wire.urls import same_hub
 

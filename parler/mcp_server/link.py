@@ -15,7 +15,7 @@ from parler.identity.settings import Settings
 from parler.machine.backoff import Backoff, system_fraction
 from parler.mcp_server.journal import Journal
 from parler.ops.context import OpContext
-from parler.text import visible
+from parler.text.terminal import visible
 
 FIRST_SECS = 10.0
 AGAIN_SECS = 1.0

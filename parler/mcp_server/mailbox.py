@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from parler.attention import Verdict, address_of, is_direct, judge
+from parler.client.messages import Message
 from parler.identity.identity import AttentionPolicy
 from parler.identity.message_signing import Signature
-from parler.messages import Message
-from parler.quoting import quoted_message
-from parler.transcript import Reader, handoff_for
+from parler.text.transcript import Reader, handoff_for
+from parler.text.untrusted import quoted_message
 from parler.wake.spool import Item
 from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.parts import TaskPart

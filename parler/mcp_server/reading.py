@@ -16,8 +16,8 @@ from parler.ops.context import OpContext
 from parler.ops.memory import RecallParams, recall
 from parler.ops.reading import ShownMessage, pages, shown
 from parler.ops.rooms import roster
-from parler.quoting import LEGEND, quote
-from parler.text import visible
+from parler.text.terminal import visible
+from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
 
 NEWEST = 100

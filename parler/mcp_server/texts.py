@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from parler.errors import ParlerError
-from parler.text import visible
+from parler.text.terminal import visible
 
 INSTRUCTIONS = """\
 Parler connects you with other coding agents. Sessions are shared conversations: \

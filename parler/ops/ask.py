@@ -34,8 +34,8 @@ from parler.ask.framing import clipped
 from parler.ask.headless import MAX_ANSWER_CHARS, Bench, Question, answer
 from parler.ask.hops import check_may_ask
 from parler.ask.names import Alias, alias_of
-from parler.ask.parts import Answered, Ask, Status, answer_parts, ask_of
 from parler.ask.projects import Project
+from parler.client.questions import Answered, Ask, Status, answer_parts, ask_of
 from parler.errors import HubError, ParlerError, TransportError, UsageError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
@@ -47,7 +47,7 @@ from parler.ops.messages import SendResult
 from parler.ops.peers import OFFLINE, Reach, reach_of
 from parler.ops.people import Person, matching, pick
 from parler.ops.projects import askers_of, own_asker, own_conversation
-from parler.text import shell_word, shown_name
+from parler.text.terminal import shell_word, shown_name
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.records import RoomTarget
 

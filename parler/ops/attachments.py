@@ -18,12 +18,12 @@ from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext
 from parler.ops.reading import pages
-from parler.text import shown_name
+from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, Digest, Millis, RoomName
 from parler.wire.parts import BundlePart, FilePart
 
 if TYPE_CHECKING:
-    from parler.messages import Message
+    from parler.client.messages import Message
 
 MAX_ATTACHMENTS = 1000
 """Of a room that has more, the newest are looked at."""

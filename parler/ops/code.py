@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from parler.client.pending import Progress
 from parler.errors import BadBundle
 from parler.handoff import incoming, outgoing
 from parler.handoff.repository import (
@@ -33,7 +34,6 @@ from parler.ops.attachments import (
 )
 from parler.ops.context import OpContext, Result
 from parler.ops.texts import check_texts
-from parler.pending import Progress
 from parler.wire.base import Digest, RoomName
 from parler.wire.limits import DEFAULT_MAX_BLOB_BYTES
 from parler.wire.parts import BundlePart, FilePart, Part, TextPart

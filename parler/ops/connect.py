@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from parler.client import Client
+from parler.client.client import Client
 from parler.errors import ConfigError, HubError, ParlerError, TransportError, UsageError
 from parler.hosts import HOSTS, edits, host_by_id
 from parler.hosts.errors import HostError

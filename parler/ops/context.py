@@ -13,7 +13,7 @@ from parler.identity.known_rooms import SessionBook
 from parler.wire.base import RoomName
 
 if TYPE_CHECKING:
-    from parler.client import Client
+    from parler.client.client import Client
 
 
 class Result(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):

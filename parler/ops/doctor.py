@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from parler import local_hub
 from parler._version import __version__
-from parler.client import Client
+from parler.client.client import Client
 from parler.errors import (
     ConfigError,
     ConnectFailed,

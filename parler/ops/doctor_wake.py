@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from parler.client import Client
+from parler.client.client import Client
 from parler.errors import ParlerError, UsageError
 from parler.identity.identity import Identity, ensure_identity, load_identity
 from parler.ops.context import Result

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from parler.client.pending import Progress
 from parler.errors import TooManyBytes, UsageError
 from parler.handoff import inbox
 from parler.handoff.paths import safe_name
@@ -22,7 +23,6 @@ from parler.ops.attachments import (
 )
 from parler.ops.context import OpContext, Result
 from parler.ops.texts import check_texts
-from parler.pending import Progress
 from parler.wire.base import Digest, RoomName
 from parler.wire.limits import DEFAULT_MAX_BLOB_BYTES
 from parler.wire.parts import BundlePart, FilePart, Part, TextPart

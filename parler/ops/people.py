@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from parler.errors import UsageError
 from parler.identity.signing import fingerprint, is_agent_id
-from parler.text import shown_name
+from parler.text.terminal import shown_name
 from parler.wire.base import AgentId
 
 MIN_PREFIX_CHARS = 9

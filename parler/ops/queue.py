@@ -14,7 +14,7 @@ from parler.ops.context import OpContext, Result
 from parler.ops.messages import SendResult
 from parler.ops.reading import ShownMessage, shown
 from parler.ops.texts import check_texts
-from parler.text import shell_word
+from parler.text.terminal import shell_word
 from parler.wire.base import MessageId, Millis, RoomName
 from parler.wire.limits import DEFAULT_LEASE_SECS, DEFAULT_QUEUE_LIMIT
 from parler.wire.names import service_room

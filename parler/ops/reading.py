@@ -15,7 +15,7 @@ from parler.wire.limits import MAX_PULL_LIMIT
 from parler.wire.records import StoredMessage
 
 if TYPE_CHECKING:
-    from parler.client import Batch, Client, Message
+    from parler.client.client import Batch, Client, Message
 
 MAX_SHOWN_MESSAGES = 1000
 """Messages shown at once: of a backlog the newest, of what is new the oldest."""

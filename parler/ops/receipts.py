@@ -6,12 +6,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from parler.client.messages import Message
 from parler.errors import HubError, UsageError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.messages import Message
 from parler.ops.context import OpContext, Result
-from parler.text import shell_word
+from parler.text.terminal import shell_word
 from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.codes import Feature
 from parler.wire.records import MemberReceipt

@@ -6,7 +6,7 @@ Ends only by an error, by cancellation, or when its audience is gone.
 import asyncio
 from typing import Protocol
 
-from parler.client import Batch, Delivery, Event
+from parler.client.client import Batch, Delivery, Event
 from parler.errors import HubError, TransportError
 from parler.ops.admission import Knock, knock
 from parler.ops.context import OpContext

@@ -21,7 +21,7 @@ from parler.machine.runner import GRACE_SECS
 from parler.ops.context import OpContext, Result
 from parler.ops.preapproval import check_preapproved
 from parler.ops.queue import serve
-from parler.transcript import Reader
+from parler.text.transcript import Reader
 from parler.wake import runners
 from parler.wake.alone import alone
 from parler.wake.budget import MAX_PER_CONVERSATION, Budget

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from parler.errors import UsageError
 from parler.machine.files import Unwritable, locked
-from parler.text import visible
+from parler.text.terminal import visible
 from parler.wake.ledger import ledger_path
 from parler.wire.base import AgentId, RoomName
 

@@ -11,8 +11,8 @@ import msgspec
 
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.text import shown_name, visible, without_attachments
-from parler.transcript import Reader
+from parler.text.terminal import shown_name, visible, without_attachments
+from parler.text.transcript import Reader
 from parler.wake.ledger import NextTurn
 from parler.wake.selection import Request
 from parler.wire.base import AgentId, MessageId, RoomName

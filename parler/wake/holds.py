@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from parler.client import Client
+from parler.client.client import Client
+from parler.client.messages import Message
 from parler.errors import ParlerError
-from parler.messages import Message
-from parler.text import shown_name
+from parler.text.terminal import shown_name
 from parler.wake.receipts import Receipts, client_id, progress
 from parler.wire.base import AgentId, MessageId, RoomName, Seq
 from parler.wire.limits import MAX_PULL_LIMIT

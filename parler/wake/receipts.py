@@ -9,8 +9,8 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
+from parler.client.messages import Message
 from parler.identity.message_signing import Signature
-from parler.messages import Message
 from parler.wake.ledger import NextTurn, Outcome
 from parler.wake.selection import HANDOFF_KIND, HOPS
 from parler.wire.base import AgentId, MessageId, Seq

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parler.errors import UsageError
-from parler.text import visible
+from parler.text.terminal import visible
 from parler.wake.selection import Request
 
 NOWHERE = "/dev/null/parler"

@@ -8,10 +8,10 @@ who may ask, and never a message that reports on work (protocol 7).
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from parler.client.messages import Message
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.messages import Message
-from parler.transcript import Reader, handoff_for
+from parler.text.transcript import Reader, handoff_for
 from parler.wake.ledger import MAX_UID_BYTES
 from parler.wire.base import AgentId
 from parler.wire.canonical import SIG_KIND

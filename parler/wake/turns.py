@@ -15,12 +15,12 @@ from typing import Protocol
 
 import msgspec
 
-from parler.client import Client
+from parler.client.client import Client
+from parler.client.messages import Message
 from parler.errors import ConfigError, ParlerError, TooLarge
 from parler.machine.reaper import CANNOT_RUN
 from parler.machine.runner import GRACE_SECS, Ended, Hear, Program, run
-from parler.messages import Message
-from parler.text import visible
+from parler.text.terminal import visible
 from parler.wake import framing, runners
 from parler.wake.budget import MAX_HOPS, Budget
 from parler.wake.holds import Hold, LeaseLost, say

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from parler.attention import Address, Verdict, address_of, judge
-from parler.client import Client, Event
+from parler.client.client import Client, Event
+from parler.client.messages import Message
 from parler.errors import ParlerError
 from parler.identity.identity import AttentionPolicy
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.machine.backoff import Backoff
-from parler.messages import Message
-from parler.text import shown_name
+from parler.text.terminal import shown_name
 from parler.wake.ledger import Entry
 from parler.wake.selection import (
     Ignored,

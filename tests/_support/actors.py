@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from parler.client import connect
+from parler.client.client import connect
 from parler.identity.identity import mint_identity
 from parler.identity.known_rooms import SessionBook
 from parler.ops.context import OpContext

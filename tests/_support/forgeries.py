@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from parler.client import Client, connect
+from parler.client.client import Client, connect
 from parler.identity.identity import load_identity
 from parler.wire.base import RoomName
 from parler.wire.parts import OtherPart

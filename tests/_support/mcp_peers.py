@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from parler.client import Client, connect
+from parler.client.client import Client, connect
 from parler.identity.signing import Keypair, fingerprint
 from parler.wire.base import Code, RoomName
 from parler.wire.parts import HandoffPart, Part, TextPart

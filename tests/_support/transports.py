@@ -12,10 +12,10 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from parler.client import Client, connect
+from parler.client.client import Client, connect
+from parler.client.transport import Transport, TransportClosed
 from parler.errors import ConnectFailed
 from parler.identity.signing import Keypair, verify
-from parler.transport import Transport, TransportClosed
 from parler.wire import replies, requests
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.codec import decode_request, encode

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
+from parler.client.messages import Message
 from parler.identity.message_signing import Signature
-from parler.messages import Message
 from parler.ops.context import OpContext
 from parler.ops.work import Step, Surroundings, TaskEnd
 from parler.wire.base import MessageId, RoomName

@@ -13,8 +13,8 @@ import pytest
 
 from parler.ask import conversation, hops
 from parler.ask.conversation import Event, Tier
-from parler.ask.parts import Status
 from parler.ask.projects import Permission
+from parler.client.questions import Status
 from parler.errors import ConfigError, ParlerError, UsageError
 from parler.ops import here as here_module
 from parler.ops import projects

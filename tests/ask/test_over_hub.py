@@ -12,8 +12,15 @@ import pytest
 from parler.ask import conversation
 from parler.ask.answering import Asked, Step
 from parler.ask.conversation import Event, Tier
-from parler.ask.parts import ANSWER_KIND, ASK_KIND, Ask, Status, answered_of, ask_parts
 from parler.ask.projects import Permission, Project
+from parler.client.questions import (
+    ANSWER_KIND,
+    ASK_KIND,
+    Ask,
+    Status,
+    answered_of,
+    ask_parts,
+)
 from parler.errors import UsageError
 from parler.identity.message_signing import Signature
 from parler.live import HostProcess, Kind, announce, record_here

@@ -12,7 +12,7 @@ HEAVY = {
     *("subprocess", "threading", "typer", "unicodedata", "websockets"),
     *(
         "parler.cli",
-        "parler.client",
+        "parler.client.client",
         "parler.identity.settings",
         "parler.identity.identity",
         "hub",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parler.client import Client, connect
+from parler.client.client import Client, connect
 from parler.errors import UsageError
 from parler.identity.identity import Identity
 from parler.ops.context import OpContext

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from parler.cli import app
-from parler.client import Client, connect
+from parler.client.client import Client, connect
 from parler.hosts import HOSTS, host_by_id
 from parler.hosts.program import own_command
 from parler.identity.homes import find_home

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from parler.client import connect
+from parler.client.client import connect
 from parler.identity.identity import load_identity, set_active_session
 from parler.identity.known_rooms import SessionBook
 from parler.wake.spool import Spool

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from parler.client import MAX_NOTES, Client, Gap, connect
+from parler.client.client import MAX_NOTES, Client, Gap, connect
 from parler.errors import (
     ConfigError,
     LocalProtocolError,

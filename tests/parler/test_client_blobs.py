@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from parler.client import Client
+from parler.client.client import Client
+from parler.client.transport import UPLOAD_FRAGMENT_BYTES, dial_websocket
 from parler.errors import (
     ConnectionLost,
     DigestMismatch,
@@ -17,7 +18,6 @@ from parler.errors import (
     TooManyBytes,
     UsageError,
 )
-from parler.transport import UPLOAD_FRAGMENT_BYTES, dial_websocket
 from parler.wire import replies, requests
 from parler.wire.base import Digest, RoomName
 from parler.wire.records import RoomKind, RoomTarget

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from parler.client import Client, Gap, connect
-from parler.connection import MAX_PARKED
+from parler.client.client import Client, Gap, connect
+from parler.client.connection import MAX_PARKED
 from parler.errors import (
     ConnectFailed,
     ConnectionLost,

@@ -5,9 +5,9 @@ import asyncio
 import msgspec
 import pytest
 
+from parler.client.messages import Batch, read_message
 from parler.identity.message_signing import Signature, sign_parts
 from parler.identity.signing import Keypair
-from parler.messages import Batch, read_message
 from parler.wire.base import RoomName
 from parler.wire.parts import DataPart, OtherPart, TextPart
 from parler.wire.records import DmTarget, RoomTarget, StoredMessage, Target

@@ -8,15 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parler.errors import (
-    HubError,
-    LocalProtocolError,
-    RelayedChallenge,
-    RemoteProtocolError,
-    VersionMismatch,
-)
-from parler.identity.signing import Keypair, verify
-from parler.protocol import (
+from parler.client.protocol import (
     REPLIES,
     TRANSITIONS,
     Announced,
@@ -33,6 +25,14 @@ from parler.protocol import (
     State,
     Wanted,
 )
+from parler.errors import (
+    HubError,
+    LocalProtocolError,
+    RelayedChallenge,
+    RemoteProtocolError,
+    VersionMismatch,
+)
+from parler.identity.signing import Keypair, verify
 from parler.wire import replies, requests
 from parler.wire.base import AgentId, Digest, RoomName
 from parler.wire.codec import decode_request, encode

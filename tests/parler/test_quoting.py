@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parler.ask.parts import ASK_KIND
+from parler.client.questions import ASK_KIND
 from parler.identity.message_signing import Signature
-from parler.quoting import MARK, quoted_message
-from parler.transcript import Reader
+from parler.text.transcript import Reader
+from parler.text.untrusted import MARK, quoted_message
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.records import EndpointRef, StoredMessage
 

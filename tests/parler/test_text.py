@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parler.text import (
+from parler.text.terminal import (
     CONTINUATION,
     file_word,
     lines,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from parler.identity.message_signing import Signature
 from parler.identity.signing import Keypair, fingerprint
-from parler.transcript import Reader, Transcript, handoff_for, newest_handoff
+from parler.text.transcript import Reader, Transcript, handoff_for, newest_handoff
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.records import EndpointRef, StoredMessage
 

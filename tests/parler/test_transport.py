@@ -10,10 +10,10 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from parler.client import connect
+from parler.client.client import connect
+from parler.client.transport import TransportClosed, dial_websocket
 from parler.errors import ConnectFailed
 from parler.identity.signing import Keypair
-from parler.transport import TransportClosed, dial_websocket
 from parler.wire import replies, requests
 from parler.wire.base import MessageId, RoomName
 from parler.wire.codec import decode_request, encode

@@ -8,9 +8,9 @@ from parler.mcp_server.catalog import Arg
 from parler.ops.context import OpContext
 from parler.ops.directory import find_agent
 from parler.ops.reading import ShownMessage
-from parler.quoting import MARK, quoted_message
-from parler.text import shown_name, visible
-from parler.transcript import Reader, body
+from parler.text.terminal import shown_name, visible
+from parler.text.transcript import Reader, body
+from parler.text.untrusted import MARK, quoted_message
 from parler.wire.records import DmTarget, RoomTarget, ServiceTarget, Target
 
 ROOM = Arg(str | None, "Default: active session.", None)

@@ -7,8 +7,8 @@ from parler.mcp_server.catalog import READS, SETS, Arg, Hints, Tool, arguments
 from parler.mcp_server.tools.common import fitting, only_one_target
 from parler.ops import memory
 from parler.ops.memory import Hit
-from parler.quoting import LEGEND, place_of, quote
-from parler.text import shown_name, visible
+from parler.text.terminal import shown_name, visible
+from parler.text.untrusted import LEGEND, place_of, quote
 from parler.wire.base import RoomName
 
 _Remember = arguments(

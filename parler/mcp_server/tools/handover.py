@@ -19,8 +19,8 @@ from parler.mcp_server.tools.common import (
 from parler.ops import code, files
 from parler.ops.attachments import Sender
 from parler.ops.code import ApplyResult, Bundle
-from parler.quoting import LEGEND, quote
-from parler.text import shown_name, visible
+from parler.text.terminal import shown_name, visible
+from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
 
 SHOWN_COMMITS = 20

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from parler import composition
-from parler.ask.parts import Status
+from parler.client.questions import Status
 from parler.identity.homes import machine_home, process_environment, user_home_of
 from parler.identity.identity import find_identity
 from parler.mcp_server.calls import Answer, Call
@@ -20,8 +20,8 @@ from parler.ops.context import OpContext
 from parler.ops.here import Here
 from parler.ops.peers import Peer, Scope
 from parler.ops.reserve import Reserved
-from parler.quoting import LEGEND, quote
-from parler.text import shown_name, visible
+from parler.text.terminal import shown_name, visible
+from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
 from parler.wire.urls import same_hub
 

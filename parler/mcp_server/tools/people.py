@@ -9,8 +9,8 @@ from parler.mcp_server.tools.common import PLAIN_ROOM, ROOM, fitting, name_and_r
 from parler.ops import attention, cards, presence, queue, rooms
 from parler.ops.cards import Listed
 from parler.ops.rooms import Member
-from parler.quoting import LEGEND, quote
-from parler.text import shown_name, visible
+from parler.text.terminal import shown_name, visible
+from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
 from parler.wire.records import Attention
 

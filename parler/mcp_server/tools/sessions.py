@@ -21,8 +21,8 @@ from parler.ops.admission import DecisionResult, Knock
 from parler.ops.context import OpContext
 from parler.ops.people import Person, pick
 from parler.ops.session import JoinResult, JoinState
-from parler.quoting import place_of
-from parler.text import shown_name, visible
+from parler.text.terminal import shown_name, visible
+from parler.text.untrusted import place_of
 from parler.wire.base import RoomName
 from parler.wire.joinkey import JoinKey
 from parler.wire.limits import DEFAULT_TOKEN_TTL_SECS

@@ -27,8 +27,8 @@ from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveResult
 from parler.ops.people import as_agent_id
 from parler.ops.session import MAX_CONTEXT_BYTES
-from parler.quoting import place_of
-from parler.text import shown_name, visible
+from parler.text.terminal import shown_name, visible
+from parler.text.untrusted import place_of
 from parler.wire.base import RoomName, Seq
 from parler.wire.records import Target
 

@@ -23,7 +23,7 @@ from parler.ops.presence import presence
 from parler.ops.rooms import delete_room, rooms, roster
 from parler.ops.session import OpenParams, join_session, open_session
 from parler.ops.watching import watch
-from parler.transcript import body
+from parler.text.transcript import body
 from parler.wire.base import Code, RoomName
 from parler.wire.joinkey import parse_join_key
 from parler.wire.records import RoomKind, RoomTarget

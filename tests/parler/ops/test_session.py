@@ -15,7 +15,7 @@ from parler.ops.admission import decide, join_requests
 from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveParams, SendParams, receive, send
 from parler.ops.session import JoinState, OpenParams, join_session, open_session
-from parler.transcript import body
+from parler.text.transcript import body
 from parler.wire.base import RoomName
 from parler.wire.joinkey import JoinKey, parse_join_key
 from parler.wire.records import RoomTarget

@@ -3,10 +3,10 @@
 import itertools
 from collections.abc import Sequence
 
+from parler.client.messages import Message, read_message
 from parler.identity.message_signing import sign_parts
 from parler.identity.signing import Keypair
-from parler.messages import Message, read_message
-from parler.transcript import Reader
+from parler.text.transcript import Reader
 from parler.wire.base import MessageId, RoomName
 from parler.wire.parts import Part
 from parler.wire.records import EndpointRef, RoomTarget, StoredMessage, Target

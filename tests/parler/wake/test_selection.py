@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
+from parler.client.messages import read_message
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.messages import read_message
 from parler.wake.selection import (
     MAX_SKEW_MS,
     Ignored,

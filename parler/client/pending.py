@@ -1,7 +1,7 @@
 """One request whose caller waits: what goes with it, and what ends its waiting.
 
 Also what may be said of it when no answer came. When it goes out, and over which
-connection, is `parler.connection`'s part.
+connection, is `parler.client.connection`'s part.
 """
 
 import asyncio

@@ -8,11 +8,11 @@ is shown when, and to whom, is not decided here.
 import re
 from typing import TYPE_CHECKING
 
-from parler.ask.parts import ASK_KIND
+from parler.client.questions import ASK_KIND
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.text import CONTINUATION, lines, shell_word, shown_name, visible
-from parler.transcript import Reader, body, handoff_for, part_text, shown_time
+from parler.text.terminal import CONTINUATION, lines, shell_word, shown_name, visible
+from parler.text.transcript import Reader, body, handoff_for, part_text, shown_time
 from parler.wire.parts import (
     HandoffPart,
     InvalidParts,

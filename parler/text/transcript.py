@@ -16,7 +16,7 @@ import msgspec
 
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.text import file_word, look, paragraph, shown_name, visible
+from parler.text.terminal import file_word, look, paragraph, shown_name, visible
 from parler.wire.base import AgentId
 from parler.wire.parts import (
     BundlePart,

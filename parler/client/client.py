@@ -1,7 +1,7 @@
 """The client of a hub, for programs: connect, ask, send, read, follow.
 
 It signs what is sent and judges what is read. How connections are kept and requests
-repeated is `parler.connection`'s part.
+repeated is `parler.client.connection`'s part.
 """
 
 import asyncio
@@ -26,8 +26,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from parler.blobs import Blob, as_digest, digest_of, read_bounded, verified
-from parler.connection import Connection, Gap, Note, Pace
+from parler.client.blobs import Blob, as_digest, digest_of, read_bounded, verified
+from parler.client.connection import Connection, Gap, Note, Pace
+from parler.client.messages import Batch, Message, read_message
+from parler.client.pending import Progress
+from parler.client.protocol import REPLIES, ClientProtocol, Introduction
+from parler.client.transport import Transport, dial_websocket
 from parler.errors import (
     ConfigError,
     LocalProtocolError,
@@ -38,10 +42,6 @@ from parler.errors import (
 from parler.identity.message_signing import sign_parts
 from parler.identity.signing import Keypair
 from parler.machine.backoff import Backoff, system_fraction
-from parler.messages import Batch, Message, read_message
-from parler.pending import Progress
-from parler.protocol import REPLIES, ClientProtocol, Introduction
-from parler.transport import Transport, dial_websocket
 from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.codes import Feature
 from parler.wire.limits import (
@@ -229,7 +229,7 @@ class Client:
         """Ask the hub and wait for the reply.
 
         After a lost connection it is asked again until the time is over; what that
-        means for which request is said in `parler.connection`.
+        means for which request is said in `parler.client.connection`.
 
         Args:
             reply: The type or types that answer this request.

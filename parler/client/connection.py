@@ -21,20 +21,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from parler.errors import (
-    ConnectFailed,
-    ConnectionLost,
-    HubError,
-    NotAuthenticated,
-    ParlerError,
-    RemoteProtocolError,
-    TimedOut,
-    TransportError,
-    refusal,
-)
-from parler.machine.backoff import Backoff
-from parler.pending import Answered, Pending, Progress, Received, Transfer
-from parler.protocol import (
+from parler.client.pending import Answered, Pending, Progress, Received, Transfer
+from parler.client.protocol import (
     Announced,
     Answer,
     Arrived,
@@ -47,7 +35,19 @@ from parler.protocol import (
     State,
     Wanted,
 )
-from parler.transport import DOCTOR, Transport, TransportClosed
+from parler.client.transport import DOCTOR, Transport, TransportClosed
+from parler.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    HubError,
+    NotAuthenticated,
+    ParlerError,
+    RemoteProtocolError,
+    TimedOut,
+    TransportError,
+    refusal,
+)
+from parler.machine.backoff import Backoff
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import MAX_IN_FLIGHT, MAX_WAIT_SECS
 from parler.wire.replies import (

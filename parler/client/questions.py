@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from parler.messages import Message
+from parler.client.messages import Message
 from parler.wire.parts import OtherPart, Part, SigPart, TextPart
 
 S = TypeVar("S", bound=msgspec.Struct)

@@ -1,0 +1,1 @@
+"""One hub, over connections that come and go."""

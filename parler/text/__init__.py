@@ -1,0 +1,1 @@
+"""Strangers' words made safe: for a terminal, for people, for models."""
