@@ -167,7 +167,7 @@ def _shared_as(hub: str, settings: "Settings") -> str | None:
     """Where others reach a hub that we dial on the loopback, if they can."""
     if not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
         return None
-    from parler.lan import reached_as
+    from parler.local_hub.lan import reached_as
 
     return reached_as(settings.base_home, hub)
 

@@ -202,7 +202,7 @@ def _pre_edit(call: Call) -> int:
     paths = _paths(call.payload, call.cwd or Path())
     if not paths:
         return 0
-    from parler.reservations import FILE_NAME, check_edit
+    from parler.peers.reservations import FILE_NAME, check_edit
 
     shared = machine_home(call.home.base)
     if not (shared / FILE_NAME).exists():

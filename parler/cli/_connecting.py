@@ -19,7 +19,7 @@ from parler.text.terminal import shell_word, visible
 if TYPE_CHECKING:
     from parler.cli.render import Output
     from parler.identity.settings import Settings
-    from parler.lan import FoundHub, TeamHub
+    from parler.local_hub.lan import FoundHub, TeamHub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def choose(
 
 def _local(wishes: Wishes, home: Path) -> Chosen:
     from parler.local_hub import place_of, read_record
-    from parler.local_hub.place import DEFAULT_PORT
+    from parler.local_hub.record import DEFAULT_PORT
 
     record = read_record(place_of(home))
     if record is not None and wishes.port in (None, record.port):
@@ -121,8 +121,8 @@ def _team(
 ) -> Chosen:
     import asyncio
 
-    from parler import lan
-    from parler.local_hub.place import DEFAULT_PORT
+    from parler.local_hub import lan
+    from parler.local_hub.record import DEFAULT_PORT
 
     ours = lan.team_hub(home)
     is_set_up = wishes.port or wishes.address or wishes.rotate_secret
@@ -167,8 +167,8 @@ def _joined(
     text: str, settings: "Settings", home: Path, out: "Output", *, dry: bool
 ) -> Chosen:
     """A hub that an invite names, with the secret from there, from us, or typed."""
-    from parler import lan
     from parler.identity import join_secrets
+    from parler.local_hub import lan
 
     was_typed = text != "-"
     invite = lan.parse_team_invite(text if was_typed else piped_text("an invite"))

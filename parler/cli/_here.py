@@ -20,8 +20,8 @@ def here_of(options: Options) -> "Here":
         user_home_of,
     )
     from parler.identity.identity import find_identity
-    from parler.live import machine_home
     from parler.ops.here import Here
+    from parler.peers.presence import machine_home
 
     folder = current_directory()
     if folder is None:

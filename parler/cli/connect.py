@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from parler.errors import ParlerError
     from parler.hosts.host import Host
     from parler.identity.settings import Settings
-    from parler.lan import TeamHub
+    from parler.local_hub.lan import TeamHub
     from parler.ops.connect import Arrival, ConnectResult, Setting, TeamLine
 
 FAILED = HostError.exit_status
@@ -331,7 +331,7 @@ def _show(options: Options, result: "ConnectResult", team_: "TeamHub | None") ->
 
 
 def _team_line(team: "TeamHub") -> "TeamLine | None":
-    from parler.lan import team_invite
+    from parler.local_hub.lan import team_invite
     from parler.ops.connect import TeamLine
 
     if not team.lan_urls:

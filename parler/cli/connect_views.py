@@ -17,7 +17,7 @@ from parler.ops.connect import (
 from parler.text.terminal import visible
 
 if TYPE_CHECKING:
-    from parler.lan import TeamHub
+    from parler.local_hub.lan import TeamHub
 
 _OUTCOMES = {
     Outcome.WIRED: "✓",
@@ -115,7 +115,7 @@ def verified(result: VerifyResult) -> Iterator[str]:
 
 def team(hub: "TeamHub", *, private: bool) -> Iterator[str]:
     """How teammates come to the hub; the secret only on a terminal of the user's."""
-    from parler import lan
+    from parler.local_hub import lan
 
     if not hub.lan_urls:
         yield ""

@@ -96,7 +96,7 @@ def arguments_of_own_hub(options_home: str | None) -> list[str]:
     Raises:
         ConfigError: The record of it is damaged.
     """
-    from parler.local_hub.place import Record, hub_arguments, place_of, read_record
+    from parler.local_hub.record import Record, hub_arguments, place_of, read_record
 
     place = place_of(_home(Options(command="hub", home=options_home)))
     place.stopped.unlink(missing_ok=True)

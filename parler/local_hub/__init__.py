@@ -1,15 +1,6 @@
 """This machine's own hub: one for a user, started by whoever needs it first."""
 
-from parler.local_hub.place import (
-    HubPlace,
-    Record,
-    place_of,
-    read_record,
-    starts_by_itself,
-    write_record,
-)
-from parler.local_hub.running import Seen, State, look
-from parler.local_hub.starting import (
+from parler.local_hub.lifecycle import (
     LocalHub,
     ensure_local_hub,
     reconfigure,
@@ -17,6 +8,15 @@ from parler.local_hub.starting import (
     stop,
     use_local_hub,
 )
+from parler.local_hub.record import (
+    HubPlace,
+    Record,
+    place_of,
+    read_record,
+    starts_by_itself,
+    write_record,
+)
+from parler.local_hub.status import Seen, State, look
 
 __all__ = [
     "HubPlace",

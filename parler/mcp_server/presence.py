@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from parler import activity
 from parler.errors import ConfigError, HubError, ParlerError
 from parler.identity.identity import Identity
-from parler.live import announce, record_here
 from parler.mcp_server.journal import Journal
 from parler.mcp_server.options import ServerOptions
 from parler.ops.cards import RegisterParams, register
 from parler.ops.context import OpContext
 from parler.ops.presence import presence
+from parler.peers import activity
+from parler.peers.presence import announce, record_here
 from parler.wire.records import Visibility
 
 WORKING_SECS = 120.0

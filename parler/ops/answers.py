@@ -6,12 +6,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from parler.activity import keep_fresh
 from parler.ask import answering
 from parler.ask.hops import check_not_asked
 from parler.ask.projects import Project
 from parler.errors import ParlerError, UsageError
-from parler.live import Kind, announce, record_here
 from parler.machine.runner import GRACE_SECS
 from parler.ops.ask import SKILL, bench_of
 from parler.ops.cards import DiscoverParams, RegisterParams, discover, register
@@ -19,6 +17,8 @@ from parler.ops.context import OpContext
 from parler.ops.here import Here
 from parler.ops.peers import OFFLINE, with_wake
 from parler.ops.presence import presence
+from parler.peers.activity import keep_fresh
+from parler.peers.presence import Kind, announce, record_here
 from parler.wake.alone import alone
 from parler.wake.ledger import Ledger
 from parler.wire.base import AgentId, RoomName

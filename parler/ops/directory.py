@@ -2,9 +2,9 @@
 
 from parler.errors import HubError, UsageError
 from parler.identity.identity import active_session
-from parler.live import machine_home, read_live
 from parler.ops.context import OpContext
 from parler.ops.people import Person, as_agent_id, matching, pick
+from parler.peers.presence import machine_home, read_live
 from parler.wire.base import RoomName
 from parler.wire.replies import Directory, RosterList
 from parler.wire.requests import Discover, Roster

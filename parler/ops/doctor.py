@@ -33,9 +33,9 @@ from parler.identity.homes import machine_home
 from parler.identity.identity import Identity, active_session, find_identity
 from parler.identity.settings import Settings, dialled
 from parler.identity.signing import fingerprint, verify
-from parler.local_hub.occupant import occupant_of, refuse
+from parler.local_hub.port_owner import occupant_of, refuse
+from parler.local_hub.probe import Answer, ask
 from parler.ops.context import Result
-from parler.probe import Answer, ask
 from parler.wire.codes import PROTOCOL_VERSION
 from parler.wire.joinkey import InvalidJoinKey, parse_join_key
 from parler.wire.replies import Pong, RoomList

@@ -7,9 +7,9 @@ from pathlib import Path
 from parler.ask.hops import hops
 from parler.ask.projects import Project, Projects
 from parler.identity.homes import in_agent_shell
-from parler.live import LiveRecord, read_live
 from parler.machine.processes import EDITORS, Process, ancestors, find_host
 from parler.machine.workspace import Workplace, workplace
+from parler.peers.presence import LiveRecord, read_live
 from parler.wire.base import AgentId
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from parler.errors import ConfigError, UsageError
-from parler.local_hub import service, starting
-from parler.local_hub.place import HubPlace, Record, place_of, read_record
-from parler.local_hub.running import Seen, State, look
+from parler.local_hub import lifecycle, service
+from parler.local_hub.probe import ask
+from parler.local_hub.record import HubPlace, Record, place_of, read_record
+from parler.local_hub.status import Seen, State, look
 from parler.ops.context import Result
-from parler.probe import ask
 
 MAX_LOG_BYTES = 4 * 2**20
 """Of a log that is read; the hub keeps less."""
@@ -121,7 +121,7 @@ def begin(base_home: Path) -> StartResult:
         ConfigError: Its folder cannot be written.
     """
     record = read_record(place_of(base_home)) or Record()
-    hub = starting.start(base_home, record)
+    hub = lifecycle.start(base_home, record)
     return StartResult(url=hub.url, pid=hub.pid, started=hub.started)
 
 
@@ -131,7 +131,7 @@ def end(base_home: Path, *, force: bool = False) -> StopResult:
     Raises:
         ConfigError: It cannot be stopped from here.
     """
-    seen = starting.stop(base_home, force=force)
+    seen = lifecycle.stop(base_home, force=force)
     return StopResult(stopped=seen is not None, pid=seen.pid if seen else None)
 
 
@@ -183,7 +183,7 @@ def install_service(base_home: Path) -> ServiceResult:
     own = service.this_system(base_home)
     was_running = look(place).state is not State.STOPPED
     if was_running and not service.active(own):
-        starting.stop(base_home)
+        lifecycle.stop(base_home)
     to_do = service.install(own)
     if was_running or not to_do:
         begin(base_home)

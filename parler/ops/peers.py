@@ -16,13 +16,13 @@ from msgspec import Meta
 from parler.errors import HubError
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
-from parler.live import Kind, LiveRecord, amend, read_live
 from parler.machine.processes import Process, uptime_ms
 from parler.ops.cards import DiscoverParams, discover
 from parler.ops.context import OpContext, Result
 from parler.ops.here import Here
 from parler.ops.rooms import roster
-from parler.reservations import Reservation, Reservations
+from parler.peers.presence import Kind, LiveRecord, amend, read_live
+from parler.peers.reservations import Reservation, Reservations
 from parler.wire.base import AgentId, RoomName
 from parler.wire.urls import same_hub
 

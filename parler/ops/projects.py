@@ -41,11 +41,11 @@ from parler.ask.projects import (
 )
 from parler.errors import UsageError
 from parler.identity.signing import fingerprint
-from parler.live import read_live
 from parler.machine.workspace import workplace
 from parler.ops.context import Result
 from parler.ops.here import Here
 from parler.ops.people import as_agent_id
+from parler.peers.presence import read_live
 
 MAX_TIMEOUT_SECS = 3600
 MAX_PER_HOUR = 1000

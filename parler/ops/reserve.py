@@ -10,7 +10,7 @@ from parler.errors import UsageError
 from parler.machine.processes import Process, machine, uptime_ms
 from parler.ops.context import Result
 from parler.ops.here import Here
-from parler.reservations import (
+from parler.peers.reservations import (
     MAX_FOR_MS,
     MAX_WHY_CHARS,
     MIN_FOR_MS,

@@ -15,12 +15,12 @@ from msgspec import Meta
 
 from parler.errors import ConfigError, UsageError
 from parler.identity.identity import load_identity
-from parler.live import Kind, announce, machine_home, record_here
 from parler.machine.backoff import system_fraction
 from parler.machine.runner import GRACE_SECS
 from parler.ops.context import OpContext, Result
 from parler.ops.preapproval import check_preapproved
 from parler.ops.queue import serve
+from parler.peers.presence import Kind, announce, machine_home, record_here
 from parler.text.transcript import Reader
 from parler.wake import runners
 from parler.wake.alone import alone

@@ -23,7 +23,6 @@ from parler.client.questions import (
 )
 from parler.errors import UsageError
 from parler.identity.message_signing import Signature
-from parler.live import HostProcess, Kind, announce, record_here
 from parler.machine.processes import Process
 from parler.ops import here as here_module
 from parler.ops import projects
@@ -43,6 +42,7 @@ from parler.ops.messages import SendParams, send
 from parler.ops.peers import PeersParams, Reach, Scope, peers
 from parler.ops.projects import AddParams, AllowParams, add_project
 from parler.ops.receipts import StatusParams, status
+from parler.peers.presence import HostProcess, Kind, announce, record_here
 from parler.wire.base import AgentId, RoomName
 from parler.wire.parts import OtherPart
 from parler.wire.records import DmTarget, RoomTarget

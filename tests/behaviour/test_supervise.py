@@ -11,13 +11,13 @@ from hub.store.schema import claims
 from parler.errors import NotMember, UsageError
 from parler.identity.identity import AttentionPolicy, update_identity
 from parler.identity.message_signing import sign_parts
-from parler.live import Kind, machine_home, read_live
 from parler.ops.context import OpContext
 from parler.ops.messages import SendResult
 from parler.ops.queue import DispatchParams, QueueParams, dispatch, queue, serve
 from parler.ops.supervise import SuperviseParams, supervise
 from parler.ops.tasks import TaskParams, task
 from parler.ops.work import Limits, Step
+from parler.peers.presence import Kind, machine_home, read_live
 from parler.wake.ledger import Ledger
 from parler.wire.base import RoomName
 from parler.wire.parts import DispatchPart, TextPart

@@ -14,7 +14,13 @@ import pytest
 from parler import hooks
 from parler.identity.homes import find_home
 from parler.machine.processes import machine
-from parler.reservations import Holder, Reservation, Reservations, place_of, uptime_ms
+from parler.peers.reservations import (
+    Holder,
+    Reservation,
+    Reservations,
+    place_of,
+    uptime_ms,
+)
 from parler.wake import spool as spools
 from parler.wake.spool import Item, Spool
 from tests._support.processes import environment

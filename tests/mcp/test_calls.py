@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from parler.live import LiveRecord, read_live
+from parler.peers.presence import LiveRecord, read_live
 from tests._support.gitrepo import Repo
 from tests._support.mcp_hosts import (
     Host,

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from parler.errors import UsageError
 from parler.identity.join_secrets import JoinSecrets
-from parler.lan import (
+from parler.local_hub import Record, place_of, write_record
+from parler.local_hub.lan import (
     FoundHub,
     TeamInvite,
     _shown,
@@ -18,7 +19,6 @@ from parler.lan import (
     remember_secret,
     team_hub,
 )
-from parler.local_hub import Record, place_of, write_record
 
 URLS = st.sampled_from(
     ["ws://192.168.1.5:7070", "wss://hub.example", "ws://ann.local:1", "wss://h:8/x"]

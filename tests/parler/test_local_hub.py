@@ -31,8 +31,8 @@ from parler.local_hub import (
     stop,
     write_record,
 )
-from parler.local_hub.occupant import Occupant
-from parler.local_hub.place import hub_arguments, serves
+from parler.local_hub.port_owner import Occupant
+from parler.local_hub.record import hub_arguments, serves
 from parler.machine import files
 from tests._support.processes import Agent, environment
 

@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 import pytest
 
-from parler.probe import ask
+from parler.local_hub.probe import ask
 
 HUB = b'{"name":"a \\u001b[2J hub","mode":"private","protocolVersion":"0.2"}'
 

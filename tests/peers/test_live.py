@@ -12,10 +12,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from parler import live
-from parler.live import HostProcess, Kind, LiveRecord, announce, read_live, record_here
 from parler.machine import processes
 from parler.machine.processes import Process, process
+from parler.peers import presence
+from parler.peers.presence import (
+    HostProcess,
+    Kind,
+    LiveRecord,
+    announce,
+    read_live,
+    record_here,
+)
 from parler.wire.base import AgentId
 
 AGENT = AgentId("UAGENT")
@@ -103,7 +110,7 @@ def test_a_clock_that_jumps_changes_nothing(
     announce(tmp_path, record())
     for seconds in (-(10**9), 10**9):
         jumped = time.time() + seconds
-        monkeypatch.setattr(live.time, "time", lambda at=jumped: at)
+        monkeypatch.setattr(presence.time, "time", lambda at=jumped: at)
         assert [one.name for one in read_live(tmp_path)] == ["ann"]
 
 
@@ -126,7 +133,7 @@ def test_junk_is_ignored_and_left_alone(tmp_path: Path) -> None:
         f"{0:032x}.json": b"",
         f"{1:032x}.json": b'{"agent": 7}',
         f"{2:032x}.json": b"[" * 100_000,
-        f"{3:032x}.json": b"x" * (live.MAX_RECORD_BYTES + 1),
+        f"{3:032x}.json": b"x" * (presence.MAX_RECORD_BYTES + 1),
         f"{4:032x}.json": good,  # under a name that is not its own
         f"{5:032x}.json": b"\xff\xfe",
         "notes.txt": b"hello",
@@ -147,20 +154,20 @@ def test_records_are_private_and_bounded(tmp_path: Path) -> None:
     handle.update(changed=names, said="s" * 10_000, derived="d" * 10_000)
     handle.update(branch="b" * 9999, changed=[*names[:5], "bad\udcffname"])
     [path] = (tmp_path / "live").glob("*.json")
-    assert path.stat().st_size < live.MAX_RECORD_BYTES
+    assert path.stat().st_size < presence.MAX_RECORD_BYTES
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     [shown] = read_live(tmp_path)
-    assert len(shown.summary or "") == live.MAX_SUMMARY_CHARS
+    assert len(shown.summary or "") == presence.MAX_SUMMARY_CHARS
     assert len(shown.changed) == 6
-    assert max(map(len, shown.changed)) == live.MAX_NAME_CHARS
+    assert max(map(len, shown.changed)) == presence.MAX_NAME_CHARS
 
 
 def test_a_helper_that_starts_again_takes_over_what_the_agent_said(
     tmp_path: Path,
 ) -> None:
     first = announce(tmp_path, record())
-    live.amend(tmp_path, first.record, said="building the page", last_taken=7)
+    presence.amend(tmp_path, first.record, said="building the page", last_taken=7)
     again = record(helper=HostProcess(1, "later"))
     second = announce(tmp_path, again)
     assert (second.record.said, second.record.last_taken) == ("building the page", 7)
@@ -172,11 +179,11 @@ def test_a_helper_that_starts_again_takes_over_what_the_agent_said(
 
 def test_what_others_amend_survives_the_helpers_own_updates(tmp_path: Path) -> None:
     handle = announce(tmp_path, record())
-    assert live.amend(tmp_path, handle.record, said="mine")
+    assert presence.amend(tmp_path, handle.record, said="mine")
     handle.update(branch="b")
     assert [(one.said, one.branch) for one in read_live(tmp_path)] == [("mine", "b")]
     handle.close()
-    assert live.amend(tmp_path, handle.record, said="too late") is None
+    assert presence.amend(tmp_path, handle.record, said="too late") is None
     assert read_live(tmp_path) == []
 
 
@@ -196,8 +203,8 @@ def test_no_folder_is_nobody(tmp_path: Path) -> None:
 def test_all_apps_of_a_user_share_one_folder(tmp_path: Path) -> None:
     codex = tmp_path / "agents" / "codex"
     for home in (codex, codex / "ws" / "0123", tmp_path / "answerers" / "shop"):
-        assert live.machine_home(home) == tmp_path
-    assert live.machine_home(tmp_path) == tmp_path
+        assert presence.machine_home(home) == tmp_path
+    assert presence.machine_home(tmp_path) == tmp_path
 
 
 def test_a_record_of_this_process_names_the_app_above_it(tmp_path: Path) -> None:
@@ -244,7 +251,7 @@ def test_the_host_is_the_nearest_app_above_whatever_is_between(
         encoding="utf-8",
         timeout=20,
         check=True,
-        env=os.environ | {"PYTHONPATH": str(Path(live.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(presence.__file__).parents[1])},
     )
     pid, found = done.stdout.splitlines()
     assert found.startswith(f"codex {pid} Process(")

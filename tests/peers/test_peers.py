@@ -10,17 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from parler.activity import keep_fresh
 from parler.identity.signing import Keypair
-from parler.live import (
-    HostProcess,
-    Kind,
-    LiveRecord,
-    amend,
-    announce,
-    read_live,
-    record_here,
-)
 from parler.machine.processes import Process, process
 from parler.ops import here as here_module
 from parler.ops.directory import find_agent
@@ -36,6 +26,16 @@ from parler.ops.peers import (
 )
 from parler.ops.presence import presence
 from parler.ops.reserve import ReserveParams, release, reservations, reserve
+from parler.peers.activity import keep_fresh
+from parler.peers.presence import (
+    HostProcess,
+    Kind,
+    LiveRecord,
+    amend,
+    announce,
+    read_live,
+    record_here,
+)
 from parler.wire.base import AgentId
 from tests._support.actors import HUB, stage
 from tests._support.gitrepo import Repo

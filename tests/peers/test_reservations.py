@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parler.machine.processes import Process, machine, process
-from parler.reservations import (
+from parler.peers.reservations import (
     FILE_NAME,
     MAX_GLOB_CHARS,
     MAX_RESERVATIONS,
@@ -298,8 +298,8 @@ def test_there_is_an_end_to_how_much_is_reserved(tmp_path: Path) -> None:
 
 def test_the_hooks_question_needs_nothing_slow() -> None:
     program = (
-        "import sys, parler.reservations; heavy = {'msgspec', 'asyncio', 'psutil',"
-        " 'nacl', 'subprocess', 'typer'}; print(sorted(heavy & set(sys.modules)))"
+        "import sys, parler.peers.reservations;"
+        " heavy = {'msgspec', 'asyncio', 'psutil', 'nacl', 'subprocess', 'typer'}; print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from parler.activity import derived_summary, look
 from parler.machine.workspace import normal_remote, workplace
+from parler.peers.activity import derived_summary, look
 from tests._support.gitrepo import Repo
 
 REMOTES = [

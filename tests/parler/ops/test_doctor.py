@@ -11,9 +11,9 @@ from hub.admin.lock_file import RunningFile
 from parler._version import __version__
 from parler.cli import app
 from parler.local_hub import Record, place_of, write_record
+from parler.local_hub.probe import Answer
 from parler.ops import doctor as module
 from parler.ops.doctor import Check, Finding, examine, ok
-from parler.probe import Answer
 from tests._support.processes import HubProcess, running_hub
 
 NOWHERE = "ws://127.0.0.1:9"

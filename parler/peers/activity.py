@@ -11,10 +11,10 @@ from pathlib import Path
 
 from parler.errors import ParlerError
 from parler.handoff.repository import open_repository
-from parler.live import MAX_CHANGED, LiveHandle
 from parler.machine.processes import Process
 from parler.machine.workspace import Workplace, workplace
-from parler.reservations import Holder, Reservations
+from parler.peers.presence import MAX_CHANGED, LiveHandle
+from parler.peers.reservations import Holder, Reservations
 
 LOOK_SECS = 30.0
 """How often a session's record is brought up to date."""

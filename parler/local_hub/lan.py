@@ -28,7 +28,7 @@ from parler.local_hub import (
     read_record,
     reconfigure,
 )
-from parler.local_hub.place import ANYWHERE, DEFAULT_PORT
+from parler.local_hub.record import ANYWHERE, DEFAULT_PORT
 from parler.machine import files
 from parler.text.terminal import visible
 from parler.wire.limits import MAX_HELLO_SECRET_BYTES

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from parler.errors import ConnectFailed
 from parler.identity.settings import dialled
-from parler.probe import ask
+from parler.local_hub.probe import ask
 
 _LISTENS = "0A"
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))

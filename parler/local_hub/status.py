@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from parler.errors import ConfigError
-from parler.local_hub.place import HubPlace, serves
+from parler.local_hub.record import HubPlace, serves
 
 _MAX_BYTES = 64 * 1024
 

@@ -22,8 +22,8 @@ from pathlib import Path
 from parler.errors import ConfigError, ConnectFailed, ParlerError
 from parler.identity.homes import process_environment
 from parler.local_hub import service
-from parler.local_hub.occupant import occupant_of, refuse
-from parler.local_hub.place import (
+from parler.local_hub.port_owner import occupant_of, refuse
+from parler.local_hub.record import (
     DEFAULT_PORT,
     HubPlace,
     Record,
@@ -33,7 +33,7 @@ from parler.local_hub.place import (
     serves,
     write_record,
 )
-from parler.local_hub.running import Seen, State, look
+from parler.local_hub.status import Seen, State, look
 from parler.machine import files
 
 START_SECS = 20.0

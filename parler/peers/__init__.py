@@ -1,0 +1,1 @@
+"""Who works on this machine, on what, and which files are spoken for."""
