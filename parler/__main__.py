@@ -13,7 +13,7 @@ def main() -> int:
     """Carry out the command line; returns the exit status."""
     atexit.register(gc.freeze)  # what is left at the end need not be walked again
     if sys.argv[1:2] == ["hook"]:  # apps wait for it, often: no command tree
-        from parler.hooks import main as hook
+        from parler.wake.hook import main as hook
 
         return hook(sys.argv[2:])
     if sys.argv[1:2] == ["mcp"]:  # so do they for its first answer

@@ -17,7 +17,7 @@ import msgspec
 
 from parler.ask.outside import outside
 from parler.ask.projects import App, Permission
-from parler.wake.runners import AGENTS, Runner
+from parler.workers.runners import AGENTS, Runner
 
 MAX_SESSION_CHARS = 200
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*", re.ASCII)

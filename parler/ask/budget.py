@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from parler.ask.conversation import FOLDER
-from parler.ask.names import Alias
+from parler.ask.alias import Alias
 from parler.ask.projects import Project
+from parler.ask.thread import FOLDER
 from parler.errors import ConfigError
 from parler.machine.files import locked, read_bounded, write_private
 from parler.wire.base import Millis

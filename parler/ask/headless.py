@@ -11,26 +11,26 @@ from pathlib import Path
 
 import msgspec
 
-from parler.ask import framing
+from parler.ask import prompt
 from parler.ask.agents import ANSWERERS, Agent, Answer, Launch, Start, server_names
 from parler.ask.budget import AskBudget
-from parler.ask.conversation import (
+from parler.ask.hops import VARIABLE
+from parler.ask.projects import App, Permission, Project
+from parler.ask.thread import (
     FOLDER,
-    Conversation,
     Event,
     Line,
+    Thread,
     Tier,
     held,
     note_refusal,
     refused,
 )
-from parler.ask.hops import VARIABLE
-from parler.ask.projects import App, Permission, Project
 from parler.errors import ConfigError, UsageError
 from parler.machine.files import write_private
 from parler.machine.runner import GRACE_SECS, Ended, Program, run
 from parler.text.terminal import visible
-from parler.wake import runners
+from parler.workers import runners
 
 MAX_OUTPUT_BYTES = 2 * 2**20
 MAX_ANSWER_CHARS = 48_000
@@ -96,7 +96,7 @@ def check_ready(project: Project, environment: Mapping[str, str]) -> None:
 
 
 async def answer(
-    project: Project, conversation: Conversation, question: Question, bench: Bench
+    project: Project, thread: Thread, question: Question, bench: Bench
 ) -> Line:
     """Have a question answered; how it ended is in the transcript, and returned.
 
@@ -106,20 +106,20 @@ async def answer(
         ConfigError: It cannot be written down.
     """
     check_ready(project, bench.environment)
-    async with conversation.turn(wait_secs=project.timeout_secs + _EXTRA_WAIT_SECS):
+    async with thread.turn(wait_secs=project.timeout_secs + _EXTRA_WAIT_SECS):
         writing = project.timeout_secs + _EXTRA_WAIT_SECS
         if not question.permission.changes:
-            return await _answer(project, conversation, question, bench)
+            return await _answer(project, thread, question, bench)
         busy = UsageError(f"the agent of {project.alias} is changing files already")
         lock = bench.home / FOLDER / project.alias / "writing"
         async with held(lock, wait_secs=writing, busy=busy):
-            return await _answer(project, conversation, question, bench)
+            return await _answer(project, thread, question, bench)
 
 
 async def _answer(
-    project: Project, conversation: Conversation, question: Question, bench: Bench
+    project: Project, thread: Thread, question: Question, bench: Bench
 ) -> Line:
-    asker = conversation.asker
+    asker = thread.asker
     base = Line(
         event=Event.ASKED,
         turn=question.turn,
@@ -139,10 +139,10 @@ async def _answer(
         line = msgspec.structs.replace(refused(base), **fields)
         note_refusal(bench.home, project.name, line)
         return line
-    before = conversation.lines()
-    conversation.append(base)
-    attempt = _Attempt(project, conversation, question, bench, usd, before)
-    resumed = conversation.state().sessions.get(project.app)
+    before = thread.lines()
+    thread.append(base)
+    attempt = _Attempt(project, thread, question, bench, usd, before)
+    resumed = thread.state().sessions.get(project.app)
     outcome = await attempt.run(resumed)
     if resumed and outcome.lost:
         resumed = None
@@ -152,7 +152,7 @@ async def _answer(
     tier = Tier.LIVE if question.live else Tier.RESUMED if resumed else Tier.FRESH
     failed = found.error is not None
     line = _end(
-        conversation,
+        thread,
         base,
         bench,
         event=Event.FAILED if failed else Event.ANSWERED,
@@ -165,7 +165,7 @@ async def _answer(
         note=_note(found.error) if found.error is not None else None,
     )
     kept = found.session or (resumed if failed else None)
-    conversation.keep_session(project.app, kept, None)
+    thread.keep_session(project.app, kept, None)
     return line
 
 
@@ -181,7 +181,7 @@ class _Attempt:
     """Running an agent for a question; more than once if it lost the conversation."""
 
     project: Project
-    conversation: Conversation
+    thread: Thread
     question: Question
     bench: Bench
     usd: float
@@ -196,7 +196,7 @@ class _Attempt:
                 session=session,
                 fresh_id=self.bench.fresh_id(),
                 usd=self.usd,
-                folder=self.conversation.folder,
+                folder=self.thread.folder,
                 place=Path(self.project.folder),
                 home=Path(environment.get("HOME") or "/"),
                 servers=await self._servers(agent, environment),
@@ -217,16 +217,16 @@ class _Attempt:
     async def _program(
         self, launch: Launch, environment: dict[str, str], session: str | None
     ) -> Ended:
-        question, conversation = self.question, self.conversation
-        recalled = () if session else framing.recalled(self.before)
-        data = framing.prompt(
+        question, thread = self.question, self.thread
+        recalled = () if session else prompt.recalled(self.before)
+        data = prompt.prompt(
             self.project,
             question.text,
-            asker=conversation.asker.label,
+            asker=thread.asker.label,
             proof=question.proof,
             permission=question.permission,
             context=question.context,
-            notes=conversation.state().notes,
+            notes=thread.state().notes,
             recalled=recalled,
             mark=self.bench.token(8),
         )
@@ -283,11 +283,9 @@ def _has_lost(agent: Agent, ended: Ended) -> bool:
     return bool(agent.lost.search(ended.errors) or agent.lost.search(ended.output))
 
 
-def _end(
-    conversation: Conversation, base: Line, bench: Bench, **fields: object
-) -> Line:
+def _end(thread: Thread, base: Line, bench: Bench, **fields: object) -> Line:
     line = msgspec.structs.replace(base, **{"text": "", "at": bench.now()} | fields)
-    conversation.append(line)
+    thread.append(line)
     return line
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from parler.ask.names import Alias, alias_of, suggested_alias
+from parler.ask.alias import Alias, alias_of, suggested_alias
 from parler.errors import ConfigError, UsageError
 from parler.machine.files import locked, read_bounded, write_private
 from parler.machine.workspace import workplace

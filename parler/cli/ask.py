@@ -15,9 +15,9 @@ from parler.errors import HubError, TransportError, UsageError
 from parler.text.terminal import paragraph, shell_word, shown_name, visible
 
 if TYPE_CHECKING:
-    from parler.ask.answering import Asked
-    from parler.ask.conversation import Line
+    from parler.ask.answerer import Asked
     from parler.ask.projects import App
+    from parler.ask.thread import Line
     from parler.ops.ask import AskResult
     from parler.ops.context import OpContext
     from parler.ops.projects import (
@@ -207,7 +207,7 @@ def _serve(options: Options, serve: str | None) -> None:
     from dataclasses import replace
 
     from parler import composition
-    from parler.ask.answering import shown
+    from parler.ask.answerer import shown
     from parler.ask.hops import check_not_asked
     from parler.cli._run import settings_of
     from parler.ops import answers as operations

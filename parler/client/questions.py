@@ -36,7 +36,7 @@ class Ask(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
     project: str | None = None
     asker: str | None = None
-    """A word for the project that asks (`parler.ask.askers`)."""
+    """A word for the project that asks (`parler.ask.pseudonyms`)."""
 
     hops: int = 0
     """How many questions in a row led to this one."""

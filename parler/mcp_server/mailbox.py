@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from parler.attention import Verdict, address_of, is_direct, judge
 from parler.client.messages import Message
 from parler.identity.identity import AttentionPolicy
 from parler.identity.message_signing import Signature
 from parler.text.transcript import Reader, handoff_for
 from parler.text.untrusted import quoted_message
+from parler.wake.attention import Verdict, address_of, is_direct, judge
 from parler.wake.spool import Item
 from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.parts import TaskPart

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from parler.ask import answering
+from parler.ask import answerer
 from parler.ask.hops import check_not_asked
 from parler.ask.projects import Project
 from parler.errors import ParlerError, UsageError
@@ -19,9 +19,9 @@ from parler.ops.peers import OFFLINE, with_wake
 from parler.ops.presence import presence
 from parler.peers.activity import keep_fresh
 from parler.peers.presence import Kind, announce, record_here
-from parler.wake.alone import alone
-from parler.wake.ledger import Ledger
 from parler.wire.base import AgentId, RoomName
+from parler.workers.ledger import Ledger
+from parler.workers.lock import alone
 
 GONE_SECS = 2.0
 
@@ -62,12 +62,12 @@ async def serve_answers(
             which = f" to {project.alias}" if on_hub else ""
             words = with_wake(f"answers questions{which}", "push")
             await presence(ctx, "waiting", activity=words)
-        desk = answering.Desk(
+        desk = answerer.Desk(
             client=ctx.client,
             ledger=Ledger(home, me, now=here.now),
             bench=replace(bench_of(here), grace_secs=grace_secs),
             projects=lambda: [here.projects.get(project.alias)],
-            own_agents=lambda: answering.own_agents(here.home),
+            own_agents=lambda: answerer.own_agents(here.home),
             dealt=watcher.dealt,
             reached=watcher.reached,
         )
@@ -85,7 +85,7 @@ async def serve_answers(
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(keep_fresh(handle))
-                tasks.create_task(answering.Answerer(desk).stay())
+                tasks.create_task(answerer.Answerer(desk).stay())
                 watcher.ready()
         finally:
             handle.close()
@@ -115,10 +115,10 @@ class Watcher:
     def ready(self) -> None:
         """It answers from now on."""
 
-    def dealt(self, asked: answering.Asked) -> None:
+    def dealt(self, asked: answerer.Asked) -> None:
         """A question was dealt with."""
 
-    def reached(self, step: answering.Step) -> None:
+    def reached(self, step: answerer.Step) -> None:
         """A question came so far."""
 
 

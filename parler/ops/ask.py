@@ -20,21 +20,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from parler.ask.askers import Askers
-from parler.ask.asking import LiveAnswer, ask_agent
-from parler.ask.conversation import (
-    Asker,
-    Conversation,
-    Event,
-    Line,
-    Tier,
-    note_refusal,
-)
-from parler.ask.framing import clipped
+from parler.ask.alias import Alias, alias_of
 from parler.ask.headless import MAX_ANSWER_CHARS, Bench, Question, answer
 from parler.ask.hops import check_may_ask
-from parler.ask.names import Alias, alias_of
+from parler.ask.live import LiveAnswer, ask_agent
 from parler.ask.projects import Project
+from parler.ask.prompt import clipped
+from parler.ask.pseudonyms import Askers
+from parler.ask.thread import Asker, Event, Line, Thread, Tier, note_refusal
 from parler.client.questions import Answered, Ask, Status, answer_parts, ask_of
 from parler.errors import HubError, ParlerError, TransportError, UsageError
 from parler.identity.message_signing import Signature
@@ -45,7 +38,7 @@ from parler.ops.here import Here
 from parler.ops.messages import SendResult
 from parler.ops.peers import OFFLINE, Reach, reach_of
 from parler.ops.people import Person, matching, pick
-from parler.ops.projects import askers_of, own_asker, own_conversation
+from parler.ops.projects import askers_of, own_asker, own_thread
 from parler.peers.presence import Kind, LiveRecord, read_live
 from parler.text.terminal import shell_word, shown_name
 from parler.wire.base import AgentId, MessageId, RoomName
@@ -162,7 +155,7 @@ async def ask(
     permission = project.permission_of(askers_of(here))
     if permission is None:
         return _refused(here, project, params)
-    talk = Conversation(here.home, name, own_asker(here))
+    talk = Thread(here.home, name, own_asker(here))
     last = talk.state().last
     if params.follow_up and not (last or talk.state().sessions):
         raise _nothing_to_follow(name)
@@ -311,7 +304,7 @@ async def _ask_live(
 ) -> AskResult:
     asker = own_asker(here)
     wait = float(params.timeout_secs)
-    talk = Conversation(here.home, name, asker)
+    talk = Thread(here.home, name, asker)
     word = Askers(here.home).word_of(asker)
     if chosen.kind is Kind.ANSWERER:
         # It writes the same transcript itself, and knows our notes.
@@ -337,7 +330,7 @@ async def _ask_hub(
 ) -> AskResult:
     """Ask whoever answers for a project of that name on the hub."""
     async with _reached(name, connect) as ctx:
-        known = Conversation(here.home, name, Asker(key=f"hub {ctx.hub}", label=name))
+        known = Thread(here.home, name, Asker(key=f"hub {ctx.hub}", label=name))
         last = known.state().last
         if params.follow_up and last is None:
             raise _nothing_to_follow(name)
@@ -346,7 +339,7 @@ async def _ask_hub(
         asker = Asker(
             key=f"{own.key} to {chosen.agent}", label=own.label, agent=own.agent
         )
-        talk = Conversation(here.home, name, asker)
+        talk = Thread(here.home, name, asker)
         params = replace(params, context=_with_notes(here, name, params.context))
         async with (
             talk.turn(wait_secs=params.timeout_secs),
@@ -404,7 +397,7 @@ async def _put(
 
 def _with_notes(here: Here, name: Alias, context: str | None) -> str | None:
     """What is to be known first, where nobody else puts our notes before it."""
-    kept = own_conversation(here, name).state().notes
+    kept = own_thread(here, name).state().notes
     lines = ["Notes that the asker keeps:", *(f"- {one}" for one in kept), ""]
     words = "\n".join([*(lines if kept else []), context or ""]).strip()
     return clipped(words, MAX_SENT_CONTEXT_BYTES) or None
@@ -496,7 +489,7 @@ _STATUSES = {event: status for status, event in _EVENTS.items()}
 
 @asynccontextmanager
 async def _written_down(
-    here: Here, talk: Conversation, params: AskParams, chosen: _Candidate
+    here: Here, talk: Thread, params: AskParams, chosen: _Candidate
 ) -> AsyncIterator[list[AskResult]]:
     """Have a question in the transcript before it is put, and then what came of it.
 

@@ -1,7 +1,7 @@
 """What may interrupt us: one mode for all, told to the hub, and exceptions for rooms.
 
 The exceptions stay in our own file (protocol 10.3). What they mean for a message is
-decided in `parler.attention`.
+decided in `parler.wake.attention`.
 """
 
 from dataclasses import dataclass, replace

@@ -11,18 +11,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from parler.ask.conversation import (
-    Asker,
-    Conversation,
-    Event,
-    Line,
-    open_turns,
-    pairs_of,
-    transcript_of,
-)
+from parler.ask.alias import Alias, alias_of, suggested_alias
 from parler.ask.headless import installed
 from parler.ask.hops import check_not_asked
-from parler.ask.names import Alias, alias_of, suggested_alias
 from parler.ask.projects import (
     DEFAULT_PER_HOUR,
     DEFAULT_TIMEOUT_SECS,
@@ -38,6 +29,15 @@ from parler.ask.projects import (
     discover,
     folders_worked_in,
     guess_app,
+)
+from parler.ask.thread import (
+    Asker,
+    Event,
+    Line,
+    Thread,
+    open_turns,
+    pairs_of,
+    transcript_of,
 )
 from parler.errors import UsageError
 from parler.identity.signing import fingerprint
@@ -270,7 +270,7 @@ def forget_session(here: Here, alias: str, *, everybody: bool = False) -> Forget
         everybody: Not only ours, but the conversations of all who asked.
     """
     name = alias_of(alias)
-    talks = [own_conversation(here, name)]
+    talks = [own_thread(here, name)]
     if everybody:
         _only_a_person(here, "end the conversations of others")
         keys = {talk.folder for talk in talks}
@@ -296,21 +296,21 @@ def forget_session(here: Here, alias: str, *, everybody: bool = False) -> Forget
 def remember(here: Here, alias: str, note: str) -> NotesResult:
     """Keep a note that is put before each of our questions to a project."""
     name = alias_of(alias)
-    notes = own_conversation(here, name).remember(note)
+    notes = own_thread(here, name).remember(note)
     return NotesResult(project=name, notes=notes)
 
 
 def forget_note(here: Here, alias: str, number: int) -> NotesResult:
     """Drop a note by its number."""
     name = alias_of(alias)
-    notes = own_conversation(here, name).forget_note(number)
+    notes = own_thread(here, name).forget_note(number)
     return NotesResult(project=name, notes=notes)
 
 
 def notes_of(here: Here, alias: str) -> NotesResult:
     """The notes we keep for a project."""
     name = alias_of(alias)
-    return NotesResult(project=name, notes=own_conversation(here, name).state().notes)
+    return NotesResult(project=name, notes=own_thread(here, name).state().notes)
 
 
 def own_asker(here: Here) -> Asker:
@@ -321,9 +321,9 @@ def own_asker(here: Here) -> Asker:
     return Asker(key=f"project:{place.key}", label=label, agent=here.agent)
 
 
-def own_conversation(here: Here, alias: Alias) -> Conversation:
+def own_thread(here: Here, alias: Alias) -> Thread:
     """Our conversation with a project."""
-    return Conversation(here.home, alias, own_asker(here))
+    return Thread(here.home, alias, own_asker(here))
 
 
 def askers_of(here: Here) -> list[str]:
@@ -410,7 +410,7 @@ def _found(one: Candidate) -> Found:
     )
 
 
-def _at(here: Here, alias: Alias, folder: Path) -> Conversation:
-    talk = Conversation(here.home, alias, Asker(key="", label=""))
+def _at(here: Here, alias: Alias, folder: Path) -> Thread:
+    talk = Thread(here.home, alias, Asker(key="", label=""))
     talk.use(folder)
     return talk

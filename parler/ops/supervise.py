@@ -25,12 +25,12 @@ from parler.ops.work import (
     shown_at_work,
     task_end,
 )
-from parler.wake.alone import alone
-from parler.wake.framing import Worker
-from parler.wake.holds import QueueHold, RoomHold
-from parler.wake.selection import Rules
-from parler.wake.workers import Office, QueueWorker, RoomWorker, stay
 from parler.wire.base import RoomName
+from parler.workers.claims import QueueHold, RoomHold
+from parler.workers.lock import alone
+from parler.workers.prompt import Worker
+from parler.workers.selection import Rules
+from parler.workers.worker import Office, QueueWorker, RoomWorker, stay
 
 MIN_RENEW_SECS, MAX_RENEW_SECS = 5.0, 60.0
 

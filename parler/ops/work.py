@@ -22,17 +22,17 @@ from parler.ops.preapproval import check_preapproved
 from parler.ops.queue import serve
 from parler.peers.presence import Kind, announce, machine_home, record_here
 from parler.text.transcript import Reader
-from parler.wake import runners
-from parler.wake.alone import alone
-from parler.wake.budget import MAX_PER_CONVERSATION, Budget
-from parler.wake.framing import Worker
-from parler.wake.holds import Hold, RoomHold
-from parler.wake.ledger import Ledger
-from parler.wake.selection import Rules
-from parler.wake.turns import Finished, Job, Step, Turns, Watcher
-from parler.wake.workers import Office, RoomWorker, stay
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.records import TaskStatus
+from parler.workers import runners
+from parler.workers.budget import MAX_PER_CONVERSATION, Budget
+from parler.workers.claims import Hold, RoomHold
+from parler.workers.ledger import Ledger
+from parler.workers.lock import alone
+from parler.workers.prompt import Worker
+from parler.workers.selection import Rules
+from parler.workers.task import Finished, Job, Step, Turns, Watcher
+from parler.workers.worker import Office, RoomWorker, stay
 
 __all__ = [
     "MAX_PER_CONVERSATION",

@@ -1,1 +1,1 @@
-"""Agents that act while nobody watches: which message starts work, and the work."""
+"""Bringing waiting mail to the model of a running app."""

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from parler.ask import conversation, hops
-from parler.ask.conversation import Event, Tier
+from parler.ask import hops, thread
 from parler.ask.projects import Permission
+from parler.ask.thread import Event, Tier
 from parler.client.questions import Status
 from parler.errors import ConfigError, ParlerError, UsageError
 from parler.ops import here as here_module
@@ -382,7 +382,7 @@ async def test_the_transcript_survives_a_crash_at_every_step(
         "asked": (headless._Attempt, "run"),
         "run": (headless, "_read"),
         "settled": (headless, "_end"),
-        "answered": (conversation.Conversation, "keep_session"),
+        "answered": (thread.Thread, "keep_session"),
         "kept": (headless.AskBudget, "settle"),
     }
     with monkeypatch.context() as patch:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from parler.ask import conversation
-from parler.ask.answering import Asked, Step
-from parler.ask.conversation import Event, Tier
+from parler.ask import thread
+from parler.ask.answerer import Asked, Step
 from parler.ask.projects import Permission, Project
+from parler.ask.thread import Event, Tier
 from parler.client.questions import (
     ANSWER_KIND,
     ASK_KIND,
@@ -518,7 +518,7 @@ async def test_questions_that_are_refused_do_not_fill_the_disk(
         await register(shop, RegisterParams())
         target = DmTarget(agent=shop.client.agent_id)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(conversation, "MAX_REFUSED_BYTES", 2000)
+            patch.setattr(thread, "MAX_REFUSED_BYTES", 2000)
             for number in range(12):
                 question = f"{number} " + "x" * 40_000
                 ask_ = Ask(question=question, project=SHOP)

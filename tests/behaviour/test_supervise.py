@@ -18,12 +18,12 @@ from parler.ops.supervise import SuperviseParams, supervise
 from parler.ops.tasks import TaskParams, task
 from parler.ops.work import Limits, Step
 from parler.peers.presence import Kind, machine_home, read_live
-from parler.wake.ledger import Ledger
 from parler.wire.base import RoomName
 from parler.wire.parts import DispatchPart, TextPart
 from parler.wire.records import RoomTarget, ServiceTarget, TaskStatus
 from parler.wire.replies import Claimed, PresenceOk, Sent
 from parler.wire.requests import Claim, Presence, Send
+from parler.workers.ledger import Ledger
 from tests._support.actors import Stage, stage
 from tests._support.processes import Agent, running_hub
 from tests._support.workers import (

@@ -14,12 +14,12 @@ from parler.ops.messages import HandoffParams, SendParams, SendResult, handoff, 
 from parler.ops.queue import serve
 from parler.ops.session import OpenParams, join_session, open_session
 from parler.ops.work import Limits, Step, WorkParams, work
-from parler.wake.budget import MAX_HOPS
-from parler.wake.ledger import Ledger
 from parler.wire.base import RoomName
 from parler.wire.joinkey import parse_join_key
 from parler.wire.parts import HandoffPart, OtherPart, TaskPart
 from parler.wire.records import Attention, RoomTarget, ServiceTarget, TaskStatus
+from parler.workers.budget import MAX_HOPS
+from parler.workers.ledger import Ledger
 from tests._support.actors import Stage, stage
 from tests._support.processes import Agent, running_hub
 from tests._support.workers import (

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from parler import hooks
 from parler.identity.homes import find_home
 from parler.machine.processes import machine
 from parler.peers.reservations import (
@@ -21,6 +20,7 @@ from parler.peers.reservations import (
     place_of,
     uptime_ms,
 )
+from parler.wake import hook
 from parler.wake import spool as spools
 from parler.wake.spool import Item, Spool
 from tests._support.processes import environment
@@ -204,10 +204,10 @@ JUNK = (
 
 @pytest.mark.parametrize("raw", JUNK, ids=range(len(JUNK)))
 def test_junk_tells_nothing(raw: bytes) -> None:
-    told = hooks._payload(raw)
-    assert hooks._directory(told) is None
-    assert hooks._session(told) == ""
-    assert hooks._paths(told, Path("/")) == []
+    told = hook._payload(raw)
+    assert hook._directory(told) is None
+    assert hook._session(told) == ""
+    assert hook._paths(told, Path("/")) == []
 
 
 def test_junk_on_stdin_breaks_nothing(app: App) -> None:
@@ -273,9 +273,9 @@ def test_reader_that_hung_up_leaves_the_mail_waiting(app: App) -> None:
 
 IMPATIENT = """
 import sys
-from parler import hooks
-hooks.PATIENCE_SECS = 0.5
-sys.exit(hooks.main(sys.argv[1:]))
+from parler.wake import hook
+hook.PATIENCE_SECS = 0.5
+sys.exit(hook.main(sys.argv[1:]))
 """
 
 
@@ -354,10 +354,10 @@ def tell(secs):
     sys.stdout.flush()
     sleep(secs)
 time.sleep = tell
-from parler import hooks
+from parler.wake import hook
 from parler.wake import waiter
 waiter.ALONE_SECS = float(sys.argv.pop(1))
-sys.exit(hooks.main(sys.argv[1:]))
+sys.exit(hook.main(sys.argv[1:]))
 """
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.lan
 START = """
 import json
 from pathlib import Path
-from parler import lan
+from parler.local_hub import lan
 team = lan.start_team_hub(Path({home!r}), name="ann's hub", rotate_secret={rotate})
 invite = lan.team_invite(team)
 print(json.dumps({{"text": invite.text, "line": invite.command, "mark":
@@ -24,14 +24,14 @@ print(json.dumps({{"text": invite.text, "line": invite.command, "mark":
 FIND = """
 import asyncio, json
 from pathlib import Path
-from parler import lan
+from parler.local_hub import lan
 found = asyncio.run(lan.find_team_hubs(Path({home!r})))
 print(json.dumps([[h.name, h.url, h.fingerprint, h.asks_secret, h.is_ours]
     for h in found]))
 """
 JOIN = """
 from pathlib import Path
-from parler import lan
+from parler.local_hub import lan
 invite = lan.parse_team_invite({text!r})
 lan.remember_secret(Path({home!r}), invite.url, invite.secret)
 print(invite.url)

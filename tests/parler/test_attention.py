@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from parler.attention import Address, Verdict, address_of, is_direct, judge
 from parler.identity.identity import AttentionPolicy
 from parler.identity.message_signing import Signature
 from parler.identity.signing import Keypair
 from parler.text.transcript import Reader
+from parler.wake.attention import Address, Verdict, address_of, is_direct, judge
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.parts import DispatchPart, HandoffPart, Part, TextPart, encode_parts
 from parler.wire.records import Attention, EndpointRef, StoredMessage

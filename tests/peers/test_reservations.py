@@ -299,7 +299,8 @@ def test_there_is_an_end_to_how_much_is_reserved(tmp_path: Path) -> None:
 def test_the_hooks_question_needs_nothing_slow() -> None:
     program = (
         "import sys, parler.peers.reservations;"
-        " heavy = {'msgspec', 'asyncio', 'psutil', 'nacl', 'subprocess', 'typer'}; print(sorted(heavy & set(sys.modules)))"
+        " heavy = {'msgspec', 'asyncio', 'psutil', 'nacl', 'subprocess', 'typer'};"
+        " print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

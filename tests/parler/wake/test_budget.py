@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from parler.errors import ConfigError
-from parler.wake.budget import HOUR_MS, Budget
 from parler.wire.base import AgentId, MessageId
+from parler.workers.budget import HOUR_MS, Budget
 
 ME = AgentId("U" + "A" * 55)
 NOON = 1_700_000_000_000

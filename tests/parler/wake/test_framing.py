@@ -5,16 +5,16 @@ import json
 import pytest
 
 from parler.identity.signing import fingerprint
-from parler.wake.framing import (
+from parler.wire.parts import BundlePart, HandoffPart, Part, TextPart
+from parler.workers.ledger import NextTurn
+from parler.workers.prompt import (
     MAX_INPUT_BYTES,
     Worker,
     as_json,
     as_prompt,
     read_answer,
 )
-from parler.wake.ledger import NextTurn
-from parler.wake.selection import Request, Rules, choose
-from parler.wire.parts import BundlePart, HandoffPart, Part, TextPart
+from parler.workers.selection import Request, Rules, choose
 from tests.parler.wake._messages import ANN, ME, NOON, message
 
 WORKER = Worker(me=ME, role=None)

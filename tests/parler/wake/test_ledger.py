@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from parler.errors import ConfigError
-from parler.wake import ledger as module
-from parler.wake.ledger import Entry, Ledger, Outcome, Phase, Standing
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.records import TaskStatus
+from parler.workers import ledger as module
+from parler.workers.ledger import Entry, Ledger, Outcome, Phase, Standing
 
 ME = AgentId("U" + "A" * 55)
 NOON = 1_700_000_000_000

@@ -3,12 +3,12 @@
 import pytest
 
 from parler.identity.signing import Keypair
-from parler.wake import receipts as module
-from parler.wake.ledger import NextTurn, Outcome
-from parler.wake.receipts import Receipts, final, handing_on
 from parler.wire.base import MessageId
 from parler.wire.parts import TaskPart, TextPart
 from parler.wire.records import TaskStatus
+from parler.workers import receipts as module
+from parler.workers.ledger import NextTurn, Outcome
+from parler.workers.receipts import Receipts, final, handing_on
 from tests.parler.wake._messages import ANN, BOB, EVE, message
 
 TASK = MessageId("task-1")

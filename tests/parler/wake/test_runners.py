@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from parler.errors import UsageError
-from parler.wake.runners import (
+from parler.wire.parts import TextPart
+from parler.workers.runners import (
     AGENTS,
     NOWHERE,
     about,
@@ -14,8 +15,7 @@ from parler.wake.runners import (
     require,
     runner_of,
 )
-from parler.wake.selection import Request, Rules, choose
-from parler.wire.parts import TextPart
+from parler.workers.selection import Request, Rules, choose
 from tests.parler.wake._messages import ME, NOON, message
 
 EVERYBODY = {

@@ -6,14 +6,6 @@ import pytest
 from parler.client.messages import read_message
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.wake.selection import (
-    MAX_SKEW_MS,
-    Ignored,
-    Request,
-    Rules,
-    choose,
-    choose_dispatched,
-)
 from parler.wire.base import RoomName
 from parler.wire.parts import (
     DispatchPart,
@@ -24,6 +16,14 @@ from parler.wire.parts import (
     TextPart,
 )
 from parler.wire.records import DmTarget, RoomTarget, TaskStatus
+from parler.workers.selection import (
+    MAX_SKEW_MS,
+    Ignored,
+    Request,
+    Rules,
+    choose,
+    choose_dispatched,
+)
 from tests.parler.wake._messages import ANN, BOB, EVE, ME, NOON, message
 
 HANDOFFS = Rules(me=ME)

@@ -2,7 +2,7 @@
 
 Every step is noted in the ledger before the next, so that whatever stops the worker,
 `Turns.resume` knows what is owed (the argument is in `ledger`). Where tasks come from
-is the workers' part; how one is held against others is `holds`'.
+is the workers' part; how one is claimed against others is `claims`'.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from parler.errors import ConfigError, ParlerError, TooLarge
 from parler.machine.reaper import CANNOT_RUN
 from parler.machine.runner import GRACE_SECS, Ended, Hear, Program, run
 from parler.text.terminal import visible
-from parler.wake import framing, runners
-from parler.wake.budget import MAX_HOPS, Budget
-from parler.wake.holds import Hold, LeaseLost, say
-from parler.wake.ledger import Entry, Ledger, Outcome, Phase, Standing
-from parler.wake.receipts import final, handing_on, progress
-from parler.wake.selection import Request
 from parler.wire.base import AgentId, MessageId, RoomName, Seq
 from parler.wire.records import TaskStatus
 from parler.wire.replies import PresenceOk, Sent
 from parler.wire.requests import Presence
+from parler.workers import prompt, runners
+from parler.workers.budget import MAX_HOPS, Budget
+from parler.workers.claims import Hold, LeaseLost, say
+from parler.workers.ledger import Entry, Ledger, Outcome, Phase, Standing
+from parler.workers.receipts import final, handing_on, progress
+from parler.workers.selection import Request
 
 MAX_ANSWER_CHARS = 16_000
 """Of an agent's answer that is told."""
@@ -86,7 +86,7 @@ class Job:
     folder: Path
     timeout_secs: float
     max_output_bytes: int
-    worker: framing.Worker
+    worker: prompt.Worker
     grace_secs: float = GRACE_SECS
 
 
@@ -246,9 +246,9 @@ class Turns:
             grace_secs=job.grace_secs,
         )
         data = (
-            framing.as_prompt(request, job.worker, mark=self.token(8))
+            prompt.as_prompt(request, job.worker, mark=self.token(8))
             if job.runner.is_agent
-            else framing.as_json(request)
+            else prompt.as_json(request)
         )
         ended = None
         try:
@@ -261,7 +261,7 @@ class Turns:
         return ended
 
     def _outcome(self, ended: Ended, request: Request) -> Outcome:
-        text, then = framing.read_answer(ended.output)
+        text, then = prompt.read_answer(ended.output)
         if self.job.runner.is_agent and len(text) > MAX_ANSWER_CHARS:
             text = text[: MAX_ANSWER_CHARS - 1] + "…"
         status, note = TaskStatus.DONE, None
@@ -271,7 +271,7 @@ class Turns:
         elif ended.status != 0:
             status = TaskStatus.FAILED
             note = f"exit status {ended.status}"
-            if errors := framing.without_colours(ended.errors).strip():
+            if errors := prompt.without_colours(ended.errors).strip():
                 note += f": {errors}"
         if then is not None:
             then = msgspec.structs.replace(then, hops=request.hops + 1)

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from parler.attention import Address, Verdict, address_of, judge
 from parler.client.client import Client, Event
 from parler.client.messages import Message
 from parler.errors import ParlerError
@@ -20,8 +19,12 @@ from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.machine.backoff import Backoff
 from parler.text.terminal import shown_name
-from parler.wake.ledger import Entry
-from parler.wake.selection import (
+from parler.wake.attention import Address, Verdict, address_of, judge
+from parler.wire.base import RoomName, Seq
+from parler.wire.replies import PresenceOk, Queued
+from parler.wire.requests import Presence, Queue
+from parler.workers.ledger import Entry
+from parler.workers.selection import (
     Ignored,
     Request,
     Rules,
@@ -29,10 +32,7 @@ from parler.wake.selection import (
     choose_dispatched,
     may_ask,
 )
-from parler.wake.turns import Finished, Turns, Watcher
-from parler.wire.base import RoomName, Seq
-from parler.wire.replies import PresenceOk, Queued
-from parler.wire.requests import Presence, Queue
+from parler.workers.task import Finished, Turns, Watcher
 
 LOOK_SECS = 10.0
 """How often work is looked for that nobody announces: an expired lease, for one."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from parler.errors import UsageError
 from parler.text.terminal import visible
-from parler.wake.selection import Request
+from parler.workers.selection import Request
 
 NOWHERE = "/dev/null/parler"
 """No folder, and none can be made: a program that uses Parler is not us by accident."""

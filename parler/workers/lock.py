@@ -12,8 +12,8 @@ from pathlib import Path
 from parler.errors import UsageError
 from parler.machine.files import Unwritable, locked
 from parler.text.terminal import visible
-from parler.wake.ledger import ledger_path
 from parler.wire.base import AgentId, RoomName
+from parler.workers.ledger import ledger_path
 
 
 @contextmanager

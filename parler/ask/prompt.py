@@ -7,8 +7,8 @@ none: the sign is written in another way.
 
 from collections.abc import Sequence
 
-from parler.ask.conversation import Event, Line
 from parler.ask.projects import Permission, Project
+from parler.ask.thread import Event, Line
 from parler.text.terminal import shown_name, visible, without_attachments
 
 MAX_QUESTION_BYTES = 64 * 2**10

@@ -12,7 +12,6 @@ from parler.client.messages import Message
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.text.transcript import Reader, handoff_for
-from parler.wake.ledger import MAX_UID_BYTES
 from parler.wire.base import AgentId
 from parler.wire.canonical import SIG_KIND
 from parler.wire.parts import (
@@ -23,6 +22,7 @@ from parler.wire.parts import (
     TaskPart,
     part_objects,
 )
+from parler.workers.ledger import MAX_UID_BYTES
 
 MAX_SKEW_MS = 600_000
 """How far in the future an author's clock may be."""

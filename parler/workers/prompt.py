@@ -13,10 +13,10 @@ from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.text.terminal import shown_name, visible, without_attachments
 from parler.text.transcript import Reader
-from parler.wake.ledger import NextTurn
-from parler.wake.selection import Request
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.parts import BundlePart, FilePart, SigPart
+from parler.workers.ledger import NextTurn
+from parler.workers.selection import Request
 
 MAX_INPUT_BYTES = 128 * 2**10
 """Of a peer's words that are handed on."""

@@ -15,13 +15,13 @@ from parler.client.client import Client
 from parler.client.messages import Message
 from parler.errors import ParlerError
 from parler.text.terminal import shown_name
-from parler.wake.receipts import Receipts, client_id, progress
 from parler.wire.base import AgentId, MessageId, RoomName, Seq
 from parler.wire.limits import MAX_PULL_LIMIT
 from parler.wire.parts import Part
 from parler.wire.records import RoomTarget, TaskStatus
 from parler.wire.replies import Claimed, Completed, RosterList, Sent
 from parler.wire.requests import Claim, Complete, Roster
+from parler.workers.receipts import Receipts, client_id, progress
 
 
 class LeaseLost(Exception):

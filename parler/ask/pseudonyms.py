@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from parler.ask.conversation import FOLDER, Asker
+from parler.ask.thread import FOLDER, Asker
 from parler.errors import ConfigError
 from parler.machine.files import locked, read_bounded, write_private
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from parler.ask.names import Alias, alias_of
+from parler.ask.alias import Alias, alias_of
 from parler.errors import ConfigError, UsageError
 from parler.machine.files import (
     Unwritable,
@@ -119,7 +119,7 @@ class Asker:
     agent: str | None = None
 
 
-class Conversation:
+class Thread:
     """The conversation of one pair."""
 
     def __init__(self, home: Path, alias: Alias, asker: Asker) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 from parler.client.messages import Message
 from parler.identity.message_signing import Signature
-from parler.wake.ledger import NextTurn, Outcome
-from parler.wake.selection import HANDOFF_KIND, HOPS
 from parler.wire.base import AgentId, MessageId, Seq
 from parler.wire.parts import OtherPart, Part, TaskPart, TextPart
 from parler.wire.records import EndpointRef, TaskStatus
+from parler.workers.ledger import NextTurn, Outcome
+from parler.workers.selection import HANDOFF_KIND, HOPS
 
 MAX_TASKS = 4096
 """Tasks whose receipts are remembered; the oldest are forgotten first."""

@@ -15,20 +15,20 @@ from pathlib import Path
 
 import msgspec
 
-from parler.ask.askers import Askers
-from parler.ask.conversation import (
+from parler.ask.headless import Bench, Question, answer
+from parler.ask.hops import MAX_HOPS
+from parler.ask.projects import LOCAL, Permission, Project
+from parler.ask.pseudonyms import Askers
+from parler.ask.thread import (
     Asker,
-    Conversation,
     Event,
     Line,
+    Thread,
     Tier,
     ending,
     note_refusal,
     open_turns,
 )
-from parler.ask.headless import Bench, Question, answer
-from parler.ask.hops import MAX_HOPS
-from parler.ask.projects import LOCAL, Permission, Project
 from parler.client.client import Client
 from parler.client.messages import Message
 from parler.client.questions import Answered, Ask, Status, answer_parts, ask_of
@@ -41,13 +41,13 @@ from parler.errors import (
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.text.terminal import shown_name, visible
-from parler.wake.ledger import MAX_UID_BYTES, Entry, Ledger, Outcome, Phase, Standing
-from parler.wake.selection import MAX_SKEW_MS
 from parler.wire.base import AgentId, RoomName
 from parler.wire.parts import SigPart
 from parler.wire.records import RoomKind, RoomTarget, TaskStatus
 from parler.wire.replies import RoomList
 from parler.wire.requests import Rooms
+from parler.workers.ledger import MAX_UID_BYTES, Entry, Ledger, Outcome, Phase, Standing
+from parler.workers.selection import MAX_SKEW_MS
 
 LOOK_SECS = 10.0
 """How often direct messages are looked for that nobody announced."""
@@ -251,7 +251,7 @@ class Answerer:
         if depth >= MAX_HOPS:
             why = f"{depth} agents are asking one another in a row already"
             return self._refuse(project, message, ask, why)
-        talk = Conversation(desk.bench.home, project.name, asker)
+        talk = Thread(desk.bench.home, project.name, asker)
         lines = talk.lines()
         if done := ending(lines, message.id):
             return _result_of(done)  # it was only not told
@@ -300,9 +300,7 @@ class Answerer:
         note_refusal(self.desk.bench.home, project.name, line)
         return _declined(project.alias, why)
 
-    def _give_up(
-        self, talk: Conversation, project: Project, message: Message
-    ) -> "_Result":
+    def _give_up(self, talk: Thread, project: Project, message: Message) -> "_Result":
         line = Line(
             event=Event.FAILED,
             turn=message.id,

@@ -13,8 +13,8 @@ import msgspec
 
 from parler.errors import ConfigError
 from parler.machine.files import locked, read_bounded, write_private
-from parler.wake.ledger import ledger_path
 from parler.wire.base import AgentId, MessageId, Millis
+from parler.workers.ledger import ledger_path
 
 HOUR_MS = 3_600_000
 MAX_PER_CONVERSATION = 8
