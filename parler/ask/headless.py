@@ -11,8 +11,15 @@ from pathlib import Path
 
 import msgspec
 
+from parler.apps.kit.headless import (
+    ANSWERERS,
+    Agent,
+    Answer,
+    Launch,
+    Start,
+    server_names,
+)
 from parler.ask import prompt
-from parler.ask.agents import ANSWERERS, Agent, Answer, Launch, Start, server_names
 from parler.ask.budget import AskBudget
 from parler.ask.hops import VARIABLE
 from parler.ask.projects import App, Permission, Project

@@ -16,9 +16,9 @@ from parler.errors import ConfigError, HostError, UsageError
 from parler.text.terminal import shell_word, visible
 
 if TYPE_CHECKING:
+    from parler.apps.kit.config import Host
     from parler.client.client import Client
     from parler.errors import ParlerError
-    from parler.hosts.host import Host
     from parler.identity.settings import Settings
     from parler.local_hub.lan import TeamHub
     from parler.ops.connect import Arrival, ConnectResult, Setting, TeamLine
@@ -132,7 +132,7 @@ def connect(
     A join secret comes from an invite, from PARLER_JOIN_SECRET, or is asked for. It is
     kept in parler's own home and written nowhere else.
     """
-    from parler.hosts import HOSTS
+    from parler.apps.registry import HOSTS
     from parler.ops import connect as operation
 
     wishes = Wishes(
@@ -178,8 +178,7 @@ def connect(
 
 def _setting(settings: "Settings", name: str | None) -> "Setting":
     """What is there, before a hub was chosen."""
-    from parler.hosts.machine import Machine, Platform
-    from parler.hosts.program import own_command
+    from parler.apps.kit.platform import Machine, Platform
     from parler.identity.homes import (
         current_directory,
         machine_home,
@@ -187,6 +186,7 @@ def _setting(settings: "Settings", name: str | None) -> "Setting":
         user_home_of,
     )
     from parler.identity.settings import clean_label
+    from parler.machine.program import command_for_apps
     from parler.ops.connect import Setting
 
     env = process_environment()
@@ -206,7 +206,9 @@ def _setting(settings: "Settings", name: str | None) -> "Setting":
     return Setting(
         machine=machine,
         home=machine_home(settings.base_home),
-        command=own_command(sys.argv[0], executable=sys.executable, env=env, cwd=cwd),
+        command=command_for_apps(
+            sys.argv[0], executable=sys.executable, env=env, cwd=cwd
+        ),
         hub=settings.hub,
         name=clean_label(name, what="name") if name is not None else None,
     )

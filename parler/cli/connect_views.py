@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from parler.hosts.health import State
+from parler.apps.install.health import State
 from parler.identity.signing import fingerprint
 from parler.ops.connect import (
     Arrival,

@@ -170,14 +170,14 @@ def version(options: Options) -> None:
 
 async def _apps(settings: "Settings") -> "list[Check]":
     """What the agent apps of this machine look like."""
-    from parler.hosts.machine import Machine, Platform
-    from parler.hosts.program import own_command
+    from parler.apps.kit.platform import Machine, Platform
     from parler.identity.homes import (
         current_directory,
         machine_home,
         process_environment,
         user_home_of,
     )
+    from parler.machine.program import command_for_apps
     from parler.ops.connect import Setting
     from parler.ops.doctor import unreachable
     from parler.ops.doctor_apps import app_checks
@@ -191,7 +191,9 @@ async def _apps(settings: "Settings") -> "list[Check]":
             cwd=cwd,
         ),
         home=machine_home(settings.base_home),
-        command=own_command(sys.argv[0], executable=sys.executable, env=env, cwd=cwd),
+        command=command_for_apps(
+            sys.argv[0], executable=sys.executable, env=env, cwd=cwd
+        ),
         hub=settings.hub,
     )
 

@@ -1,16 +1,21 @@
-"""How this very program is started again: by a path that stays where it can be told.
+"""By which words this very program is started again.
 
-For what Parler starts itself, such as this machine's hub. What is written into the
-configurations of other apps is `parler.hosts.program`'s to say.
+Always the name by which it was installed, a link for most installers: that stays when
+what it names is replaced. A copy in a cache of uv's may be gone tomorrow; it is not
+written into anybody's configuration.
 """
 
+import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from parler.errors import ConfigError
 from parler.machine.files import same_file
 
 NAME = "parler"
+_CACHES = ("archive-v", "builds-v", "environments-v")
 
 
 def own_command() -> list[str]:
@@ -30,3 +35,67 @@ def own_command() -> list[str]:
         return [str(Path(installed).absolute())]
     # -P: no folder called `hub` in the current directory may come in between.
     return [sys.executable, "-P", "-m", NAME]
+
+
+def command_for_apps(
+    argv0: str, *, executable: str, env: Mapping[str, str], cwd: Path | None
+) -> tuple[str, ...]:
+    """The words by which an app can start this program, today and after an upgrade.
+
+    Apps are given an absolute path, since few of them have the user's PATH.
+
+    Args:
+        argv0: How this process was started.
+        executable: The Python it runs on.
+        env: Where to look for installed programs.
+        cwd: What a relative name is relative to.
+
+    Raises:
+        ConfigError: It runs from a place that does not last.
+    """
+    installed = shutil.which(NAME, path=env.get("PATH") or os.defpath)
+    if installed:
+        installed = str((cwd or Path()) / installed)
+    if Path(argv0).name == "__main__.py":
+        words: tuple[str, ...] = (executable, "-m", NAME)
+        lasts = not _in_cache(Path(executable))
+    else:
+        started = _started(argv0, env, cwd)
+        words = (str(started),)
+        lasts = not _in_cache(started)
+        if installed and same_file(Path(installed), started):
+            words = (installed,)
+    if lasts:
+        return words
+    if installed and not _in_cache(Path(installed)):
+        return (installed,)
+    raise ConfigError(
+        "this parler runs from a cache that may be emptied at any time: no app could "
+        "rely on it",
+        next_step="uv tool install parler-agents, then parler connect",
+    )
+
+
+def is_there(command: tuple[str, ...], env: Mapping[str, str]) -> bool:
+    """Whether a program that an app is to start can be started."""
+    program = command[0]
+    if not Path(program).is_absolute() and not Path(program).anchor:
+        return shutil.which(program, path=env.get("PATH") or os.defpath) is not None
+    return Path(program).is_file() and os.access(program, os.X_OK)
+
+
+def _started(argv0: str, env: Mapping[str, str], cwd: Path | None) -> Path:
+    given = Path(argv0)
+    if given.is_absolute() or len(given.parts) > 1:
+        path = (cwd or Path()) / given
+    else:
+        found = shutil.which(argv0, path=env.get("PATH") or os.defpath)
+        path = Path(found) if found else (cwd or Path()) / given
+    if not path.exists() and path.with_name(f"{path.name}.exe").exists():
+        path = path.with_name(f"{path.name}.exe")
+    return Path(os.path.abspath(path))  # noqa: PTH100 - links are to stay
+
+
+def _in_cache(path: Path) -> bool:
+    both = (path, Path(os.path.realpath(path)))
+    return any(part.startswith(_CACHES) for one in both for part in one.parts)

@@ -18,9 +18,9 @@ from parler.mcp_server.journal import Journal
 from parler.mcp_server.presence import Presence
 from parler.ops.context import OpContext
 from parler.ops.rooms import roster
-from parler.wake.hosts import WakeKind, find_waker, wake_kind
 from parler.wake.spool import Item
 from parler.wake.waiter import is_armed
+from parler.wake.wakers import WakeKind, find_waker, wake_kind
 from parler.wire.base import AgentId, RoomName
 
 CHANNEL = "claude/channel"

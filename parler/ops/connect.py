@@ -1,7 +1,7 @@
 """Wiring agent apps to a hub, unwiring them, and telling how they are.
 
-What is written where is `parler.hosts`; here it is decided for which apps, on which
-hub, in which home, and what the user is told.
+What is written where is `parler.apps`; here it is decided for which apps, on which hub,
+in which home, and what the user is told.
 """
 
 import asyncio
@@ -14,16 +14,17 @@ from pathlib import Path
 
 import msgspec
 
+from parler.apps.config_files import edits
+from parler.apps.config_files.errors import HostError
+from parler.apps.install.health import State, examine
+from parler.apps.install.install import Plan, carry_out, entry_of, plan, plan_removal
+from parler.apps.install.manifest import Ledger
+from parler.apps.kit.config import AGENTS, Host, Wiring
+from parler.apps.kit.platform import Machine
+from parler.apps.kit.trust import Entry
+from parler.apps.registry import HOSTS, host_by_id
 from parler.client.client import Client
 from parler.errors import ConfigError, HubError, ParlerError, TransportError, UsageError
-from parler.hosts import HOSTS, edits, host_by_id
-from parler.hosts.errors import HostError
-from parler.hosts.health import State, examine
-from parler.hosts.host import AGENTS, Host, Wiring
-from parler.hosts.install import Plan, carry_out, entry_of, plan, plan_removal
-from parler.hosts.ledger import Ledger
-from parler.hosts.machine import Machine
-from parler.hosts.trust import Entry
 from parler.identity import identity as identities
 from parler.identity.homes import CONFIG_FILE
 from parler.identity.join_secrets import FILE_NAME as SECRETS_FILE

@@ -1,11 +1,11 @@
 """What the doctor says about agent apps: is each wired, and does that work?
 
-How an app is looked at is `parler.hosts.health`; nothing is launched or written.
+How an app is looked at is `parler.apps.install.health`; nothing is launched or written.
 """
 
+from parler.apps.install.health import State
+from parler.apps.registry import HOSTS
 from parler.errors import ConfigError
-from parler.hosts import HOSTS
-from parler.hosts.health import State
 from parler.ops.connect import HostHealth, Reach, Setting, examine_all
 from parler.ops.doctor import Check, broken, ok, warn
 

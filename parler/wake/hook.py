@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from parler.apps.kit.hooks import EVENTS, Answer, Event, Grammar, grammar_of
 from parler.errors import ConfigError
 from parler.identity.homes import (
     CONFIG_FILE,
@@ -26,7 +27,6 @@ from parler.identity.homes import (
     user_home_of,
 )
 from parler.machine import files
-from parler.wake.grammar import EVENTS, Answer, Event, Grammar, grammar_of
 from parler.wake.spool import Item, Spool, note_hook
 
 USAGE = f"""usage: parler hook {{{",".join(EVENTS)}}} --app APP [--home DIR]

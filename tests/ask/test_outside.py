@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from parler.ask.outside import outside
+from parler.apps.claude_code.deny_patterns import outside
 
 FOLDER = PurePosixPath("/home/ann/my code (x)/shop-1")
 

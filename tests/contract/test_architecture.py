@@ -79,9 +79,6 @@ def test_imports_go_in_the_agreed_directions(module: Module) -> None:
         assert not {name for name in ours if not below(name, "parler.wire")} - {
             "parler"
         }
-    if module.is_in("parler.hosts"):
-        allowed = ("parler.hosts", "parler.errors", "parler.machine")
-        assert not {name for name in ours if not below(name, *allowed)} - {"parler"}
     if module.is_in("parler.ops"):
         front = ("typer", "click", "mcp", "parler.cli", "parler.mcp_server")
         assert not {name for name in used if below(name, *front)}
@@ -167,7 +164,10 @@ def test_only_the_stores_functions_speak_sql(module: Module) -> None:
 def test_processes_are_started_only_where_agreed(module: Module) -> None:
     starters = {"subprocess", "multiprocessing", "pty"}
     used = {name.partition(".")[0] for name in imports(module.tree)} & starters
-    agreed = ("parler.handoff.git", "parler.wake", "parler.ask", "parler.local_hub")
+    agreed = (
+        *("parler.handoff.git", "parler.machine.runner", "parler.machine.reaper"),
+        *("parler.workers.runners", "parler.local_hub", "parler.apps"),
+    )
     if not module.is_in(*agreed):
         assert not used
 

@@ -14,9 +14,10 @@ import pytest
 from websockets.asyncio.client import unix_connect
 from websockets.asyncio.server import ServerConnection, unix_serve
 
-from parler.wake.hosts import WakeKind, codex, find_waker
-from parler.wake.hosts.codex import AppServer, Queue
+from parler.apps.codex import wake
+from parler.apps.codex.wake import AppServer, Queue
 from parler.wake.spool import note_hook
+from parler.wake.wakers import WakeKind, find_waker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="UNIX sockets")
 THREAD = "01a1fb86-66fe-7b42-b4b1-b37bfc92eead"
@@ -113,7 +114,7 @@ async def app_server() -> AsyncIterator[tuple[Server, dict[str, str]]]:
     """
     with tempfile.TemporaryDirectory(prefix="cx") as folder:
         server = Server()
-        path = Path(folder) / codex.SOCKET
+        path = Path(folder) / wake.SOCKET
         path.parent.mkdir()
         async with (
             unix_serve(server.serve, str(path)),
@@ -171,7 +172,7 @@ async def test_what_we_are_asked_to_approve_is_declined(home: Path) -> None:
 
 async def test_busy_server_is_asked_again(home: Path) -> None:
     async with app_server() as (server, env):
-        path = Path(env["CODEX_HOME"]) / codex.SOCKET
+        path = Path(env["CODEX_HOME"]) / wake.SOCKET
         waker = AppServer(path, THREAD, fraction=lambda: 0.0)
         server.busy = 3
         assert await waker.wake("hello")
@@ -180,7 +181,7 @@ async def test_busy_server_is_asked_again(home: Path) -> None:
 
 async def test_no_turn_is_started_where_nobody_looks(home: Path) -> None:
     async with app_server() as (server, env):
-        path = Path(env["CODEX_HOME"]) / codex.SOCKET
+        path = Path(env["CODEX_HOME"]) / wake.SOCKET
         waker = AppServer(path, THREAD, watched=lambda *_: False)
         assert not await waker.has_thread()
         assert not await waker.wake("hello")
@@ -199,7 +200,7 @@ async def test_thread_of_another_server_is_left_alone(home: Path) -> None:
 async def test_server_that_started_us_loads_its_thread_again(home: Path) -> None:
     async with app_server() as (server, env):
         server.unloaded = True
-        path = Path(env["CODEX_HOME"]) / codex.SOCKET
+        path = Path(env["CODEX_HOME"]) / wake.SOCKET
         waker = AppServer(path, THREAD, above=lambda: {os.getpid()})
         assert await waker.wake("hello")
         assert server.texts == ["hello"]
@@ -214,7 +215,7 @@ async def test_thread_is_known_from_the_hooks(home: Path) -> None:
 
 
 async def test_file_in_place_of_the_socket_is_not_spoken_to(home: Path) -> None:
-    path = home / codex.SOCKET
+    path = home / wake.SOCKET
     path.parent.mkdir()
     path.write_bytes(b"")
     env = {"CODEX_HOME": str(home)}
@@ -237,4 +238,4 @@ async def test_queue_rings_without_the_text_and_not_too_often(home: Path) -> Non
         now = 61.0
         assert not await waker.wake("another")
     lines = rung.read_text(encoding="utf-8").splitlines()
-    assert lines == [f"queue --thread={THREAD} --message={codex.NOTICE}"] * 2
+    assert lines == [f"queue --thread={THREAD} --message={wake.NOTICE}"] * 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parler.wake.grammar import Event, grammar_of
+from parler.apps.kit.hooks import Event, grammar_of
 
 T = "text"
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from parler.wake.hosts import find_waker
-from parler.wake.hosts.opencode import Server, newest
+from parler.apps.opencode.wake import Server, newest
+from parler.wake.wakers import find_waker
 
 
 class Sessions:
@@ -112,7 +112,7 @@ async def test_only_the_server_that_started_us_is_spoken_to(home: Path) -> None:
 
 
 async def test_password_of_the_server_is_passed_on() -> None:
-    from parler.wake.hosts.opencode import _basic
+    from parler.apps.opencode.wake import _basic
 
     assert _basic({}) is None
     given = _basic({"OPENCODE_SERVER_PASSWORD": "geheim"})

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from parler.machine.files import locked
-from parler.wake.hosts import WakeKind, find_waker, wake_kind
 from parler.wake.spool import Item, Spool, note_hook
 from parler.wake.waiter import WAITERS_FOLDER
+from parler.wake.wakers import WakeKind, find_waker, wake_kind
 
 
 async def test_hooks_that_ran_tell_how_an_agent_hears(home: Path) -> None:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from parler.hosts import host_by_id
-from parler.hosts.edits import FileEdit
-from parler.hosts.host import Host, Wiring
-from parler.hosts.install import carry_out, plan, plan_removal
-from parler.hosts.ledger import Ledger
-from parler.hosts.machine import Machine, Platform
+from parler.apps.config_files.edits import FileEdit
+from parler.apps.install.install import carry_out, plan, plan_removal
+from parler.apps.install.manifest import Ledger
+from parler.apps.kit.config import Host, Wiring
+from parler.apps.kit.platform import Machine, Platform
+from parler.apps.registry import host_by_id
 
 HUB = "ws://127.0.0.1:7070"
 

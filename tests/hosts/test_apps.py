@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from parler.hosts import HOSTS, edits, gemini, host_by_id
-from parler.hosts.edits import Add, Format
-from parler.hosts.host import Host, Wiring
-from parler.hosts.machine import Machine, Platform
-from parler.hosts.trust import (
-    SAFE_TOOLS,
-    Entry,
-    is_our_hook_command,
-    is_our_server,
-)
+from parler.apps.config_files import edits
+from parler.apps.config_files.edits import Add, Format
+from parler.apps.gemini import config
+from parler.apps.kit.config import Host, Wiring
+from parler.apps.kit.platform import Machine, Platform
+from parler.apps.kit.trust import SAFE_TOOLS, Entry, is_our_hook_command, is_our_server
+from parler.apps.registry import HOSTS, host_by_id
 from tests.hosts._files import HUB, desk
 
 HOME = Path("/home/ada")
@@ -192,7 +189,7 @@ def test_hooks_of_others_are_not_taken_for_ours() -> None:
 
 
 def test_the_policy_of_gemini_names_tools_one_by_one() -> None:
-    (rule,) = tomllib.loads(gemini.policy())["rule"]
+    (rule,) = tomllib.loads(config.policy())["rule"]
     assert rule["mcpName"] == "parler"
     assert rule["toolName"] == list(SAFE_TOOLS)
     assert rule["decision"] == "allow"

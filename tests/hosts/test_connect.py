@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from parler.apps.registry import HOSTS, host_by_id
 from parler.cli import app
 from parler.client.client import Client, connect
-from parler.hosts import HOSTS, host_by_id
-from parler.hosts.program import own_command
 from parler.identity.homes import find_home
 from parler.identity.identity import ensure_identity, find_identity
 from parler.identity.join_secrets import JoinSecrets
 from parler.identity.signing import Keypair
 from parler.local_hub import look, place_of, stop
+from parler.machine.program import command_for_apps
 from parler.ops.connect import Arrival, Setting, verify, wire
 from parler.wire.records import AgentCard, Visibility
 from parler.wire.replies import Registered
@@ -396,7 +396,7 @@ def test_the_program_is_named_so_that_it_survives_an_upgrade(tmp_path: Path) -> 
     env = {"PATH": str(link.parent)}
 
     def found(argv0: str, **more: str) -> tuple[str, ...]:
-        return own_command(
+        return command_for_apps(
             argv0, executable="/usr/bin/py", env=env | more, cwd=tmp_path
         )
 
@@ -414,7 +414,9 @@ def test_a_program_in_a_cache_is_not_written_into_apps(tmp_path: Path) -> None:
 
     def found(path: str) -> tuple[str, ...]:
         env = {"PATH": path}
-        return own_command(str(cached), executable="/usr/bin/py", env=env, cwd=tmp_path)
+        return command_for_apps(
+            str(cached), executable="/usr/bin/py", env=env, cwd=tmp_path
+        )
 
     with pytest.raises(Exception, match="cache"):
         found(str(cached.parent))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from parler.hosts import disk
-from parler.hosts.errors import ChangedMeanwhile, FileRefused
+from parler.apps.config_files import disk
+from parler.apps.config_files.errors import ChangedMeanwhile, FileRefused
 
 
 def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parler.hosts import HOSTS
+from parler.apps.registry import HOSTS
 from tests.hosts._files import Desk, desk
 
 GOLDEN = Path(__file__).parent / "golden"

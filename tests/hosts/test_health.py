@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from parler.hosts.health import Health, State, _texts, examine
-from parler.hosts.host import Wiring
+from parler.apps.install.health import Health, State, _texts, examine
+from parler.apps.kit.config import Wiring
 from tests.hosts._files import Desk, desk
 
 

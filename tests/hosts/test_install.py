@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from parler.hosts import HOSTS, disk
-from parler.hosts.edits import Format
-from parler.hosts.errors import HostError
-from parler.hosts.host import Host
-from parler.hosts.install import carry_out, plan
+from parler.apps.config_files import disk
+from parler.apps.config_files.edits import Format
+from parler.apps.config_files.errors import HostError
+from parler.apps.install.install import carry_out, plan
+from parler.apps.kit.config import Host
+from parler.apps.registry import HOSTS
 from tests.hosts._files import HUB, Desk, desk
 
 BROKEN = {

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parler.hosts import jsonc
-from parler.hosts.errors import Unfitting, Unparsable
-from parler.hosts.ledger import Undo
+from parler.apps.config_files import jsonc
+from parler.apps.config_files.errors import Unfitting, Unparsable
+from parler.apps.install.manifest import Undo
 
 ENTRY = {"command": "/usr/bin/parler", "args": ["mcp"], "env": {"A": "1"}}
 PATH = ("mcpServers", "parler")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parler.hosts import toml_text
-from parler.hosts.errors import HostError, Unfitting, Unparsable
-from parler.hosts.ledger import Undo
+from parler.apps.config_files import toml_text
+from parler.apps.config_files.errors import HostError, Unfitting, Unparsable
+from parler.apps.install.manifest import Undo
 
 ENTRY = {
     "command": 'C:\\x\\"parler".exe',

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parler.hosts import yaml_text
-from parler.hosts.errors import HostError
-from parler.hosts.ledger import Undo
+from parler.apps.config_files import yaml_text
+from parler.apps.config_files.errors import HostError
+from parler.apps.install.manifest import Undo
 
 ENTRY = {"cmd": "/usr/bin/parler", "args": ["mcp"], "envs": {"A": "1"}, "none": {}}
 PATH = ("extensions", "parler")

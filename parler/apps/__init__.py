@@ -1,0 +1,1 @@
+"""The agent apps, one folder for each, and what is common to all."""

@@ -1,0 +1,1 @@
+"""Cline, in VS Code and as a CLI."""

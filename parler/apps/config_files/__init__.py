@@ -1,0 +1,1 @@
+"""Other programs' files: one key changed, every other byte kept."""

@@ -1,0 +1,1 @@
+"""Planning, writing, removing and checking what wires an app."""

@@ -1,0 +1,1 @@
+"""What an app is declared with."""

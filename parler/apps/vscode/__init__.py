@@ -1,0 +1,1 @@
+"""VS Code and its kin."""
