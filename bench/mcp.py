@@ -158,7 +158,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _offers() -> list[dict[str, Any]]:
-    from parler.mcp_server.calls import Host as Caller
+    from parler.mcp_server.tool_call import Host as Caller
     from parler.mcp_server.tools.registry import offered
 
     return [tool.as_offer() for tool in offered(Caller(name="claude-code"), full=False)]

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 def here_of(options: Options) -> "Here":
     """This machine, as seen by this process; no identity is made for it."""
-    from parler.composition import now
     from parler.errors import UsageError
     from parler.identity.homes import (
         current_directory,
@@ -22,6 +21,7 @@ def here_of(options: Options) -> "Here":
     from parler.identity.identity import find_identity
     from parler.ops.here import Here
     from parler.peers.presence import machine_home
+    from parler.runtime.bootstrap import now
 
     folder = current_directory()
     if folder is None:

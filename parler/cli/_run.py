@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from parler import composition
 from parler.cli.render import Output
+from parler.runtime import bootstrap
 
 if TYPE_CHECKING:
     from parler.identity.identity import Identity
@@ -116,7 +116,7 @@ def identity_of(
     """
     from parler.identity.signing import fingerprint
 
-    identity, fresh = composition.identity_of(settings, hub=hub)
+    identity, fresh = bootstrap.identity_of(settings, hub=hub)
     if fresh:
         out.note(
             f"first run: you are now {identity.name} "
@@ -137,9 +137,9 @@ async def connected(options: Options, place: Place) -> AsyncIterator[Run]:
         room_or_session(settings.home, place.room)  # before anybody is bothered
     hub = hub_of(options, place, settings, SessionBook(settings.home))
     identity = identity_of(settings, out, hub=hub)
-    local = composition.LocalStart(note=out.note, revive=True)
-    async with composition.connected(hub, settings, identity, local=local) as ctx:
-        yield Run(ctx=ctx, out=out, reader=composition.reader_of(identity))
+    local = bootstrap.LocalStart(note=out.note, revive=True)
+    async with bootstrap.connected(hub, settings, identity, local=local) as ctx:
+        yield Run(ctx=ctx, out=out, reader=bootstrap.reader_of(identity))
 
 
 def hub_of(

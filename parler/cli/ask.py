@@ -206,12 +206,12 @@ def _serve(options: Options, serve: str | None) -> None:
     import asyncio
     from dataclasses import replace
 
-    from parler import composition
     from parler.ask.answerer import shown
     from parler.ask.hops import check_not_asked
     from parler.cli._run import settings_of
     from parler.ops import answers as operations
     from parler.ops.projects import ensure_project
+    from parler.runtime import bootstrap
 
     here = here_of(options)
     check_not_asked(here.depth, "answer others")
@@ -234,9 +234,9 @@ def _serve(options: Options, serve: str | None) -> None:
     hub = options.hub or settings.hub
 
     async def stay() -> None:
-        identity, _ = composition.identity_of(own, hub=hub)
-        local = composition.LocalStart(note=out.note, revive=True)
-        async with composition.connected(hub, own, identity, local=local) as ctx:
+        identity, _ = bootstrap.identity_of(own, hub=hub)
+        local = bootstrap.LocalStart(note=out.note, revive=True)
+        async with bootstrap.connected(hub, own, identity, local=local) as ctx:
             await operations.serve_answers(
                 here, ctx, project, on_hub=serve is not None, watcher=Screen()
             )

@@ -299,9 +299,9 @@ async def _passing_by(
     hub: str, settings: "Settings", setting: "Setting"
 ) -> "AsyncIterator[Client]":
     """A client of a hub in nobody's name, forgotten afterwards."""
-    from parler import composition
     from parler.identity.identity import Identity
     from parler.identity.signing import Keypair
+    from parler.runtime import bootstrap
 
     nobody = Identity(
         keypair=Keypair.generate(),
@@ -310,7 +310,7 @@ async def _passing_by(
         hub_url=hub,
         home=setting.home,
     )
-    async with composition.dialled(hub, settings, nobody) as client:
+    async with bootstrap.dialled(hub, settings, nobody) as client:
         yield client
 
 

@@ -9,7 +9,6 @@ import typer
 
 from parler.cli._run import Options, settings_of
 from parler.client.client import Client
-from parler.composition import dialled
 from parler.errors import TimedOut
 from parler.identity.homes import (
     current_directory,
@@ -21,6 +20,7 @@ from parler.identity.homes import (
 from parler.identity.identity import Identity
 from parler.identity.settings import Settings
 from parler.ops.doctor_wake import Probe, live_homes, probe_wake
+from parler.runtime.bootstrap import dialled
 from parler.text.terminal import visible
 
 _WHEN = {

@@ -24,8 +24,8 @@ def status(options: Options) -> None:
     """Show whether the hub runs, where, and how much room it takes."""
     import asyncio
 
-    from parler.composition import now
     from parler.ops import local_hub
+    from parler.runtime.bootstrap import now
 
     result = asyncio.run(local_hub.status(_home(options), now=now))
     options.out.result(result, _status(result))

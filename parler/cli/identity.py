@@ -17,7 +17,7 @@ from parler.cli._run import (
     identity_of,
     settings_of,
 )
-from parler.composition import dialled, known_hubs
+from parler.runtime.bootstrap import dialled, known_hubs
 from parler.text.terminal import visible
 
 if TYPE_CHECKING:

@@ -12,30 +12,30 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams, JSONRPCNotification
 
-from parler import composition
 from parler.errors import ParlerError, UsageError
 from parler.identity.homes import machine_home
 from parler.identity.identity import active_session
 from parler.identity.known_rooms import SessionBook
 from parler.identity.settings import Settings
-from parler.mcp_server.asking import AskFirst, Questions
-from parler.mcp_server.calls import Answer, Call, Host, Question, Services, Verdict
-from parler.mcp_server.catalog import Tool, read_arguments
-from parler.mcp_server.delivery import Delivery
-from parler.mcp_server.joining import Joiner
-from parler.mcp_server.journal import Journal
-from parler.mcp_server.link import Link
-from parler.mcp_server.mailbox import MAX_CHARS
-from parler.mcp_server.options import ServerOptions
-from parler.mcp_server.outbox import Outbox
-from parler.mcp_server.presence import Presence
-from parler.mcp_server.pushing import Pusher
-from parler.mcp_server.reading import prompt_text, resource_text
-from parler.mcp_server.receipts import Receipt
+from parler.mcp_server.confirmation import Receipt
+from parler.mcp_server.elicitation import AskFirst, Questions
+from parler.mcp_server.instructions import PIGGYBACK_CHARS, failure, with_mail
+from parler.mcp_server.push import Pusher
+from parler.mcp_server.resources import prompt_text, resource_text
 from parler.mcp_server.stdio import HostPipe
-from parler.mcp_server.texts import PIGGYBACK_CHARS, failure, with_mail
-from parler.mcp_server.tools.talking import post
+from parler.mcp_server.tool_call import Answer, Call, Host, Question, Services, Verdict
+from parler.mcp_server.tool_schema import Tool, read_arguments
+from parler.mcp_server.tools.messages import post
 from parler.ops.context import OpContext
+from parler.runtime import bootstrap
+from parler.runtime.delivery import Delivery
+from parler.runtime.hub_link import Link
+from parler.runtime.joining import Joiner
+from parler.runtime.log_file import Journal
+from parler.runtime.mailbox import MAX_CHARS
+from parler.runtime.options import ServerOptions
+from parler.runtime.outbox import Outbox
+from parler.runtime.presence import Presence
 from parler.wake.spool import Spool
 from parler.wire.base import RoomName
 from parler.wire.joinkey import InvalidJoinKey, parse_join_key
@@ -65,7 +65,7 @@ class Backend:
         self._sides: asyncio.TaskGroup | None = None
         self.journal = Journal(
             settings.base_home,
-            now=composition.now,
+            now=bootstrap.now,
             name=f"{settings.home.name[:8]}/{os.getpid()}",
         )
         self.delivery = Delivery(
@@ -81,7 +81,7 @@ class Backend:
             settings,
             journal=self.journal,
             attend=self._attend,
-            now=composition.now,
+            now=bootstrap.now,
         )
         joiner.given(settings.session_key, hub=settings.hub)
         self.pusher = Pusher(
@@ -102,7 +102,7 @@ class Backend:
             ),
             joiner=joiner,
             presence=presence,
-            now=composition.now,
+            now=bootstrap.now,
             channel_works=self._channel_works,
         )
 
@@ -149,7 +149,7 @@ class Backend:
         services = self.services
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(
-                self.delivery.attend(ctx, composition.reader_of(ctx.identity))
+                self.delivery.attend(ctx, bootstrap.reader_of(ctx.identity))
             )
             tasks.create_task(services.outbox.flush(ctx))
             tasks.create_task(services.joiner.attend(ctx))
@@ -160,7 +160,7 @@ class Backend:
         services = self.services
         try:
             identity, _ = await asyncio.to_thread(
-                composition.identity_of, self._settings, hub=services.link.hub
+                bootstrap.identity_of, self._settings, hub=services.link.hub
             )
         except ParlerError as broken:
             self.journal.note(f"no identity: {broken.code}")

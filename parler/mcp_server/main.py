@@ -11,7 +11,7 @@ from parler.errors import ParlerError
 from parler.identity.homes import current_directory, process_environment
 from parler.identity.settings import Flags, process_settings
 from parler.mcp_server import sdk
-from parler.mcp_server.options import server_options
+from parler.runtime.options import server_options
 
 LAST_SECS = 4.0
 """How long the end may take once the host has gone."""

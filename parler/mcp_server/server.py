@@ -28,11 +28,11 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from parler._version import __version__
 from parler.identity.settings import Settings
-from parler.mcp_server.calls import Host
-from parler.mcp_server.options import ServerOptions
+from parler.mcp_server.instructions import CHANNEL_INSTRUCTIONS, INSTRUCTIONS, PROMPTS
+from parler.mcp_server.instructions import RESOURCES as OFFERED_RESOURCES
 from parler.mcp_server.stdio import HostPipe, RequestId
-from parler.mcp_server.texts import CHANNEL_INSTRUCTIONS, INSTRUCTIONS, PROMPTS
-from parler.mcp_server.texts import RESOURCES as OFFERED_RESOURCES
+from parler.mcp_server.tool_call import Host
+from parler.runtime.options import ServerOptions
 
 if TYPE_CHECKING:
     from parler.mcp_server.backend import Backend

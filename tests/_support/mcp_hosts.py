@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from parler.identity.settings import Flags, resolve_settings
-from parler.mcp_server.options import server_options
 from parler.mcp_server.server import ToolServer
+from parler.runtime.options import server_options
 from tests._support.polling import comes
 
 WAIT = 15.0

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FRONTS = ("parler.cli", "parler.__main__", "parler.mcp_server", "parler.composition")
+FRONTS = (
+    "parler.cli",
+    "parler.__main__",
+    "parler.mcp_server",
+    "parler.runtime",
+)
 """What operations are built for: the programs, and what those are built of."""
 
 COMMANDS_THAT_START_A_HUB = {"parler.cli.app"}

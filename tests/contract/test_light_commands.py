@@ -119,7 +119,7 @@ def test_a_command_that_is_nearly_over_is_not_searched_for_garbage(
 
 
 LIST_TOOLS = """
-from parler.mcp_server.calls import Host
+from parler.mcp_server.tool_call import Host
 from parler.mcp_server.tools.registry import offered
 [tool.as_offer() for tool in offered(Host(name='codex'), full=True)]
 """

@@ -10,8 +10,8 @@ import pytest
 
 import parler.ops
 from parler.errors import UsageError
-from parler.mcp_server.calls import Host
-from parler.mcp_server.catalog import (
+from parler.mcp_server.tool_call import Host
+from parler.mcp_server.tool_schema import (
     MAX_LIST_BYTES,
     Arg,
     arguments,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from parler.mcp_server.journal import MAX_LINES, Journal
+from parler.runtime.log_file import MAX_LINES, Journal
 from tests._support.mcp_hosts import at_work, environment, home_of
 from tests._support.mcp_peers import peer
 from tests._support.processes import HubProcess

@@ -2,7 +2,7 @@
 
 import pytest
 
-from parler.mcp_server.mailbox import MAX_ENTRIES, Box, Entry
+from parler.runtime.mailbox import MAX_ENTRIES, Box, Entry
 from parler.wake.spool import Item
 from parler.wire.base import RoomName
 

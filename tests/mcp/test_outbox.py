@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from parler.mcp_server.journal import Journal
-from parler.mcp_server.outbox import MAX_QUEUED, Outbox, OutboxFull, Queued
+from parler.runtime.log_file import Journal
+from parler.runtime.outbox import MAX_QUEUED, Outbox, OutboxFull, Queued
 from parler.wire.base import RoomName
 from tests._support.mcp_hosts import at_work, environment, home_of
 from tests._support.mcp_peers import peer

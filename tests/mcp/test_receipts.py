@@ -2,7 +2,7 @@
 
 from mcp_types import JSONRPCNotification, JSONRPCRequest
 
-from parler.mcp_server.receipts import Receipt, Receipts, RequestId
+from parler.mcp_server.confirmation import Receipt, Receipts, RequestId
 from parler.wire.base import RoomName
 
 ROOM = RoomName("room.a")

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from parler.errors import UsageError
-from parler.mcp_server.calls import MAX_RESULT_CHARS
-from parler.mcp_server.catalog import Arg
+from parler.mcp_server.tool_call import MAX_RESULT_CHARS
+from parler.mcp_server.tool_schema import Arg
 from parler.ops.context import OpContext
 from parler.ops.directory import find_agent
 from parler.ops.reading import ShownMessage

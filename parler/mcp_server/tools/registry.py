@@ -2,24 +2,24 @@
 
 from collections.abc import Iterable
 
-from parler.mcp_server.calls import Host
-from parler.mcp_server.catalog import Tool
+from parler.mcp_server.tool_call import Host
+from parler.mcp_server.tool_schema import Tool
 from parler.mcp_server.tools import (
-    facts,
-    handover,
-    nearby,
-    people,
+    attachments,
+    directory,
+    memory,
+    messages,
+    peers,
     sessions,
-    talking,
 )
 
 ALL: tuple[Tool, ...] = (
     *sessions.TOOLS,
-    *talking.TOOLS,
-    *handover.TOOLS,
-    *facts.TOOLS,
-    *people.TOOLS,
-    *nearby.TOOLS,
+    *messages.TOOLS,
+    *attachments.TOOLS,
+    *memory.TOOLS,
+    *directory.TOOLS,
+    *peers.TOOLS,
 )
 BY_NAME = {tool.name: tool for tool in ALL}
 

@@ -6,11 +6,16 @@ from typing import Any
 from parler.errors import HubError, UsageError
 from parler.identity.settings import DEFAULT_HUB
 from parler.identity.signing import fingerprint
-from parler.mcp_server.calls import Answer, Call, Question, Verdict
-from parler.mcp_server.catalog import READS, SETS, TALKS, Arg, Hints, Tool, arguments
-from parler.mcp_server.joining import RECENT, pasted_key
-from parler.mcp_server.link import HubAway
-from parler.mcp_server.mailbox import MAX_CHARS, MAX_SEED_CHARS
+from parler.mcp_server.tool_call import Answer, Call, Question, Verdict
+from parler.mcp_server.tool_schema import (
+    READS,
+    SETS,
+    TALKS,
+    Arg,
+    Hints,
+    Tool,
+    arguments,
+)
 from parler.mcp_server.tools.common import (
     ROOM,
     name_and_role,
@@ -21,6 +26,9 @@ from parler.ops.admission import DecisionResult, Knock
 from parler.ops.context import OpContext
 from parler.ops.people import Person, pick
 from parler.ops.session import JoinResult, JoinState
+from parler.runtime.hub_link import HubAway
+from parler.runtime.joining import RECENT, pasted_key
+from parler.runtime.mailbox import MAX_CHARS, MAX_SEED_CHARS
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import place_of
 from parler.wire.base import RoomName

@@ -14,19 +14,13 @@ from parler.errors import ConfigError, HubError, NotMember, ParlerError, Transpo
 from parler.identity.identity import active_session
 from parler.identity.settings import hub_key
 from parler.machine.backoff import Backoff, system_fraction
-from parler.mcp_server.doors import Doors
-from parler.mcp_server.elsewhere import PAGE, Elsewhere, Mark, policy_of
-from parler.mcp_server.journal import Journal
-from parler.mcp_server.lease import Lease
-from parler.mcp_server.mailbox import (
-    MAX_CHARS,
-    Box,
-    Entry,
-    entry_of,
-    is_followed,
-)
-from parler.mcp_server.receipts import Collected, Receipt, Receipts
+from parler.mcp_server.confirmation import Collected, Receipt, Receipts
 from parler.ops.context import OpContext
+from parler.runtime.knocks import Doors
+from parler.runtime.leader import Lease
+from parler.runtime.log_file import Journal
+from parler.runtime.mailbox import MAX_CHARS, Box, Entry, entry_of, is_followed
+from parler.runtime.notices import PAGE, Elsewhere, Mark, policy_of
 from parler.text.transcript import Reader
 from parler.wake.spool import Held, Item, Spool
 from parler.wire.base import RoomName, Seq

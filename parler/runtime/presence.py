@@ -13,13 +13,13 @@ from typing import Any
 
 from parler.errors import ConfigError, HubError, ParlerError
 from parler.identity.identity import Identity
-from parler.mcp_server.journal import Journal
-from parler.mcp_server.options import ServerOptions
 from parler.ops.cards import RegisterParams, register
 from parler.ops.context import OpContext
 from parler.ops.presence import presence
 from parler.peers import activity
 from parler.peers.presence import announce, record_here
+from parler.runtime.log_file import Journal
+from parler.runtime.options import ServerOptions
 from parler.wire.records import Visibility
 
 WORKING_SECS = 120.0

@@ -23,7 +23,7 @@ from mcp_types import (
     InputRequiredResult,
 )
 
-from parler.mcp_server.calls import Question, Verdict
+from parler.mcp_server.tool_call import Question, Verdict
 
 ANSWER_SECS = 600.0
 """How long a person may take."""

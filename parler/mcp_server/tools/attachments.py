@@ -6,8 +6,8 @@ from typing import Any
 from parler.errors import UsageError
 from parler.handoff.repository import open_repository
 from parler.identity.message_signing import Signature
-from parler.mcp_server.calls import Answer, Call
-from parler.mcp_server.catalog import READS, SETS, Arg, Hints, Tool, arguments
+from parler.mcp_server.tool_call import Answer, Call
+from parler.mcp_server.tool_schema import READS, SETS, Arg, Hints, Tool, arguments
 from parler.mcp_server.tools.common import (
     PLAIN_ROOM,
     ROOM,

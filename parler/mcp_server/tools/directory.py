@@ -3,8 +3,8 @@
 from typing import Any
 
 from parler.identity.message_signing import Signature
-from parler.mcp_server.calls import Answer, Call
-from parler.mcp_server.catalog import READS, SETS, Arg, Hints, Tool, arguments
+from parler.mcp_server.tool_call import Answer, Call
+from parler.mcp_server.tool_schema import READS, SETS, Arg, Hints, Tool, arguments
 from parler.mcp_server.tools.common import PLAIN_ROOM, ROOM, fitting, name_and_role
 from parler.ops import attention, cards, presence, queue, rooms
 from parler.ops.cards import Listed

@@ -15,8 +15,8 @@ import msgspec
 from parler.errors import ConfigError, ParlerError, UsageError
 from parler.identity.settings import hub_key
 from parler.machine.files import locked, read_private, write_private
-from parler.mcp_server.journal import Journal
 from parler.ops.context import OpContext
+from parler.runtime.log_file import Journal
 from parler.wire.base import Millis
 
 FILE_NAME = "outbox.json"

@@ -3,9 +3,7 @@
 import json
 from collections import deque
 
-from parler.composition import reader_of
-from parler.mcp_server.mailbox import MAX_CHARS
-from parler.mcp_server.texts import (
+from parler.mcp_server.instructions import (
     BACKLOG_URI,
     CONSOLIDATE_PROMPT,
     DIGEST_KEY,
@@ -16,6 +14,8 @@ from parler.ops.context import OpContext
 from parler.ops.memory import RecallParams, recall
 from parler.ops.reading import ShownMessage, pages, shown
 from parler.ops.rooms import roster
+from parler.runtime.bootstrap import reader_of
+from parler.runtime.mailbox import MAX_CHARS
 from parler.text.terminal import visible
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName

@@ -6,12 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from parler import composition
 from parler.client.questions import Status
 from parler.identity.homes import machine_home, process_environment, user_home_of
 from parler.identity.identity import find_identity
-from parler.mcp_server.calls import Answer, Call
-from parler.mcp_server.catalog import READS, SETS, TALKS, Hints, Tool, arguments
+from parler.mcp_server.tool_call import Answer, Call
+from parler.mcp_server.tool_schema import READS, SETS, TALKS, Hints, Tool, arguments
 from parler.mcp_server.tools.common import fitting, name_and_role
 from parler.ops import ask as asking
 from parler.ops import peers, reserve
@@ -20,6 +19,7 @@ from parler.ops.context import OpContext
 from parler.ops.here import Here
 from parler.ops.peers import Peer, Scope
 from parler.ops.reserve import Reserved
+from parler.runtime import bootstrap
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
@@ -83,8 +83,8 @@ async def ask(call: Call, args: Any) -> Answer:
         if hub is None or same_hub(hub, services.link.hub):
             yield await call.ctx()
             return
-        identity, _ = composition.identity_of(services.settings, hub=hub)
-        async with composition.connected(hub, services.settings, identity) as ctx:
+        identity, _ = bootstrap.identity_of(services.settings, hub=hub)
+        async with bootstrap.connected(hub, services.settings, identity) as ctx:
             yield ctx
 
     work = asking.ask(here, params, connect=connect)
@@ -132,7 +132,7 @@ def _here(call: Call) -> Here:
         agent=identity.agent_id if identity else None,
         name=settings.name or (identity.name if identity else "somebody"),
         pid=os.getpid(),
-        now=composition.now,
+        now=bootstrap.now,
         token=secrets.token_hex,
         user_home=user_home_of(environment),
     )

@@ -5,8 +5,8 @@ from typing import TypeAlias
 
 from parler.errors import HubError
 from parler.identity.identity import AttentionPolicy, load_identity
-from parler.mcp_server.mailbox import item_of, mentions_us
 from parler.ops.context import OpContext
+from parler.runtime.mailbox import item_of, mentions_us
 from parler.text.transcript import Reader
 from parler.wake.spool import Item
 from parler.wire.base import RoomName, Seq

@@ -14,10 +14,10 @@ import msgspec
 from parler.errors import ConfigError, ParlerError, UsageError
 from parler.machine.backoff import Backoff, system_fraction
 from parler.machine.files import read_private, write_private
-from parler.mcp_server.delivery import Delivery
-from parler.mcp_server.journal import Journal
 from parler.ops.context import OpContext
 from parler.ops.session import JoinResult, JoinState, join_session
+from parler.runtime.delivery import Delivery
+from parler.runtime.log_file import Journal
 from parler.text.untrusted import place_of
 from parler.wire.joinkey import InvalidJoinKey, JoinKey, parse_join_key
 from parler.wire.urls import same_hub

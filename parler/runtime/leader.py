@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from parler.errors import ConfigError
-from parler.mcp_server.journal import Journal
+from parler.runtime.log_file import Journal
 from parler.wake.spool import consumer
 
 WAIT_SECS = 2.0

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from parler.errors import ConfigError, HubError, ParlerError
-from parler.mcp_server.calls import Host
-from parler.mcp_server.delivery import Delivery
-from parler.mcp_server.journal import Journal
-from parler.mcp_server.presence import Presence
+from parler.mcp_server.tool_call import Host
 from parler.ops.context import OpContext
 from parler.ops.rooms import roster
+from parler.runtime.delivery import Delivery
+from parler.runtime.log_file import Journal
+from parler.runtime.presence import Presence
 from parler.wake.spool import Item
 from parler.wake.waiter import is_armed
 from parler.wake.wakers import WakeKind, find_waker, wake_kind

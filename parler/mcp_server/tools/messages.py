@@ -8,10 +8,8 @@ import msgspec
 
 from parler.errors import TransportError, UsageError
 from parler.identity.settings import hub_key
-from parler.mcp_server.calls import MAX_RESULT_CHARS, Answer, Call
-from parler.mcp_server.catalog import READS, SETS, TALKS, Arg, Tool, arguments
-from parler.mcp_server.mailbox import MAX_CHARS
-from parler.mcp_server.outbox import Queued
+from parler.mcp_server.tool_call import MAX_RESULT_CHARS, Answer, Call
+from parler.mcp_server.tool_schema import READS, SETS, TALKS, Arg, Tool, arguments
 from parler.mcp_server.tools.common import (
     PLAIN_ROOM,
     ROOM,
@@ -27,6 +25,8 @@ from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveResult
 from parler.ops.people import as_agent_id
 from parler.ops.session import MAX_CONTEXT_BYTES
+from parler.runtime.mailbox import MAX_CHARS
+from parler.runtime.outbox import Queued
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import place_of
 from parler.wire.base import RoomName, Seq

@@ -14,12 +14,12 @@ from parler.ops.context import OpContext
 from parler.wire.base import RoomName, Seq
 
 if TYPE_CHECKING:
-    from parler.mcp_server.delivery import Delivery
-    from parler.mcp_server.joining import Joiner
-    from parler.mcp_server.link import Link
-    from parler.mcp_server.options import ServerOptions
-    from parler.mcp_server.outbox import Outbox
-    from parler.mcp_server.presence import Presence
+    from parler.runtime.delivery import Delivery
+    from parler.runtime.hub_link import Link
+    from parler.runtime.joining import Joiner
+    from parler.runtime.options import ServerOptions
+    from parler.runtime.outbox import Outbox
+    from parler.runtime.presence import Presence
     from parler.text.transcript import Reader
     from parler.wake.spool import Held
 
@@ -131,7 +131,7 @@ class Call:
 
     def reader(self, ctx: OpContext) -> "Reader":
         """For whom messages are shown."""
-        from parler.composition import reader_of
+        from parler.runtime.bootstrap import reader_of
 
         return reader_of(ctx.identity)
 

@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from parler import composition
 from parler.errors import ConfigError, ParlerError, TransportError
 from parler.identity.settings import Settings
 from parler.machine.backoff import Backoff, system_fraction
-from parler.mcp_server.journal import Journal
 from parler.ops.context import OpContext
+from parler.runtime import bootstrap
+from parler.runtime.log_file import Journal
 from parler.text.terminal import visible
 
 FIRST_SECS = 10.0
@@ -147,12 +147,12 @@ class Link:
 
     async def _once(self, hub: str) -> None:
         identity, fresh = await asyncio.to_thread(
-            composition.identity_of, self._settings, hub=hub
+            bootstrap.identity_of, self._settings, hub=hub
         )
         if fresh:
             self._journal.note("a new identity was made")
         try:
-            async with composition.connected(hub, self._settings, identity) as ctx:
+            async with bootstrap.connected(hub, self._settings, identity) as ctx:
                 self._ctx = ctx
                 self.trouble = None
                 self._backoff.reset()

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from parler.mcp_server.calls import Answer, Call
-from parler.mcp_server.catalog import READS, SETS, Arg, Hints, Tool, arguments
+from parler.mcp_server.tool_call import Answer, Call
+from parler.mcp_server.tool_schema import READS, SETS, Arg, Hints, Tool, arguments
 from parler.mcp_server.tools.common import fitting, only_one_target
 from parler.ops import memory
 from parler.ops.memory import Hit

@@ -1,0 +1,1 @@
+"""An agent that stays connected: hub link, delivery, mailbox, presence, knocks."""
