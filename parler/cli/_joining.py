@@ -2,7 +2,7 @@
 
 import shlex
 
-from parler.cli import views
+from parler.cli import _format
 from parler.cli._arguments import pasted_key
 from parler.cli._run import Options, Place, Run, carry_out
 from parler.ops.session import JoinState, join_session
@@ -19,10 +19,10 @@ def join(options: Options, text: str, *, wait: float, again: str) -> None:
         result = await join_session(run.ctx, key, wait_secs=wait, watcher=porch)
         if result.state is JoinState.PENDING:
             repeat = f"{again} {shlex.quote(str(key))}"
-            run.out.result(result, views.pending(result, repeat))
+            run.out.result(result, _format.pending(result, repeat))
             return
         transcript = Transcript(run.reader, now=run.ctx.now())
-        lines = views.joined(result, transcript)
+        lines = _format.joined(result, transcript)
         run.out.result(result, map(run.out.quoted, lines))
         if result.messages:
             await run.ctx.client.ack(result.room, result.messages[-1].seq)

@@ -1,11 +1,11 @@
 """Showing messages, once or as they come: shown first, acknowledged after."""
 
-from parler.cli import views
+from parler.cli import _format
 from parler.cli._run import Run
-from parler.ops import messages, watching
-from parler.ops.admission import Knock
+from parler.ops import messages
+from parler.ops import watch as watching
+from parler.ops.admission import Knock, admit_preapproved
 from parler.ops.messages import ReceiveParams, ReceiveResult
-from parler.ops.preapproval import admit_preapproved
 from parler.text.transcript import Transcript
 from parler.wire.base import RoomName
 
@@ -19,7 +19,7 @@ async def once(
     params = ReceiveParams(room=room, since=since, everything=all_, limit=limit)
     result = await messages.receive(run.ctx, params)
     transcript = Transcript(run.reader, now=run.ctx.now())
-    lines = views.news(result.messages, transcript, banners=not looking_back)
+    lines = _format.news(result.messages, transcript, banners=not looking_back)
     run.out.result(result, map(run.out.quoted, lines))
     if looking_back:
         return
@@ -43,14 +43,14 @@ class _Screen:
         self._hub = run.ctx.hub
 
     def hear(self, news: ReceiveResult) -> None:
-        lines = views.news(news.messages, self._transcript, banners=True)
+        lines = _format.news(news.messages, self._transcript, banners=True)
         self._out.result(news, map(self._out.quoted, lines))
 
     def knocked(self, who: Knock) -> None:
-        self._out.note(views.knocked(who))
+        self._out.note(_format.knocked(who))
 
     def admitted(self, who: Knock) -> None:
-        self._out.note(views.admitted(who))
+        self._out.note(_format.admitted(who))
 
     def hub_down(self) -> None:
         self._out.note(f"the hub {self._hub} is down; waiting for it")

@@ -21,7 +21,7 @@ async def target_of(
     Raises:
         UsageError: Nobody is meant, or more than one.
     """
-    from parler.ops.directory import find_agent
+    from parler.ops.addressing import find_agent
     from parler.text.terminal import shown_name
     from parler.wire.records import DmTarget, RoomTarget, ServiceTarget
 

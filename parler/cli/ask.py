@@ -9,7 +9,7 @@ import typer
 
 from parler.cli._arguments import MAX_SEQ, between, piped_text
 from parler.cli._command import command, group
-from parler.cli._here import here_of
+from parler.cli._machine import here_of
 from parler.cli._run import HERE, Options, Run, carry_out, connected, in_room
 from parler.errors import HubError, TransportError, UsageError
 from parler.text.terminal import paragraph, shell_word, shown_name, visible
@@ -209,7 +209,7 @@ def _serve(options: Options, serve: str | None) -> None:
     from parler.ask.answerer import shown
     from parler.ask.hops import check_not_asked
     from parler.cli._run import settings_of
-    from parler.ops import answers as operations
+    from parler.ops import answering as operations
     from parler.ops.projects import ensure_project
     from parler.runtime import bootstrap
 

@@ -253,15 +253,15 @@ def _list(
 ) -> None:
     import asyncio
 
-    from parler.cli import connect_views
+    from parler.cli import _connect_format
     from parler.ops.connect import examine_all
-    from parler.ops.doctor import unreachable
+    from parler.ops.doctor.installation import unreachable
 
     async def reach(hub: str) -> "ParlerError | None":
         return await unreachable(settings, hub)
 
     result = asyncio.run(examine_all(hosts, setting, reach=reach))
-    options.out.result(result, connect_views.listed(result))
+    options.out.result(result, _connect_format.listed(result))
     if not result.ok:
         raise typer.Exit(FAILED)
 
@@ -275,7 +275,7 @@ def _verify(
 ) -> None:
     import asyncio
 
-    from parler.cli import connect_views
+    from parler.cli import _connect_format
     from parler.ops.connect import verify
 
     def seen(arrival: "Arrival") -> None:
@@ -289,7 +289,7 @@ def _verify(
             yield client
 
     result = asyncio.run(verify(hosts, setting, dial=dial, timeout=timeout, seen=seen))
-    options.out.result(result, connect_views.verified(result))
+    options.out.result(result, _connect_format.verified(result))
     if not result.ok:
         raise typer.Exit(FAILED)
 
@@ -323,11 +323,11 @@ def _end(
 
 
 def _show(options: Options, result: "ConnectResult", team_: "TeamHub | None") -> None:
-    from parler.cli import connect_views
+    from parler.cli import _connect_format
 
-    lines = [*connect_views.done(result)]
+    lines = [*_connect_format.done(result)]
     if team_:
-        lines += connect_views.team(team_, private=sys.stdout.isatty())
+        lines += _connect_format.team(team_, private=sys.stdout.isatty())
         result.team = _team_line(team_)
     options.out.result(result, lines)
 

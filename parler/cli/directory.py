@@ -14,7 +14,7 @@ from parler.text.terminal import paragraph, shown_name, visible
 from parler.wire.limits import MAX_TTL_SECS
 
 if TYPE_CHECKING:
-    from parler.ops.cards import DiscoverResult, Listed, RegisterResult
+    from parler.ops.directory import DiscoverResult, Listed, RegisterResult
     from parler.ops.tokens import TokenResult, WatchResult
     from parler.wire.records import AgentCard
 
@@ -89,13 +89,13 @@ def register(
     What is not named stays as it is, unless --replace starts it over. A first card is
     private unless --public is given.
     """
-    from parler.ops import cards
+    from parler.ops import directory
     from parler.wire.records import Visibility
 
     if public and private:
         raise UsageError("--public and --private exclude each other")
     chosen = Visibility.PUBLIC if public else Visibility.PRIVATE
-    params = cards.RegisterParams(
+    params = directory.RegisterParams(
         visibility=chosen if public or private else None,
         tags=tag or [],
         remove_tags=remove_tag or [],
@@ -107,7 +107,7 @@ def register(
     )
 
     async def work(run: Run) -> None:
-        result = await cards.register(run.ctx, params)
+        result = await directory.register(run.ctx, params)
         run.out.result(result, map(run.out.quoted, _registered(result)))
 
     carry_out(options, work, place=HERE)
@@ -147,10 +147,10 @@ def discover(
     A good signature proves whose card it is, by its fingerprint. It does not prove
     the name: anybody can use any.
     """
-    from parler.ops import cards
+    from parler.ops import directory
     from parler.wire.records import Scope
 
-    params = cards.DiscoverParams(
+    params = directory.DiscoverParams(
         query=" ".join(query or []) or None,
         tag=tag,
         skill=skill,
@@ -160,7 +160,7 @@ def discover(
     )
 
     async def work(run: Run) -> None:
-        result = await cards.discover(run.ctx, params)
+        result = await directory.discover(run.ctx, params)
         run.out.result(result, map(run.out.quoted, _found(result)))
 
     carry_out(options, work, place=HERE)
@@ -176,10 +176,10 @@ def card(
     ] = None,
 ) -> None:
     """Show an agent's card, and whether it is signed by that agent."""
-    from parler.ops import cards
+    from parler.ops import directory
 
     async def work(run: Run) -> None:
-        result = await cards.card(run.ctx, who)
+        result = await directory.card(run.ctx, who)
         run.out.result(result, map(run.out.quoted, _card(result)))
 
     carry_out(options, work, place=HERE)

@@ -7,14 +7,14 @@ import typer
 
 from parler.cli._arguments import between
 from parler.cli._command import command
-from parler.cli._here import here_of
+from parler.cli._machine import here_of
 from parler.cli._run import HERE, Options, Run, carry_out
 from parler.errors import HubError, UsageError
 from parler.text.terminal import paragraph, shell_word, shown_name, visible
 
 if TYPE_CHECKING:
     from parler.ops.peers import Peer, PeersResult
-    from parler.ops.reserve import Reserved, ReserveResult
+    from parler.ops.reservations import Reserved, ReserveResult
 
 _PEERS = """\
 parler peers
@@ -134,7 +134,7 @@ def reserve(
     It is advice: nothing stops an edit unless an app's hook was set up to ask. It
     holds in every work tree and clone of this repository, and ends with your session.
     """
-    from parler.ops import reserve as operations
+    from parler.ops import reservations as operations
 
     params = operations.ReserveParams(glob=glob, minutes=for_, why=why)
     result = operations.reserve(here_of(options), params)
@@ -145,7 +145,7 @@ def reserve(
 
 def reservations(options: Options) -> None:
     """Show what is reserved on this machine, and by whom."""
-    from parler.ops import reserve as operations
+    from parler.ops import reservations as operations
 
     result = operations.reservations(here_of(options))
     lines = [_reservation(one) for one in result.reservations]
@@ -163,7 +163,7 @@ def release(
     ] = False,
 ) -> None:
     """Give up what you reserved."""
-    from parler.ops import reserve as operations
+    from parler.ops import reservations as operations
 
     if force and which is None:
         raise UsageError("--force needs a pattern or an id")

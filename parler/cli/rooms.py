@@ -47,7 +47,7 @@ def invite(
     max_uses: MaxUses = None,
 ) -> None:
     """Make a key to a channel, a service, or to a direct room with one agent."""
-    from parler.cli import views
+    from parler.cli import _format
     from parler.ops import invites as operations
     from parler.wire.records import RoomKind
 
@@ -63,19 +63,19 @@ def invite(
 
     async def work(run: Run) -> None:
         result = await operations.invite(run.ctx, params)
-        run.out.result(result, views.invited(result))
+        run.out.result(result, _format.invited(result))
 
     carry_out(options, work, place=Place(room=group_, in_session=bool(group_)))
 
 
 def invites(options: Options, room: Room = None) -> None:
     """List the live keys to a room of yours."""
-    from parler.cli import views
+    from parler.cli import _format
     from parler.ops import invites as operations
 
     async def work(run: Run) -> None:
         result = await operations.invites(run.ctx, run.ctx.room(room))
-        run.out.result(result, views.invites(result))
+        run.out.result(result, _format.invites(result))
 
     carry_out(options, work, place=in_room(room))
 
@@ -109,26 +109,26 @@ def join(
 
 def rooms(options: Options) -> None:
     """List the rooms you are in; the active session is starred."""
-    from parler.cli import views
+    from parler.cli import _format
     from parler.identity.identity import active_session
     from parler.ops.rooms import rooms as operation
 
     async def work(run: Run) -> None:
         active = active_session(run.ctx.identity.home)
         result = await operation(run.ctx, active=active)
-        run.out.result(result, map(run.out.quoted, views.rooms(result)))
+        run.out.result(result, map(run.out.quoted, _format.rooms(result)))
 
     carry_out(options, work, place=HERE)
 
 
 def roster(options: Options, room: Room = None) -> None:
     """List the members of a room and how they are doing."""
-    from parler.cli import views
+    from parler.cli import _format
     from parler.ops.rooms import roster as operation
 
     async def work(run: Run) -> None:
         result = await operation(run.ctx, run.ctx.room(room))
-        run.out.result(result, map(run.out.quoted, views.roster(result)))
+        run.out.result(result, map(run.out.quoted, _format.roster(result)))
 
     carry_out(options, work, place=in_room(room))
 
@@ -142,7 +142,7 @@ def remove(
     room: Room = None,
 ) -> None:
     """Put a member out of a room of yours; it has to knock to come back."""
-    from parler.ops.members import remove_member
+    from parler.ops.rooms import remove_member
 
     async def work(run: Run) -> None:
         result = await remove_member(run.ctx, run.ctx.room(room), who)

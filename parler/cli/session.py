@@ -51,7 +51,7 @@ def open_session(
 
     Whoever redeems the key waits for your approval, unless --no-approval is given.
     """
-    from parler.cli import views
+    from parler.cli import _format
     from parler.ops.session import OpenParams
     from parler.ops.session import open_session as operation
 
@@ -66,7 +66,7 @@ def open_session(
 
     async def work(run: Run) -> None:
         result = await operation(run.ctx, params)
-        run.out.result(result, views.opened(result))
+        run.out.result(result, _format.opened(result))
 
     carry_out(options, work, place=ELSEWHERE)
 
@@ -86,12 +86,12 @@ def join_session(
 @command(app, "requests", example="parler session requests")
 def requests(options: Options, room: Room = None) -> None:
     """Show who is waiting to be let in."""
-    from parler.cli import views
+    from parler.cli import _format
     from parler.ops.admission import join_requests
 
     async def work(run: Run) -> None:
         result = await join_requests(run.ctx, run.ctx.room(room))
-        run.out.result(result, map(run.out.quoted, views.requests(result)))
+        run.out.result(result, map(run.out.quoted, _format.requests(result)))
 
     carry_out(options, work, place=in_room(room))
 
@@ -133,12 +133,12 @@ def leave(options: Options, room: Room = None) -> None:
 
 
 def _decide(options: Options, who: str, room: str | None, *, approve: bool) -> None:
-    from parler.cli import views
+    from parler.cli import _format
     from parler.ops.admission import decide
 
     async def work(run: Run) -> None:
         result = await decide(run.ctx, run.ctx.room(room), who, approve=approve)
-        run.out.result(result, [views.decided(result)])
+        run.out.result(result, [_format.decided(result)])
 
     carry_out(options, work, place=in_room(room))
 

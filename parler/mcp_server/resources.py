@@ -12,7 +12,7 @@ from parler.mcp_server.instructions import (
 from parler.mcp_server.tools.common import fitting, transcript_of
 from parler.ops.context import OpContext
 from parler.ops.memory import RecallParams, recall
-from parler.ops.reading import ShownMessage, pages, shown
+from parler.ops.message_view import ShownMessage, pages, shown
 from parler.ops.rooms import roster
 from parler.runtime.bootstrap import reader_of
 from parler.runtime.mailbox import MAX_CHARS

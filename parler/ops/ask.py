@@ -32,12 +32,12 @@ from parler.client.questions import Answered, Ask, Status, answer_parts, ask_of
 from parler.errors import HubError, ParlerError, TransportError, UsageError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.ops.cards import DiscoverParams, discover
+from parler.ops.addressing import Person, matching, pick
 from parler.ops.context import OpContext, Result
-from parler.ops.here import Here
+from parler.ops.directory import DiscoverParams, discover
+from parler.ops.machine_context import Here
 from parler.ops.messages import SendResult
 from parler.ops.peers import OFFLINE, Reach, reach_of
-from parler.ops.people import Person, matching, pick
 from parler.ops.projects import askers_of, own_asker, own_thread
 from parler.peers.presence import Kind, LiveRecord, read_live
 from parler.text.terminal import shell_word, shown_name

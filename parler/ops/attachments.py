@@ -17,7 +17,7 @@ from parler.identity.identity import active_session
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext
-from parler.ops.reading import pages
+from parler.ops.message_view import pages
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, Digest, Millis, RoomName
 from parler.wire.parts import BundlePart, FilePart

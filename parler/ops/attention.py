@@ -17,8 +17,7 @@ from parler.identity.identity import (
     load_identity,
     update_identity,
 )
-from parler.ops.context import OpContext, Result
-from parler.ops.texts import check_texts
+from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import RoomName
 from parler.wire.records import Attention
 from parler.wire.replies import AttentionOk

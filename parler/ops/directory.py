@@ -1,74 +1,285 @@
-"""From what somebody calls an agent to its id."""
+"""Our card in the directory, and those of others (protocol 6.2, 10.1).
 
-from parler.errors import HubError, UsageError
-from parler.identity.identity import active_session
-from parler.ops.context import OpContext
-from parler.ops.people import Person, as_agent_id, matching, pick
-from parler.peers.presence import machine_home, read_live
-from parler.wire.base import RoomName
-from parler.wire.replies import Directory, RosterList
-from parler.wire.requests import Discover, Roster
-from parler.wire.urls import same_hub
+A card counts for what its own signature covers. What the hub says beside it, such as
+the visibility or the status, is the hub's word; a name proves nothing in any case.
+"""
 
-_LOOKED_THROUGH = 1000
-"""Directory cards looked through for a name or fingerprint."""
+import re
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from parler.errors import NotFound, RemoteProtocolError, UsageError, VerificationError
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint, verify
+from parler.ops.addressing import Person, as_agent_id, pick
+from parler.ops.context import OpContext, Result, check_texts
+from parler.wire.base import AgentId
+from parler.wire.canonical import card_bytes
+from parler.wire.codes import PROTOCOL_VERSION
+from parler.wire.limits import DEFAULT_DISCOVER_LIMIT
+from parler.wire.records import (
+    AgentCard,
+    DirectoryEntry,
+    Scope,
+    Skill,
+    Visibility,
+)
+from parler.wire.replies import Card, Directory, Registered
+from parler.wire.requests import Discover, Lookup, Register
+
+MAX_DISCOVERED = 1000
+"""Cards a hub lists at most (protocol 3.4)."""
+
+_NOT_IN_ID = re.compile(r"[^\w]+")
+_START_OVER = "parler register --replace, with everything the card shall say"
 
 
-async def find_agent(ctx: OpContext, who: str) -> Person:
-    """Whom a direct message goes to: an id, a unique name, or a fingerprint.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterParams:
+    """What changes on our card; what is not named stays as it is."""
 
-    Looks among the members of the active session, the agents of this machine that are
-    on the same hub, and in the hub's directory.
+    visibility: Annotated[
+        Visibility | None,
+        Meta(description="Who finds it; a first card is private unless told."),
+    ] = None
+    tags: Annotated[list[str], Meta(description="Tags to add.")] = field(
+        default_factory=list
+    )
+    remove_tags: Annotated[list[str], Meta(description="Tags to take away.")] = field(
+        default_factory=list
+    )
+    skills: Annotated[list[str], Meta(description="Skills to add, by name.")] = field(
+        default_factory=list
+    )
+    remove_skills: Annotated[
+        list[str], Meta(description="Skills to take away, by name or id.")
+    ] = field(default_factory=list)
+    description: Annotated[
+        str | None,
+        Meta(description="A sentence on what we do; an empty one takes it away."),
+    ] = None
+    role: Annotated[
+        str | None,
+        Meta(description="What we do in a word; an empty one takes it away."),
+    ] = None
+    replace: Annotated[
+        bool, Meta(description="Start over: forget what the card said so far.")
+    ] = False
 
-    Raises:
-        UsageError: Nobody is meant, or more than one.
-    """
-    known = as_agent_id(who.strip())
-    if known:
-        return Person(agent=known, name="")
-    people = [*await _members(ctx), *_here(ctx)]
-    refused: HubError | None = None
-    try:
-        people += await _listed(ctx)
-    except HubError as error:
-        refused = error
-    others = [one for one in people if one.agent != ctx.client.agent_id]
-    if refused is not None and not matching(who, others):
-        raise UsageError(
-            f"nobody called {who!r} is a member of the active session, and the hub "
-            f"does not search its directory: {refused.message}",
-            next_step="use the agent's id: its `parler whoami` shows it",
-        )
-    return pick(
-        who,
-        others,
-        among="is a member of the active session or in the hub's directory",
-        next_step="parler roster, or use the agent's id: its `parler whoami` shows it",
+
+class RegisterResult(Result):
+    """Our card as it stands now. `verified`: the hub checked our signature."""
+
+    card: AgentCard
+    visibility: Visibility
+    verified: bool
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscoverParams:
+    """Whom to look for. All that is named has to fit; parts of words do."""
+
+    query: Annotated[str | None, Meta(description="In names, tags and skills.")] = None
+    tag: Annotated[str | None, Meta(description="In tags.")] = None
+    skill: Annotated[str | None, Meta(description="In ids and names of skills.")] = None
+    status: Annotated[
+        str | None, Meta(description="Exactly this one, such as idle or offline.")
+    ] = None
+    scope: Annotated[
+        Scope, Meta(description="All cards of the hub, or only the public ones.")
+    ] = Scope.HUB
+    limit: Annotated[int, Meta(description="At most so many, up to 1000.", ge=1)] = (
+        DEFAULT_DISCOVER_LIMIT
     )
 
 
-async def _members(ctx: OpContext) -> list[Person]:
-    room = active_session(ctx.identity.home)
-    if not room:
-        return []
+class Listed(DirectoryEntry, kw_only=True):
+    """A card with what the hub says of its agent, and what we think of it.
+
+    `verified` and `signature` are what we found ourselves, not what the hub claims.
+    """
+
+    fingerprint: str
+    signature: Signature
+
+
+class DiscoverResult(Result):
+    """Cards that were found; `more` if there may be others beyond the limit."""
+
+    agents: list[Listed]
+    more: bool = False
+
+
+async def register(ctx: OpContext, params: RegisterParams) -> RegisterResult:
+    """Put our card into the directory, signed, on top of the one that is there.
+
+    Raises:
+        UsageError: A tag or skill is empty, or both added and taken away.
+        VerificationError: The card that is there is not signed by us, so signing it
+            now would vouch for what somebody else wrote.
+    """
+    _check(params)
+    me = ctx.client.agent_id
+    old = None if params.replace else await _lookup(ctx, me)
+    if old is not None and _judge(old) is not Signature.VALID:
+        raise VerificationError(
+            "the card the hub has for us is not as we signed it; nothing was changed",
+            next_step=_START_OVER,
+        )
+    card = _changed(old.card if old else AgentCard.of(me, ""), ctx, params)
+    visibility = params.visibility or (old.visibility if old else Visibility.PRIVATE)
+    sig = ctx.identity.keypair.sign(card_bytes(card))
+    registered = await ctx.client.request(
+        Register(card=card, visibility=visibility, sig=sig), Registered
+    )
+    return RegisterResult(
+        card=card,
+        visibility=registered.visibility,
+        verified=registered.verified,
+        fingerprint=fingerprint(me),
+    )
+
+
+async def discover(ctx: OpContext, params: DiscoverParams) -> DiscoverResult:
+    """Search the directory; every card's signature is checked on arrival."""
+    check_texts(
+        query=params.query, tag=params.tag, skill=params.skill, status=params.status
+    )
+    limit = min(params.limit, MAX_DISCOVERED)
+    frame = Discover(
+        scope=params.scope,
+        query=params.query,
+        tag=params.tag,
+        skill=params.skill,
+        status=params.status,
+        limit=limit,
+    )
+    found = (await ctx.client.request(frame, Directory)).agents
+    return DiscoverResult(agents=[_listed(e) for e in found], more=len(found) >= limit)
+
+
+async def card(ctx: OpContext, who: str | None = None) -> Listed:
+    """One agent's card; our own, if nobody is named.
+
+    Args:
+        who: An id, a fingerprint or enough of its beginning, or a name that only one
+            card bears.
+
+    Raises:
+        UsageError: Nobody is meant, or more than one.
+        NotFound: That agent has no card.
+    """
+    agent = ctx.client.agent_id if who is None else as_agent_id(who.strip())
+    if agent is None:
+        assert who is not None
+        return await _named(ctx, who)
+    entry = await _lookup(ctx, agent)
+    if entry is None:
+        raise NotFound(
+            f"{agent} has no card at {ctx.hub}",
+            next_step="parler register, run by that agent",
+        )
+    return _listed(entry)
+
+
+async def _named(ctx: OpContext, who: str) -> Listed:
+    # Not narrowed by a query: see `parler.ops.addressing`.
+    frame = Discover(limit=MAX_DISCOVERED)
+    entries = (await ctx.client.request(frame, Directory)).agents
+    chosen = pick(
+        who,
+        [Person(agent=entry.card.id, name=entry.card.name) for entry in entries],
+        among="is in the hub's directory",
+        next_step="parler discover",
+    )
+    return next(_listed(e) for e in entries if e.card.id == chosen.agent)
+
+
+async def _lookup(ctx: OpContext, agent: AgentId) -> DirectoryEntry | None:
+    entry = (await ctx.client.request(Lookup(id=agent), Card)).entry
+    if entry is not None and entry.card.id != agent:
+        raise RemoteProtocolError("the hub answered with somebody else's card")
+    return entry
+
+
+def _judge(entry: DirectoryEntry) -> Signature:
+    if entry.sig is None:
+        return Signature.UNSIGNED
     try:
-        listed = await ctx.client.request(Roster(room=RoomName(room)), RosterList)
-    except HubError:
-        return []  # the session lives on another hub, or we are no longer in it
-    return [Person(agent=entry.id, name=entry.name) for entry in listed.entries]
+        signed = card_bytes(entry.card)
+    except (ValueError, RecursionError):
+        return Signature.INVALID
+    genuine = verify(entry.card.id, signed, entry.sig)
+    return Signature.VALID if genuine else Signature.INVALID
 
 
-def _here(ctx: OpContext) -> list[Person]:
-    live = read_live(machine_home(ctx.identity.home))
-    return [
-        Person(agent=one.agent, name=one.name)
-        for one in live
-        if one.hub is not None and same_hub(one.hub, ctx.hub)
-    ]
+def _listed(entry: DirectoryEntry) -> Listed:
+    signature = _judge(entry)
+    fields = {name: getattr(entry, name) for name in entry.__struct_fields__}
+    fields["verified"] = signature is Signature.VALID
+    return Listed(**fields, fingerprint=fingerprint(entry.card.id), signature=signature)
 
 
-async def _listed(ctx: OpContext) -> list[Person]:
-    # Not narrowed by a query: a hub searches in more than the name, a fingerprint is
-    # in none of its fields, and a second agent of the same name must be seen.
-    found = await ctx.client.request(Discover(limit=_LOOKED_THROUGH), Directory)
-    return [Person(agent=entry.card.id, name=entry.card.name) for entry in found.agents]
+def _changed(card: AgentCard, ctx: OpContext, params: RegisterParams) -> AgentCard:
+    return msgspec.structs.replace(
+        card,
+        name=ctx.identity.name,
+        role=_said(params.role, ctx.identity.role or card.role),
+        description=_said(params.description, card.description),
+        tags=_tags(card.tags or [], params) or None,
+        skills=_skills(card.skills or [], params) or None,
+        protocol_version=PROTOCOL_VERSION,
+    )
+
+
+def _said(text: str | None, before: str | None) -> str | None:
+    return before if text is None else text.strip() or None
+
+
+def _tags(before: list[str], params: RegisterParams) -> list[str]:
+    tags = {_folded(tag): tag for tag in before}
+    for tag in params.tags:
+        tags.setdefault(_folded(tag), tag.strip())
+    for tag in params.remove_tags:
+        tags.pop(_folded(tag), None)
+    return list(tags.values())
+
+
+def _skills(before: list[Skill], params: RegisterParams) -> list[Skill]:
+    gone = {_folded(name) for name in params.remove_skills}
+    kept = [s for s in before if not gone & {_folded(s.name), _folded(s.id)}]
+    known = {_folded(text) for skill in kept for text in (skill.name, skill.id)}
+    for name in params.skills:
+        if _folded(name) not in known:
+            known.add(_folded(name))
+            kept.append(Skill(id=_skill_id(name), name=name.strip()))
+    return kept
+
+
+def _skill_id(name: str) -> str:
+    return _NOT_IN_ID.sub("-", _folded(name)).strip("-") or name.strip()
+
+
+def _check(params: RegisterParams) -> None:
+    changes = (
+        ("tag", params.tags, params.remove_tags),
+        ("skill", params.skills, params.remove_skills),
+    )
+    for what, added, taken in changes:
+        for text in (*added, *taken):
+            check_texts(**{what: text})
+            if not text.strip():
+                raise UsageError(f"a {what} is empty")
+        both = {_folded(text) for text in added} & {_folded(text) for text in taken}
+        if both:
+            listed = ", ".join(sorted(both))
+            raise UsageError(f"{what} {listed!r} is to be added and taken away")
+    check_texts(description=params.description, role=params.role)
+
+
+def _folded(text: str) -> str:
+    return text.strip().casefold()

@@ -21,8 +21,7 @@ from parler.ops.attachments import (
     blob_id,
     check_size,
 )
-from parler.ops.context import OpContext, Result
-from parler.ops.texts import check_texts
+from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import Digest, RoomName
 from parler.wire.limits import DEFAULT_MAX_BLOB_BYTES
 from parler.wire.parts import BundlePart, FilePart, Part, TextPart

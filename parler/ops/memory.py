@@ -12,8 +12,7 @@ from msgspec import Meta
 
 from parler.errors import HubError, UsageError
 from parler.identity.signing import fingerprint
-from parler.ops.context import OpContext, Result
-from parler.ops.texts import check_texts
+from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import Feature
 from parler.wire.limits import DEFAULT_RECALL_LIMIT

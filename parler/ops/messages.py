@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from parler.errors import UsageError
 from parler.ops.context import OpContext, Result
-from parler.ops.reading import (
+from parler.ops.message_view import (
     MAX_SHOWN_BYTES,
     MAX_SHOWN_MESSAGES,
     ShownMessage,

@@ -17,9 +17,9 @@ from parler.errors import HubError
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
 from parler.machine.processes import Process, uptime_ms
-from parler.ops.cards import DiscoverParams, discover
 from parler.ops.context import OpContext, Result
-from parler.ops.here import Here
+from parler.ops.directory import DiscoverParams, discover
+from parler.ops.machine_context import Here
 from parler.ops.rooms import roster
 from parler.peers.presence import Kind, LiveRecord, amend, read_live
 from parler.peers.reservations import Reservation, Reservations

@@ -42,9 +42,9 @@ from parler.ask.thread import (
 from parler.errors import UsageError
 from parler.identity.signing import fingerprint
 from parler.machine.workspace import workplace
+from parler.ops.addressing import as_agent_id
 from parler.ops.context import Result
-from parler.ops.here import Here
-from parler.ops.people import as_agent_id
+from parler.ops.machine_context import Here
 from parler.peers.presence import read_live
 
 MAX_TIMEOUT_SECS = 3600

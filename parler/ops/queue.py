@@ -10,10 +10,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from parler.errors import NotFound, UsageError
-from parler.ops.context import OpContext, Result
+from parler.ops.context import OpContext, Result, check_texts
+from parler.ops.message_view import ShownMessage, shown
 from parler.ops.messages import SendResult
-from parler.ops.reading import ShownMessage, shown
-from parler.ops.texts import check_texts
 from parler.text.terminal import shell_word
 from parler.wire.base import MessageId, Millis, RoomName
 from parler.wire.limits import DEFAULT_LEASE_SECS, DEFAULT_QUEUE_LIMIT

@@ -1,13 +1,14 @@
-"""The rooms we are in, who else is in one, and deleting one of ours."""
+"""The rooms we are in, who is in one, putting somebody out, and deleting ours."""
 
 import msgspec
 
 from parler.identity.signing import fingerprint
+from parler.ops.addressing import Person, pick
 from parler.ops.context import OpContext, Result
-from parler.wire.base import RoomName
+from parler.wire.base import AgentId, RoomName
 from parler.wire.records import RoomInfo, RosterEntry
-from parler.wire.replies import RoomDeleted, RoomList, RosterList
-from parler.wire.requests import DeleteRoom, Rooms, Roster
+from parler.wire.replies import MemberRemoved, RoomDeleted, RoomList, RosterList
+from parler.wire.requests import DeleteRoom, RemoveMember, Rooms, Roster
 
 
 class RoomsResult(Result):
@@ -59,3 +60,37 @@ async def delete_room(ctx: OpContext, room: RoomName) -> DeleteResult:
     await ctx.client.request(DeleteRoom(room=room), RoomDeleted)
     ctx.forget(room)
     return DeleteResult(room=room)
+
+
+class RemoveResult(Result):
+    """Who was put out of which room."""
+
+    room: RoomName
+    agent: AgentId
+    name: str
+    fingerprint: str
+
+
+async def remove_member(ctx: OpContext, room: RoomName, who: str) -> RemoveResult:
+    """Put somebody out: at once unable to read, and has to knock again.
+
+    Args:
+        who: An id, a fingerprint or enough of its beginning, or a unique name.
+
+    Raises:
+        UsageError: No member is meant, or more than one.
+    """
+    members = (await roster(ctx, room)).entries
+    chosen = pick(
+        who,
+        [Person(agent=entry.id, name=entry.name) for entry in members],
+        among=f"is a member of {room!r}",
+        next_step=f"parler roster --room {room}",
+    )
+    await ctx.client.request(RemoveMember(room=room, agent=chosen.agent), MemberRemoved)
+    return RemoveResult(
+        room=room,
+        agent=chosen.agent,
+        name=chosen.name,
+        fingerprint=fingerprint(chosen.agent),
+    )

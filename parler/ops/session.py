@@ -7,9 +7,9 @@ from enum import StrEnum
 from typing import Protocol
 
 from parler.errors import HubError, InvalidInvite, ParlerError, UsageError
+from parler.ops.admission import check_preapproved
 from parler.ops.context import OpContext, Result
-from parler.ops.preapproval import check_preapproved
-from parler.ops.reading import ShownMessage, Tail, pages, shown
+from parler.ops.message_view import ShownMessage, Tail, pages, shown
 from parler.wire.base import RoomName
 from parler.wire.codes import ErrorCode, Feature
 from parler.wire.joinkey import JoinKey

@@ -11,8 +11,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from parler.errors import UsageError
-from parler.ops.context import OpContext, Result
-from parler.ops.texts import check_texts
+from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import Digest, MessageId, RoomName
 from parler.wire.parts import TaskPart
 from parler.wire.records import Target, TaskStatus

@@ -17,8 +17,8 @@ from parler.errors import ConfigError, UsageError
 from parler.identity.identity import load_identity
 from parler.machine.backoff import system_fraction
 from parler.machine.runner import GRACE_SECS
+from parler.ops.admission import check_preapproved
 from parler.ops.context import OpContext, Result
-from parler.ops.preapproval import check_preapproved
 from parler.ops.queue import serve
 from parler.peers.presence import Kind, announce, machine_home, record_here
 from parler.text.transcript import Reader

@@ -13,9 +13,9 @@ from typing import Any
 
 from parler.errors import ConfigError, HubError, ParlerError
 from parler.identity.identity import Identity
-from parler.ops.cards import RegisterParams, register
 from parler.ops.context import OpContext
-from parler.ops.presence import presence
+from parler.ops.directory import RegisterParams, register
+from parler.ops.identity import presence
 from parler.peers import activity
 from parler.peers.presence import announce, record_here
 from parler.runtime.log_file import Journal

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from parler.ops.here import Here
+from parler.ops.machine_context import Here
 from parler.wire.base import AgentId
 
 _PROGRAM = """\

@@ -16,10 +16,10 @@ from parler.ask.projects import Permission
 from parler.ask.thread import Event, Tier
 from parler.client.questions import Status
 from parler.errors import ConfigError, ParlerError, UsageError
-from parler.ops import here as here_module
+from parler.ops import machine_context as here_module
 from parler.ops import projects
 from parler.ops.ask import AskParams, AskResult, Connect, ask
-from parler.ops.here import Here
+from parler.ops.machine_context import Here
 from parler.ops.projects import AddParams, AllowParams, add_project, allow
 from tests._support.gitrepo import Repo
 from tests._support.processes import CHECKOUT

@@ -24,9 +24,9 @@ from parler.client.questions import (
 from parler.errors import UsageError
 from parler.identity.message_signing import Signature
 from parler.machine.processes import Process
-from parler.ops import here as here_module
+from parler.ops import machine_context as here_module
 from parler.ops import projects
-from parler.ops.answers import Watcher, serve_answers
+from parler.ops.answering import Watcher, serve_answers
 from parler.ops.ask import (
     AnswerParams,
     AskParams,
@@ -35,9 +35,9 @@ from parler.ops.ask import (
     answer_question,
     ask,
 )
-from parler.ops.cards import RegisterParams, register
 from parler.ops.context import OpContext
-from parler.ops.here import Here
+from parler.ops.directory import RegisterParams, register
+from parler.ops.machine_context import Here
 from parler.ops.messages import SendParams, send
 from parler.ops.peers import PeersParams, Reach, Scope, peers
 from parler.ops.projects import AddParams, AllowParams, add_project

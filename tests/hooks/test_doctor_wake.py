@@ -11,7 +11,7 @@ from parler.client.client import Client, connect
 from parler.errors import UsageError
 from parler.identity.identity import Identity
 from parler.ops.context import OpContext
-from parler.ops.doctor_wake import Dial, live_homes, probe_wake
+from parler.ops.doctor.wake import Dial, live_homes, probe_wake
 from parler.wake.spool import Item, Spool, consumer
 from parler.wire.records import AgentCard
 from parler.wire.replies import Delivery, Registered

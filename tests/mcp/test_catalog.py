@@ -38,17 +38,17 @@ KNOWN = {
 
 NO_TOOL = {
     # Decisions of a person, or about the machine.
-    *("trust.trust", "members.remove_member", "projects.*", "connect.*", "doctor.*"),
-    *("doctor_apps.*", "doctor_wake.*", "local_hub.*", "tokens.directory_token"),
-    *("invites.invites", "invites.revoke", "reserve.reservations", "version.version"),
+    *("identity.trust", "rooms.remove_member", "projects.*", "connect.*", "doctor.*"),
+    *("local_hub.*", "tokens.directory_token", "invites.invites", "invites.revoke"),
+    *("reservations.reservations", "identity.versions", "identity.describe"),
     # Work that goes on by itself, and its steps.
-    *("work.*", "supervise.*", "watching.*", "answers.*", "queue.queue"),
-    *("queue.claim", "queue.complete"),
+    *("work.*", "supervise.*", "watch.*", "answering.*", "queue.queue"),
+    *("queue.claim", "queue.complete", "queue.dispatch"),
     # Parts of other operations.
-    *("attachments.*", "preapproval.*", "people.*", "directory.*", "reading.*"),
-    *("whoami.describe", "attention.set_room", "attention.show_attention", "here.*"),
-    *("code.prepared", "code.drop", "code.outline", "queue.dispatch", "book.*"),
-    *("context.*", "texts.*"),
+    *("attachments.*", "admission.admit_preapproved", "addressing.*"),
+    *("message_view.*", "attention.set_room", "attention.show_attention"),
+    *("machine_context.*", "bundles.prepared", "bundles.drop", "bundles.outline"),
+    *("context.*",),
 }
 
 

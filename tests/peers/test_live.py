@@ -251,7 +251,7 @@ def test_the_host_is_the_nearest_app_above_whatever_is_between(
         encoding="utf-8",
         timeout=20,
         check=True,
-        env=os.environ | {"PYTHONPATH": str(Path(presence.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(presence.__file__).parents[2])},
     )
     pid, found = done.stdout.splitlines()
     assert found.startswith(f"codex {pid} Process(")

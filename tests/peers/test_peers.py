@@ -12,9 +12,10 @@ import pytest
 
 from parler.identity.signing import Keypair
 from parler.machine.processes import Process, process
-from parler.ops import here as here_module
-from parler.ops.directory import find_agent
-from parler.ops.here import Here
+from parler.ops import machine_context as here_module
+from parler.ops.addressing import find_agent
+from parler.ops.identity import presence
+from parler.ops.machine_context import Here
 from parler.ops.peers import (
     PeersParams,
     PeersResult,
@@ -24,8 +25,7 @@ from parler.ops.peers import (
     peers,
     set_summary,
 )
-from parler.ops.presence import presence
-from parler.ops.reserve import ReserveParams, release, reservations, reserve
+from parler.ops.reservations import ReserveParams, release, reservations, reserve
 from parler.peers.activity import keep_fresh
 from parler.peers.presence import (
     HostProcess,
@@ -208,7 +208,7 @@ async def test_a_record_follows_the_work_and_renews_what_is_reserved(
 async def test_the_hub_adds_those_who_are_connected_there(
     tmp_path: Path, app: "subprocess.Popen[bytes]"
 ) -> None:
-    from parler.ops.cards import RegisterParams, register
+    from parler.ops.directory import RegisterParams, register
 
     async with stage(tmp_path) as at:
         ann, bob = await at.enter("ann"), await at.enter("bob", "webdev")

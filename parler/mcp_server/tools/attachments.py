@@ -16,9 +16,9 @@ from parler.mcp_server.tools.common import (
     only_one_target,
     target_of,
 )
-from parler.ops import code, files
+from parler.ops import bundles, files
 from parler.ops.attachments import Sender
-from parler.ops.code import ApplyResult, Bundle
+from parler.ops.bundles import ApplyResult, Bundle
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
@@ -29,7 +29,7 @@ SHOWN_CHANGES = 40
 _TO = Arg(str | None, "", None)
 _Push = arguments(
     "Push",
-    code.PushParams,
+    bundles.PushParams,
     only=("summary", "note"),
     about={"summary": "", "note": ""},
     gitref=Arg(str, "A commit, or BASE..TIP.", "HEAD"),
@@ -41,7 +41,7 @@ _Push = arguments(
 )
 _Apply = arguments(
     "Apply",
-    code.ApplyParams,
+    bundles.ApplyParams,
     about={"blob": "Its id, or the beginning.", "room": "Where it was sent."},
     path=Arg(str | None, "Repository; default: this folder.", None),
 )
@@ -65,22 +65,22 @@ _Bundles = arguments("Bundles", room=ROOM)
 async def push(call: Call, args: Any) -> Answer:
     """Send commits."""
     only_one_target(room=args.room, to=args.to, service=args.service)
-    select = code.SelectParams(
+    select = bundles.SelectParams(
         folder=call.folder(args.repo), ref=args.gitref, base=args.base
     )
     return await call.patiently(_push(call, args, select), "sending commits")
 
 
-async def _push(call: Call, args: Any, select: code.SelectParams) -> Answer:
+async def _push(call: Call, args: Any, select: bundles.SelectParams) -> Answer:
     ctx = await call.ctx()
     target, where = await target_of(
         ctx, room=args.room, to=args.to, service=args.service
     )
-    async with code.prepared(select) as ready:
-        result = await code.push(
+    async with bundles.prepared(select) as ready:
+        result = await bundles.push(
             ctx,
             ready,
-            code.PushParams(target=target, summary=args.summary, note=args.note),
+            bundles.PushParams(target=target, summary=args.summary, note=args.note),
             progress=call.transfer("sending commits"),
         )
         count = ready.selection.contents.commit_count
@@ -98,8 +98,8 @@ async def apply(call: Call, args: Any) -> Answer:
 
 async def _apply(call: Call, args: Any) -> Answer:
     repository = await open_repository(call.folder(args.path))
-    params = code.ApplyParams(blob=args.blob, room=_room(args.room))
-    result = await code.apply(
+    params = bundles.ApplyParams(blob=args.blob, room=_room(args.room))
+    result = await bundles.apply(
         await call.ctx(),
         repository,
         params,
@@ -150,10 +150,10 @@ async def _fetch(call: Call, args: Any, out: Path | None) -> Answer:
     return Answer(text="\n".join(lines))
 
 
-async def bundles(call: Call, args: Any) -> Answer:
+async def list_bundles(call: Call, args: Any) -> Answer:
     """What commits came in."""
     ctx = await call.ctx()
-    result = await code.bundles(ctx, call.room(args.room), None)
+    result = await bundles.bundles(ctx, call.room(args.room), None)
     texts = [_bundle(one) for one in result.bundles]
     count = fitting(list(reversed(texts)))
     return Answer(text="\n".join(texts[-count:]) if texts else "no bundles came in")
@@ -227,7 +227,7 @@ TOOLS = (
         run=push,
         hints=Hints(open_world=True),
         common=True,
-        operation="code.push",
+        operation="bundles.push",
     ),
     Tool(
         name="parler_apply",
@@ -237,7 +237,7 @@ TOOLS = (
         run=apply,
         hints=SETS,
         common=True,
-        operation="code.apply",
+        operation="bundles.apply",
     ),
     Tool(
         name="parler_send_file",
@@ -260,8 +260,8 @@ TOOLS = (
         name="parler_bundles",
         about="Commits that were sent to a session. Example: {}",
         args=_Bundles,
-        run=bundles,
+        run=list_bundles,
         hints=READS,
-        operation="code.bundles",
+        operation="bundles.bundles",
     ),
 )

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from parler.errors import UsageError
 from parler.mcp_server.tool_call import MAX_RESULT_CHARS
 from parler.mcp_server.tool_schema import Arg
+from parler.ops.addressing import find_agent
 from parler.ops.context import OpContext
-from parler.ops.directory import find_agent
-from parler.ops.reading import ShownMessage
+from parler.ops.message_view import ShownMessage
 from parler.text.terminal import shown_name, visible
 from parler.text.transcript import Reader, body
 from parler.text.untrusted import MARK, quoted_message

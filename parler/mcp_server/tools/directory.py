@@ -6,8 +6,8 @@ from parler.identity.message_signing import Signature
 from parler.mcp_server.tool_call import Answer, Call
 from parler.mcp_server.tool_schema import READS, SETS, Arg, Hints, Tool, arguments
 from parler.mcp_server.tools.common import PLAIN_ROOM, ROOM, fitting, name_and_role
-from parler.ops import attention, cards, presence, queue, rooms
-from parler.ops.cards import Listed
+from parler.ops import attention, directory, identity, queue, rooms
+from parler.ops.directory import Listed
 from parler.ops.rooms import Member
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import LEGEND, quote
@@ -18,7 +18,7 @@ DEFAULT_FOUND = 25
 
 _Discover = arguments(
     "Discover",
-    cards.DiscoverParams,
+    directory.DiscoverParams,
     drop=("limit",),
     about={
         "query": "In names, tags and skills.",
@@ -33,7 +33,7 @@ _Roster = arguments("Roster", room=ROOM)
 _Card = arguments(
     "Card", agent=Arg(str | None, "Name, id or fingerprint; else your own.", None)
 )
-_Register = arguments("Register", cards.RegisterParams, drop=("replace",))
+_Register = arguments("Register", directory.RegisterParams, drop=("replace",))
 _Presence = arguments(
     "Presence",
     status=Arg(str, "idle, working or waiting."),
@@ -52,15 +52,15 @@ _Serve = arguments("Serve", service=Arg(str, "Its name."))
 
 async def discover(call: Call, args: Any) -> Answer:
     """Look for agents."""
-    params = cards.DiscoverParams(
+    params = directory.DiscoverParams(
         query=args.query,
         tag=args.tag,
         skill=args.skill,
         status=args.status,
         scope=args.scope,
-        limit=max(1, min(args.limit, cards.MAX_DISCOVERED)),
+        limit=max(1, min(args.limit, directory.MAX_DISCOVERED)),
     )
-    result = await cards.discover(await call.ctx(), params)
+    result = await directory.discover(await call.ctx(), params)
     texts = [_found(one) for one in result.agents]
     count = fitting(texts)
     if result.more or count < len(texts):
@@ -81,7 +81,7 @@ async def roster(call: Call, args: Any) -> Answer:
 
 async def card(call: Call, args: Any) -> Answer:
     """One agent's card."""
-    one = await cards.card(await call.ctx(), args.agent)
+    one = await directory.card(await call.ctx(), args.agent)
     described = one.card
     lines = [_found(one), f"id {described.id}"]
     if described.description:
@@ -94,19 +94,19 @@ async def card(call: Call, args: Any) -> Answer:
 async def register(call: Call, args: Any) -> Answer:
     """Change what our card says."""
     fields = ("visibility", "tags", "remove_tags", "skills", "remove_skills")
-    params = cards.RegisterParams(
+    params = directory.RegisterParams(
         description=args.description,
         role=args.role,
         **{name: getattr(args, name) for name in fields},
     )
-    result = await cards.register(await call.ctx(), params)
+    result = await directory.register(await call.ctx(), params)
     tags = ", ".join(map(visible, result.card.tags or [])) or "none"
     return Answer(text=f"your card is {result.visibility}; tags: {tags}")
 
 
 async def show(call: Call, args: Any) -> Answer:
     """Say what we are doing."""
-    result = await presence.presence(
+    result = await identity.presence(
         await call.ctx(), args.status, activity=args.activity
     )
     call.services.presence.say(args.status, args.activity)
@@ -171,7 +171,7 @@ TOOLS = (
         run=discover,
         hints=READS,
         common=True,
-        operation="cards.discover",
+        operation="directory.discover",
     ),
     Tool(
         name="parler_roster",
@@ -189,7 +189,7 @@ TOOLS = (
         args=_Card,
         run=card,
         hints=READS,
-        operation="cards.card",
+        operation="directory.card",
     ),
     Tool(
         name="parler_register",
@@ -198,7 +198,7 @@ TOOLS = (
         args=_Register,
         run=register,
         hints=Hints(repeatable=True, open_world=True),
-        operation="cards.register",
+        operation="directory.register",
     ),
     Tool(
         name="parler_presence",
@@ -207,7 +207,7 @@ TOOLS = (
         args=_Presence,
         run=show,
         hints=SETS,
-        operation="presence.presence",
+        operation="identity.presence",
     ),
     Tool(
         name="parler_attention",

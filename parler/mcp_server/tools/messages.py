@@ -21,9 +21,9 @@ from parler.mcp_server.tools.common import (
     transcript_of,
 )
 from parler.ops import messages, queue, receipts, tasks
+from parler.ops.addressing import as_agent_id
 from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveResult
-from parler.ops.people import as_agent_id
 from parler.ops.session import MAX_CONTEXT_BYTES
 from parler.runtime.mailbox import MAX_CHARS
 from parler.runtime.outbox import Queued

@@ -13,12 +13,12 @@ from parler.mcp_server.tool_call import Answer, Call
 from parler.mcp_server.tool_schema import READS, SETS, TALKS, Hints, Tool, arguments
 from parler.mcp_server.tools.common import fitting, name_and_role
 from parler.ops import ask as asking
-from parler.ops import peers, reserve
+from parler.ops import peers, reservations
 from parler.ops.ask import AskResult
 from parler.ops.context import OpContext
-from parler.ops.here import Here
+from parler.ops.machine_context import Here
 from parler.ops.peers import Peer, Scope
-from parler.ops.reserve import Reserved
+from parler.ops.reservations import Reserved
 from parler.runtime import bootstrap
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import LEGEND, quote
@@ -45,8 +45,8 @@ _Ask = arguments(
     },
 )
 _Answer = arguments("Answer", asking.AnswerParams)
-_Reserve = arguments("Reserve", reserve.ReserveParams)
-_Release = arguments("Release", reserve.ReserveParams, only=("glob",))
+_Reserve = arguments("Reserve", reservations.ReserveParams)
+_Release = arguments("Release", reservations.ReserveParams, only=("glob",))
 
 
 async def show_peers(call: Call, args: Any) -> Answer:
@@ -105,8 +105,10 @@ async def answer(call: Call, args: Any) -> Answer:
 
 async def reserve_files(call: Call, args: Any) -> Answer:
     """Ask the others here to leave files alone."""
-    params = reserve.ReserveParams(glob=args.glob, minutes=args.minutes, why=args.why)
-    result = reserve.reserve(_here(call), params)
+    params = reservations.ReserveParams(
+        glob=args.glob, minutes=args.minutes, why=args.why
+    )
+    result = reservations.reserve(_here(call), params)
     if result.reserved is None:
         lines = [_reserved(one) for one in result.in_the_way]
         return Answer(
@@ -117,7 +119,7 @@ async def reserve_files(call: Call, args: Any) -> Answer:
 
 async def release_files(call: Call, args: Any) -> Answer:
     """Give up what was reserved."""
-    result = reserve.release(_here(call), args.glob)
+    result = reservations.release(_here(call), args.glob)
     return Answer(text=f"{len(result.released)} reservations given up")
 
 
@@ -223,7 +225,7 @@ TOOLS = (
         args=_Reserve,
         run=reserve_files,
         hints=SETS,
-        operation="reserve.reserve",
+        operation="reservations.reserve",
     ),
     Tool(
         name="parler_release",
@@ -231,6 +233,6 @@ TOOLS = (
         args=_Release,
         run=release_files,
         hints=SETS,
-        operation="reserve.release",
+        operation="reservations.release",
     ),
 )

@@ -22,9 +22,9 @@ from parler.mcp_server.tools.common import (
     transcript_of,
 )
 from parler.ops import admission, invites, rooms, session, tokens
+from parler.ops.addressing import Person, pick
 from parler.ops.admission import DecisionResult, Knock
 from parler.ops.context import OpContext
-from parler.ops.people import Person, pick
 from parler.ops.session import JoinResult, JoinState
 from parler.runtime.hub_link import HubAway
 from parler.runtime.joining import RECENT, pasted_key

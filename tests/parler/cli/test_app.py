@@ -177,7 +177,7 @@ def test_json_is_one_line_whatever_a_part_contains() -> None:
     import msgspec
 
     from parler.cli.render import json_line
-    from parler.ops.reading import ShownMessage
+    from parler.ops.message_view import ShownMessage
     from parler.wire.base import AgentId, MessageId, RoomName
     from parler.wire.records import EndpointRef
 

@@ -7,8 +7,14 @@ import pytest
 from parler.errors import NotFound, UsageError, VerificationError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint, verify
-from parler.ops.cards import DiscoverParams, RegisterParams, card, discover, register
 from parler.ops.context import OpContext
+from parler.ops.directory import (
+    DiscoverParams,
+    RegisterParams,
+    card,
+    discover,
+    register,
+)
 from parler.wire.canonical import card_bytes
 from parler.wire.records import AgentCard, Scope, Visibility
 from parler.wire.replies import Registered

@@ -12,8 +12,8 @@ from parler._version import __version__
 from parler.cli import app
 from parler.local_hub import Record, place_of, write_record
 from parler.local_hub.probe import Answer
-from parler.ops import doctor as module
-from parler.ops.doctor import Check, Finding, examine, ok
+from parler.ops.doctor import installation as module
+from parler.ops.doctor.installation import Check, Finding, examine, ok
 from tests._support.processes import HubProcess, running_hub
 
 NOWHERE = "ws://127.0.0.1:9"

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from parler.errors import UsageError
+from parler.ops.addressing import find_agent
 from parler.ops.context import OpContext
-from parler.ops.directory import find_agent
+from parler.ops.identity import presence
 from parler.ops.invites import InviteParams, invite, invites, revoke
-from parler.ops.members import remove_member
 from parler.ops.messages import (
     HandoffParams,
     ReceiveParams,
@@ -19,10 +19,9 @@ from parler.ops.messages import (
     receive,
     send,
 )
-from parler.ops.presence import presence
-from parler.ops.rooms import delete_room, rooms, roster
+from parler.ops.rooms import delete_room, remove_member, rooms, roster
 from parler.ops.session import OpenParams, join_session, open_session
-from parler.ops.watching import watch
+from parler.ops.watch import watch
 from parler.text.transcript import body
 from parler.wire.base import Code, RoomName
 from parler.wire.joinkey import parse_join_key

@@ -4,7 +4,7 @@ import pytest
 
 from parler.errors import UsageError
 from parler.identity.signing import Keypair, fingerprint
-from parler.ops.people import Person, matching, pick
+from parler.ops.addressing import Person, matching, pick
 
 ANN, BOB, EVE = (Keypair(bytes([number]) * 32).agent_id for number in (1, 2, 3))
 

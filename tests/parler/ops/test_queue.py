@@ -7,8 +7,8 @@ import pytest
 from parler.errors import NotFound, NotMember, UsageError
 from parler.identity.message_signing import Signature
 from parler.ops.context import OpContext
+from parler.ops.identity import presence
 from parler.ops.messages import ReceiveParams, receive
-from parler.ops.presence import presence
 from parler.ops.queue import (
     ClaimParams,
     CompleteParams,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from parler.cli import views
+from parler.cli import _format
 from parler.errors import InvalidInvite, NotMember, UsageError
 from parler.identity.identity import active_session
 from parler.identity.message_signing import Signature
@@ -194,7 +194,7 @@ async def test_waiting_for_a_lost_key_ends_in_time_and_says_so(
         result = waiting.result()
         assert (result.state, result.key_gone) == (JoinState.PENDING, True)
         assert bob.book.hub_of(opened.room) == HUB
-        said = "\n".join(views.pending(result, "parler session join X"))
+        said = "\n".join(_format.pending(result, "parler session join X"))
         assert f"parler recv --room {opened.room}" in said
         assert "session join" not in said
 
@@ -229,7 +229,7 @@ async def test_a_key_of_another_hub_is_explained(tmp_path: Path) -> None:
 async def test_a_long_backlog_keeps_the_context_and_the_tail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parler.ops.reading.MAX_SHOWN_MESSAGES", 4)
+    monkeypatch.setattr("parler.ops.message_view.MAX_SHOWN_MESSAGES", 4)
     async with stage(tmp_path) as at:
         alice, bob = await at.enter("alice"), await at.enter("bob")
         opened = await open_session(alice, OpenParams(context="c", gated=False))

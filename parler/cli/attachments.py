@@ -1,4 +1,4 @@
-"""Handing over commits: ``push``, ``apply``, ``bundles``."""
+"""Handing over: ``push``, ``apply``, ``bundles``, ``send-file``, ``fetch``."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,22 +8,31 @@ import typer
 
 from parler.cli._arguments import Room, Service, To, only_one
 from parler.cli._command import command
-from parler.cli._handed import bytes_of, sender_of
 from parler.cli._run import (
     HERE,
     Options,
     Place,
+    Run,
+    carry_out,
     connected,
     in_room,
     settings_of,
 )
 from parler.cli._targets import place_of, target_of
 from parler.errors import UsageError
-from parler.text.terminal import paragraph, visible
+from parler.text.terminal import paragraph, shell_word, shown_name, visible
 
 if TYPE_CHECKING:
     from parler.handoff.outgoing import Selection
-    from parler.ops.code import ApplyResult, BundlesResult, Outline, PushResult, Ready
+    from parler.ops.attachments import Sender
+    from parler.ops.bundles import (
+        ApplyResult,
+        BundlesResult,
+        Outline,
+        PushResult,
+        Ready,
+    )
+    from parler.ops.files import FetchResult, SendFileResult
 
 _PUSH = """\
 parler push --base origin/main --note "review please"
@@ -39,6 +48,10 @@ def add_to(app: typer.Typer) -> None:
     command(app, "push", example=_PUSH)(push)
     command(app, "apply", example=_APPLY)(apply)
     command(app, "bundles", example="parler bundles")(bundles)
+    command(app, "send-file", example='parler send-file report.pdf --note "final"')(
+        send_file
+    )
+    command(app, "fetch", example="parler fetch report.pdf")(fetch)
 
 
 def push(
@@ -72,25 +85,25 @@ def push(
     """
     import asyncio
 
-    from parler.ops import code
+    from parler.ops import bundles
 
     only_one(room=room, to=to, service=service)
     place = place_of(room, to, service)
     _check_room(options, place)
-    what = code.SelectParams(
+    what = bundles.SelectParams(
         folder=Path.cwd(), ref=ref, base=base, allow_dirty=allow_dirty
     )
 
     async def whole() -> None:
-        async with code.prepared(what) as ready:
+        async with bundles.prepared(what) as ready:
             for line in _preview(ready):
                 options.out.note(line)
             async with connected(options, place) as run:
                 target = await target_of(run, room=room, to=to, service=service)
-                result = await code.push(
+                result = await bundles.push(
                     run.ctx,
                     ready,
-                    code.PushParams(target=target, summary=summary, note=note),
+                    bundles.PushParams(target=target, summary=summary, note=note),
                     progress=run.out.progress("sending"),
                 )
                 run.out.result(result, _pushed(result))
@@ -118,7 +131,7 @@ def apply(
     import asyncio
 
     from parler.handoff.repository import open_repository
-    from parler.ops import code
+    from parler.ops import bundles
     from parler.wire.base import RoomName
 
     if (blob is None) == (drop is None):
@@ -127,15 +140,15 @@ def apply(
     async def whole() -> None:
         repository = await open_repository(Path.cwd())
         if drop is not None:
-            gone = await code.drop(repository, drop)
+            gone = await bundles.drop(repository, drop)
             removed = [f"removed {visible(one.ref)}" for one in gone.refs]
             options.out.result(gone, removed)
             return
-        params = code.ApplyParams(
+        params = bundles.ApplyParams(
             blob=blob or "", room=RoomName(room) if room else None
         )
         async with connected(options, Place(room=room)) as run:
-            result = await code.apply(
+            result = await bundles.apply(
                 run.ctx, repository, params, progress=run.out.progress("fetching")
             )
             run.out.result(result, map(run.out.quoted, _applied(result)))
@@ -152,7 +165,7 @@ def bundles(options: Options, room: Room = None) -> None:
 
     from parler.handoff.repository import Repository, open_repository
     from parler.identity.identity import active_session
-    from parler.ops import code
+    from parler.ops import bundles
     from parler.wire.base import RoomName
 
     where = room or active_session(settings_of(options).home)
@@ -166,11 +179,11 @@ def bundles(options: Options, room: Room = None) -> None:
                 raise
             repository = None
         if not where:
-            result = await code.bundles(None, None, repository)
+            result = await bundles.bundles(None, None, repository)
             options.out.result(result, _listed(result))
             return
         async with connected(options, in_room(where)) as run:
-            result = await code.bundles(run.ctx, RoomName(where), repository)
+            result = await bundles.bundles(run.ctx, RoomName(where), repository)
             run.out.result(result, map(run.out.quoted, _listed(result)))
 
     asyncio.run(whole())
@@ -184,7 +197,7 @@ def _check_room(options: Options, place: Place) -> None:
 
 
 def _preview(ready: "Ready") -> Iterator[str]:
-    from parler.ops.code import outline
+    from parler.ops.bundles import outline
 
     selection: Selection = ready.selection
     since = f" since {selection.base[:12]}" if selection.base else ""
@@ -253,3 +266,107 @@ def _listed(result: "BundlesResult") -> Iterator[str]:
             yield f"    parler apply {one.blob}"
     for other in result.others:
         yield f"imported {visible(other.ref)} at {other.tip[:12]}"
+
+
+def send_file(
+    options: Options,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file.")],
+    room: Room = None,
+    to: To = None,
+    service: Service = None,
+    note: Annotated[
+        str | None,
+        typer.Option("--note", metavar="TEXT", help="A text shown before it."),
+    ] = None,
+) -> None:
+    """Send a file to the active session, a room, or one agent."""
+    from parler.ops import files
+
+    only_one(room=room, to=to, service=service)
+    files.read_file(path)  # before anybody is bothered
+
+    async def work(run: Run) -> None:
+        target = await target_of(run, room=room, to=to, service=service)
+        result = await files.send_file(
+            run.ctx,
+            files.SendFileParams(target=target, path=path, note=note),
+            progress=run.out.progress("sending"),
+        )
+        run.out.result(result, _sent(result))
+
+    carry_out(options, work, place=place_of(room, to, service))
+
+
+def fetch(
+    options: Options,
+    what: Annotated[
+        str, typer.Argument(metavar="BLOB|NAME", help="Its name or id, or the start.")
+    ],
+    room: Room = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="PATH", help="A new file or a folder; not the inbox."
+        ),
+    ] = None,
+) -> None:
+    """Fetch a file that was sent, into the inbox of this identity.
+
+    It is held against its digest, nothing is overwritten, and nothing is opened.
+    """
+    from parler.ops import files
+    from parler.wire.base import RoomName
+
+    async def work(run: Run) -> None:
+        params = files.FetchParams(
+            what=what, room=RoomName(room) if room else None, out=out
+        )
+        result = await files.fetch(
+            run.ctx, params, progress=run.out.progress("fetching")
+        )
+        run.out.result(result, map(run.out.quoted, _fetched(result)))
+
+    carry_out(options, work, place=Place(room=room))
+
+
+def _sent(result: "SendFileResult") -> Iterator[str]:
+    yield (
+        f"📎 {shown_name(result.name)} sent to {visible(result.room)} "
+        f"(seq {result.seq}), {bytes_of(result.size)}"
+    )
+    yield "The other agent runs:"
+    yield f"  parler fetch {result.blob}"
+
+
+def _fetched(result: "FetchResult") -> Iterator[str]:
+    again = " (was there already)" if result.already else ""
+    yield f"{shell_word(result.path)}{again}"
+    yield f"  {bytes_of(result.size)}, looks like {result.looks_like}, not opened"
+    if result.warning:
+        yield f"  ⚠ careful: {visible(result.warning)}"
+    yield f"  {sender_of(result.sender)}"
+
+
+def bytes_of(size: int) -> str:
+    """A size for people."""
+    if size < 1024:
+        return f"{size} bytes"
+    if size < 1024**2:
+        return f"{size / 1024:.1f} KiB"
+    return f"{size / 1024**2:.1f} MiB"
+
+
+def sender_of(sender: "Sender | None") -> str:
+    """Who sent something, and what there is to believe of it."""
+    from parler.identity.message_signing import Signature
+
+    if sender is None:
+        return "from whoever gave you its id: no message of this room speaks of it"
+    proofs = {
+        Signature.VALID: "signature verified",
+        Signature.UNSIGNED: "NOT SIGNED: anybody at the hub could have written it",
+        Signature.INVALID: "✗ UNVERIFIED: forged or damaged",
+    }
+    role = f" ({shown_name(sender.role)})" if sender.role else ""
+    name = f"{shown_name(sender.name)}{role} {sender.fingerprint}"
+    return f"from {name}, {proofs[sender.signature]}"

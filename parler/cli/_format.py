@@ -6,9 +6,9 @@ from datetime import tzinfo
 
 from parler.identity.signing import fingerprint
 from parler.ops.admission import DecisionResult, Knock, RequestsResult
-from parler.ops.doctor import DoctorResult, Finding
+from parler.ops.doctor.installation import DoctorResult, Finding
 from parler.ops.invites import InviteResult, InvitesResult
-from parler.ops.reading import ShownMessage
+from parler.ops.message_view import ShownMessage
 from parler.ops.rooms import Member, RoomsResult, RosterResult
 from parler.ops.session import JoinResult, OpenResult
 from parler.text.terminal import shown_name, visible

@@ -9,7 +9,7 @@ from msgspec import Meta
 from parler.errors import UsageError
 from parler.machine.processes import Process, machine, uptime_ms
 from parler.ops.context import Result
-from parler.ops.here import Here
+from parler.ops.machine_context import Here
 from parler.peers.reservations import (
     MAX_FOR_MS,
     MAX_WHY_CHARS,

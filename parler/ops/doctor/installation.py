@@ -180,7 +180,7 @@ def _versions() -> Check:
 
 def _packages() -> Check:
     # Other distributions use the same import names (design 3).
-    ours = Path(__file__).parents[2]
+    ours = Path(__file__).parents[3]
     found = {}
     for name in ("parler", "hub"):
         spec = importlib.util.find_spec(name)

@@ -7,7 +7,7 @@ from parler.apps.install.health import State
 from parler.apps.registry import HOSTS
 from parler.errors import ConfigError
 from parler.ops.connect import HostHealth, Reach, Setting, examine_all
-from parler.ops.doctor import Check, broken, ok, warn
+from parler.ops.doctor.installation import Check, broken, ok, warn
 
 
 async def app_checks(setting: Setting, *, reach: Reach) -> list[Check]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from parler.cli._run import Options, settings_of
 
 if TYPE_CHECKING:
-    from parler.ops.here import Here
+    from parler.ops.machine_context import Here
 
 
 def here_of(options: Options) -> "Here":
@@ -19,7 +19,7 @@ def here_of(options: Options) -> "Here":
         user_home_of,
     )
     from parler.identity.identity import find_identity
-    from parler.ops.here import Here
+    from parler.ops.machine_context import Here
     from parler.peers.presence import machine_home
     from parler.runtime.bootstrap import now
 

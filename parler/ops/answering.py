@@ -12,11 +12,11 @@ from parler.ask.projects import Project
 from parler.errors import ParlerError, UsageError
 from parler.machine.runner import GRACE_SECS
 from parler.ops.ask import SKILL, bench_of
-from parler.ops.cards import DiscoverParams, RegisterParams, discover, register
 from parler.ops.context import OpContext
-from parler.ops.here import Here
+from parler.ops.directory import DiscoverParams, RegisterParams, discover, register
+from parler.ops.identity import presence
+from parler.ops.machine_context import Here
 from parler.ops.peers import OFFLINE, with_wake
-from parler.ops.presence import presence
 from parler.peers.activity import keep_fresh
 from parler.peers.presence import Kind, announce, record_here
 from parler.wire.base import AgentId, RoomName

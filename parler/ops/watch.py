@@ -8,11 +8,10 @@ from typing import Protocol
 
 from parler.client.client import Batch, Delivery, Event
 from parler.errors import HubError, TransportError
-from parler.ops.admission import Knock, knock
+from parler.ops.admission import Knock, admit_preapproved, knock
 from parler.ops.context import OpContext
+from parler.ops.message_view import shown_all
 from parler.ops.messages import ReceiveResult
-from parler.ops.preapproval import admit_preapproved
-from parler.ops.reading import shown_all
 from parler.wire.base import RoomName
 from parler.wire.codes import Feature
 from parler.wire.replies import JoinRequestList

@@ -1,0 +1,158 @@
+"""Whether all is well: ``doctor``, and which path brings a message to an agent."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parler.cli._command import command
+from parler.cli._run import ELSEWHERE, Options, hub_of, settings_of
+from parler.runtime.bootstrap import dialled
+from parler.text.terminal import visible
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from parler.client.client import Client
+    from parler.errors import ParlerError
+    from parler.identity.identity import Identity
+    from parler.identity.settings import Settings
+    from parler.ops.doctor.installation import Check
+    from parler.ops.doctor.wake import Probe
+
+_WHEN = {
+    "push": "at once, also when it is idle",
+    "turn": "when its turn ends",
+    "next": "with its next prompt or tool call",
+    "none": "never",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    command(app, "doctor", example="parler doctor")(doctor)
+
+
+def doctor(
+    options: Options,
+    wake: Annotated[
+        bool,
+        typer.Option(
+            "--wake", help="Send the agents in this folder a message; see what came."
+        ),
+    ] = False,
+) -> None:
+    """Examine this installation and its hub; changes nothing.
+
+    The exit status is 0, or that of the first thing that is broken.
+    """
+    if wake:
+        _wake(options)
+        return
+    import asyncio
+
+    from parler.cli import _format
+    from parler.identity.known_rooms import SessionBook
+    from parler.ops.doctor.installation import examine, exit_status
+
+    settings = settings_of(options)
+    hub = hub_of(options, ELSEWHERE, settings, SessionBook(settings.home))
+
+    def dial(identity: "Identity") -> "AbstractAsyncContextManager[Client]":
+        return dialled(hub, settings, identity, local=None, remember=False)
+
+    async def apps() -> "list[Check]":
+        return await _apps(settings)
+
+    result = asyncio.run(examine(settings, hub=hub, dial=dial, more=[apps]))
+    options.out.result(result, _format.doctor(result))
+    if not result.ok:
+        raise typer.Exit(exit_status(result))
+
+
+def _wake(options: Options) -> None:
+    """Send each agent that runs in this folder a test message; show what came."""
+    import asyncio
+    import secrets
+
+    from parler.errors import TimedOut
+    from parler.ops.doctor.wake import live_homes, probe_wake
+
+    settings = settings_of(options)
+
+    def dial(hub: str, who: "Identity") -> "AbstractAsyncContextManager[Client]":
+        return dialled(hub, settings, who, local=None, remember=False)
+
+    homes = live_homes(_homes(settings))
+    result = asyncio.run(probe_wake(homes, dial=dial, nonce=secrets.token_hex(4)))
+    options.out.result(result, [_line(probe) for probe in result.probes])
+    if not result.ok:
+        raise typer.Exit(TimedOut.exit_status)
+
+
+def _homes(settings: "Settings") -> list[Path]:
+    """Where the agents of this folder live: one home for each app."""
+    from parler.identity.homes import (
+        current_directory,
+        find_home,
+        machine_home,
+        process_environment,
+        user_home_of,
+    )
+
+    env, cwd = process_environment(), current_directory()
+    user_home = user_home_of(env)
+    homes = [settings.home]
+    for base in sorted((machine_home(settings.base_home) / "agents").glob("*")):
+        named = {"PARLER_HOME": str(base)}
+        found = find_home(env | named, cwd, user_home, command="mcp")
+        homes += [found.path, found.base]
+    return homes
+
+
+def _line(probe: "Probe") -> str:
+    name = visible(probe.agent)
+    if probe.arrived:
+        return f"{name}: shown after {probe.after_ms} ms by {visible(probe.path or '')}"
+    if probe.problem:
+        return f"{name}: not sent: {visible(probe.problem)}"
+    where = "it waits here" if probe.waiting else "its tools have not taken it"
+    when = _WHEN[probe.wake]
+    hooks = ", ".join(map(visible, probe.hooks)) or "none"
+    return f"{name}: not shown yet, {where}; expected {when} (hooks seen: {hooks})"
+
+
+async def _apps(settings: "Settings") -> "list[Check]":
+    """What the agent apps of this machine look like."""
+    from parler.apps.kit.platform import Machine, Platform
+    from parler.identity.homes import (
+        current_directory,
+        machine_home,
+        process_environment,
+        user_home_of,
+    )
+    from parler.machine.program import command_for_apps
+    from parler.ops.connect import Setting
+    from parler.ops.doctor.apps import app_checks
+    from parler.ops.doctor.installation import unreachable
+
+    env, cwd = process_environment(), current_directory()
+    setting = Setting(
+        machine=Machine(
+            platform=Platform.of(sys.platform),
+            env=env,
+            home=user_home_of(env) or Path.home(),
+            cwd=cwd,
+        ),
+        home=machine_home(settings.base_home),
+        command=command_for_apps(
+            sys.argv[0], executable=sys.executable, env=env, cwd=cwd
+        ),
+        hub=settings.hub,
+    )
+
+    async def reach(hub: str) -> "ParlerError | None":
+        return await unreachable(settings, hub)
+
+    return await app_checks(setting, reach=reach)

@@ -1,0 +1,1 @@
+"""What may be wrong with an installation, its apps, and how they are woken."""
