@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FRONTS = (
-    "parler.cli",
-    "parler.__main__",
-    "parler.mcp_server",
-    "parler.runtime",
+LADDER = (
+    *("wire", "errors", "machine", "identity", "client", "text", "handoff"),
+    *("local_hub", "apps", "peers", "wake", "workers", "ask", "ops", "runtime"),
+    *("mcp_server", "cli"),
 )
-"""What operations are built for: the programs, and what those are built of."""
+"""The rooms of `parler`: each imports only from itself and from those before it."""
 
 COMMANDS_THAT_START_A_HUB = {"parler.cli.app"}
 
@@ -69,26 +68,70 @@ def below(name: str, *packages: str) -> bool:
 ALL = list(modules("parler", "hub"))
 
 
+def room_of(name: str) -> str | None:
+    """The room of a module or of what is imported from it; None for the roof."""
+    _, _, rest = name.partition(".")
+    room = rest.partition(".")[0]
+    return room if room in LADDER else None
+
+
+def upward() -> Iterator[tuple[str, str]]:
+    """Which module imports a room above its own."""
+    for module in modules("parler"):
+        room = room_of(module.name)
+        if room is None:
+            continue
+        for name in set(imports(module.tree)):
+            other = room_of(name) if below(name, "parler") else None
+            if other and LADDER.index(other) > LADDER.index(room):
+                yield module.name, other
+
+
+STILL_UPWARD = {
+    ("parler.apps.claude_code.wake", "wake"),
+    ("parler.apps.codex.wake", "wake"),
+    ("parler.apps.kit.headless", "ask"),
+    ("parler.apps.kit.headless", "workers"),
+    ("parler.apps.opencode.wake", "wake"),
+    ("parler.runtime.delivery", "mcp_server"),
+}
+"""May only shrink."""
+
+
+def test_rooms_import_only_those_below_them() -> None:
+    assert set(upward()) == STILL_UPWARD
+
+
+def test_every_folder_is_a_room_of_the_ladder() -> None:
+    folders = {path.parent.name for path in (ROOT / "parler").glob("*/__init__.py")}
+    assert folders == set(LADDER) - {"errors"}
+
+
 @pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
-def test_imports_go_in_the_agreed_directions(module: Module) -> None:
+def test_rooms_with_rules_of_their_own_keep_them(module: Module) -> None:
     used = set(imports(module.tree))
-    ours = {name for name in used if below(name, "parler", "hub")}
+    ours = {name for name in used if below(name, "parler", "hub")} - {"parler"}
+
+    def others(*allowed: str) -> set[str]:
+        return {name for name in ours if not below(name, *allowed)}
+
     if module.is_in("hub"):
         allowed = ("hub", "parler.wire", "parler.identity.signing", "parler._version")
-        strangers = {name for name in ours if not below(name, *allowed)}
-        assert strangers <= {"parler"}
+        assert others(*allowed) <= {"parler.identity"}
         return
     if module.name not in COMMANDS_THAT_START_A_HUB:
         assert not {name for name in ours if below(name, "hub")}
-    if module.is_in("parler.wire"):
-        assert not {name for name in ours if not below(name, "parler.wire")} - {
-            "parler"
-        }
+    if module.is_in("parler.identity.signing"):
+        assert not others("parler.wire.base", "parler.identity.signing")
     if module.is_in("parler.ops"):
-        front = ("typer", "click", "mcp", "parler.cli", "parler.mcp_server")
-        assert not {name for name in used if below(name, *front)}
-    elif not module.is_in(*FRONTS):
-        assert not {name for name in ours if below(name, "parler.cli", "parler.ops")}
+        assert not {name for name in used if below(name, "typer", "click", "mcp")}
+    if module.is_in("parler.runtime"):
+        assert not {name for name in used if below(name, "mcp", "mcp_types")}
+    if module.is_in("parler.cli"):
+        runtime = {name for name in ours if below(name, "parler.runtime")}
+        assert not {
+            name for name in runtime if not below(name, "parler.runtime.bootstrap")
+        } - {"parler.runtime"}
 
 
 def test_the_hub_is_imported_only_inside_its_command() -> None:
