@@ -67,7 +67,7 @@ def understand(line: str) -> None:
             hub_parser({}).parse_args(words[1:])
         return
     if words[:1] == ["hook"]:
-        return  # its grammar is held by tests/hooks
+        return  # its grammar is held by tests/parler/apps/test_hooks.py
     command: click.Command = typer.main.get_command(app)
     if words[:1] == ["hub"]:
         command, words = typer.main.get_command(hub_app), words[1:]

@@ -27,8 +27,8 @@ from tests._support.processes import (
     HubProcess,
     Running,
 )
-from tests.ask._fakes import FakeClaude
 from tests.docs._pages import PAGES, blocks, inline, understand
+from tests.parler.ask._fakes import FakeClaude
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -49,15 +49,15 @@ NOT_RUN = {
     "parler hub uninstall-service": "changes this machine; test_local_hub_service.py",
     "parler connect --team": "opens a port to the network; ./scripts/test --lan",
     "parler connect --team --address wss://hub.example.org": "./scripts/test --lan",
-    "parler connect --join ws://192.168.1.5:7070": "asks at a terminal; tests/hosts",
-    "parler connect --join -": "tests/hosts",
+    "parler connect --join ws://192.168.1.5:7070": "at a terminal; test_connect.py",
+    "parler connect --join -": "test_connect.py",
     "parler connect": "would wire the apps to the shared hub; --local is run",
     "parler project allow stagent --from dashboard --write": "only at a terminal",
     "parler project allow stagent --from AGENT-ID --name bob": "only at a terminal",
     "parler project allow stagent --from AGENT-ID": "only at a terminal",
     "parler project deny stagent --from local": "only at a terminal",
-    'parler summary "building the dashboard data layer"': "in an agent; tests/peers",
-    "parler answer --serve stagent": "tests/ask/test_over_hub.py",
+    'parler summary "building the dashboard data layer"': "in an agent; test_peers.py",
+    "parler answer --serve stagent": "tests/parler/ask/test_over_hub.py",
     "hub.example.org {": "configuration of Caddy; ./scripts/test --ship",
     "reverse_proxy 127.0.0.1:7070": "configuration of Caddy; ./scripts/test --ship",
     "}": "configuration of Caddy; ./scripts/test --ship",

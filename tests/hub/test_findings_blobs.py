@@ -21,7 +21,7 @@ from parler.wire.replies import BlobReady, Invited
 from parler.wire.requests import Invite, PutBlob
 from tests._support.memory_hub import MemoryHub, Peer, hub_settings, memory_hub, until
 from tests._support.processes import environment
-from tests.hub.test_janitor import ANN, hub_with_a_room
+from tests.hub.admin.test_pruning import ANN, hub_with_a_room
 
 WAIT = 5.0
 DATA = b"bytes of somebody who hangs up"

@@ -22,7 +22,7 @@ from parler.wire.requests import AnyRequest
 from tests._support.plainclient import Link, PlainAgent
 from tests._support.plainhttp import http_link
 from tests.conformance.steps import join, open_room
-from tests.hub.http.conftest import running
+from tests.hub.conftest import running
 from tests.hub.test_hostile_peers import UPGRADE, frame
 from tests.properties.frames import requests, texts, values
 

@@ -6,7 +6,7 @@ import pytest
 
 from hub.http.app import VARY
 from tests._support.plainhttp import Answer, fetch, http_link
-from tests.hub.http.conftest import RunningHub, StartHub
+from tests.hub.conftest import RunningHub, StartHub
 
 PATHS = [
     "/",

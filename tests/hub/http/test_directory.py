@@ -9,7 +9,7 @@ import pytest
 from tests._support.plainclient import PlainAgent
 from tests._support.plainhttp import bearer
 from tests.conformance.steps import open_room
-from tests.hub.http.conftest import RunningHub, running_hub
+from tests.hub.conftest import RunningHub, running_hub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

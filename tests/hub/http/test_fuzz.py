@@ -20,7 +20,7 @@ from parler.wire.records import DirectoryEntry
 from tests._support.plainclient import PlainAgent
 from tests._support.plainhttp import Answer, fetch, http_link
 from tests.conformance.steps import open_room
-from tests.hub.http.conftest import RunningHub, running_hub
+from tests.hub.conftest import RunningHub, running_hub
 
 
 class _Strict(msgspec.Struct, rename="camel", forbid_unknown_fields=True):

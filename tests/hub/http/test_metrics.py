@@ -11,7 +11,7 @@ from hub.server.uvicorn_server import AsgiApp
 from hub.settings import read_settings
 from tests._support.plainclient import PlainAgent
 from tests.conformance.steps import join, open_room
-from tests.hub.http.conftest import StartHub
+from tests.hub.conftest import StartHub
 
 LINE = re.compile(
     r"# (HELP|TYPE) [a-z_]+ .+|[a-z_]+(\{[a-z]+=\"[^\"]*\"(,[a-z]+=\"[^\"]*\")*\})? \S+"

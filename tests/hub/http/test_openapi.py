@@ -14,7 +14,7 @@ import pytest
 
 from parler.wire.codes import PROTOCOL_VERSION
 from parler.wire.records import DirectoryEntry
-from tests.hub.http.conftest import RunningHub
+from tests.hub.conftest import RunningHub
 from tests.hub.http.test_fuzz import BODIES
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "openapi.json"

@@ -10,7 +10,7 @@ from hub.settings import read_settings
 from parler.wire.codes import ErrorCode
 from tests._support.plainclient import PlainAgent
 from tests.conformance.steps import join, open_room
-from tests.hub.http.conftest import RunningHub, StartHub
+from tests.hub.conftest import RunningHub, StartHub
 
 SECRET = "correct-horse-battery-staple"
 

@@ -8,7 +8,7 @@ from bench._hub_peers import stages
 from hub.server import uvicorn_server
 from hub.server.http_driver import HttpDriver
 from tests._support.plainclient import PlainAgent
-from tests.hub.http.conftest import StartHub
+from tests.hub.conftest import StartHub
 
 WAIT = 10.0
 OF_EACH = 5

@@ -12,7 +12,7 @@ import pytest
 from tests._support.plainclient import Link, PlainAgent
 from tests._support.plainhttp import bearer
 from tests.conformance.steps import join, open_room
-from tests.hub.http.conftest import RunningHub, StartHub, running_hub
+from tests.hub.conftest import RunningHub, StartHub, running_hub
 
 FILE = b"the bytes of a file\n" * 50_000  # more than one piece
 DIGEST = hashlib.sha256(FILE).hexdigest()

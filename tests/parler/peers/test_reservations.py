@@ -307,6 +307,6 @@ def test_the_hooks_question_needs_nothing_slow() -> None:
         capture_output=True,
         timeout=20,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert done.stdout.strip() == b"[]"

@@ -16,7 +16,7 @@ from parler.workers.runners import (
     runner_of,
 )
 from parler.workers.selection import Request, Rules, choose
-from tests.parler.wake._messages import ME, NOON, message
+from tests.parler.workers._messages import ME, NOON, message
 
 EVERYBODY = {
     "PATH": "/usr/bin:/bin",

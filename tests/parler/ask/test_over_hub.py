@@ -49,8 +49,8 @@ from parler.wire.records import DmTarget, RoomTarget
 from tests._support.actors import Stage, stage
 from tests._support.gitrepo import Repo
 from tests._support.workers import Working, enter, said, until
-from tests.ask._fakes import FakeClaude
-from tests.ask._fakes import here as made_here
+from tests.parler.ask._fakes import FakeClaude
+from tests.parler.ask._fakes import here as made_here
 
 SHOP = "shop"
 

@@ -245,7 +245,7 @@ def test_processes_that_start_together_end_with_one_identity(tmp_path: Path) -> 
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
         )
         for _ in range(3)
     ]

@@ -8,7 +8,7 @@ import pytest
 
 from tests._support.gitrepo import Repo
 from tests._support.processes import Agent
-from tests.ask._fakes import FakeClaude
+from tests.parler.ask._fakes import FakeClaude
 
 NOWHERE = "ws://127.0.0.1:9"
 

@@ -15,7 +15,7 @@ from parler.workers.prompt import (
     read_answer,
 )
 from parler.workers.selection import Request, Rules, choose
-from tests.parler.wake._messages import ANN, ME, NOON, message
+from tests.parler.workers._messages import ANN, ME, NOON, message
 
 WORKER = Worker(me=ME, role=None)
 MARK = "0123456789abcdef"

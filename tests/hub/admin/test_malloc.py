@@ -40,7 +40,7 @@ def told(program: str, *arguments: str) -> int:
     """The number that a program prints, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         check=True,
         timeout=20,

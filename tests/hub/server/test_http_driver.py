@@ -7,7 +7,7 @@ import pytest
 
 from hub.server.http_driver import MAX_HEAD_BYTES, HttpDriver
 from tests._support.plainhttp import http_link
-from tests.hub.http.conftest import RunningHub, StartHub
+from tests.hub.conftest import RunningHub, StartHub
 
 BEGINNINGS = {
     "nothing": b"",

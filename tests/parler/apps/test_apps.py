@@ -14,7 +14,7 @@ from parler.apps.kit.config import Host, Wiring
 from parler.apps.kit.platform import Machine, Platform
 from parler.apps.kit.trust import SAFE_TOOLS, Entry, is_our_hook_command, is_our_server
 from parler.apps.registry import HOSTS, host_by_id
-from tests.hosts._files import HUB, desk
+from tests.parler.apps._files import HUB, desk
 
 HOME = Path("/home/ada")
 LINUX = Machine(platform=Platform.LINUX, env={}, home=HOME)

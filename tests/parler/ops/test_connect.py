@@ -25,7 +25,7 @@ from parler.wire.records import AgentCard, Visibility
 from parler.wire.replies import Registered
 from parler.wire.requests import Register
 from tests._support.processes import running_hub
-from tests.hosts._files import HUB, desk
+from tests.parler.apps._files import HUB, desk
 
 Run = Callable[..., Any]
 

@@ -9,7 +9,7 @@ from parler.wire.records import TaskStatus
 from parler.workers import receipts as module
 from parler.workers.ledger import NextTurn, Outcome
 from parler.workers.receipts import Receipts, final, handing_on
-from tests.parler.wake._messages import ANN, BOB, EVE, message
+from tests.parler.workers._messages import ANN, BOB, EVE, message
 
 TASK = MessageId("task-1")
 

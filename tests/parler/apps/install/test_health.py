@@ -8,7 +8,7 @@ import pytest
 
 from parler.apps.install.health import Health, State, _texts, examine
 from parler.apps.kit.config import Wiring
-from tests.hosts._files import Desk, desk
+from tests.parler.apps._files import Desk, desk
 
 
 def program(folder: Path) -> Path:

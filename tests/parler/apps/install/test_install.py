@@ -12,7 +12,7 @@ from parler.apps.config_files.errors import HostError
 from parler.apps.install.install import carry_out, plan
 from parler.apps.kit.config import Host
 from parler.apps.registry import HOSTS
-from tests.hosts._files import HUB, Desk, desk
+from tests.parler.apps._files import HUB, Desk, desk
 
 BROKEN = {
     Format.JSONC: b'{\n  "a": 1\n  "b": 2\n}\n',

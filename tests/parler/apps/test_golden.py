@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from parler.apps.registry import HOSTS
-from tests.hosts._files import Desk, desk
+from tests.parler.apps._files import Desk, desk
 
 GOLDEN = Path(__file__).parent / "golden"
 WRITE = bool(os.environ.get("PARLER_TEST_WRITE_GOLDEN"))

@@ -24,7 +24,7 @@ from parler.ops.projects import AddParams, AllowParams, add_project, allow
 from tests._support.gitrepo import Repo
 from tests._support.processes import CHECKOUT
 from tests._support.workers import until
-from tests.ask._fakes import FakeClaude, here
+from tests.parler.ask._fakes import FakeClaude, here
 
 WEB, SHOP = "dashboard", "shop"
 

@@ -24,7 +24,7 @@ from parler.workers.selection import (
     choose,
     choose_dispatched,
 )
-from tests.parler.wake._messages import ANN, BOB, EVE, ME, NOON, message
+from tests.parler.workers._messages import ANN, BOB, EVE, ME, NOON, message
 
 HANDOFFS = Rules(me=ME)
 EVERYTHING = Rules(me=ME, everything=True)

@@ -15,7 +15,7 @@ from hub.errors import CannotStart
 from hub.store import blobs
 from hub.store.rooms import Room
 from parler.wire.base import AgentId, Digest
-from tests.hub.test_janitor import ANN, hub_with_a_room, say, stored
+from tests.hub.admin.test_pruning import ANN, hub_with_a_room, say, stored
 
 DATA = b"a blob of the team"
 DIGEST = Digest(hashlib.sha256(DATA).hexdigest())
