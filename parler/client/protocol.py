@@ -139,7 +139,7 @@ _BLOB_REPLIES: dict[type[Request], tuple[type[Reply], ...]] = {
 }
 """What begins the exchange that carries bytes (protocol 8)."""
 
-_FEATURE_OF: dict[type[Request], Feature] = {
+FEATURE_OF: dict[type[Request], Feature] = {
     requests.Receipts: Feature.RECEIPTS,
     requests.Leave: Feature.MEMBERSHIP,
     requests.RemoveMember: Feature.MEMBERSHIP,
@@ -148,6 +148,7 @@ _FEATURE_OF: dict[type[Request], Feature] = {
     requests.RevokeTokens: Feature.MEMBERSHIP,
     requests.Forget: Feature.FORGET,
 }
+"""What is not asked of a hub that does not advertise it (protocol 14)."""
 
 
 class NotAHub(RemoteProtocolError):
@@ -373,7 +374,7 @@ class ClientProtocol:
 
     def _fit(self, request: AnyRequest) -> AnyRequest:
         """Hold a request against the hub's features (protocol 14)."""
-        needed = _FEATURE_OF.get(type(request))
+        needed = FEATURE_OF.get(type(request))
         if needed is not None and needed not in self._features:
             raise _unsupported(op_of(request))
         match request:

@@ -10,6 +10,7 @@ from typing import get_args
 import msgspec
 import pytest
 
+from parler.client.protocol import FEATURE_OF
 from parler.wire.codes import MEANINGS, ErrorCode, Feature
 from parler.wire.replies import AnyReply
 from parler.wire.requests import AnyRequest
@@ -64,6 +65,21 @@ def test_every_request_is_described_with_all_its_fields(
     rows = rows_of(tag_of(struct)) or [section("14.4"), section("14.9")]
     words = set(re.findall(r"\w+", " ".join(rows)))
     assert {tag_of(struct), *fields_of(struct)} <= words
+
+
+EVERY_HUB_SERVES = {
+    *("claim", "complete", "delete_room", "discover", "get_blob", "hello", "invite"),
+    *("join_requests", "lookup", "mint_directory_token", "mint_watch", "ping"),
+    *("presence", "pull", "put_blob", "queue", "recall", "redeem", "register"),
+    *("remember", "resolve_join", "rooms", "roster", "send", "serve"),
+    *("set_attention", "subscribe"),
+}
+"""The protocol that others implement as well; it does not grow."""
+
+
+def test_an_op_that_other_hubs_do_not_serve_is_behind_an_advertised_feature() -> None:
+    beyond = {tag_of(one) for one in get_args(AnyRequest)} - EVERY_HUB_SERVES
+    assert {tag_of(one) for one in FEATURE_OF} == beyond
 
 
 @pytest.mark.parametrize("struct", get_args(AnyReply), ids=tag_of)
