@@ -15,6 +15,7 @@ from tests._support.processes import CHECKOUT
 
 SERVER = {"hub", "uvicorn", "starlette", "sqlalchemy", "sqlite3", "uvloop"}
 ELSEWHERE = SERVER | {"httpx", "pydantic", "rich", "zeroconf", "segno", "tree_sitter"}
+ELSEWHERE |= {"yaml"}
 NETWORK = {"asyncio", "ssl", "websockets"}
 KEYS = {"msgspec", "nacl"}
 TREE = {"click", "typer"}

@@ -146,7 +146,7 @@ def apply(edit: FileEdit, text: str, had_made: tuple[KeyPath, ...] = ()) -> Edit
         before = syntax.parse(text)
         _require_ours(change, value_at(before, change.path))
         changed, new = _changed(edit.format, text, change)
-        if edit.format is not Format.YAML:
+        if edit.format is not Format.YAML:  # which checks itself
             _check(syntax, changed, _expected(before, change))
         if not is_satisfied(edit.format, changed, change):
             raise HostError(f"{edit.path} would not hold what was written; left alone")
@@ -259,9 +259,6 @@ def is_satisfied(style: Format, text: str, change: Change) -> bool:
     value = value_at(_SYNTAX[style].parse(text), change.path)
     if isinstance(change, Add):
         return isinstance(value, list) and change.value in value
-    if style is Format.YAML:
-        wanted = yaml_text.rendered(change.path, change.value)
-        return isinstance(value, str) and _bare(value) == _bare(wanted)
     if change.unless_there and value is not None:
         return True
     return value == _wanted(change, value)
@@ -345,10 +342,6 @@ def _check(syntax: ModuleType, text: str, expected: object) -> None:
         raise HostError(f"the file has no place for our entry: {error}") from None
     if said != expected:
         raise HostError("the file would say something else than before; left alone")
-
-
-def _bare(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 _SYNTAX: dict[Format, ModuleType] = {

@@ -59,13 +59,11 @@ class Entry:
     @classmethod
     def of(cls, value: object) -> "Entry | None":
         """The entry behind an app's own value, None if it has no command."""
-        if isinstance(value, str):
-            return _from_yaml(value)
         if not isinstance(value, Mapping):
             return None
         transport = value.get("transport")
         inner = transport if isinstance(transport, Mapping) else value
-        words = _words(inner.get("command"), inner.get("args"))
+        words = _words(inner.get("command") or inner.get("cmd"), inner.get("args"))
         if not words:
             return None
         env: dict[str, str] = {}
@@ -152,18 +150,3 @@ def _words(command: object, args: object) -> tuple[str, ...]:
 def _base(word: str) -> str:
     # A path of the other platform, too: a home may be shared by both.
     return PureWindowsPath(PurePosixPath(word).name).name.lower()
-
-
-def _from_yaml(block: str) -> Entry | None:
-    """The entry in the lines of a YAML block, as far as they are plain."""
-    command = re.search(r"^\s*cmd:\s*[\"']?(.+?)[\"']?\s*$", block, re.MULTILINE)
-    if command is None:
-        return None
-    args = re.search(r"^\s*args:\s*\[(.*)\]\s*$", block, re.MULTILINE)
-    listed = re.findall(r"^\s*-\s*[\"']?(.+?)[\"']?\s*$", block, re.MULTILINE)
-    words = [word.strip(" \"'") for word in args[1].split(",")] if args else listed
-    found = re.findall(
-        r"^\s*(PARLER_[A-Z_]+):\s*[\"']?(.*?)[\"']?\s*$", block, re.MULTILINE
-    )
-    off = bool(re.search(r"^\s*enabled:\s*false\s*$", block, re.MULTILINE))
-    return Entry(command=(command[1], *words), env=dict(found), disabled=off)
