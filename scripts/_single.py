@@ -1,7 +1,10 @@
 """Builds the single-file program: the wheel and its locked dependencies in one zip.
 
 Compiled modules carry the Python version in their names, so the files for several
-versions lie side by side in one folder and each interpreter takes its own.
+versions lie side by side in one folder and each interpreter takes its own. shiv packs
+what is in that folder; itself it would install for the Python it runs on alone. pex
+knows several, but wants each of them on the machine that builds, or a description of
+it, which is more than what stands here.
 """
 
 import argparse
