@@ -56,6 +56,17 @@ def test_fly_keeps_the_hub_running_and_its_data() -> None:
     assert "PARLER_HUB_DB=/data/" in dockerfile
 
 
+def test_no_file_names_a_hub_that_belongs_to_somebody() -> None:
+    fly = tomllib.loads((ROOT / "fly.toml").read_text(encoding="utf-8"))
+    assert "app" not in fly
+    assert "PARLER_HUB_URL" not in fly["env"]
+    told = [ROOT / "README.md", ROOT / "llms.txt", ROOT / "server.json"]
+    told += [ROOT / "fly.toml", *DEPLOY.rglob("*"), *(ROOT / "docs").rglob("*")]
+    for path in (path for path in told if path.is_file()):
+        named = set(re.findall(r"[\w-]+\.fly\.dev", path.read_text(encoding="utf-8")))
+        assert named <= {"YOUR-APP.fly.dev"}, path
+
+
 def test_the_dashboard_is_one_that_grafana_imports() -> None:
     board = json.loads(
         (DEPLOY / "grafana" / "parler-hub.json").read_text(encoding="utf-8")
