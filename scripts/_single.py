@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 TOOLS = ("shiv==1.0.8", "uv>=0.9")
 PIP = ("-I", "-m", "pip", "install", "--quiet", "--no-input")
 
