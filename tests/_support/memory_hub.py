@@ -12,6 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
+pytest.importorskip("resource", reason="a hub needs POSIX")
+
 from hub.app import Hub
 from hub.connection.connection import Connection
 from hub.server.transport import Receiver

@@ -15,7 +15,6 @@ import io
 import json
 import os
 import pkgutil
-import resource
 import runpy
 import select
 import signal
@@ -28,6 +27,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+import pytest
+
+resource = pytest.importorskip("resource", reason="our processes need POSIX")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COLD = "PARLER_TEST_COLD"

@@ -1,10 +1,12 @@
 """One hub for these tests; what they say there, each says in rooms of its own."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests._support.processes import HubProcess
+if TYPE_CHECKING:
+    from tests._support.processes import HubProcess
 
 NO_RATES = {
     f"PARLER_HUB_MAX_{what}_PER_MIN": "0"
@@ -13,8 +15,10 @@ NO_RATES = {
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[HubProcess]":
     """A real hub, in a process of its own."""
+    from tests._support.processes import HubProcess  # needs POSIX
+
     running = HubProcess(tmp_path_factory.mktemp("hub"), **NO_RATES)
     yield running
     running.stop()

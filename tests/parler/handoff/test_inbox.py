@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ SHA = Digest(hashlib.sha256(DATA).hexdigest())
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
     """A disk that is full after so many bytes of a file."""
+    resource = pytest.importorskip("resource", reason="POSIX limits")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytest.importorskip("fcntl", reason="a hub needs POSIX")
+
 from hub.admin.lock_file import RunningFile
 from parler.errors import ConfigError, ConnectFailed
 from parler.identity.join_secrets import JoinSecrets

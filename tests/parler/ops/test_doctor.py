@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("fcntl", reason="a hub needs POSIX")
+
 from hub.admin.lock_file import RunningFile
 from parler._version import __version__
 from parler.cli import app
