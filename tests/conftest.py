@@ -44,6 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="URL",
         help="run tests/conformance against this hub instead of starting one",
     )
+    parser.addoption(
+        "--site",
+        metavar="DIR",
+        type=Path,
+        help="keep the site that tests/docs build and check",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,7 @@
 """The site of docs/ builds without a warning, and none of its links leads nowhere."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
     """The site, built as strictly as Sphinx can."""
     folder = tmp_path_factory.mktemp("site")
     command = (sys.executable, "-m", "sphinx", "-W", "--keep-going", "-n", "-q")
@@ -56,6 +57,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    if kept := pytestconfig.getoption("--site"):
+        shutil.copytree(folder / "html", CHECKOUT / kept, dirs_exist_ok=True)
     return folder / "html"
 
 
