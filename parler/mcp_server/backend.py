@@ -17,7 +17,7 @@ from parler.identity.homes import machine_home
 from parler.identity.identity import active_session
 from parler.identity.known_rooms import SessionBook
 from parler.identity.settings import Settings
-from parler.mcp_server.confirmation import Receipt
+from parler.mcp_server.confirmation import ResultConfirmation
 from parler.mcp_server.elicitation import AskFirst, Questions
 from parler.mcp_server.instructions import PIGGYBACK_CHARS, failure, with_mail
 from parler.mcp_server.push import Pusher
@@ -36,6 +36,7 @@ from parler.runtime.mailbox import MAX_CHARS
 from parler.runtime.options import ServerOptions
 from parler.runtime.outbox import Outbox
 from parler.runtime.presence import Presence
+from parler.runtime.receipt import Receipt
 from parler.wake.spool import Spool
 from parler.wire.base import RoomName
 from parler.wire.joinkey import InvalidJoinKey, parse_join_key
@@ -68,12 +69,13 @@ class Backend:
             now=bootstrap.now,
             name=f"{settings.home.name[:8]}/{os.getpid()}",
         )
+        self.confirmation = ResultConfirmation(pipe)
         self.delivery = Delivery(
             Spool(settings.home),
+            confirmation=self.confirmation,
             journal=self.journal,
             max_chars=None if options.verbose else MAX_CHARS,
         )
-        self.delivery.receipts.use(pipe)
         joiner = Joiner(settings.home, delivery=self.delivery, journal=self.journal)
         presence = Presence(options, journal=self.journal, clock=time.monotonic)
         link = Link(
@@ -213,7 +215,7 @@ class Backend:
             self.pusher.calls -= 1
             self.delivery.call_over()
         assert context.request_id is not None
-        self.delivery.receipts.open(context.request_id, _receipt(answer))
+        self.confirmation.open(context.request_id, _receipt(answer))
         content = {"type": "text", "text": text.encode("utf-8", "replace").decode()}
         return {"content": [content], "isError": answer.failed}
 

@@ -1,4 +1,4 @@
-"""What is on its way to the model in the result of a call, and whether it arrived.
+"""Whether the result of a call, and with it what waited, arrived at the model.
 
 A result arrived when it was written, the host has read all we wrote, and then spoke
 again. A host that cancels a call does not look at its result any more, so what was in
@@ -7,13 +7,11 @@ a while. Nothing here acknowledges anything.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from mcp_types import JSONRPCMessage, JSONRPCNotification, JSONRPCRequest
 
-from parler.wake.spool import Held, Item
-from parler.wire.base import RoomName, Seq
+from parler.runtime.receipt import Receipt
 
 RequestId = int | str
 
@@ -44,58 +42,30 @@ class Pipe(Protocol):
         """Whether the host has read all that was written."""
 
 
-@dataclass(slots=True)
-class Collected:
-    """What is given to the model with a result."""
-
-    held: Held | None = None
-    left: int = 0
-    """How many more wait."""
-
-    @property
-    def items(self) -> list[Item]:
-        """What is shown."""
-        return self.held.items if self.held else []
-
-
-@dataclass(slots=True)
-class Receipt:
-    """What one result brings."""
-
-    holds: list[Held] = field(default_factory=list)
-    claims: list[tuple[RoomName, Seq]] = field(default_factory=list)
-    """Rooms of which it shows everything up to a position."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether it brings nothing."""
-        return not self.claims and not any(held.items for held in self.holds)
-
-
-class Receipts:
+class ResultConfirmation:
     """The results that nobody knows yet whether they arrived."""
 
-    def __init__(self, settled: Callable[[Receipt, bool], None]) -> None:
+    def __init__(self, pipe: Pipe) -> None:
         """Begin with none.
 
         Args:
-            settled: Told once of each, and whether it arrived.
+            pipe: Results are written there.
         """
-        self._pipe: Pipe | None = None
-        self._settled = settled
+        self._pipe = pipe
+        self._settled: Callable[[Receipt, bool], None]
         self._open: dict[RequestId, Receipt] = {}
         self._cancelled: dict[str, None] = {}
         """Calls that had no result when they were cancelled."""
 
-    def use(self, pipe: Pipe) -> None:
-        """Results are written there."""
-        self._pipe = pipe
+    def report_to(self, settled: Callable[[Receipt, bool], None]) -> None:
+        """From now on, tell this of each receipt once, and whether it arrived."""
+        self._settled = settled
 
     def open(self, request: RequestId, receipt: Receipt) -> None:
         """This is what the answer to a request brings, which comes next."""
         if receipt.empty:
             return
-        if self._pipe is None or str(request) in self._cancelled:
+        if str(request) in self._cancelled:
             self._settled(receipt, False)
             return
         self._settle(request, arrived=False)  # an id that is used again
@@ -103,7 +73,7 @@ class Receipts:
         self._open[request] = receipt
 
     def abandon(self) -> None:
-        """Nobody will ever know of the open ones."""
+        """Report what is still open as not arrived: nobody will ever know."""
         for request in list(self._open):
             self._settle(request, arrived=False)
 
@@ -114,9 +84,7 @@ class Receipts:
         cancelled = _cancelled(message)
         if cancelled is not None:
             self._cancel(cancelled)
-        if not self._open or self._pipe is None:
-            return
-        if not self._pipe.all_read():
+        if not self._open or not self._pipe.all_read():
             return
         for request in [one for one in self._open if self._pipe.was_written(one)]:
             self._settle(request, arrived=True)
@@ -124,9 +92,7 @@ class Receipts:
     def _cancel(self, cancelled: str) -> None:
         found = [one for one in self._open if str(one) == cancelled]
         for request in found:
-            had = self._pipe is not None and self._pipe.was_read(
-                request, secs_ago=CROSSING_SECS
-            )
+            had = self._pipe.was_read(request, secs_ago=CROSSING_SECS)
             self._settle(request, arrived=had)
         if not found:
             self._cancelled[cancelled] = None
@@ -140,8 +106,7 @@ class Receipts:
     def _settle(self, request: RequestId, *, arrived: bool) -> None:
         receipt = self._open.pop(request, None)
         if receipt is not None:
-            if self._pipe is not None:
-                self._pipe.forget(request)
+            self._pipe.forget(request)
             self._settled(receipt, arrived)
 
 

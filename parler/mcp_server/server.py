@@ -138,12 +138,12 @@ class ToolServer:
     def heard(self, message: JSONRPCMessage) -> None:
         """Learn from it what the host has taken."""
         if self._ready.done():
-            self._ready.result().delivery.receipts.heard(message)
+            self._ready.result().confirmation.heard(message)
 
     def failed(self, request: RequestId) -> None:
         """Learn what the host was not given."""
         if self._ready.done():
-            self._ready.result().delivery.receipts.failed(request)
+            self._ready.result().confirmation.failed(request)
 
     # What hosts ask
 

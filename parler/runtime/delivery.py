@@ -14,13 +14,13 @@ from parler.errors import ConfigError, HubError, NotMember, ParlerError, Transpo
 from parler.identity.identity import active_session
 from parler.identity.settings import hub_key
 from parler.machine.backoff import Backoff, system_fraction
-from parler.mcp_server.confirmation import Collected, Receipt, Receipts
 from parler.ops.context import OpContext
 from parler.runtime.knocks import Doors
 from parler.runtime.leader import Lease
 from parler.runtime.log_file import Journal
 from parler.runtime.mailbox import MAX_CHARS, Box, Entry, entry_of, is_followed
 from parler.runtime.notices import PAGE, Elsewhere, Mark, policy_of
+from parler.runtime.receipt import Collected, Confirmation, Receipt
 from parler.text.transcript import Reader
 from parler.wake.spool import Held, Item, Spool
 from parler.wire.base import RoomName, Seq
@@ -47,10 +47,18 @@ class Delivery:
     """The mail of one identity."""
 
     def __init__(
-        self, spool: Spool, *, journal: Journal, max_chars: int | None = MAX_CHARS
+        self,
+        spool: Spool,
+        *,
+        confirmation: Confirmation,
+        journal: Journal,
+        max_chars: int | None = MAX_CHARS,
     ) -> None:
-        """Nothing is read before `run` and `attend`."""
-        self.receipts = Receipts(self._settled)
+        """Nothing is read before `run` and `attend`.
+
+        Args:
+            confirmation: Learns whether what was collected arrived.
+        """
         self.news = asyncio.Event()
         """Set whenever something new may wait."""
 
@@ -61,6 +69,8 @@ class Delivery:
         self.doors = Doors(self)
         self.last_taken: int | None = None
         self._spool = spool
+        self._confirmation = confirmation
+        confirmation.report_to(self._settled)
         self._journal = journal
         self._max_chars = max_chars
         self._boxes: dict[RoomName, Box] = {}
@@ -258,7 +268,7 @@ class Delivery:
 
     def _let_go(self) -> None:
         """Others may show what nobody knows to have arrived, and read the hub."""
-        self.receipts.abandon()
+        self._confirmation.abandon()
         while not self._todo.empty():
             receipt, _ = self._todo.get_nowait()
             for held in receipt.holds:

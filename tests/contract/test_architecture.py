@@ -93,7 +93,6 @@ STILL_UPWARD = {
     ("parler.apps.kit.headless", "ask"),
     ("parler.apps.kit.headless", "workers"),
     ("parler.apps.opencode.wake", "wake"),
-    ("parler.runtime.delivery", "mcp_server"),
 }
 """May only shrink."""
 

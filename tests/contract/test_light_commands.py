@@ -143,6 +143,21 @@ def test_the_mcp_server_imports_nothing_of_a_hub_nor_the_command_tree(
     assert not absent & imported_by_statements(statements)
 
 
+IMPORT_RUNTIME = """
+import importlib, pkgutil
+sys.modules['mcp'] = sys.modules['mcp_types'] = None  # they cannot be imported now
+import parler.runtime
+for found in pkgutil.iter_modules(parler.runtime.__path__, 'parler.runtime.'):
+    importlib.import_module(found.name)
+"""
+
+
+def test_what_keeps_an_agent_connected_works_without_mcp() -> None:
+    ours = imported_by_statements(IMPORT_RUNTIME)
+    assert {"parler.runtime.delivery", "parler.runtime.receipt"} <= ours
+    assert "parler.mcp_server" not in ours
+
+
 def test_every_command_is_where_the_table_says() -> None:
     root = typer.main.get_command(app.tree())
     named = {"hub"}.union(*app.MODULES.values())
