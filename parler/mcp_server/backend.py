@@ -29,10 +29,10 @@ from parler.mcp_server.tools.messages import post
 from parler.ops.context import OpContext
 from parler.runtime import bootstrap
 from parler.runtime.delivery import Delivery
+from parler.runtime.entry import MAX_CHARS
 from parler.runtime.hub_link import Link
 from parler.runtime.joining import Joiner
 from parler.runtime.log_file import Journal
-from parler.runtime.mailbox import MAX_CHARS
 from parler.runtime.options import ServerOptions
 from parler.runtime.outbox import Outbox
 from parler.runtime.presence import Presence
@@ -209,7 +209,7 @@ class Backend:
             return first.result
         except BaseException:
             if answer is not None:
-                self.delivery.returned(_receipt(answer))
+                self.delivery.settled(_receipt(answer), False)
             raise
         finally:
             self.pusher.calls -= 1

@@ -18,6 +18,7 @@ from parler.ops.rooms import roster
 from parler.runtime.delivery import Delivery
 from parler.runtime.log_file import Journal
 from parler.runtime.presence import Presence
+from parler.runtime.receipt import Receipt
 from parler.wake.spool import Item
 from parler.wake.waiter import is_armed
 from parler.wake.wakers import WakeKind, find_waker, wake_kind
@@ -153,7 +154,7 @@ class Pusher:
         try:
             arrived = await waker.wake(text)
         finally:
-            self._delivery.finished(got.held, arrived=arrived)
+            self._delivery.settled(Receipt(holds=[got.held]), arrived)
         self._journal.note("woke the app" if arrived else "the app was not woken")
 
     async def _members_of(self, ctx: OpContext, room: RoomName) -> frozenset[AgentId]:

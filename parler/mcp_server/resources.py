@@ -15,7 +15,7 @@ from parler.ops.memory import RecallParams, recall
 from parler.ops.message_view import ShownMessage, pages, shown
 from parler.ops.rooms import roster
 from parler.runtime.bootstrap import reader_of
-from parler.runtime.mailbox import MAX_CHARS
+from parler.runtime.entry import MAX_CHARS
 from parler.text.terminal import visible
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName

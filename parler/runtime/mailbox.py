@@ -1,207 +1,187 @@
-"""What waits for the model in each room, and up to where it was given it.
+"""The mail of one agent at one hub: what waits, what is on its way, what it has.
 
-Pure bookkeeping over messages in the order of their room. Nothing is fetched, shown or
-acknowledged here; it is only said what may be.
+A state without any I/O: it is told what was fetched, shown and confirmed, and says what
+may be shown, and up to where the hub may be told that a room was read.
 """
 
-from collections import deque
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection
 
-from parler.client.messages import Message
-from parler.identity.identity import AttentionPolicy
-from parler.identity.message_signing import Signature
-from parler.text.transcript import Reader, handoff_for
-from parler.text.untrusted import quoted_message
-from parler.wake.attention import Verdict, address_of, is_direct, judge
+from parler.runtime.box import Box
+from parler.runtime.entry import Entry, Mark
+from parler.runtime.notices import Notices
+from parler.runtime.receipt import Claim
 from parler.wake.spool import Item
-from parler.wire.base import AgentId, RoomName, Seq
-from parler.wire.parts import TaskPart
-
-RECAP = "📋 session context"
-"""How the message starts with which a session is opened (protocol 7)."""
-
-MAX_ENTRIES = 400
-"""Messages of one room kept here; the rest stays on the hub until these were taken."""
-
-MAX_CHARS = 1200
-MAX_HANDOFF_CHARS = 6000
-MAX_SEED_CHARS = 12_000
-"""Of an author's words, in what is shown unasked."""
+from parler.wire.base import RoomName, Seq
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """A message of a room, as far as it has to be shown."""
+class Mailbox:
+    """Empty until `begin`."""
 
-    seq: Seq
-    item: Item | None = None
-    """None: our own, or passed over for good."""
+    def __init__(self) -> None:
+        """Without a hub."""
+        self.hub = ""
+        self.active: RoomName | None = None
+        """The session that is shown first."""
 
-    wakes: bool = False
-    author: AgentId | None = None
-    trusted: bool = False
-    """Its signature is good."""
+        self.boxes: dict[RoomName, Box] = {}
+        self.notices = Notices()
+        self._claims: list[Claim] = []
+        self._taken: dict[RoomName, Seq] = {}
+        self._shown: set[Mark] = set()
+        self._flying: set[Mark] = set()
+        """Items held for the model: it is not known yet whether they arrive."""
 
-    reply_to: str | None = None
+    def begin(self, hub: str, active: RoomName | None) -> bool:
+        """Fetch anew: positions are the hub's to know. Says whether it is another hub.
 
+        What was not acknowledged at the former connection comes from the hub again.
+        """
+        self.active = active
+        self.boxes.clear()
+        if hub == self.hub:
+            return False
+        self.hub = hub
+        self.notices = Notices()
+        self._shown.clear()
+        self._taken.clear()
+        self._claims.clear()  # numbers of rooms of the same name mean others here
+        return True
 
-@dataclass(slots=True)
-class Box:
-    """One room that is followed."""
+    # Rooms
 
-    room: RoomName
-    entries: deque[Entry] = field(default_factory=deque)
-    fetched: Seq | None = None
-    """Up to where messages were fetched; None before the first time."""
+    def box(self, room: RoomName) -> Box:
+        """A room that is followed from now on."""
+        if room not in self.boxes:
+            self.boxes[room] = Box(
+                room, taken=self._taken.get(room, 0), claimed=self._claimed(room)
+            )
+        return self.boxes[room]
 
-    more: bool = False
-    """There are others on the hub that had no place here."""
+    def follow_only(self, rooms: Collection[RoomName]) -> None:
+        """Follow these rooms, and no others any more."""
+        for room in self.boxes.keys() - set(rooms):
+            del self.boxes[room]
+        for room in rooms:
+            self.box(room)
 
-    claimed: Seq = 0
-    """Up to here they are on their way to the model by another path."""
+    def judge_anew(self) -> None:
+        """What may interrupt has changed: all is to be fetched again."""
+        for box in self.boxes.values():
+            box.entries.clear()
+            box.fetched = None
 
-    taken: Seq = 0
-    """Up to here the model has them, by another path."""
+    # What waits
 
-    due: Seq = 0
-    """What the hub should be told."""
+    def offered(self, room: RoomName | None = None) -> list[Item]:
+        """What is to be shown, in that order; of one room, also what may not
+        interrupt."""
+        if room is not None:
+            box = self.boxes.get(room)
+            return list(box.offered(everything=True)) if box else []
+        items = [*self.notices.own.values()]
+        first = self.boxes.get(self.active) if self.active else None
+        if first is not None:
+            items += first.offered()
+        for box in self.boxes.values():
+            if box is not first:
+                items += box.offered()
+        return [*items, *self.notices.mentions.values()]
 
-    skip: tuple[Seq, Seq] | None = None
-    """Between these two, a backlog is left out, and it is said so."""
+    def waiting(self, room: RoomName | None = None) -> list[Item]:
+        """As `offered`, without what was shown or is on its way."""
+        hidden = self._shown | self._flying
+        return [item for item in self.offered(room) if item.mark not in hidden]
 
-    def add(self, entry: Entry) -> None:
-        """The next message."""
-        self.entries.append(self._as_shown(entry))
-        self.fetched = entry.seq
+    def notice(self, item: Item) -> bool:
+        """Something of our own waits now, unless it was shown; says which."""
+        if item.mark in self._shown:
+            return False
+        self.notices.add(item)
+        return True
 
-    def leave_out(self, skip: tuple[Seq, Seq]) -> None:
-        """Do not show what is between these two."""
-        self.skip = skip
-        self.entries = deque(self._as_shown(entry) for entry in self.entries)
+    def mention(self, item: Item) -> None:
+        """A message of another room that names us waits, unless it was shown."""
+        if item.mark not in self._shown:
+            self.notices.mentions[item.mark] = item
 
-    @property
-    def full(self) -> bool:
-        """Whether nothing more should be fetched now."""
-        return len(self.entries) >= MAX_ENTRIES
+    def quiet(self) -> int:
+        """How many messages wait that may not interrupt."""
+        return sum(box.held() for box in self.boxes.values())
 
-    def offered(self, *, everything: bool = False) -> Iterator[Item]:
-        """What may be shown: up to the last message that may interrupt.
+    def replies_to(self, message: str) -> set[Mark]:
+        """What answers a message, of the rooms that are followed."""
+        return {
+            entry.item.mark
+            for box in self.boxes.values()
+            for entry in box.entries
+            if entry.item and entry.reply_to == message
+        }
 
-        A message that may not comes with the next one of its room that may, since
-        nothing behind it could be acknowledged otherwise.
+    def entry_of(self, item: Item) -> Entry | None:
+        """The message that an item shows."""
+        box = self.boxes.get(RoomName(item.room))
+        found = (one for one in box.entries if one.item == item) if box else iter(())
+        return next(found, None)
+
+    # What becomes of it
+
+    def hold(self, items: Collection[Item]) -> None:
+        """Items are on their way to the model."""
+        self._flying |= {item.mark for item in items}
+
+    def release(self, items: Collection[Item]) -> None:
+        """They did not arrive: they wait again."""
+        self._flying -= {item.mark for item in items}
+
+    def confirm(self, marks: Collection[Mark]) -> None:
+        """The model has these."""
+        self._shown |= set(marks)
+        self._flying -= set(marks)
+
+    def release_all(self) -> None:
+        """Nobody will ever know what became of what is on its way."""
+        self._flying.clear()
+
+    def claim(self, room: RoomName, upto: Seq) -> Claim:
+        """A room is about to be shown up to here, not by its items."""
+        claim = (room, upto)
+        self._claims.append(claim)
+        self._update(room)
+        return claim
+
+    def settle_claim(self, claim: Claim, *, arrived: bool) -> None:
+        """What was claimed was shown, or was not."""
+        if claim not in self._claims:
+            return  # it was of another hub
+        self._claims.remove(claim)
+        room, upto = claim
+        if arrived:
+            self._taken[room] = max(upto, self._taken.get(room, 0))
+        self._update(room)
+
+    # What the hub may be told
+
+    def settle(self, recorded: Collection[Mark]) -> None:
+        """Drop what the model has.
 
         Args:
-            everything: The agent asked for what is in this room.
+            recorded: What the spool says was shown, by hooks too.
         """
-        waiting = [
-            entry
-            for entry in self.entries
-            if entry.item and entry.seq > max(self.claimed, self.taken)
-        ]
-        while waiting and not everything and not waiting[-1].wakes:
-            waiting.pop()
-        yield from (entry.item for entry in waiting if entry.item)
+        kept = {item.mark for box in self.boxes.values() for item in box.items()}
+        kept |= self.notices.own.keys() | self.notices.mentions.keys()
+        self._shown = set(recorded) | (self._shown & kept)
+        self.notices.drop(self._shown)
+        for box in self.boxes.values():
+            box.settle(self._shown)
 
-    def held(self) -> int:
-        """How many wait that may not interrupt."""
-        return len(list(self.offered(everything=True))) - len(list(self.offered()))
+    def due(self) -> dict[RoomName, Seq]:
+        """Up to where the model has the messages of each room; 0 if nothing yet."""
+        return self._taken | {box.room: box.due for box in self.boxes.values()}
 
-    def settle(self, shown: Collection[tuple[str, int, str]]) -> None:
-        """Drop what the model has, and note up to where the hub may be told.
+    def _claimed(self, room: RoomName) -> Seq:
+        return max((seq for one, seq in self._claims if one == room), default=0)
 
-        Args:
-            shown: The marks of items that were shown.
-        """
-        while self.entries:
-            entry = self.entries[0]
-            if entry.item and entry.seq > self.taken and entry.item.mark not in shown:
-                break
-            self.due = max(self.due, entry.seq)
-            self.entries.popleft()
-        if not self.entries:
-            # Taken by another path, up to a point that was never fetched here.
-            self.due = max(self.due, self.taken)
-
-    def _as_shown(self, entry: Entry) -> Entry:
-        left_out = self.skip and self.skip[0] < entry.seq < self.skip[1]
-        return Entry(seq=entry.seq) if left_out else entry
-
-    def forget_before(self, seq: Seq) -> None:
-        """Drop what another program of this identity has read."""
-        while self.entries and self.entries[0].seq < seq:
-            self.entries.popleft()
-
-
-def entry_of(
-    message: Message,
-    reader: Reader,
-    policy: AttentionPolicy,
-    *,
-    now: int,
-    max_chars: int | None = MAX_CHARS,
-) -> Entry:
-    """A message as it has to be shown, if it has to be."""
-    if message.author.id == reader.agent:
-        return Entry(seq=message.seq)
-    address = address_of(message.stored, message.signature, reader)
-    verdict = judge(policy, address)
-    if verdict is Verdict.DROP:
-        return Entry(seq=message.seq)
-    wakes = verdict is Verdict.WAKE and not _is_receipt(message)
-    return Entry(
-        seq=message.seq,
-        item=item_of(message, reader, now=now, urgent=wakes, max_chars=max_chars),
-        wakes=verdict is Verdict.WAKE,
-        author=message.author.id,
-        trusted=message.signature is Signature.VALID,
-        reply_to=message.stored.reply_to,
-    )
-
-
-def item_of(
-    message: Message,
-    reader: Reader,
-    *,
-    now: int,
-    urgent: bool,
-    max_chars: int | None = MAX_CHARS,
-) -> Item:
-    """A message as it is handed to a model."""
-    if max_chars is not None:
-        if message.text.startswith(RECAP):
-            max_chars = max(max_chars, MAX_SEED_CHARS)
-        elif handoff_for(reader, message.stored, message.signature):
-            max_chars = max(max_chars, MAX_HANDOFF_CHARS)
-    text = quoted_message(
-        message.stored, message.signature, reader, now=now, max_chars=max_chars
-    )
-    return Item(message.room, message.seq, text, urgent, message.id)
-
-
-def mentions_us(message: Message, reader: Reader, policy: AttentionPolicy) -> bool:
-    """Whether a message of a room that is not followed should be shown all the same."""
-    if message.author.id == reader.agent or message.signature is Signature.INVALID:
-        return False
-    address = address_of(message.stored, message.signature, reader)
-    if judge(policy, address) is not Verdict.WAKE:
-        return False
-    called = {_folded(one) for one in message.stored.mentions or []}
-    mine = {_folded(one) for one in (reader.agent, reader.name, reader.role or "")}
-    return bool((called & mine) - {""}) or (
-        handoff_for(reader, message.stored, message.signature) is not None
-    )
-
-
-def is_followed(room: RoomName, active: RoomName | None) -> bool:
-    """Whether everything of a room is shown, not only what mentions us."""
-    return room == active or is_direct(room)
-
-
-def _is_receipt(message: Message) -> bool:
-    # A receipt reports on work; it must not start any (protocol 7).
-    return any(isinstance(part, TaskPart) for part in message.parts)
-
-
-def _folded(text: str) -> str:
-    return text.strip().casefold()
+    def _update(self, room: RoomName) -> None:
+        if box := self.boxes.get(room):
+            box.taken = self._taken.get(room, 0)
+            box.claimed = self._claimed(room)

@@ -6,10 +6,13 @@ The faces of an agent (an MCP server, a web page, an attached screen) show what
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from parler.wake.spool import Held, Item
 from parler.wire.base import RoomName, Seq
+
+Claim: TypeAlias = tuple[RoomName, Seq]
+"""A room of which everything up to a position is shown."""
 
 
 @dataclass(slots=True)
@@ -31,8 +34,7 @@ class Receipt:
     """What is given to the model at once, such as with one result of a tool."""
 
     holds: list[Held] = field(default_factory=list)
-    claims: list[tuple[RoomName, Seq]] = field(default_factory=list)
-    """Rooms of which it shows everything up to a position."""
+    claims: list[Claim] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:

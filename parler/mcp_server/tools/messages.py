@@ -25,7 +25,7 @@ from parler.ops.addressing import as_agent_id
 from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveResult
 from parler.ops.session import MAX_CONTEXT_BYTES
-from parler.runtime.mailbox import MAX_CHARS
+from parler.runtime.entry import MAX_CHARS
 from parler.runtime.outbox import Queued
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import place_of

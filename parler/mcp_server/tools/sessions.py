@@ -26,9 +26,9 @@ from parler.ops.addressing import Person, pick
 from parler.ops.admission import DecisionResult, Knock
 from parler.ops.context import OpContext
 from parler.ops.session import JoinResult, JoinState
+from parler.runtime.entry import MAX_CHARS, MAX_SEED_CHARS
 from parler.runtime.hub_link import HubAway
 from parler.runtime.joining import RECENT, pasted_key
-from parler.runtime.mailbox import MAX_CHARS, MAX_SEED_CHARS
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import place_of
 from parler.wire.base import RoomName

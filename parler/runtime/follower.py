@@ -1,0 +1,208 @@
+"""Fetches what is said in the rooms an agent follows, and finds who mentions it.
+
+All of the active session and of direct messages is fetched; other rooms are looked
+through. The hub announces most of it, and is asked now and then for the rest.
+"""
+
+from parler.client.connection import Note
+from parler.client.messages import Batch
+from parler.errors import HubError, NotMember, ParlerError, TransportError
+from parler.identity.identity import AttentionPolicy, active_session, load_identity
+from parler.ops.context import OpContext
+from parler.runtime.box import Box
+from parler.runtime.entry import entry_of, is_followed, item_of, mentions_us
+from parler.runtime.knocks import Doors
+from parler.runtime.log_file import Journal
+from parler.runtime.mailbox import Mailbox
+from parler.text.transcript import Reader
+from parler.wire.base import RoomName, Seq
+from parler.wire.records import RoomKind, StoredMessage
+from parler.wire.replies import Delivery as Pushed
+from parler.wire.replies import Event, RoomList
+from parler.wire.requests import Rooms
+
+PAGE = 200
+MAX_SCANNED_ROOMS = 20
+MAX_FOLLOWED = 100
+"""Rooms: anybody may open a direct one with us."""
+
+EVENTS = ("join_request", "join_resolved", "member", "room")
+
+
+class Follower:
+    """Fills a mailbox over one connection."""
+
+    def __init__(
+        self,
+        ctx: OpContext,
+        reader: Reader,
+        mailbox: Mailbox,
+        doors: Doors,
+        *,
+        journal: Journal,
+        max_chars: int | None,
+    ) -> None:
+        """Nothing was fetched yet."""
+        self.ctx = ctx
+        self.rescan = True
+        """Whether the next `catch_up` asks which rooms there are."""
+
+        self._reader = reader
+        self._mailbox = mailbox
+        self._doors = doors
+        self._journal = journal
+        self._max_chars = max_chars
+        self._subscribed = False
+        self._stale: set[RoomName] = set()
+        """Rooms where more is to be fetched."""
+
+        self._scanned: dict[RoomName, Seq] = {}
+        """Up to where rooms were looked through for mentions."""
+
+    def heard(self, note: Note) -> None:
+        """The hub announced something."""
+        match note:
+            case Pushed(message=message):
+                self._heard_message(message)
+            case Event(event="join_request", room=room):
+                self._doors.stale.add(room)
+            case Event(event="join_resolved"):
+                self._doors.decided.set()
+            case _:  # members and rooms change, or something was missed
+                self.rescan = True
+
+    def _heard_message(self, stored: StoredMessage) -> None:
+        room, boxes = stored.room, self._mailbox.boxes
+        followed = is_followed(room, self._mailbox.active)
+        if room in boxes or (followed and len(boxes) < MAX_FOLLOWED):
+            self._mailbox.box(room)
+            self._stale.add(room)
+        else:
+            self._note_mention(stored)
+
+    async def catch_up(self) -> None:
+        """Fetch what is new.
+
+        Raises:
+            ParlerError: Not all of it; the next time goes on there.
+        """
+        if not self._subscribed:
+            await self.ctx.client.subscribe(EVENTS)
+            self._subscribed = True
+        if self.rescan:
+            self.rescan = False
+            try:
+                await self._scan()
+            except ParlerError:
+                self.rescan = True
+                raise
+        await self._doors.look(self.ctx, self._mailbox.active)
+        while self._stale:
+            room = self._stale.pop()
+            try:
+                await self._fetch(room)
+            except TransportError:
+                self._stale.add(room)
+                raise
+
+    def has_more(self) -> bool:
+        """Whether there is place again for what the hub has more of a room."""
+        again = {
+            box.room
+            for box in self._mailbox.boxes.values()
+            if box.more and not box.full
+        }
+        self._stale |= again
+        return bool(again)
+
+    async def _scan(self) -> None:
+        """Find out which rooms there are, and what waits in those not followed."""
+        mailbox = self._mailbox
+        mailbox.active = active_session(self.ctx.identity.home)
+        rooms = (await self.ctx.client.request(Rooms(), RoomList)).rooms
+        wanted = [one for one in rooms if is_followed(one.name, mailbox.active)]
+        wanted.sort(key=lambda one: (one.name != mailbox.active, not one.unread))
+        followed = {one.name for one in wanted[:MAX_FOLLOWED]}
+        mailbox.follow_only(followed)
+        for box in list(mailbox.boxes.values()):
+            await self._drop_read(box)
+        self._stale |= {
+            one.name
+            for one in rooms
+            if one.name in followed and (one.unread or one.name == mailbox.active)
+        }
+        self._doors.stale |= {
+            one.name for one in rooms if one.kind == RoomKind.CHANNEL
+        } - self._doors.not_ours
+        unread = [one for one in rooms if one.unread and one.name not in mailbox.boxes]
+        for one in unread[:MAX_SCANNED_ROOMS]:
+            await self._find_mentions(one.name)
+
+    async def _drop_read(self, box: Box) -> None:
+        """Drop what another program of this agent, such as a shell, has read."""
+        if not box.entries:
+            return
+        try:
+            batch = await self.ctx.client.pull(box.room, limit=1)
+        except HubError:
+            return
+        unread = batch.messages[0].seq if batch.messages else batch.cursor + 1
+        box.forget_before(unread)
+
+    async def _fetch(self, room: RoomName) -> None:
+        box = self._mailbox.boxes.get(room)
+        if box is None:
+            return
+        policy = self._policy()
+        while not box.full:
+            try:
+                batch = await self._page(box)
+            except NotMember:
+                self._mailbox.boxes.pop(room, None)
+                return
+            except HubError as refused:
+                self._journal.note(f"a room cannot be read: {refused.code}")
+                return
+            for message in batch.messages:
+                box.add(
+                    entry_of(
+                        message,
+                        self._reader,
+                        policy,
+                        now=self.ctx.now(),
+                        max_chars=self._max_chars,
+                    )
+                )
+            if not batch.messages:
+                box.fetched = max(box.fetched or 0, batch.cursor)
+                box.more = False
+                return
+        box.more = True
+
+    async def _page(self, box: Box) -> Batch:
+        if box.fetched is None:
+            return await self.ctx.client.pull(box.room, limit=PAGE)
+        return await self.ctx.client.pull(box.room, since=box.fetched, limit=PAGE)
+
+    async def _find_mentions(self, room: RoomName) -> None:
+        """Look through what is unread in a room."""
+        since = self._scanned.get(room)
+        try:
+            batch = await self.ctx.client.pull(room, since=since, limit=PAGE)
+        except HubError:
+            return
+        self._scanned[room] = batch.cursor
+        for message in batch.messages:
+            self._note_mention(message.stored)
+
+    def _note_mention(self, stored: StoredMessage) -> None:
+        if self._mailbox.notices.full:
+            return
+        message = self.ctx.client.judge(stored)
+        if mentions_us(message, self._reader, self._policy()):
+            now = self.ctx.now()
+            self._mailbox.mention(item_of(message, self._reader, now=now, urgent=True))
+
+    def _policy(self) -> AttentionPolicy:
+        """What may interrupt us, as it is now."""
+        return load_identity(self.ctx.identity.home).attention
