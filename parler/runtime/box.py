@@ -6,7 +6,7 @@ acknowledged here.
 
 from collections import deque
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from parler.runtime.entry import Entry, Mark
 from parler.wake.spool import Item
@@ -49,6 +49,10 @@ class Box:
         """Do not show what is between these two."""
         self.skip = skip
         self.entries = deque(self._as_shown(entry) for entry in self.entries)
+
+    def emptied(self) -> "Box":
+        """The same room with nothing fetched."""
+        return replace(self, entries=deque(), fetched=None, more=False)
 
     @property
     def full(self) -> bool:

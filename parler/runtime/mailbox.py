@@ -66,9 +66,9 @@ class Mailbox:
 
     def judge_anew(self) -> None:
         """What may interrupt has changed: all is to be fetched again."""
-        for box in self.boxes.values():
-            box.entries.clear()
-            box.fetched = None
+        for room, box in self.boxes.items():
+            # A fetch that is under way fills the old one, and leaves no gap in this.
+            self.boxes[room] = box.emptied()
 
     # What waits
 

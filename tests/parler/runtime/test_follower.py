@@ -1,10 +1,13 @@
 """What is fetched of the rooms of a hub, and what is only looked through."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from parler.client.client import Client, connect
+from parler.client.messages import Batch
 from parler.identity.identity import ensure_identity, set_active_session
 from parler.identity.known_rooms import SessionBook
 from parler.ops.context import OpContext
@@ -32,15 +35,34 @@ class Board:
         raise AssertionError(key)
 
 
+class PausedClient:
+    """A client whose later pages reach nobody before they are let through."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.pulled, self.let_through = asyncio.Event(), asyncio.Event()
+        self.let_through.set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def pull(self, room: RoomName, **options: Any) -> Batch:
+        batch = await self._client.pull(room, **options)
+        if options.get("since"):
+            self.pulled.set()
+            await self.let_through.wait()
+        return batch
+
+
 class Scene:
     """Ann, who follows rooms of Bob's."""
 
     def __init__(self, client: Client, home: Path, hub: str, bob: Peer) -> None:
         identity, _ = ensure_identity(home, hub_url=hub, name="ann")
-        self.client, self.home, self.bob = client, home, bob
-        self.mailbox = Mailbox()
+        self.home, self.bob, self.mailbox = home, bob, Mailbox()
+        self.client: Any = PausedClient(client)
         self.ctx = OpContext(
-            client=client,
+            client=self.client,
             identity=identity,
             hub=hub,
             book=SessionBook(home),
@@ -131,3 +153,23 @@ async def test_a_room_that_was_left_is_not_followed_any_more(
         await scene.client.request(Leave(room=room), Left)
         await scene.catches_up()
         assert scene.waiting() == []
+
+
+async def test_what_is_under_way_while_all_is_judged_anew_leaves_no_gap(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with following(hub, tmp_path) as scene:
+        room = await scene.joins()
+        set_active_session(scene.home, room)
+        first = await scene.bob.says(room, "one")
+        await scene.catches_up()
+        second = await scene.bob.says(room, "two")
+        scene.client.pulled.clear()
+        scene.client.let_through.clear()
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            tasks.create_task(scene.catches_up())
+            await scene.client.pulled.wait()
+            scene.mailbox.judge_anew()
+            scene.client.let_through.set()
+        await scene.catches_up()
+        assert scene.waiting() == [(room, first), (room, second)]
