@@ -11,7 +11,7 @@ from parler.errors import ParlerError, UsageError
 from parler.identity.identity import active_session
 from parler.identity.settings import Settings
 from parler.ops.context import OpContext
-from parler.wire.base import RoomName, Seq
+from parler.wire.base import RoomName
 
 if TYPE_CHECKING:
     from parler.runtime.delivery import Delivery
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from parler.runtime.options import ServerOptions
     from parler.runtime.outbox import Outbox
     from parler.runtime.presence import Presence
+    from parler.runtime.receipt import Claim
     from parler.text.transcript import Reader
     from parler.wake.spool import Held
 
@@ -103,7 +104,7 @@ class Answer:
     text: str
     failed: bool = False
     holds: "list[Held]" = field(default_factory=list)
-    claims: list[tuple[RoomName, Seq]] = field(default_factory=list)
+    claims: "list[Claim]" = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,10 +141,13 @@ class Mailbox:
     def release_all(self) -> None:
         """Nobody will ever know what became of what is on its way."""
         self._flying.clear()
+        self._claims.clear()
+        for box in self.boxes.values():
+            box.claimed = 0
 
     def claim(self, room: RoomName, upto: Seq) -> Claim:
         """A room is about to be shown up to here, not by its items."""
-        claim = (room, upto)
+        claim = Claim(room, upto)
         self._claims.append(claim)
         self._update(room)
         return claim
@@ -152,12 +155,12 @@ class Mailbox:
     def settle_claim(self, claim: Claim, *, arrived: bool) -> None:
         """What was claimed was shown, or was not."""
         if claim not in self._claims:
-            return  # it was of another hub
+            return  # it was of another hub, or given up
         self._claims.remove(claim)
-        room, upto = claim
         if arrived:
-            self._taken[room] = max(upto, self._taken.get(room, 0))
-        self._update(room)
+            taken = self._taken.get(claim.room, 0)
+            self._taken[claim.room] = max(claim.upto, taken)
+        self._update(claim.room)
 
     # What the hub may be told
 
@@ -179,7 +182,7 @@ class Mailbox:
         return self._taken | {box.room: box.due for box in self.boxes.values()}
 
     def _claimed(self, room: RoomName) -> Seq:
-        return max((seq for one, seq in self._claims if one == room), default=0)
+        return max((one.upto for one in self._claims if one.room == room), default=0)
 
     def _update(self, room: RoomName) -> None:
         if box := self.boxes.get(room):

@@ -6,13 +6,21 @@ The faces of an agent (an MCP server, a web page, an attached screen) show what
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from parler.wake.spool import Held, Item
 from parler.wire.base import RoomName, Seq
 
-Claim: TypeAlias = tuple[RoomName, Seq]
-"""A room of which everything up to a position is shown."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """A room of which everything up to a position is shown.
+
+    No two are equal: at another hub the same room and number are another's.
+    """
+
+    room: RoomName
+    upto: Seq
 
 
 @dataclass(slots=True)

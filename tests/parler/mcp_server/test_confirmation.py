@@ -3,7 +3,7 @@
 from mcp_types import JSONRPCNotification, JSONRPCRequest
 
 from parler.mcp_server.confirmation import RequestId, ResultConfirmation
-from parler.runtime.receipt import Receipt
+from parler.runtime.receipt import Claim, Receipt
 from parler.wire.base import RoomName
 
 ROOM = RoomName("room.a")
@@ -52,10 +52,10 @@ class Scene:
         self.results.report_to(self._settled)
 
     def _settled(self, receipt: Receipt, arrived: bool) -> None:
-        self.settled.append((receipt.claims[0][1], arrived))
+        self.settled.append((receipt.claims[0].upto, arrived))
 
     def answers(self, request: RequestId, upto: int) -> None:
-        self.results.open(request, Receipt(claims=[(ROOM, upto)]))
+        self.results.open(request, Receipt(claims=[Claim(ROOM, upto)]))
 
 
 def test_a_result_arrived_when_it_was_written_and_the_host_spoke_again() -> None:

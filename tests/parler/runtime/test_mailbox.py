@@ -103,8 +103,7 @@ class Stories(RuleBasedStateMachine):
             claim = self.claims.pop(pick % len(self.claims))
             self.mailbox.settle_claim(claim, arrived=arrived)
             if arrived:
-                room, upto = claim
-                said = self.stored[room][:upto]
+                said = self.stored[claim.room][: claim.upto]
                 self.has |= {one.item.mark for one in said if one.item}
 
     @rule()
@@ -188,6 +187,25 @@ def test_another_hub_knows_nothing_of_what_was_shown_at_this_one() -> None:
     assert mailbox.begin("ws://two", ROOMS[0])
     mailbox.box(ROOMS[0]).add(entry(ROOMS[0], 1))
     assert numbers(mailbox.waiting()) == [1]
+    assert mailbox.due() == {ROOMS[0]: 0}
+
+
+def test_what_is_about_to_be_shown_waits_again_when_nobody_will_know() -> None:
+    mailbox = filled(1, 2)
+    mailbox.claim(ROOMS[0], 1)
+    mailbox.hold(mailbox.waiting())
+    mailbox.release_all()
+    assert numbers(mailbox.waiting()) == [1, 2]
+
+
+def test_a_result_of_another_hub_settles_nothing_here() -> None:
+    mailbox = filled()
+    there = mailbox.claim(ROOMS[0], 5)
+    mailbox.begin("ws://two", ROOMS[0])
+    mailbox.box(ROOMS[0])
+    mailbox.claim(ROOMS[0], 5)
+    mailbox.settle_claim(there, arrived=True)
+    mailbox.settle([])
     assert mailbox.due() == {ROOMS[0]: 0}
 
 
