@@ -30,9 +30,9 @@ from parler.ops.context import OpContext
 from parler.runtime import bootstrap
 from parler.runtime.delivery import Delivery
 from parler.runtime.entry import MAX_CHARS
-from parler.runtime.hub_link import Link
+from parler.runtime.hub_link import HubLink
 from parler.runtime.joining import Joiner
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.runtime.options import ServerOptions
 from parler.runtime.outbox import Outbox
 from parler.runtime.presence import Presence
@@ -64,7 +64,7 @@ class Backend:
         self._pipe = pipe
         self._questions = Questions()
         self._sides: asyncio.TaskGroup | None = None
-        self.journal = Journal(
+        self.log = LogFile(
             settings.base_home,
             now=bootstrap.now,
             name=f"{settings.home.name[:8]}/{os.getpid()}",
@@ -73,15 +73,15 @@ class Backend:
         self.delivery = Delivery(
             Spool(settings.home),
             confirmation=self.confirmation,
-            journal=self.journal,
+            log=self.log,
             max_chars=None if options.verbose else MAX_CHARS,
         )
-        joiner = Joiner(settings.home, delivery=self.delivery, journal=self.journal)
-        presence = Presence(options, journal=self.journal, clock=time.monotonic)
-        link = Link(
+        joiner = Joiner(settings.home, delivery=self.delivery, log=self.log)
+        presence = Presence(options, log=self.log, clock=time.monotonic)
+        link = HubLink(
             _first_hub(settings, joiner),
             settings,
-            journal=self.journal,
+            log=self.log,
             attend=self._attend,
             now=bootstrap.now,
         )
@@ -91,7 +91,7 @@ class Backend:
             presence,
             home=settings.home,
             environment=env,
-            journal=self.journal,
+            log=self.log,
             notify=self._notify,
         )
         self.services = Services(
@@ -99,9 +99,7 @@ class Backend:
             options=options,
             link=link,
             delivery=self.delivery,
-            outbox=Outbox(
-                settings.home, post=post, told=self._tell, journal=self.journal
-            ),
+            outbox=Outbox(settings.home, post=post, told=self._tell, log=self.log),
             joiner=joiner,
             presence=presence,
             now=bootstrap.now,
@@ -115,7 +113,7 @@ class Backend:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        self.journal.note("started")
+        self.log.note("started")
         async with asyncio.TaskGroup() as tasks:
             self._sides = tasks
             tasks.create_task(self._forever(self.delivery.run))
@@ -130,7 +128,7 @@ class Backend:
                 await work()
                 return
             except Exception as error:  # noqa: BLE001 - outermost place of a background
-                self.journal.note(f"{work.__name__} failed: {_place_of(error)}")
+                self.log.note(f"{work.__name__} failed: {_place_of(error)}")
             await asyncio.sleep(FAULT_SECS)
 
     async def _mind_session(self) -> None:
@@ -165,7 +163,7 @@ class Backend:
                 bootstrap.identity_of, self._settings, hub=services.link.hub
             )
         except ParlerError as broken:
-            self.journal.note(f"no identity: {broken.code}")
+            self.log.note(f"no identity: {broken.code}")
             return
         link, delivery = services.link, self.delivery
 
@@ -243,7 +241,7 @@ class Backend:
         if isinstance(error, ParlerError):
             return Answer(text=failure(error), failed=True)
         place = _place_of(error)
-        self.journal.note(f"{tool.name} failed: {place}")
+        self.log.note(f"{tool.name} failed: {place}")
         text = f"error: a fault of parler ({place}); it is noted in mcp.log"
         return Answer(text=text, failed=True)
 

@@ -16,7 +16,7 @@ from parler.mcp_server.tool_call import Host
 from parler.ops.context import OpContext
 from parler.ops.rooms import roster
 from parler.runtime.delivery import Delivery
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.runtime.presence import Presence
 from parler.runtime.receipt import Receipt
 from parler.wake.spool import Item
@@ -59,7 +59,7 @@ class Pusher:
         *,
         home: Path,
         environment: Mapping[str, str],
-        journal: Journal,
+        log: LogFile,
         notify: Notify,
     ) -> None:
         """Nothing is pushed before `run`.
@@ -79,7 +79,7 @@ class Pusher:
         self._presence = presence
         self._home = home
         self._environment = environment
-        self._journal = journal
+        self._log = log
         self._notify = notify
         self._pushed: dict[tuple[str, int, str], None] = {}
         self._members: dict[RoomName, tuple[float, frozenset[AgentId]]] = {}
@@ -155,7 +155,7 @@ class Pusher:
             arrived = await waker.wake(text)
         finally:
             self._delivery.settled(Receipt(holds=[got.held]), arrived)
-        self._journal.note("woke the app" if arrived else "the app was not woken")
+        self._log.note("woke the app" if arrived else "the app was not woken")
 
     async def _members_of(self, ctx: OpContext, room: RoomName) -> frozenset[AgentId]:
         now = asyncio.get_running_loop().time()
@@ -190,7 +190,7 @@ class Pusher:
                     home=self._home,
                 )
             except (ConfigError, HubError, OSError) as failed:
-                self._journal.note(f"no way into the app: {type(failed).__name__}")
+                self._log.note(f"no way into the app: {type(failed).__name__}")
         return wake_kind(self._home, waker)
 
     def _note(self, item: Item) -> None:

@@ -15,7 +15,7 @@ from parler.wire.base import RoomName
 
 if TYPE_CHECKING:
     from parler.runtime.delivery import Delivery
-    from parler.runtime.hub_link import Link
+    from parler.runtime.hub_link import HubLink
     from parler.runtime.joining import Joiner
     from parler.runtime.options import ServerOptions
     from parler.runtime.outbox import Outbox
@@ -37,7 +37,7 @@ class Services:
 
     settings: Settings
     options: "ServerOptions"
-    link: "Link"
+    link: "HubLink"
     delivery: "Delivery"
     outbox: "Outbox"
     joiner: "Joiner"

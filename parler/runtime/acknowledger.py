@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from parler.errors import HubError, NotMember
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.wire.base import RoomName, Seq
 
 
@@ -18,10 +18,10 @@ class Hub(Protocol):
 class Acknowledger:
     """Tells one hub each position once, and again only what it did not take."""
 
-    def __init__(self, hub: Hub, *, journal: Journal) -> None:
+    def __init__(self, hub: Hub, *, log: LogFile) -> None:
         """Nothing was told yet."""
         self._hub = hub
-        self._journal = journal
+        self._log = log
         self._told: dict[RoomName, Seq] = {}
 
     async def tell(self, due: Mapping[RoomName, Seq]) -> None:
@@ -40,6 +40,6 @@ class Acknowledger:
         except NotMember:
             pass  # nobody asks any more
         except HubError as refused:
-            self._journal.note(f"what was read could not be told: {refused.code}")
+            self._log.note(f"what was read could not be told: {refused.code}")
             return  # until the next time
         self._told[room] = upto

@@ -20,9 +20,9 @@ from parler.ops.context import OpContext
 from parler.runtime.acknowledger import Acknowledger
 from parler.runtime.entry import MAX_CHARS, Entry, is_followed
 from parler.runtime.follower import Follower
-from parler.runtime.knocks import Doors
-from parler.runtime.leader import Lease
-from parler.runtime.log_file import Journal
+from parler.runtime.knocks import Knocks
+from parler.runtime.leader import Leadership
+from parler.runtime.log_file import LogFile
 from parler.runtime.mailbox import Mailbox
 from parler.runtime.receipt import Claim, Collected, Confirmation, Receipt
 from parler.runtime.shared_spool import SharedSpool
@@ -47,7 +47,7 @@ class Delivery:
         spool: Spool,
         *,
         confirmation: Confirmation,
-        journal: Journal,
+        log: LogFile,
         max_chars: int | None = MAX_CHARS,
     ) -> None:
         """Nothing is read before `run` and `attend`.
@@ -58,19 +58,19 @@ class Delivery:
         self.waiters = 0
         """Calls that wait for news at this moment."""
 
-        self.doors = Doors(self)
+        self.knocks = Knocks(self)
         self.last_taken: int | None = None
         """When the model got something last, in epoch milliseconds."""
 
         self._confirmation = confirmation
         confirmation.report_to(self.settled)
-        self._journal = journal
+        self._log = log
         self._max_chars = max_chars
         self._mailbox = Mailbox()
         self._spool = SharedSpool(
-            spool, self._mailbox, unwanted=self._unwanted, journal=journal
+            spool, self._mailbox, unwanted=self._unwanted, log=log
         )
-        self._lease = Lease(spool.home, journal)
+        self._leadership = Leadership(spool.home, log)
         self._follower: Follower | None = None
         self._todo: asyncio.Queue[tuple[Receipt, bool]] = asyncio.Queue()
         self._news = asyncio.Event()
@@ -87,7 +87,7 @@ class Delivery:
     @property
     def leads(self) -> bool:
         """Whether this process reads for the identity; another window does not."""
-        return self._lease.held
+        return self._leadership.held
 
     def waiting(self, room: RoomName | None = None) -> list[Item]:
         """What could be shown now; of one room, also what may not interrupt."""
@@ -230,7 +230,7 @@ class Delivery:
         """Lead, and settle what arrived, until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._keep_lease())
+                tasks.create_task(self._take_lead())
                 tasks.create_task(self._settle_results())
                 tasks.create_task(self._watch_hooks())
         finally:
@@ -244,19 +244,19 @@ class Delivery:
             for held in receipt.holds:
                 held.release()
         self._mailbox.release_all()
-        self._lease.give_up()
+        self._leadership.give_up()
 
     async def attend(self, ctx: OpContext, reader: Reader) -> None:
         """Read the hub over one connection, until it ends."""
         active = active_session(ctx.identity.home)
         if self._mailbox.begin(hub_key(ctx.hub), active):
-            self.doors.forget()
+            self.knocks.forget()
         follower = self._follower = Follower(
             ctx,
             reader,
             self._mailbox,
-            self.doors,
-            journal=self._journal,
+            self.knocks,
+            log=self._log,
             max_chars=self._max_chars,
         )
         self._stir.set()
@@ -268,8 +268,8 @@ class Delivery:
         finally:
             self._follower = None
 
-    async def _keep_lease(self) -> None:
-        await self._lease.take()
+    async def _take_lead(self) -> None:
+        await self._leadership.take()
         self._look_again()
 
     async def _listen(self, follower: Follower) -> None:
@@ -295,7 +295,7 @@ class Delivery:
                 self._stir.set()
 
     async def _work(self, follower: Follower) -> None:
-        acknowledger = Acknowledger(follower.ctx.client, journal=self._journal)
+        acknowledger = Acknowledger(follower.ctx.client, log=self._log)
         pace = Backoff(system_fraction)
         while True:
             await self._stir.wait()
@@ -308,7 +308,7 @@ class Delivery:
                 await acknowledger.tell(self._mailbox.due())
             except ParlerError as error:
                 if not error.retryable:
-                    self._journal.note(f"cannot follow: {error.code}")
+                    self._log.note(f"cannot follow: {error.code}")
                 await asyncio.sleep(pace.next() if error.retryable else REFUSED_SECS)
                 self._stir.set()
                 continue

@@ -11,8 +11,8 @@ from parler.identity.identity import AttentionPolicy, active_session, load_ident
 from parler.ops.context import OpContext
 from parler.runtime.box import Box
 from parler.runtime.entry import entry_of, is_followed, item_of, mentions_us
-from parler.runtime.knocks import Doors
-from parler.runtime.log_file import Journal
+from parler.runtime.knocks import Knocks
+from parler.runtime.log_file import LogFile
 from parler.runtime.mailbox import Mailbox
 from parler.text.transcript import Reader
 from parler.wire.base import RoomName, Seq
@@ -37,9 +37,9 @@ class Follower:
         ctx: OpContext,
         reader: Reader,
         mailbox: Mailbox,
-        doors: Doors,
+        knocks: Knocks,
         *,
-        journal: Journal,
+        log: LogFile,
         max_chars: int | None,
     ) -> None:
         """Nothing was fetched yet."""
@@ -49,8 +49,8 @@ class Follower:
 
         self._reader = reader
         self._mailbox = mailbox
-        self._doors = doors
-        self._journal = journal
+        self._knocks = knocks
+        self._log = log
         self._max_chars = max_chars
         self._subscribed = False
         self._stale: set[RoomName] = set()
@@ -65,9 +65,9 @@ class Follower:
             case Pushed(message=message):
                 self._heard_message(message)
             case Event(event="join_request", room=room):
-                self._doors.stale.add(room)
+                self._knocks.stale.add(room)
             case Event(event="join_resolved"):
-                self._doors.decided.set()
+                self._knocks.decided.set()
             case _:  # members and rooms change, or something was missed
                 self.rescan = True
 
@@ -96,7 +96,7 @@ class Follower:
             except ParlerError:
                 self.rescan = True
                 raise
-        await self._doors.look(self.ctx, self._mailbox.active)
+        await self._knocks.look(self.ctx, self._mailbox.active)
         while self._stale:
             room = self._stale.pop()
             try:
@@ -131,9 +131,9 @@ class Follower:
             for one in rooms
             if one.name in followed and (one.unread or one.name == mailbox.active)
         }
-        self._doors.stale |= {
+        self._knocks.stale |= {
             one.name for one in rooms if one.kind == RoomKind.CHANNEL
-        } - self._doors.not_ours
+        } - self._knocks.not_ours
         unread = [one for one in rooms if one.unread and one.name not in mailbox.boxes]
         for one in unread[:MAX_SCANNED_ROOMS]:
             await self._find_mentions(one.name)
@@ -161,7 +161,7 @@ class Follower:
                 self._mailbox.boxes.pop(room, None)
                 return
             except HubError as refused:
-                self._journal.note(f"a room cannot be read: {refused.code}")
+                self._log.note(f"a room cannot be read: {refused.code}")
                 return
             for message in batch.messages:
                 box.add(

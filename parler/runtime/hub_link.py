@@ -14,7 +14,7 @@ from parler.identity.settings import Settings
 from parler.machine.backoff import Backoff, system_fraction
 from parler.ops.context import OpContext
 from parler.runtime import bootstrap
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.text.terminal import visible
 
 FIRST_SECS = 10.0
@@ -49,7 +49,7 @@ class _Moved(Exception):
     """Another hub is to be served."""
 
 
-class Link:
+class HubLink:
     """Keeps one hub connected."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Link:
         hub: str,
         settings: Settings,
         *,
-        journal: Journal,
+        log: LogFile,
         attend: Callable[[OpContext], Awaitable[None]],
         now: Callable[[], int],
         fraction: Callable[[], float] = system_fraction,
@@ -70,7 +70,7 @@ class Link:
         self.hub = hub
         self.trouble: Trouble | None = None
         self._settings = settings
-        self._journal = journal
+        self._log = log
         self._attend = attend
         self._now = now
         self._backoff = Backoff(fraction, first=0.2, longest=LONGEST_PAUSE_SECS)
@@ -133,7 +133,7 @@ class Link:
             try:
                 await self._once(self.hub)
             except* _Moved:
-                self._journal.note("another hub is served")
+                self._log.note("another hub is served")
             except* ParlerError as several:
                 self._note(_first(several.exceptions))
             except* OSError as several:
@@ -150,14 +150,14 @@ class Link:
             bootstrap.identity_of, self._settings, hub=hub
         )
         if fresh:
-            self._journal.note("a new identity was made")
+            self._log.note("a new identity was made")
         try:
             async with bootstrap.connected(hub, self._settings, identity) as ctx:
                 self._ctx = ctx
                 self.trouble = None
                 self._backoff.reset()
                 self._changed.set()
-                self._journal.note("connected")
+                self._log.note("connected")
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._mind_moves())
                     await self._attend(ctx)
@@ -178,7 +178,7 @@ class Link:
     def _note(self, error: ParlerError) -> None:
         reason = error.message
         if self.trouble is None or self.trouble.reason != reason:
-            self._journal.note(f"no connection: {error.code}")
+            self._log.note(f"no connection: {error.code}")
             self.trouble = Trouble(
                 reason=reason,
                 since=self._now(),

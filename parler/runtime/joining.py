@@ -17,7 +17,7 @@ from parler.machine.files import read_private, write_private
 from parler.ops.context import OpContext
 from parler.ops.session import JoinResult, JoinState, join_session
 from parler.runtime.delivery import Delivery
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.text.untrusted import place_of
 from parler.wire.joinkey import InvalidJoinKey, JoinKey, parse_join_key
 from parler.wire.urls import same_hub
@@ -42,11 +42,11 @@ class _State(msgspec.Struct):
 class Joiner:
     """The knock of one identity."""
 
-    def __init__(self, home: Path, *, delivery: Delivery, journal: Journal) -> None:
+    def __init__(self, home: Path, *, delivery: Delivery, log: LogFile) -> None:
         """Take up what an earlier process of this identity waited for."""
         self._path = home / FILE_NAME
         self._delivery = delivery
-        self._journal = journal
+        self._log = log
         self._state = self._read()
         self._key = _parsed(self._state.key)
         self._stir = asyncio.Event()
@@ -117,7 +117,7 @@ class Joiner:
 
     def _joined(self, key: JoinKey, result: JoinResult) -> None:
         self.ended(key)
-        self._journal.note("let into a session")
+        self._log.note("let into a session")
         skip = None
         left_out = ""
         if len(result.messages) > RECENT + 1:
@@ -138,7 +138,7 @@ class Joiner:
 
     def _refused(self, key: JoinKey, error: ParlerError) -> None:
         self.ended(key)
-        self._journal.note(f"a key was refused: {error.code}")
+        self._log.note(f"a key was refused: {error.code}")
         step = f" Next: {error.next_step}." if error.next_step else ""
         self._delivery.notice(
             f"You were not let in with the key {key.code[:2]}…: {error.message}.{step}",

@@ -29,7 +29,7 @@ class Board(Protocol):
         """It is out of date."""
 
 
-class Doors:
+class Knocks:
     """The rooms at which somebody may wait for us."""
 
     def __init__(self, board: Board) -> None:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from parler.errors import ConfigError
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.wake.spool import consumer
 
 WAIT_SECS = 2.0
@@ -15,14 +15,14 @@ _TRIES, _TRY_SECS = 3, 0.05
 """Somebody who only looks whether there is a reader holds the lock for a moment."""
 
 
-class Lease:
+class Leadership:
     """Held by one process of an identity; the system ends it with the process."""
 
-    def __init__(self, home: Path, journal: Journal) -> None:
+    def __init__(self, home: Path, log: LogFile) -> None:
         """Not held yet."""
         self.held = False
         self._home = home
-        self._journal = journal
+        self._log = log
         self._stack = ExitStack()
 
     async def take(self) -> None:
@@ -34,11 +34,11 @@ class Lease:
             except ConfigError:
                 tries -= 1
                 if tries == 0:
-                    self._journal.note("another window reads for this agent")
+                    self._log.note("another window reads for this agent")
                 await asyncio.sleep(_TRY_SECS if tries > 0 else WAIT_SECS)
             else:
                 self.held = True
-                self._journal.note("reads for this agent")
+                self._log.note("reads for this agent")
 
     def give_up(self) -> None:
         """Let another window have it."""

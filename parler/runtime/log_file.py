@@ -18,7 +18,7 @@ MAX_LINE_CHARS = 300
 _LOCK_SECS = 0.5
 
 
-class Journal:
+class LogFile:
     """The ``mcp.log`` of a home (protocol 2.4). It never fails its caller."""
 
     def __init__(self, home: Path, *, now: Callable[[], int], name: str) -> None:

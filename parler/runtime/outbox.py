@@ -16,7 +16,7 @@ from parler.errors import ConfigError, ParlerError, UsageError
 from parler.identity.settings import hub_key
 from parler.machine.files import locked, read_private, write_private
 from parler.ops.context import OpContext
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.wire.base import Millis
 
 FILE_NAME = "outbox.json"
@@ -61,7 +61,7 @@ class Outbox:
         *,
         post: Post,
         told: Callable[[str, str], None],
-        journal: Journal,
+        log: LogFile,
     ) -> None:
         """Nothing is read yet.
 
@@ -71,7 +71,7 @@ class Outbox:
         self._path = home / FILE_NAME
         self._post = post
         self._told = told
-        self._journal = journal
+        self._log = log
         self._stir = asyncio.Event()
         self._waiting: dict[str, asyncio.Future[str]] = {}
 
@@ -120,7 +120,7 @@ class Outbox:
                     if not await self._send(ctx, one):
                         break
             except ConfigError as damaged:
-                self._journal.note(f"the outbox cannot be read: {damaged.code}")
+                self._log.note(f"the outbox cannot be read: {damaged.code}")
 
     async def _send(self, ctx: OpContext, one: Queued) -> bool:
         """Whether the next one should be tried."""
@@ -148,7 +148,7 @@ class Outbox:
             self._told(
                 f"What you queued with {one.tool} is stored now: {said}", one.client_id
             )
-        self._journal.note("a queued message was " + ("refused" if refused else "sent"))
+        self._log.note("a queued message was " + ("refused" if refused else "sent"))
         return True
 
     def _of(self, hub: str) -> list[Queued]:
@@ -176,7 +176,7 @@ class Outbox:
             aside = self._path.with_suffix(".damaged.json")
             with suppress(OSError):
                 self._path.replace(aside)
-            self._journal.note("the outbox was damaged and put aside")
+            self._log.note("the outbox was damaged and put aside")
             return []
 
     @contextmanager

@@ -18,7 +18,7 @@ from parler.ops.directory import RegisterParams, register
 from parler.ops.identity import presence
 from parler.peers import activity
 from parler.peers.presence import announce, record_here
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.runtime.options import ServerOptions
 from parler.wire.records import Visibility
 
@@ -37,7 +37,7 @@ class Presence:
     """One agent's."""
 
     def __init__(
-        self, options: ServerOptions, *, journal: Journal, clock: Callable[[], float]
+        self, options: ServerOptions, *, log: LogFile, clock: Callable[[], float]
     ) -> None:
         """Nobody is told anything yet."""
         self.wake = "none"
@@ -45,7 +45,7 @@ class Presence:
 
         self.app: str | None = None
         self._options = options
-        self._journal = journal
+        self._log = log
         self._clock = clock
         self._called: float | None = None
         self._said: tuple[str, str | None] | None = None
@@ -113,9 +113,9 @@ class Presence:
         try:
             await register(ctx, params)
         except HubError as refused:
-            self._journal.note(f"the card was refused: {refused.code}")
+            self._log.note(f"the card was refused: {refused.code}")
         except ParlerError as failed:
-            self._journal.note(f"the card was not registered: {failed.code}")
+            self._log.note(f"the card was not registered: {failed.code}")
             return
         self._registered.add(ctx.hub)
 
@@ -149,7 +149,7 @@ class Presence:
         try:
             handle = await asyncio.to_thread(announce, home, record)
         except (ConfigError, OSError) as failed:
-            self._journal.note(f"not shown on this machine: {type(failed).__name__}")
+            self._log.note(f"not shown on this machine: {type(failed).__name__}")
             return
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from parler.errors import ConfigError
 from parler.runtime.entry import Mark
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.runtime.mailbox import Mailbox
 from parler.runtime.receipt import Collected
 from parler.wake.spool import Held, Item, Shown, Spool
@@ -24,7 +24,7 @@ class SharedSpool:
         mailbox: Mailbox,
         *,
         unwanted: Callable[[Held], None],
-        journal: Journal,
+        log: LogFile,
     ) -> None:
         """Nothing is offered yet.
 
@@ -34,7 +34,7 @@ class SharedSpool:
         self._spool = spool
         self._mailbox = mailbox
         self._unwanted = unwanted
-        self._journal = journal
+        self._log = log
         self._lock = asyncio.Lock()
         self._newest: list[Shown] = []
 
@@ -46,7 +46,7 @@ class SharedSpool:
             try:
                 await asyncio.to_thread(self._spool.offer, items, hub=hub)
             except ConfigError as failed:
-                self._journal.note(f"nothing can be offered to hooks: {failed.code}")
+                self._log.note(f"nothing can be offered to hooks: {failed.code}")
 
     async def collect(
         self,
@@ -83,7 +83,7 @@ class SharedSpool:
             holding.add_done_callback(self._hold_unwanted)
             raise
         except ConfigError as busy:
-            self._journal.note(f"nothing was taken: {busy.code}")
+            self._log.note(f"nothing was taken: {busy.code}")
             return None
         self._mailbox.hold(held.items)
         return held
@@ -104,7 +104,7 @@ class SharedSpool:
                     self._mailbox.release(held.items)
         except ConfigError as failed:
             # They are still held: not shown by anybody else, and not acknowledged.
-            self._journal.note(f"what was shown could not be noted: {failed.code}")
+            self._log.note(f"what was shown could not be noted: {failed.code}")
 
     async def mark_seen(self, places: set[tuple[str, int]]) -> int:
         """The model has the messages at these rooms and numbers; how many waited."""

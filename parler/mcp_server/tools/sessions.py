@@ -211,7 +211,7 @@ async def approve(call: Call, args: Any) -> Answer:
     )
     if verdict is Verdict.YES:
         decided = await admission.decide(ctx, room, one.agent, approve=True)
-        call.services.delivery.doors.stale.add(room)
+        call.services.delivery.knocks.stale.add(room)
         return Answer(text=_decided_text(decided))
     if verdict is Verdict.NO:
         return Answer(
@@ -232,7 +232,7 @@ async def deny(call: Call, args: Any) -> Answer:
     ctx = await call.ctx()
     room = call.room(args.room)
     decided = await admission.decide(ctx, room, args.agent, approve=False)
-    call.services.delivery.doors.stale.add(room)
+    call.services.delivery.knocks.stale.add(room)
     return Answer(text=_decided_text(decided))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from parler.errors import HubError, NotMember, ParlerError, TransportError
 from parler.runtime.acknowledger import Acknowledger
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.wire.base import RoomName, Seq
 
 A, B = RoomName("room.a"), RoomName("room.b")
@@ -24,7 +24,7 @@ class Hub:
 
 
 def made(hub: Hub, folder: Path) -> Acknowledger:
-    return Acknowledger(hub, journal=Journal(folder, now=lambda: 0, name="a/1"))
+    return Acknowledger(hub, log=LogFile(folder, now=lambda: 0, name="a/1"))
 
 
 async def test_only_what_is_new_is_told(tmp_path: Path) -> None:

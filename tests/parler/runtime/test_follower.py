@@ -14,8 +14,8 @@ from parler.ops.context import OpContext
 from parler.ops.directory import RegisterParams, register
 from parler.runtime.bootstrap import now, reader_of
 from parler.runtime.follower import Follower
-from parler.runtime.knocks import Doors
-from parler.runtime.log_file import Journal
+from parler.runtime.knocks import Knocks
+from parler.runtime.log_file import LogFile
 from parler.runtime.mailbox import Mailbox
 from parler.wire.base import Code, RoomName
 from parler.wire.records import DeliveryState
@@ -73,8 +73,8 @@ class Scene:
             self.ctx,
             reader_of(identity),
             self.mailbox,
-            Doors(Board()),
-            journal=Journal(home, now=now, name="a/1"),
+            Knocks(Board()),
+            log=LogFile(home, now=now, name="a/1"),
             max_chars=None,
         )
 

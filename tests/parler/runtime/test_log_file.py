@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from parler.runtime.log_file import MAX_LINES, Journal
+from parler.runtime.log_file import MAX_LINES, LogFile
 from tests._support.mcp_hosts import at_work, environment, home_of
 from tests._support.mcp_peers import peer
 from tests._support.processes import HubProcess
 
 
 def test_it_never_grows(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, now=lambda: 5000, name="a/1")
+    log = LogFile(tmp_path, now=lambda: 5000, name="a/1")
     for number in range(3 * MAX_LINES):
-        journal.note(f"line\n{number}")
+        log.note(f"line\n{number}")
     lines = (tmp_path / "mcp.log").read_text(encoding="utf-8").splitlines()
     assert MAX_LINES <= len(lines) <= 2 * MAX_LINES
     assert lines[-1] == f"5\ta/1: line {3 * MAX_LINES - 1}"
@@ -20,7 +20,7 @@ def test_it_never_grows(tmp_path: Path) -> None:
 
 def test_it_never_fails_its_caller(tmp_path: Path) -> None:
     (tmp_path / "mcp.log").mkdir()
-    Journal(tmp_path, now=lambda: 0, name="a/1").note("x")
+    LogFile(tmp_path, now=lambda: 0, name="a/1").note("x")
 
 
 async def test_it_holds_no_secret(hub: HubProcess, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.runtime.outbox import MAX_QUEUED, Outbox, OutboxFull, Queued
 from parler.wire.base import RoomName
 from tests._support.mcp_hosts import at_work, environment, home_of
@@ -109,7 +109,7 @@ def outbox(home: Path) -> Outbox:
         home,
         post=post,
         told=lambda text, key: None,
-        journal=Journal(home, now=lambda: 0, name="test"),
+        log=LogFile(home, now=lambda: 0, name="test"),
     )
 
 

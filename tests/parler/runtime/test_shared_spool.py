@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from parler.runtime.log_file import Journal
+from parler.runtime.log_file import LogFile
 from parler.runtime.mailbox import Mailbox
 from parler.runtime.shared_spool import SharedSpool
 from parler.wake.spool import Held, Item, Spool
@@ -28,7 +28,7 @@ class Scene:
             spool or Spool(folder),
             self.mailbox,
             unwanted=self.unwanted.put_nowait,
-            journal=Journal(folder, now=lambda: 0, name="a/1"),
+            log=LogFile(folder, now=lambda: 0, name="a/1"),
         )
 
     async def collects(self, limit: int | None = None) -> Held:
