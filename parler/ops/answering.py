@@ -21,7 +21,7 @@ from parler.peers.activity import keep_fresh
 from parler.peers.presence import Kind, announce, record_here
 from parler.wire.base import AgentId, RoomName
 from parler.workers.ledger import Ledger
-from parler.workers.lock import alone
+from parler.workers.lock import worker_lock
 
 GONE_SECS = 2.0
 
@@ -100,7 +100,7 @@ def _alone(home: Path, agent: AgentId, project: Project) -> Iterator[None]:
     room = RoomName(f"answers {project.alias}")
     with ExitStack() as stack:
         try:
-            stack.enter_context(alone(home, agent, room))
+            stack.enter_context(worker_lock(home, agent, room))
         except UsageError:
             raise UsageError(
                 f"another `parler answer` is at {project.alias} already",

@@ -26,8 +26,8 @@ from parler.ops.work import (
     task_end,
 )
 from parler.wire.base import RoomName
-from parler.workers.claims import QueueHold, RoomHold
-from parler.workers.lock import alone
+from parler.workers.claims import QueueClaims, RoomClaims
+from parler.workers.lock import worker_lock
 from parler.workers.prompt import Worker
 from parler.workers.selection import Rules
 from parler.workers.worker import Office, QueueWorker, RoomWorker, stay
@@ -82,12 +82,12 @@ async def supervise(
     if params.role is not None:
         room = (await serve(ctx, params.role)).room
     assert room is not None, "one of the two was named"
-    hold = _hold(ctx, params, room)
+    claims = _claims(ctx, params, room)
     with (
-        alone(ctx.identity.home, ctx.client.agent_id, room),
+        worker_lock(ctx.identity.home, ctx.client.agent_id, room),
         shown_at_work(ctx, surroundings.folder, room, job),
     ):
-        office = office_of(ctx, room, rules, job, params.limits, hold, watcher)
+        office = office_of(ctx, room, rules, job, params.limits, claims, watcher)
         await stay(
             office,
             _worker(office, params.role),
@@ -97,14 +97,14 @@ async def supervise(
         )
 
 
-def _hold(
+def _claims(
     ctx: OpContext, params: SuperviseParams, room: RoomName
-) -> QueueHold | RoomHold:
+) -> QueueClaims | RoomClaims:
     if params.role is None:
-        return RoomHold(ctx.client, room)
+        return RoomClaims(ctx.client, room)
     lease_secs = min(max(params.lease_secs, MIN_LEASE_SECS), MAX_LEASE_SECS)
     renew_secs = min(max(lease_secs / 3, MIN_RENEW_SECS), MAX_RENEW_SECS)
-    return QueueHold(
+    return QueueClaims(
         ctx.client,
         room,
         params.role.strip(),

@@ -26,12 +26,12 @@ from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.records import TaskStatus
 from parler.workers import runners
 from parler.workers.budget import MAX_PER_CONVERSATION, Budget
-from parler.workers.claims import Hold, RoomHold
+from parler.workers.claims import Claims, RoomClaims
 from parler.workers.ledger import Ledger
-from parler.workers.lock import alone
+from parler.workers.lock import worker_lock
 from parler.workers.prompt import Worker
 from parler.workers.selection import Rules
-from parler.workers.task import Finished, Job, Step, Turns, Watcher
+from parler.workers.task import Finished, Job, Step, Tasks, Watcher
 from parler.workers.worker import Office, RoomWorker, stay
 
 __all__ = [
@@ -146,11 +146,11 @@ async def work(
     else:
         room = ctx.room(params.room)
     with (
-        alone(ctx.identity.home, ctx.client.agent_id, room),
+        worker_lock(ctx.identity.home, ctx.client.agent_id, room),
         shown_at_work(ctx, surroundings.folder, room, job),
     ):
-        hold = RoomHold(ctx.client, room)
-        office = office_of(ctx, room, rules, job, params.limits, hold, watcher)
+        claims = RoomClaims(ctx.client, room)
+        office = office_of(ctx, room, rules, job, params.limits, claims, watcher)
         await stay(
             office,
             RoomWorker(office),
@@ -244,7 +244,7 @@ def office_of(
     rules: Rules,
     job: Job,
     limits: Limits,
-    hold: Hold,
+    claims: Claims,
     watcher: Watcher,
 ) -> Office:
     """Everything a worker of a room needs."""
@@ -256,12 +256,12 @@ def office_of(
         per_conversation=limits.per_conversation,
         now=ctx.now,
     )
-    turns = Turns(
+    tasks = Tasks(
         client=ctx.client,
         room=room,
         ledger=Ledger(home, me, now=ctx.now),
         budget=budget,
-        hold=hold,
+        claims=claims,
         job=job,
         watcher=watcher,
         token=secrets.token_hex,
@@ -269,7 +269,7 @@ def office_of(
     return Office(
         client=ctx.client,
         room=room,
-        turns=turns,
+        tasks=tasks,
         rules=rules,
         attention=lambda: load_identity(home).attention,
         watcher=watcher,

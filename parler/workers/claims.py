@@ -28,8 +28,8 @@ class LeaseLost(Exception):
     """A task is not ours any more; somebody else may be working on it."""
 
 
-class Hold(Protocol):
-    """One way of holding tasks. Each method may raise what a request raises."""
+class Claims(Protocol):
+    """One way of claiming tasks. Each method may raise what a request raises."""
 
     comes_back: bool
     """Whether a task that was let go may be offered again."""
@@ -85,7 +85,7 @@ class _Log:
             self._position = batch.cursor
 
 
-class RoomHold:
+class RoomClaims:
     """Tasks of a room without a queue: the first ``accepted`` counts.
 
     One who accepts and then vanishes keeps the task: in such a room nobody knows
@@ -143,7 +143,7 @@ class RoomHold:
         return await say(self._client, self._room, task, parts, what=status.value)
 
 
-class QueueHold:
+class QueueClaims:
     """Tasks of a service, by claims: renewed in time, or given up.
 
     A task that another worker told the end of, and could not complete before its

@@ -17,7 +17,7 @@ from parler.workers.ledger import ledger_path
 
 
 @contextmanager
-def alone(home: Path, agent: AgentId, room: RoomName) -> Iterator[None]:
+def worker_lock(home: Path, agent: AgentId, room: RoomName) -> Iterator[None]:
     """Be this identity's only worker of a room; the system ends it with the process.
 
     Raises:

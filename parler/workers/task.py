@@ -1,7 +1,7 @@
 """Carrying out one task from taking it to having told how it ended.
 
 Every step is noted in the ledger before the next, so that whatever stops the worker,
-`Turns.resume` knows what is owed (the argument is in `ledger`). Where tasks come from
+`Tasks.resume` knows what is owed (the argument is in `ledger`). Where tasks come from
 is the workers' part; how one is claimed against others is `claims`'.
 """
 
@@ -27,7 +27,7 @@ from parler.wire.replies import PresenceOk, Sent
 from parler.wire.requests import Presence
 from parler.workers import prompt, runners
 from parler.workers.budget import MAX_HOPS, Budget
-from parler.workers.claims import Hold, LeaseLost, say
+from parler.workers.claims import Claims, LeaseLost, say
 from parler.workers.ledger import Entry, Ledger, Outcome, Phase, Standing
 from parler.workers.receipts import final, handing_on, progress
 from parler.workers.selection import Request
@@ -103,14 +103,14 @@ class Finished:
 
 
 @dataclass(slots=True, kw_only=True)
-class Turns:
+class Tasks:
     """Carries out tasks of one room, one at a time."""
 
     client: Client
     room: RoomName
     ledger: Ledger
     budget: Budget
-    hold: Hold
+    claims: Claims
     job: Job
     watcher: Watcher
     token: Callable[[int], str]
@@ -147,7 +147,7 @@ class Turns:
                 return None
             case Phase.STARTED:
                 outcome = Outcome(status=TaskStatus.FAILED, note=_INTERRUPTED)
-                if not await self.hold.confirm(entry.message):
+                if not await self.claims.confirm(entry.message):
                     self._let_go(entry)
                     return None
                 entry = self.ledger.end(entry.key, outcome)
@@ -159,17 +159,17 @@ class Turns:
         self, message: Message, why: str, *, only_if_queued: bool = False
     ) -> Finished | None:
         """Tell that a task is not done, and why, without taking it into the ledger."""
-        if only_if_queued and not self.hold.comes_back:
+        if only_if_queued and not self.claims.comes_back:
             return None
-        if not await self.hold.take(message, ours_alone=False):
+        if not await self.claims.take(message, ours_alone=False):
             return None
-        status = await self.hold.ended(message)
+        status = await self.claims.ended(message)
         if status is not None:
-            await self.hold.close(message.id, status)
+            await self.claims.close(message.id, status)
             return None
         outcome = Outcome(status=TaskStatus.FAILED, note=why)
         sent = await self._say_final(message.id, outcome)
-        await self.hold.close(message.id, outcome.status)
+        await self.claims.close(message.id, outcome.status)
         self.watcher.note(f"declined {visible(message.id)}: {visible(why)}")
         return Finished(
             room=self.room,
@@ -182,13 +182,13 @@ class Turns:
     async def _carry_out(self, request: Request) -> Finished | None:
         message, key = request.message, request.key
         alone = request.reserved_for_us
-        if not await self.hold.take(message, ours_alone=alone):
+        if not await self.claims.take(message, ours_alone=alone):
             self.watcher.note(f"{visible(message.id)} is somebody else's")
             self._let_go_of(key)
             return None
         self.watcher.reached(Step.TAKEN, message.id)
-        if (status := await self.hold.ended(message)) is not None:
-            await self.hold.close(message.id, status)
+        if (status := await self.claims.ended(message)) is not None:
+            await self.claims.close(message.id, status)
             self.ledger.finish(key)
             self.watcher.note(f"{visible(message.id)} is {status.value} already")
             return None
@@ -253,7 +253,7 @@ class Turns:
         ended = None
         try:
             async with asyncio.TaskGroup() as tasks:
-                keeping = tasks.create_task(self.hold.keep(request.message.id))
+                keeping = tasks.create_task(self.claims.keep(request.message.id))
                 ended = await _run(program, data, self.watcher.output)
                 keeping.cancel()
         except* LeaseLost:
@@ -295,7 +295,7 @@ class Turns:
         """Tell how a task ended; `again` if that may have been done already."""
         outcome, task = entry.outcome, entry.message
         assert outcome is not None, "an ended task has an outcome"
-        if not await self.hold.confirm(task):
+        if not await self.claims.confirm(task):
             if not again:
                 self._let_go(entry)
                 return None
@@ -311,7 +311,7 @@ class Turns:
             handed = await say(self.client, self.room, task, parts, what="handoff")
             self.budget.link(handed.id, reply_to=task)
             self.watcher.reached(Step.HANDED_ON, task)
-        await self.hold.close(task, outcome.status)
+        await self.claims.close(task, outcome.status)
         self.watcher.reached(Step.CLOSED, task)
         self.ledger.finish(entry.key)
         self.watcher.reached(Step.FINISHED, task)
@@ -340,7 +340,7 @@ class Turns:
         self._let_go_of(entry.key)
 
     def _let_go_of(self, key: str) -> None:
-        if self.hold.comes_back:
+        if self.claims.comes_back:
             self.ledger.release(key)
         else:
             self.ledger.finish(key)

@@ -32,7 +32,7 @@ from parler.workers.selection import (
     choose_dispatched,
     may_ask,
 )
-from parler.workers.task import Finished, Turns, Watcher
+from parler.workers.task import Finished, Tasks, Watcher
 
 LOOK_SECS = 10.0
 """How often work is looked for that nobody announces: an expired lease, for one."""
@@ -57,7 +57,7 @@ class Office:
 
     client: Client
     room: RoomName
-    turns: Turns
+    tasks: Tasks
     rules: Rules
     attention: Callable[[], AttentionPolicy]
     """Asked before each look: it may change while we work."""
@@ -84,9 +84,9 @@ class RoomWorker:
     async def look(self) -> Finished | None:
         """Read on until a task was done, or there is nothing new."""
         office = self.office
-        for entry in office.turns.ledger.unfinished(office.room):
+        for entry in office.tasks.ledger.unfinished(office.room):
             request = await self._again(entry)
-            if finished := await office.turns.resume(entry, request):
+            if finished := await office.tasks.resume(entry, request):
                 return finished
         position = await self._begin()
         while True:
@@ -128,7 +128,7 @@ class RoomWorker:
         if isinstance(chosen, Ignored):
             warn(office.watcher, message, chosen)
             return None
-        return await office.turns.take(chosen)
+        return await office.tasks.take(chosen)
 
     def _hold(self) -> None:
         if not self._holding:
@@ -157,9 +157,9 @@ class QueueWorker:
     async def look(self) -> Finished | None:
         """Claim and do the first task that is for us."""
         office = self.office
-        for entry in office.turns.ledger.unfinished(office.room):
+        for entry in office.tasks.ledger.unfinished(office.room):
             request = await read_again(office, entry, choose_dispatched)
-            if finished := await office.turns.resume(entry, request):
+            if finished := await office.tasks.resume(entry, request):
                 return finished
         wanted = judge(office.attention(), Address(room=office.room, work=True))
         if wanted is not Verdict.WAKE:
@@ -180,8 +180,8 @@ class QueueWorker:
         chosen = choose_dispatched(message, office.rules, now=office.now())
         if isinstance(chosen, Ignored):
             why = chosen.warning or "it asks for nothing"
-            return await office.turns.decline(message, why)
-        return await office.turns.take(chosen)
+            return await office.tasks.decline(message, why)
+        return await office.tasks.take(chosen)
 
 
 async def stay(
