@@ -18,7 +18,7 @@ import msgspec
 from parler.ask.headless import Bench, Question, answer
 from parler.ask.hops import MAX_HOPS
 from parler.ask.projects import LOCAL, Permission, Project
-from parler.ask.pseudonyms import Askers
+from parler.ask.pseudonyms import Pseudonyms
 from parler.ask.thread import (
     Asker,
     Event,
@@ -384,7 +384,7 @@ def _standing(
         return asker, project.permission_of([author.id])
     known = None
     if ask.asker is not None:
-        known = Askers(desk.bench.home).find(ask.asker, agent=author.id)
+        known = Pseudonyms(desk.bench.home).find(ask.asker, agent=author.id)
     if known is None:
         return asker, project.permission_of([author.id, LOCAL])
     return known, project.permission_of([author.id, known.label, LOCAL])

@@ -16,7 +16,7 @@ from parler.errors import ConfigError
 from parler.machine.files import locked, read_bounded, write_private
 
 FILE_NAME = "askers.json"
-MAX_ASKERS = 1000
+MAX_PSEUDONYMS = 1000
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ class _File(msgspec.Struct):
     askers: dict[str, _Known] = {}
 
 
-class Askers:
+class Pseudonyms:
     """The projects of this machine that ask, by their words."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Askers:
             known = _Known(asker.key, asker.label)
             if file.salt != salt or file.askers.get(word) != known:
                 file.askers.pop(word, None)
-                kept = list(file.askers.items())[-(MAX_ASKERS - 1) :]
+                kept = list(file.askers.items())[-(MAX_PSEUDONYMS - 1) :]
                 file = _File(salt, {**dict(kept), word: known})
                 write_private(self._path, msgspec.json.encode(file))
             return word

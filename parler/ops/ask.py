@@ -26,7 +26,7 @@ from parler.ask.hops import check_may_ask
 from parler.ask.live import LiveAnswer, ask_agent
 from parler.ask.projects import Project
 from parler.ask.prompt import clipped
-from parler.ask.pseudonyms import Askers
+from parler.ask.pseudonyms import Pseudonyms
 from parler.ask.thread import Asker, Event, Line, Thread, Tier, note_refusal
 from parler.client.questions import Answered, Ask, Status, answer_parts, ask_of
 from parler.errors import HubError, ParlerError, TransportError, UsageError
@@ -305,7 +305,7 @@ async def _ask_live(
     asker = own_asker(here)
     wait = float(params.timeout_secs)
     talk = Thread(here.home, name, asker)
-    word = Askers(here.home).word_of(asker)
+    word = Pseudonyms(here.home).word_of(asker)
     if chosen.kind is Kind.ANSWERER:
         # It writes the same transcript itself, and knows our notes.
         async with connect(chosen.hub) as ctx:
