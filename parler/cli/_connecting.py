@@ -106,10 +106,10 @@ def choose(
 
 
 def _local(wishes: Wishes, home: Path) -> Chosen:
-    from parler.local_hub import place_of, read_record
+    from parler.local_hub import hub_paths, read_record
     from parler.local_hub.record import DEFAULT_PORT
 
-    record = read_record(place_of(home))
+    record = read_record(hub_paths(home))
     if record is not None and wishes.port in (None, record.port):
         return Chosen(url=record.url, pinned=True, starts_here=True)
     url = f"ws://127.0.0.1:{wishes.port or DEFAULT_PORT}"

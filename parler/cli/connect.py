@@ -222,7 +222,7 @@ def _begin_hub(options: Options, setting: "Setting", chosen: Chosen) -> None:
 
     if not chosen.starts_here:
         return
-    place = local_hub.place_of(setting.home)
+    place = local_hub.hub_paths(setting.home)
     record, seen = local_hub.read_record(place), local_hub.look(place)
     is_another = record is not None and (record.team or record.url != chosen.url)
     if is_another or (seen.url is not None and not seen.is_at(chosen.url)):

@@ -96,9 +96,9 @@ def arguments_of_own_hub(options_home: str | None) -> list[str]:
     Raises:
         ConfigError: The record of it is damaged.
     """
-    from parler.local_hub.record import Record, hub_arguments, place_of, read_record
+    from parler.local_hub.record import Record, hub_arguments, hub_paths, read_record
 
-    place = place_of(_home(Options(command="hub", home=options_home)))
+    place = hub_paths(_home(Options(command="hub", home=options_home)))
     place.stopped.unlink(missing_ok=True)
     arguments = hub_arguments(place, read_record(place) or Record())
     return [*arguments, "--log-file", str(place.log)]

@@ -9,9 +9,9 @@ from parler.local_hub.lifecycle import (
     use_local_hub,
 )
 from parler.local_hub.record import (
-    HubPlace,
+    HubPaths,
     Record,
-    place_of,
+    hub_paths,
     read_record,
     starts_by_itself,
     write_record,
@@ -19,14 +19,14 @@ from parler.local_hub.record import (
 from parler.local_hub.status import Seen, State, look
 
 __all__ = [
-    "HubPlace",
+    "HubPaths",
     "LocalHub",
     "Record",
     "Seen",
     "State",
     "ensure_local_hub",
     "look",
-    "place_of",
+    "hub_paths",
     "read_record",
     "reconfigure",
     "start",

@@ -20,11 +20,11 @@ from parler.identity import join_secrets
 from parler.identity.homes import machine_home
 from parler.identity.settings import dialled
 from parler.local_hub import (
-    HubPlace,
+    HubPaths,
     LocalHub,
     Record,
+    hub_paths,
     look,
-    place_of,
     read_record,
     reconfigure,
 )
@@ -131,11 +131,11 @@ def start_team_hub(
         ConnectFailed: The hub does not come up, or its port is taken.
         ConfigError: Its files cannot be written, or the address is none.
     """
-    place = place_of(base_home)
+    paths = hub_paths(base_home)
     if address is not None:
         _lan_url(address, port)  # before anything is changed
-    secret, fresh = _secret(place, rotate=rotate_secret)
-    before = read_record(place) or Record()
+    secret, fresh = _secret(paths, rotate=rotate_secret)
+    before = read_record(paths) or Record()
     record = Record(
         addr=f"{ANYWHERE}:{port}",
         team=True,
@@ -143,7 +143,7 @@ def start_team_hub(
         address=address or before.address,
     )
     hub = reconfigure(base_home, record, again=fresh)
-    team = _team(place, record, secret, hub)
+    team = _team(paths, record, secret, hub)
     for url in (team.url, *team.lan_urls):
         remember_secret(base_home, url, secret)
     return team
@@ -155,25 +155,25 @@ def team_hub(base_home: Path) -> TeamHub | None:
     Raises:
         ConfigError: Its files are damaged or readable by others.
     """
-    place = place_of(base_home)
-    record, seen = read_record(place), look(place)
+    paths = hub_paths(base_home)
+    record, seen = read_record(paths), look(paths)
     if record is None or not record.team or seen.url is None:
         return None
     try:
-        secret = files.read_private(place.secret).decode().strip()
+        secret = files.read_private(paths.secret).decode().strip()
     except FileNotFoundError:
         return None
-    hub = LocalHub(url=record.url, pid=seen.pid, log=place.log)
-    return _team(place, record, secret, hub)
+    hub = LocalHub(url=record.url, pid=seen.pid, log=paths.log)
+    return _team(paths, record, secret, hub)
 
 
 def reached_as(base_home: Path, url: str) -> str | None:
     """Where teammates reach the hub that a loopback URL dials, if it is the team's."""
-    place = place_of(base_home)
-    seen = look(place)
+    paths = hub_paths(base_home)
+    seen = look(paths)
     if not seen.is_at(url):
         return None
-    record = read_record(place)
+    record = read_record(paths)
     if record is None or not record.team:
         return None
     addresses = [record.address] if record.address else list(seen.lan)
@@ -258,7 +258,7 @@ async def find_team_hubs(
         found = [info for info in await asyncio.gather(*asked) if info is not None]
     finally:
         await listener.async_close()
-    ours = look(place_of(base_home)).fingerprint
+    ours = look(hub_paths(base_home)).fingerprint
     hubs = [hub for info in found for hub in _shown(info, ours)]
     return sorted(hubs, key=lambda hub: (hub.name, hub.url))
 
@@ -280,8 +280,8 @@ def qr_lines(text: str) -> Iterator[str]:
         )
 
 
-def _team(place: HubPlace, record: Record, secret: str, hub: LocalHub) -> TeamHub:
-    seen = look(place)
+def _team(paths: HubPaths, record: Record, secret: str, hub: LocalHub) -> TeamHub:
+    seen = look(paths)
     addresses = [record.address] if record.address else list(seen.lan)
     return TeamHub(
         url=record.url,
@@ -306,12 +306,12 @@ def _lan_url(address: str, port: int) -> str:
     return join_secrets.require_safe_url(bare, allow_plain=False).removesuffix("/ws")
 
 
-def _secret(place: HubPlace, *, rotate: bool) -> tuple[str, bool]:
+def _secret(paths: HubPaths, *, rotate: bool) -> tuple[str, bool]:
     """The join secret, and whether it is new."""
-    with files.locked(place.secret):
+    with files.locked(paths.secret):
         if not rotate:
             try:
-                kept = files.read_private(place.secret).decode().strip()
+                kept = files.read_private(paths.secret).decode().strip()
             except (FileNotFoundError, UnicodeDecodeError):
                 kept = ""
             if kept:
@@ -321,7 +321,7 @@ def _secret(place: HubPlace, *, rotate: bool) -> tuple[str, bool]:
             for _ in range(_GROUPS)
         )
         fresh = "-".join(groups)
-        files.write_private(place.secret, f"{fresh}\n".encode())
+        files.write_private(paths.secret, f"{fresh}\n".encode())
         return fresh, True
 
 

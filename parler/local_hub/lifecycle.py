@@ -22,12 +22,12 @@ from pathlib import Path
 from parler.errors import ConfigError, ConnectFailed, ParlerError
 from parler.identity.homes import process_environment
 from parler.local_hub import service
-from parler.local_hub.port_owner import occupant_of, refuse
+from parler.local_hub.port_owner import port_owner_of, refuse
 from parler.local_hub.record import (
     DEFAULT_PORT,
-    HubPlace,
+    HubPaths,
     Record,
-    place_of,
+    hub_paths,
     read_record,
     record_for,
     serves,
@@ -99,22 +99,22 @@ async def ensure_local_hub(
             stopped and is not to be revived.
         ConfigError: Its folder cannot be written, or its settings are damaged.
     """
-    place = place_of(base_home)
-    seen = look(place)
+    paths = hub_paths(base_home)
+    seen = look(paths)
     if seen.state is State.RUNNING:
-        return _found(place, seen, url)
-    record = read_record(place)
+        return _found(paths, seen, url)
+    record = read_record(paths)
     if seen.state is State.STOPPED:
-        occupant = await occupant_of(url)
-        if occupant and occupant.may_stand_in(known=record is not None):
-            return LocalHub(url=url, pid=None, log=place.log)
-        if occupant and look(place).state is State.STOPPED:
-            raise refuse(url, occupant)
+        owner = await port_owner_of(url)
+        if owner and owner.may_stand_in(known=record is not None):
+            return LocalHub(url=url, pid=None, log=paths.log)
+        if owner and look(paths).state is State.STOPPED:
+            raise refuse(url, owner)
         if not revive:
-            _require_wanted(place, url)
+            _require_wanted(paths, url)
     if record is None or not serves(record.addr, url):
         record = record_for(url)
-    hub = await asyncio.to_thread(_start, place, record, url, wait_secs, revive=revive)
+    hub = await asyncio.to_thread(_start, paths, record, url, wait_secs, revive=revive)
     if hub.started and note is not None:
         note(f"started this machine's hub in the background: {url} ({STATUS})")
     return hub
@@ -142,8 +142,8 @@ def start(
         ConnectFailed: It does not come up.
         ConfigError: Its folder cannot be written.
     """
-    place = place_of(base_home)
-    return _start(place, record, record.url, wait_secs, revive=True)
+    paths = hub_paths(base_home)
+    return _start(paths, record, record.url, wait_secs, revive=True)
 
 
 def reconfigure(
@@ -163,18 +163,18 @@ def reconfigure(
             before runs again.
         ConfigError: Its folder cannot be written, or the old one cannot be stopped.
     """
-    place = place_of(base_home)
-    before, ran = read_record(place), None
+    paths = hub_paths(base_home)
+    before, ran = read_record(paths), None
     if before != record or again:
         ran = stop(base_home)
-        write_record(place, record)
+        write_record(paths, record)
     try:
         return start(base_home, record, wait_secs=wait_secs)
     except ConnectFailed:
         if before is None:
-            place.record.unlink(missing_ok=True)
+            paths.record.unlink(missing_ok=True)
         elif before != record:
-            write_record(place, before)
+            write_record(paths, before)
             if ran is not None:
                 with contextlib.suppress(ParlerError):
                     start(base_home, before, wait_secs=wait_secs)
@@ -195,110 +195,110 @@ def stop(
     Raises:
         ConfigError: It cannot be stopped from here, or did not end in time.
     """
-    place = place_of(base_home)
-    if look(place).state is State.STOPPED and not place.folder.is_dir():
+    paths = hub_paths(base_home)
+    if look(paths).state is State.STOPPED and not paths.folder.is_dir():
         return None
     deadline = time.monotonic() + wait_secs
-    with _changing(place, deadline):
-        files.write_private(place.stopped, b"")
-        seen = look(place)
+    with _changing(paths, deadline):
+        files.write_private(paths.stopped, b"")
+        seen = look(paths)
         if seen.state is State.STOPPED:
             return None
         service.stop(service.this_system(base_home))
-        if _ended(place, min(deadline, time.monotonic() + _POLL_SECS)):
+        if _ended(paths, min(deadline, time.monotonic() + _POLL_SECS)):
             return seen
-        seen = _with_pid(place, deadline)
-        _signal(place, seen.pid, signal.SIGTERM)
-        if _ended(place, deadline):
+        seen = _with_pid(paths, deadline)
+        _signal(paths, seen.pid, signal.SIGTERM)
+        if _ended(paths, deadline):
             return seen
         if not force:
             raise ConfigError(
                 f"the hub (process {seen.pid}) did not end within {wait_secs:g} s",
                 next_step="parler hub stop --force",
             )
-        _signal(place, seen.pid, signal.SIGKILL)
-        if not _ended(place, time.monotonic() + wait_secs):
+        _signal(paths, seen.pid, signal.SIGKILL)
+        if not _ended(paths, time.monotonic() + wait_secs):
             raise ConfigError(f"the hub (process {seen.pid}) cannot be killed")
         return seen
 
 
-def _found(place: HubPlace, seen: Seen, url: str) -> LocalHub:
+def _found(paths: HubPaths, seen: Seen, url: str) -> LocalHub:
     if not seen.is_at(url):
         raise ConnectFailed(
             url,
             f"the local hub runs at {seen.url} instead",
             next_step="parler hub stop, or name that one",
         )
-    return LocalHub(url=url, pid=seen.pid, log=place.log)
+    return LocalHub(url=url, pid=seen.pid, log=paths.log)
 
 
 def _start(
-    place: HubPlace, record: Record, url: str, wait_secs: float, *, revive: bool
+    paths: HubPaths, record: Record, url: str, wait_secs: float, *, revive: bool
 ) -> LocalHub:
     deadline = time.monotonic() + wait_secs
-    with _changing(place, deadline):
-        seen = _settled(place, deadline)
+    with _changing(paths, deadline):
+        seen = _settled(paths, deadline)
         if seen.state is State.RUNNING:
-            return _found(place, seen, url)
+            return _found(paths, seen, url)
         if not revive:  # it may have been about to end when we looked first
-            _require_wanted(place, url)
-        place.stopped.unlink(missing_ok=True)
-        if read_record(place) != record:
-            write_record(place, record)
-        if service.start(service.this_system(place.folder.parent)):
-            seen = _begun(place, min(deadline, time.monotonic() + SERVICE_SECS))
+            _require_wanted(paths, url)
+        paths.stopped.unlink(missing_ok=True)
+        if read_record(paths) != record:
+            write_record(paths, record)
+        if service.start(service.this_system(paths.folder.parent)):
+            seen = _begun(paths, min(deadline, time.monotonic() + SERVICE_SECS))
         if seen.state is State.STOPPED:
-            with _spawned(place) as life:
-                seen = _listening(place, deadline, life)
+            with _spawned(paths) as life:
+                seen = _listening(paths, deadline, life)
         else:
-            seen = _listening(place, deadline, None)
-    hub = _found(place, seen, url)
-    return LocalHub(url=url, pid=hub.pid, log=place.log, started=True)
+            seen = _listening(paths, deadline, None)
+    hub = _found(paths, seen, url)
+    return LocalHub(url=url, pid=hub.pid, log=paths.log, started=True)
 
 
-def _require_wanted(place: HubPlace, url: str) -> None:
-    if place.stopped.exists():
+def _require_wanted(paths: HubPaths, url: str) -> None:
+    if paths.stopped.exists():
         raise ConnectFailed(
             url, "the local hub was stopped", next_step="parler hub start"
         )
 
 
-def _settled(place: HubPlace, deadline: float) -> Seen:
+def _settled(paths: HubPaths, deadline: float) -> Seen:
     """Wait while a hub comes up that somebody else started, or one goes down."""
     while True:
-        seen = look(place)
+        seen = look(paths)
         if seen.state in (State.RUNNING, State.STOPPED):
             return seen
         if time.monotonic() >= deadline:
-            raise _failed(place, f"it has been {seen.state} for too long")
+            raise _failed(paths, f"it has been {seen.state} for too long")
         time.sleep(_POLL_SECS)
 
 
-def _begun(place: HubPlace, deadline: float) -> Seen:
+def _begun(paths: HubPaths, deadline: float) -> Seen:
     """What the system's service manager made of it; it may say yes and do nothing."""
     while True:
-        seen = look(place)
+        seen = look(paths)
         if seen.state is not State.STOPPED or time.monotonic() >= deadline:
             return seen
         time.sleep(_POLL_SECS)
 
 
 @contextlib.contextmanager
-def _changing(place: HubPlace, deadline: float) -> Iterator[None]:
+def _changing(paths: HubPaths, deadline: float) -> Iterator[None]:
     left = max(deadline - time.monotonic(), 0.0)
-    with files.locked(place.starting, wait_secs=left):
+    with files.locked(paths.starting, wait_secs=left):
         yield
 
 
 @contextlib.contextmanager
-def _spawned(place: HubPlace) -> Iterator[int]:
+def _spawned(paths: HubPaths) -> Iterator[int]:
     """Start the hub; gives a file that ends when the hub's process does."""
-    files.make_private_dir(place.folder)
+    files.make_private_dir(paths.folder)
     life, held = os.pipe()
     try:
         try:
-            with _output(place.log) as output:
-                _run_detached(place, output, held)
+            with _output(paths.log) as output:
+                _run_detached(paths, output, held)
         finally:
             os.close(held)
         yield life
@@ -318,8 +318,8 @@ def _output(path: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def _run_detached(place: HubPlace, output: int, held: int) -> None:
-    command = service.hub_command(place.folder.parent)
+def _run_detached(paths: HubPaths, output: int, held: int) -> None:
+    command = service.hub_command(paths.folder.parent)
     if sys.platform == "win32" or not Path(_SHELL).exists():
         raise ConfigError(
             "a hub cannot be started in the background on this system",
@@ -334,7 +334,7 @@ def _run_detached(place: HubPlace, output: int, held: int) -> None:
             stdout=output,
             stderr=output,
             pass_fds=(held,),
-            cwd=place.folder,
+            cwd=paths.folder,
             env=_environment(process_environment()),
             umask=0o077,
             start_new_session=True,
@@ -359,20 +359,20 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def _listening(place: HubPlace, deadline: float, life: int | None) -> Seen:
+def _listening(paths: HubPaths, deadline: float, life: int | None) -> Seen:
     while True:
-        seen = look(place)
+        seen = look(paths)
         if seen.state is State.RUNNING:
             return seen
         gone = life is None or _has_ended(life, _POLL_SECS)
         if life is None:
             time.sleep(_POLL_SECS)
-        elif gone and look(place).state is State.STOPPED:
-            raise _failed(place, f"it ended at once: {_last_words(place)}")
+        elif gone and look(paths).state is State.STOPPED:
+            raise _failed(paths, f"it ended at once: {_last_words(paths)}")
         elif gone:
             life = None  # another one, started elsewhere, is on its way
         if time.monotonic() >= deadline:
-            raise _failed(place, "it is not ready in time")
+            raise _failed(paths, "it is not ready in time")
 
 
 def _has_ended(life: int, wait: float) -> bool:
@@ -380,16 +380,16 @@ def _has_ended(life: int, wait: float) -> bool:
     return bool(ready)
 
 
-def _failed(place: HubPlace, why: str) -> ConnectFailed:
-    record = read_record(place) or Record()
+def _failed(paths: HubPaths, why: str) -> ConnectFailed:
+    record = read_record(paths) or Record()
     return ConnectFailed(
         record.url, f"the local hub did not start: {why}", next_step=LOGS
     )
 
 
-def _last_words(place: HubPlace) -> str:
+def _last_words(paths: HubPaths) -> str:
     try:
-        with place.log.open("rb") as file:
+        with paths.log.open("rb") as file:
             file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
             lines = file.read(4096).decode("utf-8", "replace").split("\n")
     except OSError:
@@ -398,34 +398,34 @@ def _last_words(place: HubPlace) -> str:
     return last.strip().removeprefix("error: ").partition(" — next:")[0][:300]
 
 
-def _ended(place: HubPlace, deadline: float) -> bool:
-    while look(place).state is not State.STOPPED:
+def _ended(paths: HubPaths, deadline: float) -> bool:
+    while look(paths).state is not State.STOPPED:
         if time.monotonic() >= deadline:
             return False
         time.sleep(_POLL_SECS)
     return True
 
 
-def _with_pid(place: HubPlace, deadline: float) -> Seen:
+def _with_pid(paths: HubPaths, deadline: float) -> Seen:
     while True:
-        seen = look(place)
+        seen = look(paths)
         if seen.pid is not None or seen.state is State.STOPPED:
             return seen
         if time.monotonic() >= deadline:
-            raise ConfigError(f"{place.running} is held, and nobody says by whom")
+            raise ConfigError(f"{paths.running} is held, and nobody says by whom")
         time.sleep(_POLL_SECS)
 
 
-def _signal(place: HubPlace, pid: int | None, number: signal.Signals) -> None:
+def _signal(paths: HubPaths, pid: int | None, number: signal.Signals) -> None:
     if pid is None:
         return
-    if not _holds(pid, place.running):
-        if look(place).state is State.STOPPED:
+    if not _holds(pid, paths.running):
+        if look(paths).state is State.STOPPED:
             return
         raise ConfigError(
             f"process {pid} is not the hub: it runs in another container, "
             f"or as another user; stop it there",
-            next_step=shlex.join(["fuser", "-v", str(place.running)]),
+            next_step=shlex.join(["fuser", "-v", str(paths.running)]),
         )
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -21,7 +21,7 @@ _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Occupant:
+class PortOwner:
     """Somebody who listens on the port."""
 
     is_hub: bool
@@ -38,7 +38,7 @@ class Occupant:
         return self.is_hub and (self.is_ours or not known)
 
 
-async def occupant_of(url: str) -> Occupant | None:
+async def port_owner_of(url: str) -> PortOwner | None:
     """Who listens under a loopback URL; None if nobody does."""
     try:
         answer = await ask(url)
@@ -50,14 +50,16 @@ async def occupant_of(url: str) -> Occupant | None:
     if not heard:
         return None
     port = urlsplit(dialled(url)).port or 80
-    return Occupant(is_hub=answer is not None and answer.is_hub, is_ours=_is_ours(port))
+    return PortOwner(
+        is_hub=answer is not None and answer.is_hub, is_ours=_is_ours(port)
+    )
 
 
-def refuse(url: str, occupant: Occupant) -> ConnectFailed:
+def refuse(url: str, owner: PortOwner) -> ConnectFailed:
     """The error to raise about somebody who has no business there."""
     port = urlsplit(dialled(url)).port or 80
     who = _program(port) or "another program"
-    what = "a hub of another user" if occupant.is_hub else "no hub"
+    what = "a hub of another user" if owner.is_hub else "no hub"
     return ConnectFailed(
         url,
         f"{who} has port {port}, and that is {what}; nothing was sent to it",

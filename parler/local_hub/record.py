@@ -48,7 +48,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 @dataclass(frozen=True, slots=True)
-class HubPlace:
+class HubPaths:
     """The files of this machine's hub (design 6)."""
 
     folder: Path
@@ -94,31 +94,31 @@ class HubPlace:
         return self.folder / "join-secret"
 
 
-def place_of(base_home: Path) -> HubPlace:
+def hub_paths(base_home: Path) -> HubPaths:
     """The one place for all homes below a machine's."""
-    return HubPlace(machine_home(base_home) / "hub")
+    return HubPaths(machine_home(base_home) / "hub")
 
 
-def read_record(place: HubPlace) -> Record | None:
+def read_record(paths: HubPaths) -> Record | None:
     """What was decided about the hub; None if there never was one.
 
     Raises:
         ConfigError: The file is damaged.
     """
     try:
-        record = msgspec.json.decode(files.read_bounded(place.record), type=Record)
+        record = msgspec.json.decode(files.read_bounded(paths.record), type=Record)
         _check(record)
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise ConfigError(
-            f"{place.record} is damaged: {error}",
-            next_step=f"rm {place.record}, then parler hub start",
+            f"{paths.record} is damaged: {error}",
+            next_step=f"rm {paths.record}, then parler hub start",
         ) from None
     return record
 
 
-def write_record(place: HubPlace, record: Record) -> None:
+def write_record(paths: HubPaths, record: Record) -> None:
     """Keep what was decided.
 
     Raises:
@@ -129,15 +129,15 @@ def write_record(place: HubPlace, record: Record) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     data = msgspec.json.format(msgspec.json.encode(record), indent=2)
-    files.write_private(place.record, data + b"\n")
+    files.write_private(paths.record, data + b"\n")
 
 
-def hub_arguments(place: HubPlace, record: Record) -> list[str]:
+def hub_arguments(paths: HubPaths, record: Record) -> list[str]:
     """The command line of the hub that a record describes, without its program."""
-    arguments = ["--addr", record.addr, "--db", str(place.database)]
-    arguments += ["--running-file", str(place.running)]
+    arguments = ["--addr", record.addr, "--db", str(paths.database)]
+    arguments += ["--running-file", str(paths.running)]
     if record.team:
-        arguments += ["--join-secret-file", str(place.secret)]
+        arguments += ["--join-secret-file", str(paths.secret)]
         arguments += ["--lan-only", "--announce"]
     if record.name:
         arguments += ["--name", record.name]
@@ -156,7 +156,7 @@ def starts_by_itself(settings: Settings, url: str) -> bool:
     """
     if not is_loopback(urlsplit(dialled(url)).hostname or ""):
         return False
-    record = read_record(place_of(settings.base_home))
+    record = read_record(hub_paths(settings.base_home))
     if record is not None:
         return serves(record.addr, url)
     chosen = settings.hub_source in (HubSource.ENV, HubSource.CONFIG)
@@ -191,14 +191,14 @@ def record_for(url: str) -> Record:
     return Record(addr=f"{shown}:{parts.port or 80}")
 
 
-def changed(place: HubPlace, change: Callable[[Record], Record]) -> Record:
+def changed(paths: HubPaths, change: Callable[[Record], Record]) -> Record:
     """Change what was decided, and keep it.
 
     Raises:
         ConfigError: The record is damaged, or cannot be written.
     """
-    record = change(read_record(place) or Record())
-    write_record(place, record)
+    record = change(read_record(paths) or Record())
+    write_record(paths, record)
     return record
 
 

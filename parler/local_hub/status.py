@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from parler.errors import ConfigError
-from parler.local_hub.record import HubPlace, serves
+from parler.local_hub.record import HubPaths, serves
 
 _MAX_BYTES = 64 * 1024
 
@@ -61,7 +61,7 @@ class _Words(msgspec.Struct, frozen=True):
 STOPPED = Seen(state=State.STOPPED)
 
 
-def look(place: HubPlace) -> Seen:
+def look(paths: HubPaths) -> Seen:
     """See whether the hub runs.
 
     Raises:
@@ -69,11 +69,11 @@ def look(place: HubPlace) -> Seen:
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        handle = os.open(place.running, flags)
+        handle = os.open(paths.running, flags)
     except (FileNotFoundError, NotADirectoryError):
         return STOPPED
     except OSError as error:
-        raise ConfigError(f"cannot read {place.running}: {error.strerror}") from None
+        raise ConfigError(f"cannot read {paths.running}: {error.strerror}") from None
     try:
         return _said(handle) if _is_held(handle) else STOPPED
     finally:

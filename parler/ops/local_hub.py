@@ -7,7 +7,7 @@ from pathlib import Path
 from parler.errors import ConfigError, UsageError
 from parler.local_hub import lifecycle, service
 from parler.local_hub.probe import ask
-from parler.local_hub.record import HubPlace, Record, place_of, read_record
+from parler.local_hub.record import HubPaths, Record, hub_paths, read_record
 from parler.local_hub.status import Seen, State, look
 from parler.ops.context import Result
 
@@ -91,7 +91,7 @@ async def status(base_home: Path, *, now: Callable[[], int]) -> StatusResult:
     Raises:
         ConfigError: Its files are damaged or cannot be read.
     """
-    place = place_of(base_home)
+    place = hub_paths(base_home)
     record = read_record(place) or Record()
     seen = look(place)
     own = service.this_system(base_home)
@@ -120,7 +120,7 @@ def begin(base_home: Path) -> StartResult:
         ConnectFailed: It does not come up.
         ConfigError: Its folder cannot be written.
     """
-    record = read_record(place_of(base_home)) or Record()
+    record = read_record(hub_paths(base_home)) or Record()
     hub = lifecycle.start(base_home, record)
     return StartResult(url=hub.url, pid=hub.pid, started=hub.started)
 
@@ -141,7 +141,7 @@ def last_lines(base_home: Path, count: int) -> list[str]:
     Raises:
         UsageError: There is no log yet.
     """
-    place = place_of(base_home)
+    place = hub_paths(base_home)
     lines: list[str] = []
     for path in (place.log.with_name(f"{place.log.name}.1"), place.log):
         lines += _text(path).splitlines()
@@ -157,7 +157,7 @@ def follow_log(
     base_home: Path, *, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[str]:
     """Lines as the hub writes them, also after it began a new file; without end."""
-    path = place_of(base_home).log
+    path = hub_paths(base_home).log
     position, number = _end_of(path)
     rest = ""
     while True:
@@ -179,7 +179,7 @@ def install_service(base_home: Path) -> ServiceResult:
     Raises:
         ConfigError: Its file cannot be written, or is somebody else's.
     """
-    place = place_of(base_home)
+    place = hub_paths(base_home)
     own = service.this_system(base_home)
     was_running = look(place).state is not State.STOPPED
     if was_running and not service.active(own):
@@ -205,7 +205,7 @@ def uninstall_service(base_home: Path) -> ServiceResult:
     """
     own = service.this_system(base_home)
     to_do = service.uninstall(own)
-    running = look(place_of(base_home)).state is State.RUNNING
+    running = look(hub_paths(base_home)).state is State.RUNNING
     return ServiceResult(
         file=str(own.file),
         installed=False,
@@ -234,7 +234,7 @@ def _team(record: Record, seen: Seen) -> TeamState | None:
     return TeamState(addresses=list(seen.lan), fingerprint=seen.fingerprint)
 
 
-def _sizes(place: HubPlace) -> Sizes:
+def _sizes(place: HubPaths) -> Sizes:
     database = [
         place.database.with_name(place.database.name + suffix)
         for suffix in ("", "-wal", "-shm")

@@ -33,7 +33,7 @@ from parler.identity.homes import machine_home
 from parler.identity.identity import Identity, active_session, find_identity
 from parler.identity.settings import Settings, dialled
 from parler.identity.signing import fingerprint, verify
-from parler.local_hub.port_owner import occupant_of, refuse
+from parler.local_hub.port_owner import port_owner_of, refuse
 from parler.local_hub.probe import Answer, ask
 from parler.ops.context import Result
 from parler.wire.codes import PROTOCOL_VERSION
@@ -279,7 +279,7 @@ async def _local_hub(settings: Settings, hub: str) -> tuple[Check | None, bool]:
     """
     name = "local hub"
     try:
-        place = local_hub.place_of(settings.base_home)
+        place = local_hub.hub_paths(settings.base_home)
         seen = local_hub.look(place)
         record = local_hub.read_record(place)
         meant = local_hub.starts_by_itself(settings, hub)
@@ -288,12 +288,12 @@ async def _local_hub(settings: Settings, hub: str) -> tuple[Check | None, bool]:
             return check, check.finding is not Finding.BROKEN
         if not meant:
             return None, True
-        occupant = await occupant_of(hub)
-        if occupant and not occupant.may_stand_in(known=record is not None):
-            return broken(name, refuse(hub, occupant)), False
+        owner = await port_owner_of(hub)
+        if owner and not owner.may_stand_in(known=record is not None):
+            return broken(name, refuse(hub, owner)), False
     except ParlerError as error:
         return broken(name, error), False
-    if occupant:
+    if owner:
         return ok(name, f"one that was started by hand is at {hub}"), True
     if place.stopped.exists():
         return warn(name, "its owner stopped it", "parler hub start"), False
@@ -337,8 +337,8 @@ async def unreachable(settings: Settings, hub: str) -> ParlerError | None:
         return None
     try:
         if local_hub.starts_by_itself(settings, hub):
-            place = local_hub.place_of(settings.base_home)
-            if not await occupant_of(hub):
+            place = local_hub.hub_paths(settings.base_home)
+            if not await port_owner_of(hub):
                 return _stopped(hub) if place.stopped.exists() else None
         elif is_loopback(urlsplit(dialled(hub)).hostname or ""):
             return ConnectFailed(hub, why, next_step="parler connect --local")

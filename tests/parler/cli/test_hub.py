@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from parler.cli import app, hub
-from parler.local_hub import Record, place_of, write_record
+from parler.local_hub import Record, hub_paths, write_record
 
 
 @pytest.mark.parametrize("command", sorted(hub.COMMANDS))
@@ -43,7 +43,7 @@ def test_looking_makes_nothing(home: Path, capfd: pytest.CaptureFixture[str]) ->
 def test_the_log_is_shown_across_its_two_files(
     home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    log = place_of(home / ".parler").log
+    log = hub_paths(home / ".parler").log
     log.parent.mkdir(parents=True)
     log.with_name("hub.log.1").write_text("one\ntwo\n", encoding="utf-8")
     log.write_text("three\x1b[2J\n", encoding="utf-8")
@@ -57,7 +57,7 @@ def test_the_log_is_shown_across_its_two_files(
 
 def test_a_service_runs_what_the_owner_decided(home: Path) -> None:
     base = home / ".parler"
-    place = place_of(base)
+    place = hub_paths(base)
     write_record(place, Record(addr="127.0.0.1:7171", name="mine"))
     place.stopped.touch()
     arguments = hub.arguments_of_own_hub(str(base))

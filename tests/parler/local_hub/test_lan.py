@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from parler.errors import UsageError
 from parler.identity.join_secrets import JoinSecrets
-from parler.local_hub import Record, place_of, write_record
+from parler.local_hub import Record, hub_paths, write_record
 from parler.local_hub.lan import (
     FoundHub,
     TeamInvite,
@@ -80,7 +80,7 @@ def test_a_secret_is_remembered_for_all_agents_of_the_machine(home: Path) -> Non
 def test_without_a_team_hub_there_is_none_to_invite_to(home: Path) -> None:
     base = home / ".parler"
     assert team_hub(base) is None
-    write_record(place_of(base), Record())
+    write_record(hub_paths(base), Record())
     assert team_hub(base) is None
     assert reached_as(base, "ws://127.0.0.1:7070") is None
 

@@ -24,8 +24,8 @@ from parler.local_hub import (
     Record,
     State,
     ensure_local_hub,
+    hub_paths,
     look,
-    place_of,
     read_record,
     reconfigure,
     start,
@@ -33,7 +33,7 @@ from parler.local_hub import (
     stop,
     write_record,
 )
-from parler.local_hub.port_owner import Occupant
+from parler.local_hub.port_owner import PortOwner
 from parler.local_hub.record import hub_arguments, serves
 from parler.machine import files
 from tests._support.processes import Agent, environment
@@ -62,11 +62,11 @@ def port() -> int:
 def base(home: Path, port: int) -> Iterator[Path]:
     """A home whose own hub is meant to be at `port`; what runs is stopped."""
     base = home / ".parler"
-    write_record(place_of(base), Record(addr=f"127.0.0.1:{port}"))
+    write_record(hub_paths(base), Record(addr=f"127.0.0.1:{port}"))
     try:
         yield base
     finally:
-        seen = look(place_of(base))
+        seen = look(hub_paths(base))
         if seen.state is not State.STOPPED:
             with contextlib.suppress(ConfigError):
                 stop(base, force=True)
@@ -174,9 +174,9 @@ async def test_a_hub_that_is_just_ending_is_waited_for_and_replaced(
     base: Path, port: int
 ) -> None:
     url = f"ws://127.0.0.1:{port}"
-    with RunningFile(place_of(base).running) as old:
+    with RunningFile(hub_paths(base).running) as old:
         old.say(url=url, ending=True)
-        assert look(place_of(base)).state is State.ENDING
+        assert look(hub_paths(base)).state is State.ENDING
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(ensure_local_hub(base, url))
             await asyncio.to_thread(lambda: None)
@@ -189,15 +189,15 @@ async def test_a_hub_that_is_being_stopped_is_not_revived_behind_its_owners_back
     base: Path, port: int
 ) -> None:
     url = f"ws://127.0.0.1:{port}"
-    place = place_of(base)
+    paths = hub_paths(base)
     with contextlib.ExitStack() as stopping:
-        stopping.enter_context(files.locked(place.starting))
-        old = stopping.enter_context(RunningFile(place.running))
+        stopping.enter_context(files.locked(paths.starting))
+        old = stopping.enter_context(RunningFile(paths.running))
         old.say(url=url, ending=True)
         background = ensure_local_hub(base, url, revive=False)
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(_outcome(background))
-            await asyncio.to_thread(place.stopped.touch)
+            await asyncio.to_thread(paths.stopped.touch)
             stopping.close()
     assert isinstance(waiting.result(), ConnectFailed)
     assert not hubs_of(base)
@@ -213,7 +213,7 @@ async def _outcome(asked: Awaitable[LocalHub]) -> LocalHub | ConnectFailed:
 def test_another_port_is_taken_up_with_all_that_is_stored(
     base: Path, port: int
 ) -> None:
-    first = start(base, read_record(place_of(base)) or Record())
+    first = start(base, read_record(hub_paths(base)) or Record())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         other = int(probe.getsockname()[1])
@@ -233,27 +233,27 @@ def test_a_hub_that_cannot_move_stays_where_it_was(base: Path, port: int) -> Non
         there = int(taken.getsockname()[1])
         with pytest.raises(ConnectFailed):
             reconfigure(base, Record(addr=f"127.0.0.1:{there}"))
-    assert read_record(place_of(base)) == before
-    assert look(place_of(base)).is_at(before.url)
+    assert read_record(hub_paths(base)) == before
+    assert look(hub_paths(base)).is_at(before.url)
 
 
 # -------------------------------------------------------------------- what is not a hub
 
 
 def test_a_process_id_that_was_given_out_again_is_left_alone(base: Path) -> None:
-    place = place_of(base)
+    paths = hub_paths(base)
     with subprocess.Popen(["sleep", "60"]) as stranger:
         try:
             words = {"pid": stranger.pid, "url": "ws://127.0.0.1:1"}
-            place.running.write_text(json.dumps(words), encoding="utf-8")
-            assert look(place).state is State.STOPPED
+            paths.running.write_text(json.dumps(words), encoding="utf-8")
+            assert look(paths).state is State.STOPPED
             assert stop(base) is None
-            with RunningFile(place.running) as held:
+            with RunningFile(paths.running) as held:
                 held.say(pid=stranger.pid, url="ws://127.0.0.1:1")
-                assert look(place).state is State.RUNNING
+                assert look(paths).state is State.RUNNING
                 with pytest.raises(ConfigError, match="is not the hub"):
                     stop(base, wait_secs=1)
-            assert look(place).state is State.STOPPED
+            assert look(paths).state is State.STOPPED
             assert stranger.poll() is None
         finally:
             stranger.kill()
@@ -295,7 +295,7 @@ async def test_another_program_on_the_port_is_named_and_told_nothing(
 def test_a_hub_of_another_user_is_no_stand_in_for_our_own(
     *, is_hub: bool, is_ours: bool, known: bool, welcome: bool
 ) -> None:
-    found = Occupant(is_hub=is_hub, is_ours=is_ours)
+    found = PortOwner(is_hub=is_hub, is_ours=is_ours)
     assert found.may_stand_in(known=known) is welcome
 
 
@@ -303,7 +303,7 @@ def test_a_hub_of_another_user_is_no_stand_in_for_our_own(
 
 
 async def test_a_hub_that_cannot_start_says_why(base: Path, port: int) -> None:
-    place_of(base).database.write_bytes(b"no database at all" * 1000)
+    hub_paths(base).database.write_bytes(b"no database at all" * 1000)
     with pytest.raises(ConnectFailed, match=r"did not start: it ended at once: ."):
         await ensure_local_hub(base, f"ws://127.0.0.1:{port}")
     assert not hubs_of(base)
@@ -323,7 +323,7 @@ async def test_a_start_that_takes_too_long_elsewhere_is_not_waited_for_without_e
     base: Path, port: int
 ) -> None:
     with (
-        files.locked(place_of(base).starting),
+        files.locked(hub_paths(base).starting),
         pytest.raises(ConfigError, match="another process has held"),
     ):
         await ensure_local_hub(base, f"ws://127.0.0.1:{port}", wait_secs=0.1)
@@ -331,7 +331,7 @@ async def test_a_start_that_takes_too_long_elsewhere_is_not_waited_for_without_e
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 async def test_a_log_on_a_full_disk_does_not_end_the_hub(base: Path, port: int) -> None:
-    place_of(base).log.symlink_to("/dev/full")
+    hub_paths(base).log.symlink_to("/dev/full")
     url = f"ws://127.0.0.1:{port}"
     hub = await ensure_local_hub(base, url)
     assert (await ensure_local_hub(base, url)).pid == hub.pid
@@ -341,11 +341,11 @@ async def test_a_log_on_a_full_disk_does_not_end_the_hub(base: Path, port: int) 
 
 
 def test_a_damaged_record_is_told_with_its_remedy(base: Path) -> None:
-    place = place_of(base)
+    paths = hub_paths(base)
     for text in ("{", "[]", '{"addr":"127.0.0.1"}', '{"addr":"0.0.0.0:7070"}'):
-        place.record.write_text(text, encoding="utf-8")
+        paths.record.write_text(text, encoding="utf-8")
         with pytest.raises(ConfigError, match="damaged") as caught:
-            read_record(place)
+            read_record(paths)
         assert caught.value.next_step
 
 
@@ -427,9 +427,9 @@ def test_an_address_serves_what_reaches_it(addr: str, url: str, *, does: bool) -
 def test_a_hub_beyond_the_loopback_has_a_secret_and_keeps_strangers_out(
     home: Path,
 ) -> None:
-    place = place_of(home / ".parler")
+    paths = hub_paths(home / ".parler")
     with pytest.raises(ConfigError, match="join secret"):
-        write_record(place, Record(addr="0.0.0.0:7070"))
-    arguments = hub_arguments(place, Record(addr="0.0.0.0:7070", team=True))
+        write_record(paths, Record(addr="0.0.0.0:7070"))
+    arguments = hub_arguments(paths, Record(addr="0.0.0.0:7070", team=True))
     assert {"--join-secret-file", "--lan-only", "--announce"} <= set(arguments)
     assert "--public" not in arguments

@@ -18,7 +18,7 @@ from parler.identity.homes import find_home
 from parler.identity.identity import ensure_identity, find_identity
 from parler.identity.join_secrets import JoinSecrets
 from parler.identity.signing import Keypair
-from parler.local_hub import look, place_of, stop
+from parler.local_hub import hub_paths, look, stop
 from parler.machine.program import command_for_apps
 from parler.ops.connect import Arrival, Setting, verify, wire
 from parler.wire.records import AgentCard, Visibility
@@ -306,7 +306,7 @@ def test_the_local_hub_is_there_before_apps_are_wired_to_it(
         refused = taken.getsockname()[1]
         one.close()
         other.close()
-        place = place_of(home / ".parler")
+        place = hub_paths(home / ".parler")
         try:
             for port in ports:
                 run("cursor", "--local", "--port", str(port))

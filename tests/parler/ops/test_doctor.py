@@ -12,7 +12,7 @@ pytest.importorskip("fcntl", reason="a hub needs POSIX")
 from hub.admin.lock_file import RunningFile
 from parler._version import __version__
 from parler.cli import app
-from parler.local_hub import Record, place_of, write_record
+from parler.local_hub import Record, hub_paths, write_record
 from parler.local_hub.probe import Answer
 from parler.ops.doctor import installation as module
 from parler.ops.doctor.installation import Check, Finding, examine, ok
@@ -116,7 +116,7 @@ def test_secrets_that_others_can_read_are_broken(
 def own(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home whose own hub was set up, at a port where nobody can listen."""
     base = home / ".parler"
-    write_record(place_of(base), Record(addr="127.0.0.1:9"))
+    write_record(hub_paths(base), Record(addr="127.0.0.1:9"))
     monkeypatch.setenv("PARLER_HUB", NOWHERE)
     return base
 
@@ -129,19 +129,19 @@ def test_a_local_hub_that_is_not_needed_yet_is_no_fault_and_not_started(
     assert status == 0
     assert checks["local hub"]["finding"] == "ok"
     assert "hub" not in checks
-    place_of(own).stopped.touch()
+    hub_paths(own).stopped.touch()
     status, checks = examined(capfd)
     assert status == 0
     assert checks["local hub"]["finding"] == "warn"
     assert checks["local hub"]["next"] == "parler hub start"
-    place_of(own).stopped.unlink()
+    hub_paths(own).stopped.unlink()
     assert everything_below(own) == before
 
 
 def test_a_local_hub_of_another_version_is_worth_a_word(
     own: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with RunningFile(place_of(own).running) as running:
+    with RunningFile(hub_paths(own).running) as running:
         running.say(url=NOWHERE, version="0.0.1")
         _, checks = examined(capfd)
         assert checks["local hub"]["finding"] == "warn"
