@@ -18,7 +18,7 @@ from typing import Any
 from parler.client.client import connect
 from parler.errors import ParlerError
 from parler.identity.identity import ensure_identity
-from parler.identity.known_rooms import SessionBook
+from parler.identity.known_rooms import KnownRooms
 from parler.ops.context import OpContext
 from parler.ops.supervise import SuperviseParams, supervise
 from parler.ops.work import Limits, Step, Surroundings, TaskEnd
@@ -73,7 +73,7 @@ async def main(hub: str, home: Path, role: str, command: str) -> None:
                         client=client,
                         identity=identity,
                         hub=hub,
-                        book=SessionBook(home),
+                        known_rooms=KnownRooms(home),
                         now=lambda: time.time_ns() // 1_000_000,
                     ),
                     params,

@@ -14,7 +14,7 @@ from parler.runtime import bootstrap
 
 if TYPE_CHECKING:
     from parler.identity.identity import Identity
-    from parler.identity.known_rooms import SessionBook
+    from parler.identity.known_rooms import KnownRooms
     from parler.identity.settings import Settings
     from parler.ops.context import OpContext
     from parler.text.transcript import Reader
@@ -128,14 +128,14 @@ def identity_of(
 @asynccontextmanager
 async def connected(options: Options, place: Place) -> AsyncIterator[Run]:
     """A connection to the hub that is meant, and all a command needs with it."""
-    from parler.identity.known_rooms import SessionBook
+    from parler.identity.known_rooms import KnownRooms
     from parler.ops.context import room_or_session
 
     settings = settings_of(options)
     out = options.out
     if place.needs_room:
         room_or_session(settings.home, place.room)  # before anybody is bothered
-    hub = hub_of(options, place, settings, SessionBook(settings.home))
+    hub = hub_of(options, place, settings, KnownRooms(settings.home))
     identity = identity_of(settings, out, hub=hub)
     local = bootstrap.LocalStart(note=out.note, revive=True)
     async with bootstrap.connected(hub, settings, identity, local=local) as ctx:
@@ -143,7 +143,7 @@ async def connected(options: Options, place: Place) -> AsyncIterator[Run]:
 
 
 def hub_of(
-    options: Options, place: Place, settings: "Settings", book: "SessionBook"
+    options: Options, place: Place, settings: "Settings", known_rooms: "KnownRooms"
 ) -> str:
     """The hub a command dials: its flag, its key, its session's, the configured one."""
     from parler.identity.identity import active_session
@@ -154,6 +154,6 @@ def hub_of(
         return place.key_hub
     if place.in_session:
         room = place.room or active_session(settings.home)
-        if room and (known := book.hub_of(room)):
+        if room and (known := known_rooms.hub_of(room)):
             return known
     return settings.hub

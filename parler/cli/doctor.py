@@ -53,11 +53,11 @@ def doctor(
     import asyncio
 
     from parler.cli import _format
-    from parler.identity.known_rooms import SessionBook
+    from parler.identity.known_rooms import KnownRooms
     from parler.ops.doctor.installation import examine, exit_status
 
     settings = settings_of(options)
-    hub = hub_of(options, ELSEWHERE, settings, SessionBook(settings.home))
+    hub = hub_of(options, ELSEWHERE, settings, KnownRooms(settings.home))
 
     def dial(identity: "Identity") -> "AbstractAsyncContextManager[Client]":
         return dialled(hub, settings, identity, local=None, remember=False)

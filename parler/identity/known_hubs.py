@@ -56,7 +56,7 @@ class _Verdict(Enum):
 
 
 @dataclass(slots=True)
-class _Book:
+class _File:
     """The file in memory: tokens with the URLs they were met under, first one first."""
 
     hubs: dict[str, list[str]] = field(default_factory=dict)
@@ -92,23 +92,23 @@ class KnownHubs:
         if not _TOKEN.fullmatch(token_field):
             raise ValueError("the token of a hub has twelve hex digits")
         url = _display(dialled_url)
-        book = self._read()
-        verdict = _judge(book, token_field, url)
+        file = self._read()
+        verdict = _judge(file, token_field, url)
         if verdict is _Verdict.FINE:
             return
         if verdict is _Verdict.REMEMBER and not self._remember:
             return
-        met_under = book.hubs.get(token_field, [])
+        met_under = file.hubs.get(token_field, [])
         try:
             with files.locked(self._path):
-                book = self._read()
-                verdict = _judge(book, token_field, url)
-                met_under = book.hubs.get(token_field, met_under)
+                file = self._read()
+                verdict = _judge(file, token_field, url)
+                met_under = file.hubs.get(token_field, met_under)
                 if verdict is _Verdict.REMEMBER:
-                    _remember(book, token_field, url)
+                    _remember(file, token_field, url)
                 elif verdict is _Verdict.RELAYED:
-                    _note_refusal(book, token_field, url)
-                self._write(book)
+                    _note_refusal(file, token_field, url)
+                self._write(file)
         except files.Unwritable:
             logger.warning("cannot remember hubs in %s", self._path)
         if verdict is _Verdict.RELAYED:
@@ -132,26 +132,26 @@ class KnownHubs:
         """
         shown = _display(url)
         with files.locked(self._path):
-            book = self._read()
-            pending = _pending(book, shown)
-            token = token or (book.refused[pending] if pending else None)
+            file = self._read()
+            pending = _pending(file, shown)
+            token = token or (file.refused[pending] if pending else None)
             if token is None or not _TOKEN.fullmatch(token):
                 raise ConfigError(
                     f"no challenge of the hub {shown} was refused lately; connect "
                     "to it first",
                     next_step=f"parler doctor --hub {shlex.quote(shown)}",
                 )
-            _remember(book, token, shown, trusted=True)
+            _remember(file, token, shown, trusted=True)
             if pending:
-                del book.refused[pending]
-            self._write(book)
+                del file.refused[pending]
+            self._write(file)
         return shown
 
-    def _read(self) -> _Book:
+    def _read(self) -> _File:
         try:
             return _book(files.json_object(files.read_bounded(self._path)))
         except FileNotFoundError:
-            return _Book()
+            return _File()
         except ValueError as exc:
             # Starting afresh on our own would forget whom to refuse.
             aside = self._path.with_name(f"{self._path.name}.bak")
@@ -160,13 +160,13 @@ class KnownHubs:
                 next_step=shlex.join(["mv", str(self._path), str(aside)]),
             ) from None
 
-    def _write(self, book: _Book) -> None:
-        value: dict[str, object] = {"hubs": book.hubs, "refused": book.refused}
+    def _write(self, file: _File) -> None:
+        value: dict[str, object] = {"hubs": file.hubs, "refused": file.refused}
         files.write_private(self._path, files.json_bytes(value))
 
 
-def _judge(book: _Book, token: str, url: str) -> _Verdict:
-    known = book.hubs.get(token, [])
+def _judge(file: _File, token: str, url: str) -> _Verdict:
+    known = file.hubs.get(token, [])
     if any(_same(url, other) for other in known):
         return _Verdict.FINE
     if _is_hash_of(token, url):
@@ -183,40 +183,40 @@ def _judge(book: _Book, token: str, url: str) -> _Verdict:
     return _Verdict.RELAYED
 
 
-def _remember(book: _Book, token: str, url: str, *, trusted: bool = False) -> None:
-    for other in list(book.hubs):
+def _remember(file: _File, token: str, url: str, *, trusted: bool = False) -> None:
+    for other in list(file.hubs):
         # A hub has one token: a stranger who shows a new one at each connection fills
         # no more than his own entry, and cannot push out the others.
-        left = [known for known in book.hubs[other] if not _same(known, url)]
+        left = [known for known in file.hubs[other] if not _same(known, url)]
         if left:
-            book.hubs[other] = left
+            file.hubs[other] = left
         else:
-            del book.hubs[other]
-    known = book.hubs.pop(token, [])
+            del file.hubs[other]
+    known = file.hubs.pop(token, [])
     if not trusted and _is_hash_of(token, url):
         # Proven to be at home here. Where we met it first was chance, and perhaps a
         # relay; what the user trusted since stays.
         known = [url, *(k for k in known[:1] if _is_hash_of(token, k)), *known[1:]]
     else:
         known = [*known, url]
-    book.hubs[token] = known[:MAX_URLS_PER_TOKEN]
-    for oldest in list(book.hubs)[:-MAX_TOKENS]:
-        del book.hubs[oldest]
+    file.hubs[token] = known[:MAX_URLS_PER_TOKEN]
+    for oldest in list(file.hubs)[:-MAX_TOKENS]:
+        del file.hubs[oldest]
 
 
-def _note_refusal(book: _Book, token: str, url: str) -> None:
-    if pending := _pending(book, url):
-        del book.refused[pending]
-    book.refused[url] = token
-    for oldest in list(book.refused)[:-MAX_REFUSED]:
-        del book.refused[oldest]
+def _note_refusal(file: _File, token: str, url: str) -> None:
+    if pending := _pending(file, url):
+        del file.refused[pending]
+    file.refused[url] = token
+    for oldest in list(file.refused)[:-MAX_REFUSED]:
+        del file.refused[oldest]
 
 
-def _pending(book: _Book, url: str) -> str | None:
-    return next((known for known in book.refused if _same(known, url)), None)
+def _pending(file: _File, url: str) -> str | None:
+    return next((known for known in file.refused if _same(known, url)), None)
 
 
-def _book(raw: dict[str, object]) -> _Book:
+def _book(raw: dict[str, object]) -> _File:
     hubs, refused = raw.get("hubs", {}), raw.get("refused", {})
     if not isinstance(hubs, dict) or not isinstance(refused, dict):
         raise ValueError("not a list of hubs")
@@ -227,7 +227,7 @@ def _book(raw: dict[str, object]) -> _Book:
     _expect_urls(list(refused))
     if not all(isinstance(t, str) and _TOKEN.fullmatch(t) for t in refused.values()):
         raise ValueError("a refused entry is no hub")
-    return _Book(hubs=hubs, refused=refused)
+    return _File(hubs=hubs, refused=refused)
 
 
 def _expect_urls(urls: list[object]) -> None:

@@ -30,11 +30,11 @@ class RoomRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False
     preapprove: list[str] = []
 
 
-class _Book(msgspec.Struct):
+class _File(msgspec.Struct):
     rooms: list[RoomRecord] = []
 
 
-class SessionBook:
+class KnownRooms:
     """The rooms this identity opened or joined, in the order they were last entered."""
 
     def __init__(self, home: Path) -> None:
@@ -80,7 +80,7 @@ class SessionBook:
 
     def _read(self) -> list[RoomRecord]:
         try:
-            return msgspec.json.decode(read_bounded(self._path), type=_Book).rooms
+            return msgspec.json.decode(read_bounded(self._path), type=_File).rooms
         except FileNotFoundError:
             return []
         except (msgspec.DecodeError, UnicodeError):
@@ -95,8 +95,8 @@ class SessionBook:
         with locked(self._path):
             records = self._read()
             yield records
-            book = _Book(records[-MAX_ROOMS:])
-            write_private(self._path, msgspec.json.encode(book))
+            file = _File(records[-MAX_ROOMS:])
+            write_private(self._path, msgspec.json.encode(file))
 
 
 def _is(record: RoomRecord, hub: str, room: str) -> bool:

@@ -15,7 +15,7 @@ from mcp_types import INVALID_PARAMS, CallToolRequestParams, JSONRPCNotification
 from parler.errors import ParlerError, UsageError
 from parler.identity.homes import machine_home
 from parler.identity.identity import active_session
-from parler.identity.known_rooms import SessionBook
+from parler.identity.known_rooms import KnownRooms
 from parler.identity.settings import Settings
 from parler.mcp_server.confirmation import ResultConfirmation
 from parler.mcp_server.elicitation import AskFirst, Questions
@@ -334,7 +334,7 @@ def _first_hub(settings: Settings, joiner: Joiner) -> str:
 
 def _hub_of(settings: Settings, room: RoomName | None) -> str | None:
     try:
-        return SessionBook(settings.home).hub_of(room) if room else None
+        return KnownRooms(settings.home).hub_of(room) if room else None
     except ParlerError:
         return None  # whoever joins again writes it anew
 

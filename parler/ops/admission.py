@@ -129,7 +129,7 @@ def is_preapproved(agent: AgentId, wanted: "Sequence[str]") -> bool:
 
 async def admit_preapproved(ctx: OpContext, room: RoomName) -> "list[JoinRequest]":
     """Approve whoever waits at the room and was named beforehand."""
-    wanted = ctx.book.preapproved(ctx.hub, room)
+    wanted = ctx.known_rooms.preapproved(ctx.hub, room)
     if not wanted:
         return []
     waiting = await ctx.client.request(JoinRequests(room=room), JoinRequestList)
@@ -140,5 +140,5 @@ async def admit_preapproved(ctx: OpContext, room: RoomName) -> "list[JoinRequest
         )
     spent = [who for one in welcome for who in (one.agent, fingerprint(one.agent))]
     if spent:
-        ctx.book.used(ctx.hub, room, spent)
+        ctx.known_rooms.used(ctx.hub, room, spent)
     return welcome

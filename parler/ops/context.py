@@ -9,7 +9,7 @@ import msgspec
 
 from parler.errors import UsageError
 from parler.identity.identity import Identity, active_session, set_active_session
-from parler.identity.known_rooms import SessionBook
+from parler.identity.known_rooms import KnownRooms
 from parler.wire.base import RoomName
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class OpContext:
     hub: str
     """The hub as it was named, not as it is dialled."""
 
-    book: SessionBook
+    known_rooms: KnownRooms
     now: Callable[[], int]
     """Epoch milliseconds."""
 
@@ -65,12 +65,12 @@ class OpContext:
 
     def enter(self, room: RoomName) -> None:
         """Make a room the active session and remember which hub it lives on."""
-        self.book.remember(self.hub, room)
+        self.known_rooms.remember(self.hub, room)
         set_active_session(self.identity.home, room)
 
     def forget(self, room: RoomName) -> None:
         """Forget a room we left; it is no longer the active session."""
-        self.book.forget(self.hub, room)
+        self.known_rooms.forget(self.hub, room)
         if active_session(self.identity.home) == room:
             set_active_session(self.identity.home, None)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from parler._version import __version__
 from parler.identity.identity import Identity, active_session
 from parler.identity.known_hubs import KnownHubs
-from parler.identity.known_rooms import SessionBook
+from parler.identity.known_rooms import KnownRooms
 from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext, Result
 from parler.wire.base import AgentId
@@ -38,7 +38,7 @@ def describe(identity: Identity, *, hub: str, home: Path) -> WhoamiResult:
         hub=hub,
         home=str(home),
         session=session,
-        session_hub=SessionBook(home).hub_of(session) if session else None,
+        session_hub=KnownRooms(home).hub_of(session) if session else None,
     )
 
 

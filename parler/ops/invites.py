@@ -56,7 +56,7 @@ async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
         ),
         Invited,
     )
-    ctx.book.remember(ctx.hub, invited.room)
+    ctx.known_rooms.remember(ctx.hub, invited.room)
     return InviteResult(
         code=invited.code,
         portable=ctx.portable(invited.code),

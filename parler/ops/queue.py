@@ -110,7 +110,7 @@ async def serve(ctx: OpContext, service: str) -> ServeResult:
     """
     _check_name(service, "service")
     joined = await ctx.client.request(Serve(service=service.strip()), Joined)
-    ctx.book.remember(ctx.hub, joined.room)
+    ctx.known_rooms.remember(ctx.hub, joined.room)
     return ServeResult(room=joined.room, kind=joined.kind, service=service.strip())
 
 
@@ -138,7 +138,7 @@ async def dispatch(ctx: OpContext, params: DispatchParams) -> SendResult:
             f"parler serve {shell_word(role)}, run by whoever does such work"
         )
         raise
-    ctx.book.remember(ctx.hub, sent.room)
+    ctx.known_rooms.remember(ctx.hub, sent.room)
     return SendResult(id=sent.id, seq=sent.seq, room=sent.room)
 
 

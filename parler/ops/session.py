@@ -123,7 +123,7 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
             raise
     ctx.enter(invited.room)
     if approvals:
-        ctx.book.remember(ctx.hub, invited.room, preapprove=approvals)
+        ctx.known_rooms.remember(ctx.hub, invited.room, preapprove=approvals)
     return OpenResult(
         key=invited.code,
         portable=ctx.portable(invited.code),
@@ -155,7 +155,7 @@ async def join_session(
     key_gone = False
     if isinstance(reply, JoinPending):
         # Known from now on: without its key the room is found by its name only.
-        ctx.book.remember(ctx.hub, reply.room)
+        ctx.known_rooms.remember(ctx.hub, reply.room)
         if wait_secs > 0:
             waiting = _Waiting(ctx, key, reply.room, watcher)
             reply = await waiting.end(wait_secs) or reply

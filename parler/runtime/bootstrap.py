@@ -149,7 +149,7 @@ async def connected(
     local: LocalStart | None = LocalStart(),
 ) -> "AsyncIterator[OpContext]":
     """A connection to a hub, as operations are given it."""
-    from parler.identity.known_rooms import SessionBook
+    from parler.identity.known_rooms import KnownRooms
     from parler.ops.context import OpContext
 
     async with dialled(hub, settings, identity, local=local) as client:
@@ -158,7 +158,7 @@ async def connected(
             identity=identity,
             hub=hub,
             shared_as=_shared_as(hub, settings),
-            book=SessionBook(settings.home),
+            known_rooms=KnownRooms(settings.home),
             now=now,
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from parler.client.client import connect
 from parler.identity.identity import mint_identity
-from parler.identity.known_rooms import SessionBook
+from parler.identity.known_rooms import KnownRooms
 from parler.ops.context import OpContext
 from tests._support.memory_hub import MemoryHub, MemoryTransport, memory_hub
 
@@ -63,7 +63,7 @@ class Stage:
             client=client,
             identity=identity,
             hub=HUB,
-            book=SessionBook(home),
+            known_rooms=KnownRooms(home),
             now=self.hub.clock,
         )
 

@@ -8,7 +8,7 @@ import pytest
 from parler.cli import app
 from parler.cli._run import ELSEWHERE, HERE, Options, Place, hub_of, settings_of
 from parler.identity.identity import set_active_session
-from parler.identity.known_rooms import SessionBook
+from parler.identity.known_rooms import KnownRooms
 from parler.wire.base import RoomName
 
 CONFIGURED = "ws://127.0.0.1:1"
@@ -17,14 +17,14 @@ THERE = "ws://127.0.0.1:2"
 
 def chosen(home: Path, place: Place, *, flag: str | None = None) -> str:
     options = Options(command="recv", hub=flag)
-    book = SessionBook(home / ".parler")
-    return hub_of(options, place, settings_of(options), book)
+    known_rooms = KnownRooms(home / ".parler")
+    return hub_of(options, place, settings_of(options), known_rooms)
 
 
 @pytest.fixture
 def joined(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PARLER_HUB", CONFIGURED)
-    SessionBook(home / ".parler").remember(THERE, RoomName("room.x"))
+    KnownRooms(home / ".parler").remember(THERE, RoomName("room.x"))
     set_active_session(home / ".parler", RoomName("room.x"))
     return home
 

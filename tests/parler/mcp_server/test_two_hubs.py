@@ -5,7 +5,7 @@ from pathlib import Path
 
 from parler.client.client import connect
 from parler.identity.identity import load_identity, set_active_session
-from parler.identity.known_rooms import SessionBook
+from parler.identity.known_rooms import KnownRooms
 from parler.wake.spool import Spool
 from parler.wire.base import Code, RoomName
 from parler.wire.records import DeliveryState, RoomKind
@@ -51,7 +51,7 @@ async def test_what_one_hub_brought_is_not_acknowledged_to_another(
             first = await eve.says(there, "welcome")
             assert "on this hub" in await host.calls("parler_recv", room=PLAIN)
             # A shell of the agent enters a session there, before the app says more.
-            SessionBook(home).remember(other.url, there)
+            KnownRooms(home).remember(other.url, there)
             set_active_session(home, there)
 
             async def arrived() -> bool:

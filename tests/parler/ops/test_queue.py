@@ -71,7 +71,7 @@ async def test_a_task_carries_its_words_and_its_role_signed(tmp_path: Path) -> N
             TextPart(text="PR 42"),
             DispatchPart(role="review"),
         ]
-        assert alice.book.hub_of("svc.review") == HUB
+        assert alice.known_rooms.hub_of("svc.review") == HUB
         heard = await receive(worker, ReceiveParams(room=RoomName("svc.review")))
         assert [one.id for one in heard.messages] == [message.id]
 

@@ -193,7 +193,7 @@ async def test_waiting_for_a_lost_key_ends_in_time_and_says_so(
             await lose_key(at, alice, key, "revoked")
         result = waiting.result()
         assert (result.state, result.key_gone) == (JoinState.PENDING, True)
-        assert bob.book.hub_of(opened.room) == HUB
+        assert bob.known_rooms.hub_of(opened.room) == HUB
         said = "\n".join(_format.pending(result, "parler session join X"))
         assert f"parler recv --room {opened.room}" in said
         assert "session join" not in said
@@ -260,7 +260,7 @@ async def test_who_was_named_beforehand_is_let_in_when_it_knocks(
             carol.client.agent_id,
         }
         assert [one.agent for one in result.requests] == [eve.client.agent_id]
-        assert alice.book.preapproved(HUB, opened.room) == []
+        assert alice.known_rooms.preapproved(HUB, opened.room) == []
 
 
 async def test_nobody_is_let_in_beforehand_by_name(tmp_path: Path) -> None:
@@ -293,6 +293,6 @@ async def test_leaving_forgets_the_active_session(tmp_path: Path) -> None:
         await join_session(bob, parse_join_key(opened.key))
         await session.leave_session(bob, opened.room)
         assert active_session(bob.identity.home) is None
-        assert bob.book.hub_of(opened.room) is None
+        assert bob.known_rooms.hub_of(opened.room) is None
         with pytest.raises(NotMember):
             await receive(bob, ReceiveParams(room=opened.room))

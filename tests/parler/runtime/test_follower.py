@@ -9,7 +9,7 @@ from typing import Any
 from parler.client.client import Client, connect
 from parler.client.messages import Batch
 from parler.identity.identity import ensure_identity, set_active_session
-from parler.identity.known_rooms import SessionBook
+from parler.identity.known_rooms import KnownRooms
 from parler.ops.context import OpContext
 from parler.ops.directory import RegisterParams, register
 from parler.runtime.bootstrap import now, reader_of
@@ -65,7 +65,7 @@ class Scene:
             client=self.client,
             identity=identity,
             hub=hub,
-            book=SessionBook(home),
+            known_rooms=KnownRooms(home),
             now=now,
         )
         self.mailbox.begin(hub, None)
