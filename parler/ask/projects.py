@@ -17,7 +17,7 @@ import msgspec
 from parler.ask.alias import Alias, alias_of, suggested_alias
 from parler.errors import ConfigError, UsageError
 from parler.machine.files import locked, read_bounded, write_private
-from parler.machine.workspace import workplace
+from parler.machine.workspace import workspace_of
 from parler.wire.base import Millis
 
 FILE_NAME = "projects.json"
@@ -201,12 +201,12 @@ class Projects:
 
     def at(self, folder: Path) -> Project | None:
         """The project that a folder belongs to: that very folder, or its repository."""
-        here = workplace(folder)
+        here = workspace_of(folder)
         found = self.all()
         for project in found:
             if Path(project.folder) in (here.folder, *here.folder.parents):
                 return project
-        keys = {one.alias: workplace(Path(one.folder)).repository for one in found}
+        keys = {one.alias: workspace_of(Path(one.folder)).repository for one in found}
         same = [one for one in found if here.repository == keys[one.alias] is not None]
         return same[0] if len(same) == 1 else None
 
@@ -283,7 +283,7 @@ def discover(
     apps = list(installed)
     found: dict[Path, Candidate] = {}
     for folder in list(folders)[:_MAX_LOOKED_AT]:
-        top = workplace(folder).top
+        top = workspace_of(folder).top
         if top in found or not (top / ".git").exists():
             continue
         found[top] = Candidate(
@@ -303,7 +303,7 @@ def folders_worked_in(user_home: Path | None, here: Path) -> list[Path]:
     if user_home is not None:
         found += _of_claude(user_home / ".claude.json")
         found += _of_codex(user_home / ".codex" / "config.toml")
-    top = workplace(here).top
+    top = workspace_of(here).top
     try:
         with os.scandir(top.parent) as entries:
             beside = [Path(entry.path) for entry in entries if entry.is_dir()]

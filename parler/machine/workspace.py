@@ -25,7 +25,7 @@ _BRANCH = "ref: refs/heads/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workplace:
+class Workspace:
     """A folder and, if it lies in one, its work tree."""
 
     folder: Path
@@ -44,7 +44,7 @@ class Workplace:
         return self.repository or _hashed(f"folder {self.top}")
 
 
-def workplace(folder: Path) -> Workplace:
+def workspace_of(folder: Path) -> Workspace:
     """What is known of a folder; it need not exist."""
     folder = _real(folder)
     for top in (folder, *folder.parents)[:_MAX_UP]:
@@ -52,14 +52,14 @@ def workplace(folder: Path) -> Workplace:
         if git is None:
             continue
         common = _common(git)
-        return Workplace(
+        return Workspace(
             folder=folder,
             top=top,
             repository=_hashed(_origin(common)),
             name=_name(common, top),
             branch=_branch(git),
         )
-    return Workplace(
+    return Workspace(
         folder=folder, top=folder, repository=None, name=folder.name, branch=None
     )
 

@@ -8,7 +8,7 @@ from parler.ask.hops import hops
 from parler.ask.projects import Project, Projects
 from parler.identity.homes import in_agent_shell
 from parler.machine.processes import EDITORS, Process, ancestors, find_host
-from parler.machine.workspace import Workplace, workplace
+from parler.machine.workspace import Workspace, workspace_of
 from parler.peers.presence import LiveRecord, read_live
 from parler.wire.base import AgentId
 
@@ -32,9 +32,9 @@ class Here:
     user_home: Path | None = None
 
     @property
-    def place(self) -> Workplace:
+    def workspace(self) -> Workspace:
         """Where we work."""
-        return workplace(self.folder)
+        return workspace_of(self.folder)
 
     @property
     def projects(self) -> Projects:

@@ -194,7 +194,7 @@ def reach_of(record: LiveRecord) -> Reach:
 def _within(
     here: Here, scope: Scope, records: Iterable[LiveRecord]
 ) -> list[LiveRecord]:
-    place = here.place
+    place = here.workspace
     match scope:
         case Scope.DIRECTORY:
             return [one for one in records if _below(Path(one.folder), place.folder)]

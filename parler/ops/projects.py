@@ -41,7 +41,7 @@ from parler.ask.thread import (
 )
 from parler.errors import UsageError
 from parler.identity.signing import fingerprint
-from parler.machine.workspace import workplace
+from parler.machine.workspace import workspace_of
 from parler.ops.addressing import as_agent_id
 from parler.ops.context import Result
 from parler.ops.machine_context import Here
@@ -153,7 +153,7 @@ def add_project(here: Here, params: AddParams) -> ProjectResult:
     if params.replace or _beyond_default(params):
         _only_a_person(here, "change a project or its bounds")
     alias = alias_of(params.alias)
-    folder = workplace(params.folder or here.folder).folder
+    folder = workspace_of(params.folder or here.folder).folder
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}")
     if len(params.describe or "") > MAX_DESCRIPTION_CHARS:
@@ -192,12 +192,12 @@ def ensure_project(here: Here, alias: str | None) -> Project:
     own = here.own_project()
     if own is not None:
         return own
-    name = suggested_alias(here.place.name)
+    name = suggested_alias(here.workspace.name)
     if name is None or here.projects.find(name) is not None:
         raise UsageError(
             "this folder is no project yet", next_step="parler project add NAME"
         )
-    add_project(here, AddParams(alias=name, folder=here.place.top))
+    add_project(here, AddParams(alias=name, folder=here.workspace.top))
     return here.projects.get(name)
 
 
@@ -316,7 +316,7 @@ def notes_of(here: Here, alias: str) -> NotesResult:
 def own_asker(here: Here) -> Asker:
     """As which project we ask: the one of this folder."""
     own = here.own_project()
-    place = here.place
+    place = here.workspace
     label = own.alias if own else place.name or str(place.top)
     return Asker(key=f"project:{place.key}", label=label, agent=here.agent)
 

@@ -186,6 +186,6 @@ def _shown(here: Here, one: Reservation) -> Reserved:
         why=one.why,
         minutes=max(1, round(left / 60_000)),
         mine=_mine(here, one),
-        here=one.key == here.place.key,
+        here=one.key == here.workspace.key,
         renewed=one.host is not None,
     )

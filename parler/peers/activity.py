@@ -12,7 +12,7 @@ from pathlib import Path
 from parler.errors import ParlerError
 from parler.handoff.repository import open_repository
 from parler.machine.processes import Process
-from parler.machine.workspace import Workplace, workplace
+from parler.machine.workspace import Workspace, workspace_of
 from parler.peers.presence import MAX_CHANGED, LiveHandle
 from parler.peers.reservations import Holder, Reservations
 
@@ -31,7 +31,7 @@ _NAMED = 3
 class Activity:
     """What can be seen of the work in a folder."""
 
-    place: Workplace
+    workspace: Workspace
     changed: list[str]
     subjects: list[str]
     """Of the newest commits."""
@@ -39,13 +39,13 @@ class Activity:
 
 async def look(folder: Path, *, secs: float = GIT_SECS) -> Activity:
     """Look at the work in a folder; what git does not tell in time is left out."""
-    place = workplace(folder)
-    seen = Activity(place=place, changed=[], subjects=[])
-    if place.repository is None:
+    workspace = workspace_of(folder)
+    seen = Activity(workspace=workspace, changed=[], subjects=[])
+    if workspace.repository is None:
         return seen
     try:
         async with asyncio.timeout(secs):
-            repository = await open_repository(place.top)
+            repository = await open_repository(workspace.top)
             status = await repository.git.run(
                 *("status", "--porcelain=v1", "-z", "--no-renames"),
                 *("--untracked-files=normal", "--ignore-submodules=all"),
@@ -60,9 +60,9 @@ async def look(folder: Path, *, secs: float = GIT_SECS) -> Activity:
 
 def derived_summary(activity: Activity) -> str:
     """One line that says what the work seems to be."""
-    place = activity.place
-    where = place.name or str(place.folder)
-    words = f"in {where}" + (f" on {place.branch}" if place.branch else "")
+    workspace = activity.workspace
+    where = workspace.name or str(workspace.folder)
+    words = f"in {where}" + (f" on {workspace.branch}" if workspace.branch else "")
     if activity.changed:
         names = [name.rstrip("/").rpartition("/")[2] for name in activity.changed]
         more = len(names) - _NAMED
@@ -84,9 +84,9 @@ async def refresh(handle: LiveHandle) -> Activity:
     record = handle.record
     activity = await look(Path(record.folder))
     fields = {
-        "repository": activity.place.repository,
-        "project": activity.place.name,
-        "branch": activity.place.branch,
+        "repository": activity.workspace.repository,
+        "project": activity.workspace.name,
+        "branch": activity.workspace.branch,
         "changed": activity.changed,
         "derived": derived_summary(activity),
     }

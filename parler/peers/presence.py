@@ -30,7 +30,7 @@ from parler.machine.processes import (
     machine,
     process,
 )
-from parler.machine.workspace import workplace
+from parler.machine.workspace import workspace_of
 from parler.wire.base import AgentId, Millis, RoomName
 
 FOLDER = "live"
@@ -194,12 +194,12 @@ def record_here(
     """
     own = process(os.getpid()) or Process(os.getpid(), "")
     host = Host(own, None) if kind is not Kind.SESSION else find_host(own.pid)
-    place = workplace(folder)
+    workspace = workspace_of(folder)
     known: dict[str, Any] = {
         "app": host.app or "parler",
-        "repository": place.repository,
-        "project": place.name,
-        "branch": place.branch,
+        "repository": workspace.repository,
+        "project": workspace.name,
+        "branch": workspace.branch,
         "started": time.time_ns() // 1_000_000,
     }
     return LiveRecord(
@@ -207,7 +207,7 @@ def record_here(
         name=name,
         host=HostProcess.of(host.process),
         helper=HostProcess.of(own),
-        folder=str(place.folder),
+        folder=str(workspace.folder),
         kind=kind,
         **(known | fields),
     )

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from parler.machine.processes import Process, ancestors, is_running, machine, uptime_ms
-from parler.machine.workspace import workplace
+from parler.machine.workspace import workspace_of
 
 FILE_NAME = "reservations.json"
 MAX_RESERVATIONS = 256
@@ -217,11 +217,11 @@ def place_of(glob: str, folder: Path) -> tuple[str, str, str]:
     Raises:
         ValueError: The pattern names nothing within the folder's repository.
     """
-    place = workplace(folder)
+    workspace = workspace_of(folder)
     typed = glob.strip().replace("\\", "/")
     if not typed or len(typed) > MAX_GLOB_CHARS or "\0" in typed:
         raise ValueError(f"a pattern has 1 to {MAX_GLOB_CHARS} characters")
-    base = "/" if typed.startswith("/") else f"{place.folder.as_posix()}/"
+    base = "/" if typed.startswith("/") else f"{workspace.folder.as_posix()}/"
     parts: list[str] = []
     for part in PurePosixPath(base + typed).parts[1:]:
         if part == "..":
@@ -230,13 +230,17 @@ def place_of(glob: str, folder: Path) -> tuple[str, str, str]:
             parts = parts[:-1]
         elif part != ".":
             parts.append(part)
-    top = place.top.as_posix().strip("/").split("/") if place.top.parts[1:] else []
+    top = (
+        workspace.top.as_posix().strip("/").split("/")
+        if workspace.top.parts[1:]
+        else []
+    )
     if parts[: len(top)] != top or len(parts) == len(top):
-        raise ValueError(f"{typed!r} names nothing within {place.top}")
+        raise ValueError(f"{typed!r} names nothing within {workspace.top}")
     within = parts[len(top) :]
     if len(within) > MAX_PARTS:
         raise ValueError(f"a pattern has at most {MAX_PARTS} parts")
-    return place.key, place.name, "/".join(within)
+    return workspace.key, workspace.name, "/".join(within)
 
 
 def overlap(one: Reservation, other: Reservation) -> bool:
@@ -254,14 +258,14 @@ def _names_of(path: Path) -> Iterator[tuple[str, str]]:
     """Under which names a file may be reserved: as it is called, and where it leads."""
     seen = set()
     for one in (path, Path(os.path.realpath(path))):
-        place = workplace(one.parent)
+        workspace = workspace_of(one.parent)
         try:
-            within = (place.folder / one.name).relative_to(place.top).as_posix()
+            within = (workspace.folder / one.name).relative_to(workspace.top).as_posix()
         except ValueError:
             continue
-        if (place.key, within) not in seen:
-            seen.add((place.key, within))
-            yield place.key, within
+        if (workspace.key, within) not in seen:
+            seen.add((workspace.key, within))
+            yield workspace.key, within
 
 
 def _alive(held: Sequence[Reservation], now: int) -> list[Reservation]:

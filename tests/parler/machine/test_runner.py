@@ -1,4 +1,4 @@
-"""Real programs under the guard: bounded in time, memory and processes."""
+"""Real programs under the reaper: bounded in time, memory and processes."""
 
 import asyncio
 import os

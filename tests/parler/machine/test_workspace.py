@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from parler.machine.workspace import normal_remote, workplace
+from parler.machine.workspace import normal_remote, workspace_of
 from parler.peers.activity import derived_summary, look
 from tests._support.gitrepo import Repo
 
@@ -35,10 +35,10 @@ def test_work_trees_clones_and_clones_of_clones_have_one_key(tmp_path: Path) -> 
     origin.git("worktree", "add", "--quiet", "-b", "side", str(tmp_path / "tree"))
     (tmp_path / "tree" / "deep").mkdir()
     keys = {
-        workplace(folder).repository
+        workspace_of(folder).repository
         for folder in (origin.folder, clone.folder, again.folder)
     }
-    tree = workplace(tmp_path / "tree" / "deep")
+    tree = workspace_of(tmp_path / "tree" / "deep")
     assert keys == {tree.repository}
     assert (tree.top, tree.branch) == (tmp_path / "tree", "side")
     assert tree.name == "origin"
@@ -48,16 +48,16 @@ def test_clones_of_one_remote_agree_however_they_fetch_it(tmp_path: Path) -> Non
     one, two = Repo.init(tmp_path / "one"), Repo.init(tmp_path / "two")
     one.git("remote", "add", "origin", "git@example.org:team/app.git")
     two.git("remote", "add", "upstream", "https://example.org/team/app")
-    assert workplace(one.folder).repository == workplace(two.folder).repository
+    assert workspace_of(one.folder).repository == workspace_of(two.folder).repository
     three = one.clone(tmp_path / "three")
-    assert workplace(three.folder).repository == workplace(one.folder).repository
+    assert workspace_of(three.folder).repository == workspace_of(one.folder).repository
 
 
 def test_different_repositories_and_plain_folders_differ(tmp_path: Path) -> None:
     one, two = Repo.init(tmp_path / "one"), Repo.init(tmp_path / "two")
     (tmp_path / "plain").mkdir()
-    places = [workplace(one.folder), workplace(two.folder)]
-    plain = workplace(tmp_path / "plain")
+    places = [workspace_of(one.folder), workspace_of(two.folder)]
+    plain = workspace_of(tmp_path / "plain")
     assert plain.repository is None
     assert len({*(place.key for place in places), plain.key}) == 3
 
@@ -65,7 +65,7 @@ def test_different_repositories_and_plain_folders_differ(tmp_path: Path) -> None
 def test_a_detached_head_has_no_branch(tmp_path: Path) -> None:
     repo = Repo.init(tmp_path / "repo")
     repo.git("checkout", "--quiet", "--detach", repo.commit("a.txt"))
-    assert workplace(repo.folder).branch is None
+    assert workspace_of(repo.folder).branch is None
 
 
 @pytest.mark.parametrize(
@@ -75,16 +75,16 @@ def test_a_file_that_only_looks_like_gits_harms_nobody(
     tmp_path: Path, content: bytes
 ) -> None:
     (tmp_path / ".git").write_bytes(content)
-    assert workplace(tmp_path).folder == tmp_path
+    assert workspace_of(tmp_path).folder == tmp_path
 
 
 def test_a_repository_that_is_its_own_origin_ends_the_search(tmp_path: Path) -> None:
     one, two = Repo.init(tmp_path / "one"), Repo.init(tmp_path / "two")
     one.git("remote", "add", "origin", str(two.folder))
     two.git("remote", "add", "origin", str(one.folder))
-    assert workplace(one.folder).repository
+    assert workspace_of(one.folder).repository
     os.mkfifo(tmp_path / "one" / ".git" / "commondir")
-    assert workplace(one.folder).repository
+    assert workspace_of(one.folder).repository
 
 
 async def test_what_is_changed_is_told_by_names_only(tmp_path: Path) -> None:
