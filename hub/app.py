@@ -21,16 +21,16 @@ from pathlib import Path
 from starlette.responses import Response
 
 from hub.admin import commands
-from hub.admin.lock_file import RunningFile
+from hub.admin.lock_file import LockFile
 from hub.admin.logs import set_up
 from hub.admin.malloc import give_back, keep_buffers
-from hub.admin.pruning import Janitor
+from hub.admin.pruning import Pruner
 from hub.blobs.folder import BlobFolder
 from hub.connection.connection import Connection
-from hub.delivery.last_seen import Greetings
+from hub.delivery.last_seen import LastSeen
 from hub.delivery.notifier import Notifier
-from hub.delivery.receipts import FLUSH_SECS, Positions
-from hub.delivery.room_cache import LiveRooms
+from hub.delivery.receipts import FLUSH_SECS, Receipts
+from hub.delivery.room_cache import RoomCache
 from hub.errors import CannotStart, Refusal
 from hub.http import (
     Site,
@@ -86,10 +86,10 @@ class Hub:
         self.services = Services(
             settings=settings,
             store=self.store,
-            rooms=LiveRooms(self.store),
+            rooms=RoomCache(self.store),
             notifier=notifier,
-            positions=Positions(self.store, notifier),
-            greetings=Greetings(self.store),
+            receipts=Receipts(self.store, notifier),
+            last_seen=LastSeen(self.store),
             online=Counter(),
             limits=Limits(settings, time.monotonic),
             blobs=_blob_folder(settings),
@@ -152,9 +152,9 @@ class Hub:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._flush_positions())
             group.create_task(self._give_memory_back())
-            janitor = Janitor(self.services)
-            group.create_task(janitor.run_once())
-            group.create_task(janitor.run())
+            pruner = Pruner(self.services)
+            group.create_task(pruner.run_once())
+            group.create_task(pruner.run())
 
     async def _flush_positions(self) -> None:
         while True:
@@ -169,7 +169,7 @@ class Hub:
     async def store_positions(self) -> None:
         """Store how far everybody got, if it can be stored."""
         try:
-            await self.services.positions.flush()
+            await self.services.receipts.flush()
         except Refusal as refusal:
             log.warning("positions were not stored: %s", refusal.message)
         except Exception:  # outermost: no full or damaged disk may end the hub
@@ -266,9 +266,9 @@ def _run(settings: Settings) -> None:
     keep_buffers()
     _allow_connections(settings.max_connections)
     with contextlib.ExitStack() as stack:
-        running = None
+        lock_file = None
         if settings.running_file is not None:
-            running = stack.enter_context(RunningFile(settings.running_file))
+            lock_file = stack.enter_context(LockFile(settings.running_file))
         folder = _folder_of_blobs(settings)
         if folder is not None:
             # What the database does not know is deleted: two hubs must not share it.
@@ -285,7 +285,7 @@ def _run(settings: Settings) -> None:
             )
         runner = asyncio.Runner(loop_factory=_loop_factory())
         with runner:
-            runner.run(_serve(settings, listener, metrics, running))
+            runner.run(_serve(settings, listener, metrics, lock_file))
 
 
 def _listen(host: str, port: int, *, flag: str) -> socket.socket:
@@ -302,7 +302,7 @@ async def _serve(
     settings: Settings,
     listener: socket.socket,
     metrics: socket.socket | None,
-    running: RunningFile | None,
+    lock_file: LockFile | None,
 ) -> None:
     host, port = listener.getsockname()[:2]
     hub = Hub(settings)
@@ -323,14 +323,14 @@ async def _serve(
             serving = group.create_task(serve(server, listener, drained))
             _announce(settings, hub, host, port)
             tidying = [group.create_task(hub.tidy_up())]
-            if running is not None:
-                _tell(running, settings, host, port)
+            if lock_file is not None:
+                _tell(lock_file, settings, host, port)
             if settings.announce:
                 from hub.admin.mdns import keep_announced  # seldom on
 
                 tidying.append(
                     group.create_task(
-                        keep_announced(settings, host, port, _teller(running))
+                        keep_announced(settings, host, port, _teller(lock_file))
                     )
                 )
             if metrics is not None:
@@ -341,15 +341,15 @@ async def _serve(
             waiting = group.create_task(asked_to_stop.wait())
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
-            if running is not None:
-                running.say(ending=True)
+            if lock_file is not None:
+                lock_file.say(ending=True)
             for task in tidying:
                 task.cancel()
             await hub.drain()
             await hub.store_positions()
             drained.set()
     finally:
-        await hub.services.units.finish(DRAIN_SECS)
+        await hub.services.background.finish(DRAIN_SECS)
         await hub.store.close()
 
 
@@ -387,11 +387,11 @@ def _write_ready(path: Path, url: str) -> None:
     temporary.replace(path)
 
 
-def _tell(running: RunningFile, settings: Settings, host: str, port: int) -> None:
+def _tell(lock_file: LockFile, settings: Settings, host: str, port: int) -> None:
     from hub.admin.mdns import fingerprint, lan_addresses  # only with this file
 
     shown = f"[{host}]" if ":" in host else host
-    running.say(
+    lock_file.say(
         url=f"ws://{shown}:{port}",
         version=__version__,
         started=system_clock(),
@@ -400,10 +400,10 @@ def _tell(running: RunningFile, settings: Settings, host: str, port: int) -> Non
     )
 
 
-def _teller(running: RunningFile | None) -> Callable[[list[str]], None]:
+def _teller(lock_file: LockFile | None) -> Callable[[list[str]], None]:
     def found(addresses: list[str]) -> None:
-        if running is not None:
-            running.say(lan=addresses)
+        if lock_file is not None:
+            lock_file.say(lan=addresses)
 
     return found
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Units:
+class BackgroundWork:
     """The units of work that are under way."""
 
     def __init__(self) -> None:

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from hub.background import Units
+from hub.background import BackgroundWork
 from hub.blobs.folder import BlobFolder
-from hub.delivery.last_seen import Greetings
+from hub.delivery.last_seen import LastSeen
 from hub.delivery.notifier import Notifier
-from hub.delivery.receipts import Positions
-from hub.delivery.room_cache import LiveRooms
+from hub.delivery.receipts import Receipts
+from hub.delivery.room_cache import RoomCache
 from hub.errors import Refusal
 from hub.rate_limit import Windows
 from hub.settings import Settings
@@ -79,11 +79,11 @@ class Services:
 
     settings: Settings
     store: Store
-    rooms: LiveRooms
+    rooms: RoomCache
     notifier: Notifier
     limits: Limits
-    positions: Positions
-    greetings: Greetings
+    receipts: Receipts
+    last_seen: LastSeen
     online: Counter[AgentId]
     """How many connections each agent has now; absent for none."""
 
@@ -93,7 +93,7 @@ class Services:
 
     now: Clock
     public_url: Callable[[], str]
-    units: Units = field(default_factory=Units)
+    background: BackgroundWork = field(default_factory=BackgroundWork)
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Requests by op and outcome: ``ok``, or the code of the error."""
 

@@ -22,7 +22,7 @@ PATIENCE_SECS = 3.0
 _POLL_SECS = 0.01
 
 
-class RunningFile:
+class LockFile:
     """A locked file with a few words about this process."""
 
     def __init__(
@@ -76,7 +76,7 @@ class RunningFile:
         os.close(self._handle)
         self._handle = -1
 
-    def __enter__(self) -> "RunningFile":
+    def __enter__(self) -> "LockFile":
         """Hold it for a block."""
         return self
 

@@ -37,7 +37,7 @@ T = TypeVar("T")
 Step = Callable[[sa.Connection], int]
 
 
-class Janitor:
+class Pruner:
     """Keeps a hub's database and blobs from growing for ever."""
 
     def __init__(

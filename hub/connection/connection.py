@@ -324,7 +324,7 @@ class Connection:
 
     def _note_handed(self, frame: Handed) -> None:
         if self._caller is not None and frame.seq:
-            self._services.positions.handed_over(
+            self._services.receipts.handed_over(
                 frame.room, self._caller.agent, frame.seq
             )
 
@@ -539,7 +539,7 @@ class Connection:
     async def _welcome(self, proven: Authenticated) -> Welcome:
         now = self._services.now()
         try:
-            await self._services.greetings.note(
+            await self._services.last_seen.note(
                 proven.id, proven.name, proven.role, now=now
             )
         except Refusal as refusal:

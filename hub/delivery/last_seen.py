@@ -17,7 +17,7 @@ MAX_KNOWN = 10_000
 """Agents that are remembered; a stranger pushes out who connected longest ago."""
 
 
-class Greetings:
+class LastSeen:
     """Who was noted when, and under which name."""
 
     def __init__(self, store: Store) -> None:

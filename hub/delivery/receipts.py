@@ -21,7 +21,7 @@ MAX_WAITING = 100_000
 """Positions kept in memory; a burst beyond is dropped, for later ones tell as much."""
 
 
-class Positions:
+class Receipts:
     """The positions that moved since they were last stored."""
 
     def __init__(self, store: Store, notifier: Notifier) -> None:

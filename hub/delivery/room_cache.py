@@ -27,7 +27,7 @@ class LiveRoom:
     members: set[AgentId] = field(default_factory=set)
 
 
-class LiveRooms:
+class RoomCache:
     """A bounded cache of rooms."""
 
     def __init__(self, store: Store) -> None:

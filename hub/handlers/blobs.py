@@ -70,7 +70,7 @@ async def store_blob(
         Refusal: They are not what was announced, cannot be stored, or the caller is
             no longer in the room.
     """
-    return await services.units.run(_store_blob(services, caller, upload, data))
+    return await services.background.run(_store_blob(services, caller, upload, data))
 
 
 async def _store_blob(

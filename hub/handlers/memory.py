@@ -62,9 +62,9 @@ async def remember(
     if facts.is_short(request.fact.text):
         left = await services.store.write("remember", store)
     else:
-        left = await services.units.run(_in_steps(services, arrive, settle))
+        left = await services.background.run(_in_steps(services, arrive, settle))
     if left:
-        await services.units.run(drop_facts(services))
+        await services.background.run(drop_facts(services))
     return Remembered(ok=True)
 
 
@@ -83,7 +83,7 @@ async def _in_steps(
             "settle", lambda connection: settle(connection, number, fact)
         )
     except Exception:
-        with contextlib.suppress(Refusal):  # on a full disk the janitor does it
+        with contextlib.suppress(Refusal):  # on a full disk the pruner does it
             await services.store.write("give up", partial(facts.give_up, number=number))
             await drop_facts(services)
         raise
@@ -91,7 +91,7 @@ async def _in_steps(
 
 async def drop_facts(services: Services) -> None:
     """Delete what was let go of, in steps short enough for everybody else."""
-    with contextlib.suppress(Refusal):  # on a full disk the janitor goes on with it
+    with contextlib.suppress(Refusal):  # on a full disk the pruner goes on with it
         while await services.store.write("drop facts", facts.drop_some):
             pass
 
@@ -136,7 +136,7 @@ async def forget(
 
     count, left = await services.store.write("forget", drop)
     if left:
-        await services.units.run(drop_facts(services))
+        await services.background.run(drop_facts(services))
     return Forgotten(count=count)
 
 

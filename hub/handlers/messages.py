@@ -312,7 +312,7 @@ async def _mark_read(
         "mark read",
         partial(members.mark_read, room=room, agent=caller.agent, cursor=cursor),
     )
-    services.positions.seen(room, caller.agent)
+    services.receipts.seen(room, caller.agent)
 
 
 async def subscribe(

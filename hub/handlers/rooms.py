@@ -51,7 +51,7 @@ async def receipts(
 ) -> ReceiptList:
     """How far a message got with each member (protocol 14.4)."""
     with contextlib.suppress(Refusal):  # a full disk keeps nobody from reading
-        await services.positions.flush()
+        await services.receipts.flush()
     found = await services.store.read(
         "receipts",
         lambda connection: stored_receipts.receipts(
@@ -79,12 +79,12 @@ async def delete_room(
         services.notifier.tell(event, everybody)
 
     _, _, left = await services.store.write("delete room", delete, after=tell)
-    services.units.start(_drop_the_rest(services, facts=left))
+    services.background.start(_drop_the_rest(services, facts=left))
     return RoomDeleted(room=request.room)
 
 
 async def _drop_the_rest(services: Services, *, facts: bool) -> None:
-    """Delete what only a deleted room had; on a full disk the janitor does it."""
+    """Delete what only a deleted room had; on a full disk the pruner does it."""
     if facts:
         await drop_facts(services)
     with contextlib.suppress(Refusal):

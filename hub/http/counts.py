@@ -22,7 +22,7 @@ KEPT_EVERY = 1000
 """Messages after which the count of the whole hub is written down."""
 
 
-class HubTally:
+class HubCounts:
     """Messages and tokens of the whole hub, ever."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
@@ -69,7 +69,7 @@ class _Room:
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class RoomTally:
+class RoomCounts:
     """Messages and tokens of single rooms, as they are held now."""
 
     def __init__(self, store: Store) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from hub.connection.connection import FEATURES
 from hub.http.answers import bounded, json, query, text
-from hub.http.counts import HubTally
+from hub.http.counts import HubCounts
 from hub.services import Services
 from hub.settings import Settings
 from hub.store import directory, totals
@@ -71,7 +71,7 @@ class Pages:
         """Take the hub's parts."""
         self._services = services
         self._connections = connections
-        self._tally = HubTally(services.store, _loop_time)
+        self._counts = HubCounts(services.store, _loop_time)
         self._probe = _Probe(services, _loop_time)
 
     async def landing(self, request: Request) -> Response:
@@ -118,7 +118,7 @@ class Pages:
         """``/api/hub``"""
         size = await query(self._services, "directory size", directory.size)
         async with bounded():
-            stored = await self._tally.current()
+            stored = await self._counts.current()
         return json(
             {
                 **self._description(),

@@ -25,7 +25,7 @@ from hub.http.answers import (
     json,
     query,
 )
-from hub.http.counts import RoomTally
+from hub.http.counts import RoomCounts
 from hub.services import Services
 from hub.store import agents, blobs, rooms, viewer
 from hub.store.agents import OFFLINE
@@ -71,7 +71,7 @@ class Viewer:
     def __init__(self, services: Services) -> None:
         """Take the hub's parts."""
         self._services = services
-        self._tally = RoomTally(services.store)
+        self._counts = RoomCounts(services.store)
 
     async def session(self, request: Request) -> Response:
         """``/api/session``"""
@@ -91,7 +91,7 @@ class Viewer:
 
         roster, page = await query(self._services, "session", read)
         async with bounded():
-            count = await self._tally.current(room.id)
+            count = await self._counts.current(room.id)
         return json(
             {
                 "room": room.name,

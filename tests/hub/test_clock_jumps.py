@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from hub.admin.pruning import Janitor
+from hub.admin.pruning import Pruner
 from hub.store import blobs
 from hub.store.schema import blobs as blob_table
 from hub.store.schema import messages as message_table
@@ -220,9 +220,9 @@ async def test_a_key_that_a_jump_made_expire_opens_again_when_the_clock_is_right
         ann, bob = await hub.sign_in(), await hub.sign_in("bob")
         invite = Invite(kind=RoomKind.CHANNEL, ttl_secs=HOUR)
         invited = await ann.asks(invite, Invited)
-        janitor = Janitor(hub.hub.services)
+        pruner = Pruner(hub.hub.services)
         hub.clock.advance(30 * DAY)
-        await janitor.tidy()
+        await pruner.tidy()
         assert await bob.is_refused(Redeem(code=invited.code)) == "invalid_invite"
         hub.clock.advance(-30 * DAY)
         await bob.asks(Redeem(code=invited.code), Joined)
@@ -256,7 +256,7 @@ class Elapsed:
 
 
 @asynccontextmanager
-async def old_things(folder: Path) -> AsyncIterator[tuple[MemoryHub, Janitor, Elapsed]]:
+async def old_things(folder: Path) -> AsyncIterator[tuple[MemoryHub, Pruner, Elapsed]]:
     """A hub with messages and a blob that are too old 60 days from now."""
     settings = {"retention_days": 30.0, "keep_messages_per_room": 1}
     async with memory_hub(folder, blob_ttl_days=30.0, **settings) as hub:
@@ -278,7 +278,7 @@ async def old_things(folder: Path) -> AsyncIterator[tuple[MemoryHub, Janitor, El
         )
         await hub.hub.store.write("bind", bind)
         elapsed = Elapsed()
-        yield hub, Janitor(hub.hub.services, elapsed), elapsed
+        yield hub, Pruner(hub.hub.services, elapsed), elapsed
 
 
 async def held(hub: MemoryHub) -> tuple[int, int]:
@@ -294,33 +294,33 @@ async def held(hub: MemoryHub) -> tuple[int, int]:
 async def test_a_clock_set_forward_by_mistake_deletes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with old_things(tmp_path) as (hub, janitor, elapsed):
+    async with old_things(tmp_path) as (hub, pruner, elapsed):
         elapsed.seconds += HOUR
         hub.clock.advance(60 * DAY)
-        await janitor.tidy()
+        await pruner.tidy()
         assert await held(hub) == (5, 1)
         assert "the clock jumped by" in caplog.text
         elapsed.seconds += HOUR
         hub.clock.advance(HOUR - 60 * DAY)  # set right again
-        await janitor.tidy()
+        await pruner.tidy()
         assert await held(hub) == (5, 1)
 
 
 async def test_time_that_passed_indeed_deletes_what_is_old(tmp_path: Path) -> None:
-    async with old_things(tmp_path) as (hub, janitor, elapsed):
+    async with old_things(tmp_path) as (hub, pruner, elapsed):
         elapsed.seconds += 60 * DAY
         hub.clock.advance(60 * DAY)
-        await janitor.tidy()
+        await pruner.tidy()
         assert await held(hub) == (1, 0)
 
 
 async def test_a_clock_that_stays_ahead_is_believed_an_interval_later(
     tmp_path: Path,
 ) -> None:
-    async with old_things(tmp_path) as (hub, janitor, elapsed):
+    async with old_things(tmp_path) as (hub, pruner, elapsed):
         hub.clock.advance(60 * DAY)
-        await janitor.tidy()
+        await pruner.tidy()
         elapsed.seconds += HOUR
         hub.clock.advance(HOUR)
-        await janitor.tidy()
+        await pruner.tidy()
         assert await held(hub) == (1, 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.admin.pruning import Janitor
+from hub.admin.pruning import Pruner
 from hub.app import Hub
 from hub.store import blobs
 from parler.wire.base import Digest
@@ -113,7 +113,7 @@ async def test_files_the_database_does_not_know_do_not_outlive_a_start(
 async def test_a_hub_without_a_database_deletes_nobodys_blobs(tmp_path: Path) -> None:
     file = leave_behind(tmp_path / "blobs", b"of another hub")
     async with memory_hub(tmp_path, db=None, blob_dir=file.parent) as running:
-        await Janitor(running.hub.services).drop_unknown_blobs()
+        await Pruner(running.hub.services).drop_unknown_blobs()
     assert file.exists()
 
 

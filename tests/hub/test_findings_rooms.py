@@ -409,7 +409,7 @@ async def test_a_damaged_database_does_not_end_the_background_work(
     monkeypatch.setattr(app, "FLUSH_SECS", 0.01)
     async with memory_hub(tmp_path, janitor_interval_secs=0.01) as running:
         hub = running.hub
-        hub.services.positions.seen(1, AgentId("ann"))
+        hub.services.receipts.seen(1, AgentId("ann"))
         for table in ("members", "invites"):
             await hub.store.write("damage", partial(drop, table=table))
         async with asyncio.TaskGroup() as group:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hub.admin.pruning import Janitor
+from hub.admin.pruning import Pruner
 from hub.store import blobs, search
 from hub.store.schema import blobs as blob_table
 from hub.store.schema import fact_pieces, facts
@@ -177,7 +177,7 @@ async def test_a_long_fact_that_does_not_fit_leaves_the_last_one_under_its_key(
         [hit] = (await ann.asks(Recall(query="w19999"), Recalled)).hits
         assert hit.text == long
         hub.clock.advance(2 * 3600)
-        await Janitor(hub.hub.services).tidy()
+        await Pruner(hub.hub.services).tidy()
         for table, count in ((facts, 1), (fact_pieces, len(search.pieces(long)))):
             query = sa.select(sa.func.count()).select_from(table)
             look = partial(sa.Connection.scalar, statement=query)

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from hub.admin.pruning import Janitor
+from hub.admin.pruning import Pruner
 from hub.handlers.blobs import drop_useless
 from hub.store import blobs, invites, members, messages, rooms, search
 from hub.store.schema import blob_rooms, claims, dispatches, fact_pieces, facts
@@ -288,7 +288,7 @@ async def whole_or_absent(hub: MemoryHub, room: RoomName, noted: set[str]) -> No
     file = services.blobs.path(DIGEST)
     if file.exists():
         assert file.read_bytes() == DATA, "half a blob under its name"
-    await Janitor(services).run_once()
+    await Pruner(services).run_once()
     known = await hub.hub.store.read("known", partial(blobs.is_known, digest=DIGEST))
     assert known == file.exists(), "a row without bytes, or bytes without a row"
     assert known or "stored" not in noted
@@ -362,7 +362,7 @@ async def old_or_new(hub: MemoryHub, state: Any, noted: set[str]) -> None:
     for word in ("fox", "owl"):
         found = (await ann.asks(Recall(query=word), Recalled)).hits
         assert [hit.text for hit in found] == [known.text] * (word == last)
-    await Janitor(hub.hub.services).run_once()
+    await Pruner(hub.hub.services).run_once()
     assert (await counted(hub, facts), await counted(hub, fact_pieces)) == (1, 2)
     check = "INSERT INTO facts_fts (facts_fts, rank) VALUES ('integrity-check', 1)"
     await hub.hub.store.write("check", lambda c: c.exec_driver_sql(check) and None)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hub.admin import mdns
-from hub.admin.lock_file import RunningFile
+from hub.admin.lock_file import LockFile
 from hub.app import Hub, build_app
 from hub.errors import CannotStart
 from hub.http import is_near
@@ -35,10 +35,10 @@ print("stdout goes there too", flush=True)
 
 def test_a_second_hub_is_refused_and_a_third_may_follow(tmp_path: Path) -> None:
     path = tmp_path / "hub" / "running"
-    with RunningFile(path) as first:
+    with LockFile(path) as first:
         first.say(url="ws://127.0.0.1:1")
         with pytest.raises(CannotStart, match="another hub runs here"):
-            RunningFile(path, patience=0.0)
+            LockFile(path, patience=0.0)
         words = json.loads(path.read_text(encoding="utf-8"))
         assert words == {"pid": os.getpid(), "url": "ws://127.0.0.1:1"}
         first.say(lan=["192.168.1.5"] * 100)
@@ -47,7 +47,7 @@ def test_a_second_hub_is_refused_and_a_third_may_follow(tmp_path: Path) -> None:
     assert path.read_bytes() == b""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.write_text("left by one that crashed" * 100, encoding="utf-8")
-    with RunningFile(path):
+    with LockFile(path):
         assert json.loads(path.read_text(encoding="utf-8")) == {"pid": os.getpid()}
 
 
@@ -56,7 +56,7 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     victim.write_text("precious", encoding="utf-8")
     (tmp_path / "running").symlink_to(victim)
     with pytest.raises(CannotStart):
-        RunningFile(tmp_path / "running")
+        LockFile(tmp_path / "running")
     assert victim.read_text(encoding="utf-8") == "precious"
 
 

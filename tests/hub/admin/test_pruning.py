@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hub.admin.pruning import DAY_MS, STEP, Janitor
+from hub.admin.pruning import DAY_MS, STEP, Pruner
 from hub.app import Hub
 from hub.settings import Settings
 from hub.store import agents, blobs, invites, members, messages, rooms
@@ -100,7 +100,7 @@ async def test_old_messages_go_but_the_newest_stay(tmp_path: Path) -> None:
         await say(hub, room, 500, ts=1)
         for agent in (ANN, BOB):
             await read_up_to(hub, room, agent, 500)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
         assert await stored(hub) == [498, 499, 500]
 
 
@@ -109,7 +109,7 @@ async def test_recent_messages_stay_however_many(tmp_path: Path) -> None:
         await say(hub, room, 20, ts=NOW)
         for agent in (ANN, BOB):
             await read_up_to(hub, room, agent, 20)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
         assert len(await stored(hub)) == 20
 
 
@@ -118,14 +118,14 @@ async def test_what_a_living_member_has_not_read_is_not_pruned(tmp_path: Path) -
         await say(hub, room, 20, ts=1)
         await read_up_to(hub, room, ANN, 20)
         await read_up_to(hub, room, BOB, 5)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
         assert await stored(hub) == list(range(6, 21))
 
 
 async def test_a_negative_number_keeps_everything(tmp_path: Path) -> None:
     async with hub_with_a_room(tmp_path, keep_messages_per_room=-1) as (hub, room):
         await say(hub, room, 20, ts=1)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
         assert len(await stored(hub)) == 20
 
 
@@ -134,7 +134,7 @@ async def test_numbers_of_pruned_messages_are_never_used_again(tmp_path: Path) -
         await say(hub, room, 5, ts=1)
         for agent in (ANN, BOB):
             await read_up_to(hub, room, agent, 5)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
         assert await stored(hub) == []
         await say(hub, room, 1, ts=NOW)
         assert await stored(hub) == [6]
@@ -157,7 +157,7 @@ async def test_expired_keys_go_and_live_ones_stay(tmp_path: Path) -> None:
                 invites.mint(connection, key, now=0)
 
         await hub.store.write("mint", mint)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
 
         def look(connection: sa.Connection) -> list[bool]:
             return [
@@ -203,7 +203,7 @@ async def test_idle_blobs_and_blobs_of_no_room_lose_their_bytes(tmp_path: Path) 
                     connection.execute(sa.text("DELETE FROM blob_rooms WHERE room=-1"))
 
             await hub.store.write("bind", bind)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
 
         def look(connection: sa.Connection) -> list[str]:
             return list(connection.execute(sa.select(blob_table.c.digest)).scalars())
@@ -233,7 +233,7 @@ async def set_seen(hub: Hub, agent: AgentId, *, hello: int, presence: int) -> No
 async def unread_by_bob(hub: Hub, room: Room) -> list[int]:
     await say(hub, room, 20, ts=1)
     await read_up_to(hub, room, ANN, 20)
-    await Janitor(hub.services).tidy()
+    await Pruner(hub.services).tidy()
     return await stored(hub)
 
 
@@ -299,7 +299,7 @@ async def test_a_key_that_just_expired_or_is_knocked_with_does_not_become_unknow
                 invites.note_knock(connection, place, BOB, knock, now=0)
 
         await hub.store.write("mint", mint)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
 
         def look(connection: sa.Connection) -> list[bool]:
             return [
@@ -352,7 +352,7 @@ async def test_work_whose_message_is_gone_goes_and_other_work_stays(
             )
 
         await hub.store.write("work", work)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
         for table in (dispatch_table, claim_table):
             assert await count(hub, table) == 1
 
@@ -376,7 +376,7 @@ async def test_of_facts_without_a_key_the_newest_of_each_author_stay(
             connection.execute(keyed)
 
         await hub.store.write("remember", remember)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
         texts = await hub.store.read(
             "facts",
             lambda connection: set(
@@ -408,7 +408,7 @@ async def test_the_writer_never_looks_through_everything(tmp_path: Path) -> None
             ]
 
         await hub.store.write("listen", listen)
-        await Janitor(hub.services).tidy()
+        await Pruner(hub.services).tidy()
         steps = await hub.store.write("plans", plans)
         assert any("dispatches" in step for step in steps)
         large = ("messages", "dispatches", "claims", "facts", "fact_pieces")

@@ -66,7 +66,7 @@ async def test_strangers_cannot_make_the_hub_remember_without_end(
     tmp_path: Path,
 ) -> None:
     async with memory_hub(tmp_path) as hub:
-        noted = hub.hub.services.greetings
+        noted = hub.hub.services.last_seen
         noted.max_known = 3
         keypairs = [Keypair.generate() for _ in range(5)]
         for keypair in keypairs:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from hub.delivery import room_cache
-from hub.delivery.room_cache import LiveRooms
+from hub.delivery.room_cache import RoomCache
 from hub.store import members, rooms
 from hub.store.engine import Store
 from hub.store.rooms import Room
@@ -21,11 +21,11 @@ DEN = RoomName("den")
 
 
 @asynccontextmanager
-async def running(tmp_path: Path) -> AsyncIterator[tuple[Store, LiveRooms]]:
+async def running(tmp_path: Path) -> AsyncIterator[tuple[Store, RoomCache]]:
     store = Store(tmp_path / "db")
     store.start()
     try:
-        yield store, LiveRooms(store)
+        yield store, RoomCache(store)
     finally:
         await store.close()
 

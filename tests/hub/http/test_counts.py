@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from hub.http.counts import FRESH_SECS, KEPT_EVERY, HubTally, RoomTally
+from hub.http.counts import FRESH_SECS, KEPT_EVERY, HubCounts, RoomCounts
 from hub.store.engine import Store
 from hub.store.schema import messages
 from hub.store.viewer import COUNTED_AT_ONCE
@@ -69,7 +69,7 @@ def test_room_is_counted_in_full_however_long(tmp_path: Path) -> None:
         count = 2 * COUNTED_AT_ONCE + 1
         await say(store, 1, count)
         await say(store, 2, 5)
-        counted = await RoomTally(store).current(1)
+        counted = await RoomCounts(store).current(1)
         assert (counted.messages, counted.tokens) == (count, count)
         assert counted.authors == {("ada", None): (count, count)}
 
@@ -78,14 +78,14 @@ def test_room_is_counted_in_full_however_long(tmp_path: Path) -> None:
 
 def test_room_count_follows_new_and_pruned_messages(tmp_path: Path) -> None:
     async def story(store: Store) -> None:
-        tally = RoomTally(store)
-        assert (await tally.current(1)).messages == 0
+        counts = RoomCounts(store)
+        assert (await counts.current(1)).messages == 0
         await say(store, 1, 3)
-        assert (await tally.current(1)).messages == 3
+        assert (await counts.current(1)).messages == 3
         await say(store, 1, 2, name="bob")
-        assert (await tally.current(1)).messages == 5
+        assert (await counts.current(1)).messages == 5
         await prune(store, below=4)
-        pruned = await tally.current(1)
+        pruned = await counts.current(1)
         assert pruned.messages == 2
         assert set(pruned.authors) == {("bob", None)}
 
@@ -104,7 +104,7 @@ def test_unreadable_message_spoils_no_count(tmp_path: Path) -> None:
             ),
         )
         await say(store, 1, 1)
-        counted = await RoomTally(store).current(1)
+        counted = await RoomCounts(store).current(1)
         assert (counted.messages, counted.tokens) == (2, 1)
 
     with_store(tmp_path / "hub.sqlite", story)
@@ -114,16 +114,16 @@ def test_totals_never_shrink_and_survive_a_restart(tmp_path: Path) -> None:
     clock = Clock()
 
     async def first(store: Store) -> None:
-        tally = HubTally(store, clock)
+        counts = HubCounts(store, clock)
         await say(store, 1, KEPT_EVERY)
-        assert (await tally.current()).messages == KEPT_EVERY
+        assert (await counts.current()).messages == KEPT_EVERY
         await prune(store, below=KEPT_EVERY)
         await say(store, 2, 1)
         clock.now += FRESH_SECS
-        assert (await tally.current()).messages == KEPT_EVERY + 1
+        assert (await counts.current()).messages == KEPT_EVERY + 1
 
     async def after_restart(store: Store) -> None:
-        counted = await HubTally(store, clock).current()
+        counted = await HubCounts(store, clock).current()
         assert (counted.messages, counted.tokens) == (KEPT_EVERY + 1,) * 2
 
     with_store(tmp_path / "hub.sqlite", first)
@@ -134,11 +134,11 @@ def test_totals_are_counted_at_most_once_a_second(tmp_path: Path) -> None:
     clock = Clock()
 
     async def story(store: Store) -> None:
-        tally = HubTally(store, clock)
-        assert (await tally.current()).messages == 0
+        counts = HubCounts(store, clock)
+        assert (await counts.current()).messages == 0
         await say(store, 1, 1)
-        assert (await tally.current()).messages == 0
+        assert (await counts.current()).messages == 0
         clock.now += FRESH_SECS
-        assert (await tally.current()).messages == 1
+        assert (await counts.current()).messages == 1
 
     with_store(tmp_path / "hub.sqlite", story)

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("fcntl", reason="a hub needs POSIX")
 
-from hub.admin.lock_file import RunningFile
+from hub.admin.lock_file import LockFile
 from parler.errors import ConfigError, ConnectFailed
 from parler.identity.join_secrets import JoinSecrets
 from parler.identity.settings import Flags, HubSource, Settings, resolve_settings
@@ -174,7 +174,7 @@ async def test_a_hub_that_is_just_ending_is_waited_for_and_replaced(
     base: Path, port: int
 ) -> None:
     url = f"ws://127.0.0.1:{port}"
-    with RunningFile(hub_paths(base).running) as old:
+    with LockFile(hub_paths(base).running) as old:
         old.say(url=url, ending=True)
         assert look(hub_paths(base)).state is State.ENDING
         async with asyncio.TaskGroup() as group:
@@ -192,7 +192,7 @@ async def test_a_hub_that_is_being_stopped_is_not_revived_behind_its_owners_back
     paths = hub_paths(base)
     with contextlib.ExitStack() as stopping:
         stopping.enter_context(files.locked(paths.starting))
-        old = stopping.enter_context(RunningFile(paths.running))
+        old = stopping.enter_context(LockFile(paths.running))
         old.say(url=url, ending=True)
         background = ensure_local_hub(base, url, revive=False)
         async with asyncio.TaskGroup() as group:
@@ -248,7 +248,7 @@ def test_a_process_id_that_was_given_out_again_is_left_alone(base: Path) -> None
             paths.running.write_text(json.dumps(words), encoding="utf-8")
             assert look(paths).state is State.STOPPED
             assert stop(base) is None
-            with RunningFile(paths.running) as held:
+            with LockFile(paths.running) as held:
                 held.say(pid=stranger.pid, url="ws://127.0.0.1:1")
                 assert look(paths).state is State.RUNNING
                 with pytest.raises(ConfigError, match="is not the hub"):

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("fcntl", reason="a hub needs POSIX")
 
-from hub.admin.lock_file import RunningFile
+from hub.admin.lock_file import LockFile
 from parler._version import __version__
 from parler.cli import app
 from parler.local_hub import Record, hub_paths, write_record
@@ -141,7 +141,7 @@ def test_a_local_hub_that_is_not_needed_yet_is_no_fault_and_not_started(
 def test_a_local_hub_of_another_version_is_worth_a_word(
     own: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with RunningFile(hub_paths(own).running) as running:
+    with LockFile(hub_paths(own).running) as running:
         running.say(url=NOWHERE, version="0.0.1")
         _, checks = examined(capfd)
         assert checks["local hub"]["finding"] == "warn"
