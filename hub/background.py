@@ -1,4 +1,4 @@
-"""Work that runs to its end even if whoever waits for it goes away.
+"""Runs work to its end even if the connection that asked for it goes away.
 
 Bytes on disk and their row in the database change together: a peer that hangs up in
 between must not leave one without the other.
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class BackgroundWork:
-    """The units of work that are under way."""
+    """What is under way of it."""
 
     def __init__(self) -> None:
         """Start with none."""

@@ -1,1 +1,1 @@
-"""Bytes by their digest."""
+"""The bytes of files and bundles, kept by their digest."""

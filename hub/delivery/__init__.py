@@ -1,1 +1,1 @@
-"""Who hears of what, in memory."""
+"""Bringing messages and events to whoever is connected; all of it in memory."""

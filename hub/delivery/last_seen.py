@@ -1,4 +1,4 @@
-"""Noting who connected, without a write for who was noted a moment ago.
+"""Stores when each agent connected last, and not again within the same minute.
 
 An agent that asks in short-lived connections would otherwise cost a commit each time,
 for a row that says the same but for its second.

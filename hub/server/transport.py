@@ -1,4 +1,4 @@
-"""The message pipe under a connection, so that the front can be exchanged."""
+"""What a connection needs of the pipe below it, whichever server front makes that."""
 
 from collections.abc import Sequence
 from typing import Protocol

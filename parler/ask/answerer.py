@@ -1,9 +1,9 @@
 """Answering the questions that come as direct messages: each once, none lost.
 
-A question is taken from the ledger's point of view before its agent is started, and
-acknowledged to the hub after the hub has stored the answer. An answerer that is killed
-in between finds it again. Its agent is then asked a second time if it could change
-nothing, and no third time; otherwise the one who asked is told.
+A question is noted on disk before its agent is started, and acknowledged to the hub
+after the hub has stored the answer, so an answerer that is killed in between finds it
+again. If the agent may only read, it is then asked a second time, and no third time;
+if it might have changed something, the asker is told instead.
 """
 
 import asyncio

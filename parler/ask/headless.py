@@ -1,7 +1,9 @@
-"""Having a project's agent answer while nobody watches: resumed, else fresh.
+"""Has a project's agent answer a question: starts its app without a window.
+
+The app goes on with the conversation it had with the same asker, or begins a new one.
 
 Each step is on disk before the next begins: money set aside, the question, the answer,
-and then where the conversation goes on. What is run is `agents`' matter.
+and then where the conversation goes on. How each app is started is in `apps`.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""How many agents in a row asked one another before us, and where that ends.
+"""Ends chains of agents that ask one another: counts how many asked before us.
 
 An agent that answers is told so by a variable. Apps do not hand all variables on to
 what they start, so that the environments of the processes above count as well.

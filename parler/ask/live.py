@@ -1,4 +1,4 @@
-"""Asking an agent that runs: a message to it, and its answer."""
+"""Asks an agent that runs now: sends it a direct message and waits for its reply."""
 
 import asyncio
 import time

@@ -1,7 +1,8 @@
-"""What stands for a project of ours in a question that passes over a hub.
+"""Words that stand for our projects in questions that pass over a hub.
 
-An answerer on this machine has to know which project asks, and the hub must not: it
-is told a word that means something only to whoever reads this file.
+An answerer on this machine has to know which project asks, and the hub must not. So the
+question carries a word, and the file here says to answerers of this machine what it
+stands for.
 """
 
 import hashlib

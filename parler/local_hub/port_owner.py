@@ -1,4 +1,4 @@
-"""Who has the port of the local hub, when it is not the local hub.
+"""Who listens on the local hub's port while the local hub does not run.
 
 Nothing is sent there but a question that any browser may ask. A hub that the user
 started by hand is welcome; another user's program in its place is not, since it would

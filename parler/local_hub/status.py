@@ -1,7 +1,7 @@
-"""Whether this machine's hub runs, as the file says that the hub holds locked.
+"""Whether this machine's hub runs, read from a file that the hub keeps locked.
 
-The lock is the operating system's: no process id is believed that nobody vouches for.
-Only looks, and may be asked before every command.
+The system frees the lock when the hub ends in whatever way, so a process id in that
+file is believed only while somebody holds it. Cheap enough to ask before every command.
 """
 
 import errno

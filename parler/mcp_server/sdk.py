@@ -1,4 +1,4 @@
-"""Loading of the official SDK only what a server on stdio needs: half the time.
+"""Loads of the official SDK only what a server on stdio needs, in half the time.
 
 Its two top packages load clients, HTTP and a framework beside the server. Here they
 are empty while the server's own modules are loaded, and gone afterwards: whoever

@@ -1,7 +1,7 @@
-"""One room that is followed: what of it waits, and up to where the hub may be told.
+"""The messages of one room that wait for the model, in the order of the room.
 
-Pure bookkeeping over messages in the order of their room; nothing is fetched, shown or
-acknowledged here.
+Pure bookkeeping: which may be shown now, and up to which number all were shown, so that
+the hub may be told. Nothing is fetched, shown or acknowledged here.
 """
 
 from collections import deque

@@ -1,12 +1,9 @@
-"""Every message to the model once, and none marked as read that it was not given.
+"""Brings every message to the model once, and marks none as read before it has it.
 
-One process of an identity does this, the leader: it reads the hub and offers what came
-to whoever can show it, a face of this process or, through the spool, a hook of the
-app. A position on the hub is acknowledged only when what is up to it was shown.
-
-How it is done is in the modules that are wired together here: `follower` fetches,
-`mailbox` keeps what waits and what was shown, `shared_spool` has each item shown by one
-path only, `acknowledger` tells the hub.
+Of the processes that run for an identity only one reads the hub (`leader`). It fetches
+messages (`follower`), keeps what waits (`mailbox`), has each shown by one path only, by
+this process or by a hook of the app (`shared_spool`), and acknowledges to the hub what
+was shown with nothing left out before it (`acknowledger`). Here these are wired.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""A message as a model is given it: whether at all, when, and in which words.
+"""Turns a message into what a model is shown of it, or into nothing.
 
-What may interrupt is `wake/attention`'s to say; that the words are a stranger's,
-`text/untrusted`'s.
+Whether it may interrupt is decided by `wake/attention`; its author's words are marked
+as data by `text/untrusted`.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
 """Fetches what is said in the rooms an agent follows, and finds who mentions it.
 
-All of the active session and of direct messages is fetched; other rooms are looked
-through. The hub announces most of it, and is asked now and then for the rest.
+The active session and direct messages are fetched whole; of other rooms, what is unread
+is searched for messages that name us. The hub announces news while we are connected;
+`catch_up` asks for what it may not have announced.
 """
 
 from parler.client.connection import Note

@@ -1,7 +1,8 @@
-"""The connection to the hub that is served: dialled in the background, without end.
+"""Keeps a connection to one hub: dials in the background, again whenever it is lost.
 
-Nobody waits for it at start. What is done over a connection is handed in; which hub is
-served may change, since a key that was pasted may belong to another one.
+Starting does not wait for it. What is done over a connection is handed in (`attend`).
+Another hub may be served from some moment on, since a key that a user pastes may belong
+to a room on another hub.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
-"""Knocking, and waiting for the owner's decision in the background.
+"""Asks to be let into a room with a key, and waits in the background for its owner.
 
-A key may be given before anybody runs a tool (``PARLER_SESSION_KEY``), and a knock may
-outlive this process. A key that was used up is not used again at the next start.
+The key may come with the start of the process (``PARLER_SESSION_KEY``). It is kept on
+disk while nobody has decided, so that a later process waits on; one that was used up
+is remembered, so that the next start does not use it again.
 """
 
 import asyncio

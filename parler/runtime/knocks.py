@@ -1,6 +1,6 @@
-"""Who knocks at rooms of ours: told to the model, decided by a person.
+"""Tells the model who asks to be let into rooms of ours; a person decides.
 
-Whoever was named beforehand is let in; that was decided when the session was opened.
+Whoever was approved when the session was opened is let in at once.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Board(Protocol):
 
 
 class Knocks:
-    """The rooms at which somebody may wait for us."""
+    """Those at the rooms of one hub."""
 
     def __init__(self, board: Board) -> None:
         """Know of none."""

@@ -1,4 +1,8 @@
-"""Which of several windows of one agent reads the hub for it."""
+"""Chooses the one process that reads the hub, where several run for an identity.
+
+Each window of an app starts a server of its own, and all share one identity: if two
+read and acknowledged, each would miss what the other took.
+"""
 
 import asyncio
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""What the server did, for `parler doctor`: a short file that never grows.
+"""Writes ``mcp.log``, a short file of bounded length that `parler doctor` shows.
 
 Only our own words go in: no message, no name, no key and no secret.
 """

@@ -1,7 +1,7 @@
-"""The mail of one agent at one hub: what waits, what is on its way, what it has.
+"""The mail of one agent at one hub: what waits, what is on its way, what it has seen.
 
-A state without any I/O: it is told what was fetched, shown and confirmed, and says what
-may be shown, and up to where the hub may be told that a room was read.
+A state machine without I/O. It is told what was fetched, held, shown and confirmed; it
+says what may be shown now, and up to where each room may be acknowledged to the hub.
 """
 
 from collections.abc import Collection

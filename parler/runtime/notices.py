@@ -1,4 +1,8 @@
-"""What is shown besides the rooms that are followed: our own notices, and mentions."""
+"""What is shown besides the messages of followed rooms.
+
+Notices are our own words ("you were let in"); mentions are messages of other rooms that
+name this agent. Both are bounded.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What the environment says to the MCP server beyond the settings of every command."""
+"""The settings of a connected agent, from variables that no other command reads."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

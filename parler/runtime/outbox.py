@@ -1,7 +1,7 @@
-"""What was said while the hub was away: kept on disk until the hub has stored it.
+"""Keeps on disk what was said while the hub was away, until the hub has stored it.
 
-Each has its client id from the beginning, so that the hub stores it once however often
-it is sent (protocol 5.2). How it is sent is handed in.
+Each message gets its client id when it is queued, so that the hub stores it once
+however often it is sent (protocol 5.2). How one is sent is handed in (`post`).
 """
 
 import asyncio

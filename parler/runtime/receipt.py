@@ -1,7 +1,8 @@
-"""What is given to a model at once, and whoever learns whether it arrived.
+"""What is given to a model at once, and how it is learned whether that arrived.
 
-The faces of an agent (an MCP server, a web page, an attached screen) show what
-`Delivery` collected, each in its way, and tell it what became of that.
+Each face of an agent (the MCP server; a web page, a screen) collects messages from
+`Delivery` and shows them. Whether they arrived, only that face can know: it gives
+`Delivery` a `Confirmation`, which reports on each `Receipt`.
 """
 
 from collections.abc import Callable

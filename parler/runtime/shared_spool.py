@@ -1,7 +1,7 @@
-"""Shows what waits by one path only: by a result of ours, or by a hook of the app.
+"""Has each message shown once although two can show it: we, and the app's hooks.
 
-The spool on disk decides that. It is offered all that waits, and what is shown here is
-held there first, so that no hook shows it meanwhile.
+Both go by the spool, a few files in the identity's home. We write into it what waits;
+before we show something ourselves we hold it there, so that no hook shows it too.
 """
 
 import asyncio

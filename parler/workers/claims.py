@@ -1,4 +1,4 @@
-"""How one worker among several gets a task, and keeps it until it is told how it ended.
+"""Claiming a task against other workers, and keeping it until its end was told.
 
 In a queue the hub decides, by claims with a lease (protocol 10.4). In any other room
 the order of messages does: whoever's ``accepted`` comes first has the task. Running

@@ -1,7 +1,7 @@
-"""One worker per identity and room: two would share a cursor, a presence and a lease.
+"""A lock on disk that lets an identity have one worker only in each room.
 
-The hub takes both for the same agent: it renews a lease for whichever asks, and what
-one acknowledges the other never sees.
+The hub would take two for the same agent: it renews the lease of a task for whichever
+asks, and what one acknowledges the other never sees.
 """
 
 import hashlib
