@@ -81,7 +81,7 @@ async def test_what_the_model_says_it_has_is_dropped(tmp_path: Path) -> None:
 class SlowSpool(Spool):
     """Takes its time to hold something."""
 
-    holding: Callable[[], None]
+    holding: Callable[[], object]
     goes_on: threading.Event
 
     def hold(self, **options: Any) -> Held:
@@ -98,7 +98,7 @@ async def test_what_was_held_for_somebody_who_went_away_is_handed_back(
     slow.goes_on = threading.Event()
     holding = asyncio.Event()
     loop = asyncio.get_running_loop()
-    slow.holding = lambda: loop.call_soon_threadsafe(holding.set) and None
+    slow.holding = lambda: loop.call_soon_threadsafe(holding.set)
     scene = Scene(tmp_path, slow)
     async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
         call = tasks.create_task(scene.shared.collect(scene.mailbox.waiting))
