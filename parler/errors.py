@@ -27,7 +27,7 @@
     │   ├── MissingCommits         a bundle needs commits that are not here
     │   ├── UnsafePath             a place that must not be written to
     │   └── GitFailed              git refused, or is missing
-    └── HostError                  an agent app could not be wired             exit 9
+    └── AppError                   an agent app could not be wired             exit 9
         ├── Unparsable             its file is written so that nobody reads it
         ├── Unfitting              its file has no place for our entry
         ├── FileRefused            its file must not be written
@@ -296,8 +296,8 @@ class GitFailed(HandoffError):
     code = "git_failed"
 
 
-class HostError(ParlerError):
-    """An agent app could not be wired or unwired; `hosts.errors` has its kinds."""
+class AppError(ParlerError):
+    """An agent app could not be wired or unwired; `apps.config_files` has the kinds."""
 
     exit_status = 9
     code = "host"

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from parler.apps.install.health import State
 from parler.identity.signing import fingerprint
 from parler.ops.connect import (
+    AppHealth,
+    AppOutcome,
     Arrival,
     ConnectResult,
-    HostHealth,
-    HostOutcome,
     ListResult,
     Outcome,
     VerifyResult,
@@ -54,7 +54,7 @@ def done(result: ConnectResult) -> Iterator[str]:
         yield "nothing was written: the same command without --print does that"
 
 
-def _outcome(one: HostOutcome) -> Iterator[str]:
+def _outcome(one: AppOutcome) -> Iterator[str]:
     where = f" → {visible(one.hub)}" if one.hub else ""
     yield f"{_OUTCOMES[one.outcome]} {visible(one.title)}: {one.outcome}{where}"
     if one.outcome is not Outcome.PLANNED:
@@ -86,7 +86,7 @@ def listed(result: ListResult) -> Iterator[str]:
         yield f"to wire them: parler connect {' '.join(unwired)}"
 
 
-def _health(one: HostHealth) -> Iterator[str]:
+def _health(one: AppHealth) -> Iterator[str]:
     where = f" → {visible(one.hub)}" if one.hub else ""
     yield f"{_STATES[one.state]} {one.id:<16} {one.state}{where}"
     if one.state is not State.UNWIRED:

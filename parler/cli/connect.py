@@ -12,18 +12,18 @@ from parler.cli._arguments import between, seconds
 from parler.cli._command import command
 from parler.cli._connecting import Chosen, Wishes, choose
 from parler.cli._run import Options, settings_of
-from parler.errors import ConfigError, HostError, UsageError
+from parler.errors import AppError, ConfigError, UsageError
 from parler.text.terminal import shell_word, visible
 
 if TYPE_CHECKING:
-    from parler.apps.kit.config import Host
+    from parler.apps.kit.app import App
     from parler.client.client import Client
     from parler.errors import ParlerError
     from parler.identity.settings import Settings
     from parler.local_hub.lan import TeamHub
     from parler.ops.connect import Arrival, ConnectResult, Setting, TeamLine
 
-FAILED = HostError.exit_status
+FAILED = AppError.exit_status
 """If an app could not be wired, does not work, or did not come."""
 
 MAX_WAIT_SECS = 86_400
@@ -132,7 +132,7 @@ def connect(
     A join secret comes from an invite, from PARLER_JOIN_SECRET, or is asked for. It is
     kept in parler's own home and written nowhere else.
     """
-    from parler.apps.registry import HOSTS
+    from parler.apps.registry import all_apps
     from parler.ops import connect as operation
 
     wishes = Wishes(
@@ -152,8 +152,8 @@ def connect(
     )
     settings = settings_of(options)
     setting = _setting(settings, name).hooked(hooks=hooks, reservations=reservations)
-    here = operation.chosen(apps or [], setting.machine, wired=setting.ledger.hosts())
-    everything = here if apps else list(HOSTS)
+    here = operation.chosen(apps or [], setting.machine, wired=setting.manifest.apps())
+    everything = here if apps else list(all_apps())
     if listing:
         _list(options, settings, setting, everything)
         return
@@ -249,7 +249,7 @@ def _list(
     options: Options,
     settings: "Settings",
     setting: "Setting",
-    hosts: "Sequence[Host]",
+    apps: "Sequence[App]",
 ) -> None:
     import asyncio
 
@@ -260,7 +260,7 @@ def _list(
     async def reach(hub: str) -> "ParlerError | None":
         return await unreachable(settings, hub)
 
-    result = asyncio.run(examine_all(hosts, setting, reach=reach))
+    result = asyncio.run(examine_all(apps, setting, reach=reach))
     options.out.result(result, _connect_format.listed(result))
     if not result.ok:
         raise typer.Exit(FAILED)
@@ -270,7 +270,7 @@ def _verify(
     options: Options,
     settings: "Settings",
     setting: "Setting",
-    hosts: "Sequence[Host]",
+    apps: "Sequence[App]",
     timeout: float,
 ) -> None:
     import asyncio
@@ -288,7 +288,7 @@ def _verify(
         async with _passing_by(hub, settings, setting) as client:
             yield client
 
-    result = asyncio.run(verify(hosts, setting, dial=dial, timeout=timeout, seen=seen))
+    result = asyncio.run(verify(apps, setting, dial=dial, timeout=timeout, seen=seen))
     options.out.result(result, _connect_format.verified(result))
     if not result.ok:
         raise typer.Exit(FAILED)

@@ -15,14 +15,15 @@ from pathlib import Path
 import msgspec
 
 from parler.apps.config_files import edits
-from parler.apps.config_files.errors import HostError
+from parler.apps.config_files.errors import AppError
 from parler.apps.install.health import State, examine
 from parler.apps.install.install import Plan, carry_out, entry_of, plan, plan_removal
-from parler.apps.install.manifest import Ledger
-from parler.apps.kit.config import AGENTS, Host, Wiring
+from parler.apps.install.manifest import Manifest
+from parler.apps.kit.app import AGENTS, App
+from parler.apps.kit.config import Wiring
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import Entry
-from parler.apps.registry import HOSTS, host_by_id
+from parler.apps.registry import all_apps, app_named
 from parler.client.client import Client
 from parler.errors import ConfigError, HubError, ParlerError, TransportError, UsageError
 from parler.identity import identity as identities
@@ -52,7 +53,7 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-class HostOutcome(Result):
+class AppOutcome(Result):
     """What was done to one app, or would be."""
 
     id: str
@@ -85,7 +86,7 @@ class ConnectResult(Result):
     """What was done to all of them."""
 
     ok: bool
-    hosts: list[HostOutcome]
+    hosts: list[AppOutcome]
     hub: str | None = None
     """The one that was asked for; apps may keep their own."""
 
@@ -101,7 +102,7 @@ class TroubleReport(Result):
     note: bool = False
 
 
-class HostHealth(Result):
+class AppHealth(Result):
     """One app, as it is."""
 
     id: str
@@ -121,7 +122,7 @@ class ListResult(Result):
     ok: bool
     """Nothing that is wired is broken."""
 
-    hosts: list[HostHealth]
+    hosts: list[AppHealth]
 
 
 class Arrival(Result):
@@ -176,9 +177,9 @@ class Setting:
         return replace(self, hub=hub, pinned=pinned, secret=secret)
 
     @property
-    def ledger(self) -> Ledger:
+    def manifest(self) -> Manifest:
         """What we wrote where."""
-        return Ledger(self.home)
+        return Manifest(self.home)
 
     @property
     def secrets(self) -> JoinSecrets:
@@ -188,7 +189,7 @@ class Setting:
 
 def chosen(
     names: Sequence[str], machine: Machine, *, wired: Iterable[str]
-) -> list[Host]:
+) -> list[App]:
     """The apps that are meant: those named, else those that are here or wired.
 
     Raises:
@@ -197,48 +198,45 @@ def chosen(
     if not names:
         known = set(wired)
         return [
-            host for host in HOSTS if host.id in known or host.is_installed(machine)
+            app for app in all_apps() if app.id in known or app.is_installed(machine)
         ]
-    found: list[Host] = []
+    found: list[App] = []
     for name in names:
-        host = host_by_id(name)
-        if host is None:
+        app = app_named(name)
+        if app is None:
             raise _unknown(name)
-        if host not in found:
-            found.append(host)
+        if app not in found:
+            found.append(app)
     return found
 
 
-def wire(
-    hosts: Sequence[Host], setting: Setting, *, dry: bool = False
-) -> ConnectResult:
+def wire(apps: Sequence[App], setting: Setting, *, dry: bool = False) -> ConnectResult:
     """Wire apps; one that fails does not keep the others from it.
 
     Raises:
         ConfigError: Our own home cannot be written, or our notes are damaged.
     """
     if dry:
-        outcomes = [_wire(host, setting, alone=len(hosts) == 1) for host in hosts]
+        outcomes = [_wire(app, setting, alone=len(apps) == 1) for app in apps]
     else:
-        with setting.ledger.locked():
+        with setting.manifest.locked():
             if setting.secret and setting.pinned:
                 setting.secrets.remember(setting.hub, setting.secret)
             outcomes = [
-                _wire(host, setting, alone=len(hosts) == 1, write=True)
-                for host in hosts
+                _wire(app, setting, alone=len(apps) == 1, write=True) for app in apps
             ]
     return _result(outcomes, setting)
 
 
 def unwire(
-    hosts: Sequence[Host], setting: Setting, *, dry: bool = False
+    apps: Sequence[App], setting: Setting, *, dry: bool = False
 ) -> ConnectResult:
     """Take back what was done to apps; raises as `wire`."""
     if dry:
-        outcomes = [_unwire(host, setting) for host in hosts]
+        outcomes = [_unwire(app, setting) for app in apps]
     else:
-        with setting.ledger.locked():
-            outcomes = [_unwire(host, setting, write=True) for host in hosts]
+        with setting.manifest.locked():
+            outcomes = [_unwire(app, setting, write=True) for app in apps]
     return _result(outcomes, setting)
 
 
@@ -247,7 +245,7 @@ Reach = Callable[[str], Awaitable[ParlerError | None]]
 
 
 async def examine_all(
-    hosts: Sequence[Host], setting: Setting, *, reach: Reach
+    apps: Sequence[App], setting: Setting, *, reach: Reach
 ) -> ListResult:
     """Tell how apps are; changes nothing, starts nothing.
 
@@ -255,10 +253,10 @@ async def examine_all(
         ConfigError: Our own notes are damaged.
     """
     reports = []
-    for host in hosts:
-        wiring = _wiring(host, setting, alone=True)
-        record = setting.ledger.get(host.id)
-        reports.append((examine(host, setting.machine, wiring, record), wiring))
+    for app in apps:
+        wiring = _wiring(app, setting, alone=True)
+        record = setting.manifest.get(app.id)
+        reports.append((examine(app, setting.machine, wiring, record), wiring))
     hubs = {health.hub for health, _ in reports if health.hub}
     down = dict(
         zip(hubs, await asyncio.gather(*(reach(hub) for hub in hubs)), strict=True)
@@ -275,12 +273,12 @@ async def examine_all(
             state = State.BROKEN
         entry = health.entry
         listed.append(
-            HostHealth(
-                id=health.host.id,
-                title=health.host.title,
-                installed=health.host.is_installed(setting.machine),
+            AppHealth(
+                id=health.app.id,
+                title=health.app.title,
+                installed=health.app.is_installed(setting.machine),
                 state=state,
-                config=str(health.host.files(setting.machine, wiring)[0].path),
+                config=str(health.app.config().files(setting.machine, wiring)[0].path),
                 hub=health.hub,
                 home=entry.env.get("PARLER_HOME") if entry else None,
                 command=entry.command[0] if entry else None,
@@ -296,7 +294,7 @@ Dial = Callable[[str], AbstractAsyncContextManager[Client]]
 
 
 async def verify(
-    hosts: Sequence[Host],
+    apps: Sequence[App],
     setting: Setting,
     *,
     dial: Dial,
@@ -305,36 +303,36 @@ async def verify(
     seen: Callable[[Arrival], None] = lambda arrival: None,
 ) -> VerifyResult:
     """Wait until an agent of each app came to its hub: by id, never by name."""
-    wired = {host.id: _wiring(host, setting, alone=True) for host in hosts}
+    wired = {app.id: _wiring(app, setting, alone=True) for app in apps}
     came: dict[str, AgentId] = {}
 
-    def arrival(host: Host) -> Arrival:
-        there = host.id in came
-        late = f"nobody came within {timeout:g} s; {host.restart}"
+    def arrival(app: App) -> Arrival:
+        there = app.id in came
+        late = f"nobody came within {timeout:g} s; {app.config().restart}"
         return Arrival(
-            id=host.id,
-            title=host.title,
-            hub=wired[host.id].hub,
+            id=app.id,
+            title=app.title,
+            hub=wired[app.id].hub,
             arrived=there,
-            agent=came.get(host.id),
+            agent=came.get(app.id),
             detail=None if there else late,
         )
 
-    def report(host: Host, agent: AgentId) -> None:
-        came[host.id] = agent
-        seen(arrival(host))
+    def report(app: App, agent: AgentId) -> None:
+        came[app.id] = agent
+        seen(arrival(app))
 
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
             for hub in {wiring.hub for wiring in wired.values()}:
                 missing = {
-                    host.id: (host, wired[host.id].home)
-                    for host in hosts
-                    if wired[host.id].hub == hub
+                    app.id: (app, wired[app.id].home)
+                    for app in apps
+                    if wired[app.id].hub == hub
                 }
                 watch = _Watch(hub=hub, missing=missing, report=report)
                 group.create_task(watch.run(dial, poll_secs))
-    listed = [arrival(host) for host in hosts]
+    listed = [arrival(app) for app in apps]
     return VerifyResult(ok=all(one.arrived for one in listed), hosts=listed)
 
 
@@ -354,10 +352,10 @@ class _Watch:
     """Looks on one hub for agents of some apps."""
 
     hub: str
-    missing: dict[str, tuple[Host, Path]]
+    missing: dict[str, tuple[App, Path]]
     """Who has not come yet: the app and the home of its agents."""
 
-    report: Callable[[Host, AgentId], None]
+    report: Callable[[App, AgentId], None]
     began: bool = False
     first: dict[AgentId, int | None] = field(default_factory=dict)
     """When the hub had heard of an agent last, as we began to look."""
@@ -373,11 +371,11 @@ class _Watch:
             await asyncio.sleep(poll_secs)
 
     async def _look(self, client: Client) -> None:
-        for host, home in list(self.missing.values()):
+        for app, home in list(self.missing.values()):
             for agent in identities_in(home):
                 if await self._came(client, agent):
-                    del self.missing[host.id]
-                    self.report(host, agent)
+                    del self.missing[app.id]
+                    self.report(app, agent)
                     break
         self.began = True
 
@@ -391,80 +389,82 @@ class _Watch:
 
 
 def _wire(
-    host: Host, setting: Setting, *, alone: bool, write: bool = False
-) -> HostOutcome:
+    app: App, setting: Setting, *, alone: bool, write: bool = False
+) -> AppOutcome:
     try:
-        old = _entry(host, setting)
-        wiring = _wiring(host, setting, alone=alone, old=old)
-        planned = plan(host, setting.machine, wiring, setting.ledger)
+        old = _entry(app, setting)
+        wiring = _wiring(app, setting, alone=alone, old=old)
+        planned = plan(app, setting.machine, wiring, setting.manifest)
         if write:
             _take_over_secret(old, setting)
             _prepare_home(wiring)
-            carry_out(planned, setting.ledger)
+            carry_out(planned, setting.manifest)
     except ParlerError as error:
-        return _failed(host, error, setting, alone=alone)
+        return _failed(app, error, setting, alone=alone)
     needed = planned.needed
     outcome = Outcome.WIRED if needed else Outcome.UNCHANGED
-    has_hooks = wiring.hooks and bool(host.hook_notes)
-    notes = [*host.notes, *(host.hook_notes if has_hooks else ())]
-    return HostOutcome(
-        id=host.id,
-        title=host.title,
+    config = app.config()
+    notes = [*config.notes, *(config.hook_notes if wiring.hooks else ())]
+    return AppOutcome(
+        id=app.id,
+        title=app.title,
         outcome=outcome if write or not needed else Outcome.PLANNED,
         hub=wiring.hub,
         files=[str(change.content.path) for change in needed],
         diff=None if write else _diff(planned),
-        restart=host.restart if needed else None,
+        restart=config.restart if needed else None,
         notes=notes if needed else [],
     )
 
 
-def _unwire(host: Host, setting: Setting, *, write: bool = False) -> HostOutcome:
+def _unwire(app: App, setting: Setting, *, write: bool = False) -> AppOutcome:
     try:
-        wiring = replace(_bare_wiring(host, setting), hooks=True, reservations=True)
-        planned = plan_removal(host, setting.machine, wiring, setting.ledger)
+        wiring = replace(_bare_wiring(app, setting), hooks=True, reservations=True)
+        planned = plan_removal(app, setting.machine, wiring, setting.manifest)
         if write:
-            carry_out(planned, setting.ledger)
+            carry_out(planned, setting.manifest)
     except ParlerError as error:
-        return _failed(host, error, setting, alone=True, by_hand=False)
+        return _failed(app, error, setting, alone=True, by_hand=False)
     needed = planned.needed
     outcome = Outcome.REMOVED if needed else Outcome.NOTHING
-    return HostOutcome(
-        id=host.id,
-        title=host.title,
+    return AppOutcome(
+        id=app.id,
+        title=app.title,
         outcome=outcome if write or not needed else Outcome.PLANNED,
         files=[str(change.content.path) for change in needed],
         diff=None if write else _diff(planned),
-        restart=host.restart if needed else None,
+        restart=app.config().restart if needed else None,
     )
 
 
 def _failed(
-    host: Host,
+    app: App,
     error: ParlerError,
     setting: Setting,
     *,
     alone: bool,
     by_hand: bool = True,
-) -> HostOutcome:
+) -> AppOutcome:
     snippet = None
-    if by_hand and isinstance(error, HostError):
+    if by_hand and isinstance(error, AppError):
         with suppress(ParlerError):
-            snippet = _snippet(host, setting, alone=alone)
-    return HostOutcome(
-        id=host.id,
-        title=host.title,
+            snippet = _snippet(app, setting, alone=alone)
+    return AppOutcome(
+        id=app.id,
+        title=app.title,
         outcome=Outcome.FAILED,
         detail=error.message,
-        next=error.next_step or f"mend that, then parler connect {host.id}",
+        next=error.next_step or f"mend that, then parler connect {app.id}",
         snippet=snippet,
     )
 
 
-def _snippet(host: Host, setting: Setting, *, alone: bool) -> str:
+def _snippet(app: App, setting: Setting, *, alone: bool) -> str:
     """What stands in the app's file when all is well, to be entered by hand."""
-    wiring = _bare_wiring(host, setting, alone=alone)
-    edit = next(edit for edit in host.files(setting.machine, wiring) if edit.server)
+    wiring = _bare_wiring(app, setting, alone=alone)
+    edit = next(
+        edit for edit in app.config().files(setting.machine, wiring) if edit.server
+    )
     own = tuple(change for change in edit.changes if change.path == edit.server)
     return edits.apply(replace(edit, changes=own, sweeps=()), "").text.strip()
 
@@ -473,29 +473,29 @@ def _diff(planned: Plan) -> str:
     return "\n".join(change.diff() for change in planned.needed)
 
 
-def _result(outcomes: list[HostOutcome], setting: Setting) -> ConnectResult:
+def _result(outcomes: list[AppOutcome], setting: Setting) -> ConnectResult:
     return ConnectResult(
         ok=all(one.outcome is not Outcome.FAILED for one in outcomes),
         hosts=outcomes,
         hub=setting.hub,
-        backups=str(setting.ledger.backups),
+        backups=str(setting.manifest.backups),
     )
 
 
-def _entry(host: Host, setting: Setting) -> Entry | None:
-    """The entry that is there now; raises `HostError`."""
-    entry = entry_of(host, setting.machine, _bare_wiring(host, setting))
+def _entry(app: App, setting: Setting) -> Entry | None:
+    """The entry that is there now; raises `AppError`."""
+    entry = entry_of(app, setting.machine, _bare_wiring(app, setting))
     return entry if entry and entry.is_ours else None
 
 
 def _wiring(
-    host: Host, setting: Setting, *, alone: bool, old: Entry | None = None
+    app: App, setting: Setting, *, alone: bool, old: Entry | None = None
 ) -> Wiring:
     """What an app is given: its own hub, home and name, unless told otherwise."""
     if old is None:
-        with suppress(HostError):
-            old = _entry(host, setting)
-    wiring = _bare_wiring(host, setting, alone=alone)
+        with suppress(AppError):
+            old = _entry(app, setting)
+    wiring = _bare_wiring(app, setting, alone=alone)
     if old is None:
         return wiring
     home = old.env.get("PARLER_HOME")
@@ -508,16 +508,17 @@ def _wiring(
     )
 
 
-def _bare_wiring(host: Host, setting: Setting, *, alone: bool = True) -> Wiring:
-    record = setting.ledger.get(host.id)
+def _bare_wiring(app: App, setting: Setting, *, alone: bool = True) -> Wiring:
+    record = setting.manifest.get(app.id)
     known = bool(record.files)
     name = setting.name
     if name and not alone:  # several agents of one name could not be told apart
-        name = f"{name}-{host.id}"
+        name = f"{name}-{app.id}"
     hooks, reservations = setting.hooks, setting.reservations
     return Wiring(
+        app=app.id,
         command=setting.command,
-        home=host.home(setting.home),
+        home=app.home(setting.home),
         hub=setting.hub,
         name=name,
         hooks=(record.hooks if known else True) if hooks is None else hooks,
@@ -557,9 +558,9 @@ def _prepare_home(wiring: Wiring) -> None:
 
 
 def _unknown(name: str) -> UsageError:
-    names = [word for host in HOSTS for word in (host.id, *host.aliases)]
+    names = [word for app in all_apps() for word in (app.id, *app.aliases)]
     close = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-    candidates = close or [host.id for host in HOSTS]
+    candidates = close or [app.id for app in all_apps()]
     return UsageError(
         f"there is no app {name!r}",
         next_step=f"parler connect {candidates[0]}"

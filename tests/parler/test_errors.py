@@ -23,7 +23,7 @@ FAMILIES: dict[type[ParlerError], int] = {
     errors.HubError: 6,
     errors.VerificationError: 7,
     errors.HandoffError: 8,
-    errors.HostError: 9,
+    errors.AppError: 9,
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from parler.apps.config_files.edits import Add, DropItems, FileEdit, value_at
 from parler.apps.kit.config import (
-    Host,
+    Config,
     Texts,
     Trouble,
     Wiring,
@@ -20,7 +20,6 @@ from parler.apps.kit.config import (
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import SAFE_TOOLS, SERVER, is_our_rule
 
-APP = "claude-code"
 IDLE_WAIT_SECS = 24 * 3600
 """How long one waiter for mail may stay behind an idle session."""
 
@@ -69,7 +68,7 @@ def _servers(machine: Machine) -> Path:
 
 
 def _files(machine: Machine, wiring: Wiring) -> tuple[FileEdit, ...]:
-    adds, sweeps = hook_groups(wiring, APP, _EVENTS)
+    adds, sweeps = hook_groups(wiring, _EVENTS)
     allowed = tuple(Add(_ALLOW, f"mcp__{SERVER}__{tool}") for tool in SAFE_TOOLS)
     return (
         server_file(
@@ -146,11 +145,7 @@ def _examine(machine: Machine, texts: Texts) -> list[Trouble]:
     return found
 
 
-HOST = Host(
-    id=APP,
-    title="Claude Code",
-    aliases=("claude", "cc", "claudecode"),
-    commands=("claude",),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="restart claude, or use /mcp in a running one",

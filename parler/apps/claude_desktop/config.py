@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit
-from parler.apps.kit.config import Host, Wiring, plain_entry, server_file
+from parler.apps.kit.config import Config, Wiring, plain_entry, server_file
 from parler.apps.kit.platform import Machine
 
 
@@ -16,10 +16,7 @@ def _traces(machine: Machine) -> tuple[Path, ...]:
     return (machine.app_data / "Claude", machine.application("Claude"))
 
 
-HOST = Host(
-    id="claude-desktop",
-    title="Claude Desktop",
-    aliases=("desktop",),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="quit Claude Desktop altogether and start it again",

@@ -7,7 +7,7 @@ entry itself.
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit
-from parler.apps.kit.config import Host, Wiring, plain_entry, server_file
+from parler.apps.kit.config import Config, Wiring, plain_entry, server_file
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import SAFE_TOOLS
 
@@ -69,17 +69,12 @@ def _is_dir(path: Path) -> bool:
         return False
 
 
-HOST = Host(
-    id="cline",
-    title="Cline (editor)",
+CONFIG = Config(
     traces=_extension_traces,
     files=_extension_files,
     restart="in Cline: MCP Servers, restart parler",
 )
-CLI = Host(
-    id="cline-cli",
-    title="Cline (CLI)",
-    commands=("cline",),
+CLI = Config(
     traces=_cli_traces,
     files=_cli_files,
     restart="restart cline",

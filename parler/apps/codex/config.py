@@ -15,7 +15,7 @@ from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit, Format, value_at
 from parler.apps.kit.config import (
-    Host,
+    Config,
     Texts,
     Trouble,
     Wiring,
@@ -26,7 +26,6 @@ from parler.apps.kit.config import (
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import is_our_hook
 
-APP = "codex"
 _RULES_MARK = 'pattern=["parler"]'
 _EVENTS: dict[str, tuple[dict[str, object], ...]] = {
     "SessionStart": ({"type": "command", "command": "session-start", "timeout": 10},),
@@ -59,7 +58,7 @@ def _folder(machine: Machine) -> Path:
 
 
 def _files(machine: Machine, wiring: Wiring) -> tuple[FileEdit, ...]:
-    adds, sweeps = hook_groups(wiring, APP, _EVENTS)
+    adds, sweeps = hook_groups(wiring, _EVENTS)
     return (
         server_file(
             _folder(machine) / "config.toml",
@@ -165,10 +164,7 @@ def _digest(name: str, hook: _Hook) -> str:
     return f"sha256:{hashlib.sha256(data.encode(errors='replace')).hexdigest()}"
 
 
-HOST = Host(
-    id=APP,
-    title="Codex",
-    commands=("codex",),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="restart codex",

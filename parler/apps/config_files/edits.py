@@ -14,8 +14,8 @@ from types import ModuleType
 
 from parler.apps.config_files import jsonc, toml_text, yaml_text
 from parler.apps.config_files.errors import (
+    AppError,
     FileRefused,
-    HostError,
     Unfitting,
     Unparsable,
 )
@@ -149,7 +149,7 @@ def apply(edit: FileEdit, text: str, had_made: tuple[KeyPath, ...] = ()) -> Edit
         if edit.format is not Format.YAML:  # which checks itself
             _check(syntax, changed, _expected(before, change))
         if not is_satisfied(edit.format, changed, change):
-            raise HostError(f"{edit.path} would not hold what was written; left alone")
+            raise AppError(f"{edit.path} would not hold what was written; left alone")
         text = changed
         made += new
     return Edited(_pruned(edit, text, had_made), tuple(made))
@@ -339,9 +339,9 @@ def _check(syntax: ModuleType, text: str, expected: object) -> None:
     try:
         said = syntax.parse(text)
     except Unparsable as error:
-        raise HostError(f"the file has no place for our entry: {error}") from None
+        raise AppError(f"the file has no place for our entry: {error}") from None
     if said != expected:
-        raise HostError("the file would say something else than before; left alone")
+        raise AppError("the file would say something else than before; left alone")
 
 
 _SYNTAX: dict[Format, ModuleType] = {

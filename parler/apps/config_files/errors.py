@@ -5,12 +5,12 @@ Whatever is raised here, the file in question is still as it was.
 
 from pathlib import Path
 
-from parler.errors import HostError
+from parler.errors import AppError
 
-__all__ = ["ChangedMeanwhile", "FileRefused", "HostError", "Unfitting", "Unparsable"]
+__all__ = ["ChangedMeanwhile", "FileRefused", "AppError", "Unfitting", "Unparsable"]
 
 
-class Unparsable(HostError):
+class Unparsable(AppError):
     """A text that its app, too, could not read; `line` and `column` count from 1."""
 
     code = "unparsable"
@@ -31,19 +31,19 @@ class Unparsable(HostError):
         return cls(reason, line=line, column=position - start + 1)
 
 
-class Unfitting(HostError):
+class Unfitting(AppError):
     """A text that is well formed, but has no place for our entry."""
 
     code = "unfitting"
 
 
-class FileRefused(HostError):
+class FileRefused(AppError):
     """A file that is not to be written: read-only, a link into nowhere, not ours."""
 
     code = "file_refused"
 
 
-class ChangedMeanwhile(HostError):
+class ChangedMeanwhile(AppError):
     """Somebody else wrote the file between our reading and our writing."""
 
     code = "changed_meanwhile"

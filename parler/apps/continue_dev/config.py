@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit, Format
-from parler.apps.kit.config import Host, Wiring, plain_entry
+from parler.apps.kit.config import Config, Wiring, plain_entry
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import SERVER
 
@@ -35,9 +35,7 @@ def _traces(machine: Machine) -> tuple[Path, ...]:
     return (_folder(machine),)
 
 
-HOST = Host(
-    id="continue",
-    title="Continue",
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="reload the editor's window",

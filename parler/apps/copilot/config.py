@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit, Format
-from parler.apps.kit.config import Host, Wiring, plain_entry, server_file
+from parler.apps.kit.config import Config, Wiring, plain_entry, server_file
 from parler.apps.kit.platform import Machine, Platform
 from parler.apps.kit.trust import SERVER
 
-APP = "copilot"
 _EVENTS = {"sessionStart": "session-start", "agentStop": "stop"}
 
 
@@ -23,7 +22,7 @@ def _files(machine: Machine, wiring: Wiring) -> tuple[FileEdit, ...]:
         path=_folder(machine) / "hooks" / f"{SERVER}.json",
         format=Format.OWN,
         content=_hooks(machine, wiring),
-        mark=f"--app {APP}",
+        mark=f"--app {wiring.app}",
     )
     path = _folder(machine) / "mcp-config.json"
     return (server_file(path, ("mcpServers",), value), hooks)
@@ -37,7 +36,7 @@ def _hooks(machine: Machine, wiring: Wiring) -> str:
     if wiring.reservations:
         events["preToolUse"] = "pre-edit"
     hooks = {
-        event: [{"type": "command", shell: wiring.hook(ours, APP), "timeoutSec": 10}]
+        event: [{"type": "command", shell: wiring.hook(ours), "timeoutSec": 10}]
         for event, ours in events.items()
     }
     return json.dumps({"version": 1, "hooks": hooks}, indent=2) + "\n"
@@ -47,11 +46,7 @@ def _traces(machine: Machine) -> tuple[Path, ...]:
     return (_folder(machine),)
 
 
-HOST = Host(
-    id=APP,
-    title="Copilot CLI",
-    aliases=("copilot-cli",),
-    commands=("copilot",),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="restart copilot",

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit, Put
-from parler.apps.kit.config import Host, Wiring, hook_list, plain_entry, server_file
+from parler.apps.kit.config import Config, Wiring, hook_list, plain_entry, server_file
 from parler.apps.kit.platform import Machine
 
-APP = "cursor"
 _EVENTS: dict[str, dict[str, object]] = {
     "sessionStart": {"command": "session-start", "timeout": 10},
     "preToolUse": {"matcher": "Write", "command": "pre-edit", "timeout": 10},
@@ -18,7 +17,7 @@ _EVENTS: dict[str, dict[str, object]] = {
 
 def _files(machine: Machine, wiring: Wiring) -> tuple[FileEdit, ...]:
     folder = machine.home / ".cursor"
-    adds, sweeps = hook_list(wiring, APP, _EVENTS)
+    adds, sweeps = hook_list(wiring, _EVENTS)
     version = (Put(("version",), 1, unless_there=True),) if adds else ()
     return (
         server_file(folder / "mcp.json", ("mcpServers",), plain_entry(wiring)),
@@ -39,10 +38,7 @@ def _traces(machine: Machine) -> tuple[Path, ...]:
     )
 
 
-HOST = Host(
-    id=APP,
-    title="Cursor",
-    commands=("cursor", "cursor-agent"),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="in Cursor: Settings, Tools & MCP, switch parler on; or restart it",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit, Format, value_at
 from parler.apps.kit.config import (
-    Host,
+    Config,
     Texts,
     Trouble,
     Wiring,
@@ -21,7 +21,6 @@ from parler.apps.kit.config import (
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import SAFE_TOOLS, SERVER
 
-APP = "gemini"
 _MARK = "# Written by `parler connect`"
 _EVENTS: dict[str, tuple[dict[str, object], ...]] = {
     "SessionStart": (
@@ -54,7 +53,7 @@ def policy() -> str:
     """The rule that lets the safe tools run, except where nothing may be done."""
     tools = "".join(f'  "{tool}",\n' for tool in SAFE_TOOLS)
     return (
-        f"{_MARK}; `parler connect --remove {APP}` takes it away again.\n"
+        f"{_MARK}; `parler connect --remove gemini` takes it away again.\n"
         f"[[rule]]\n"
         f'mcpName = "{SERVER}"\n'
         f"toolName = [\n{tools}]\n"
@@ -70,7 +69,7 @@ def _folder(machine: Machine) -> Path:
 
 
 def _files(machine: Machine, wiring: Wiring) -> tuple[FileEdit, ...]:
-    adds, sweeps = hook_groups(wiring, APP, _EVENTS)
+    adds, sweeps = hook_groups(wiring, _EVENTS)
     servers = server_file(
         _folder(machine) / "settings.json", ("mcpServers",), plain_entry(wiring)
     )
@@ -154,11 +153,7 @@ def _is_untrusted(machine: Machine, settings: object, trusted: object) -> bool:
     return True
 
 
-HOST = Host(
-    id=APP,
-    title="Gemini CLI",
-    aliases=("gemini-cli",),
-    commands=("gemini",),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="restart gemini",

@@ -7,7 +7,7 @@ to enter the extension by ``goose configure``.
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit, Format
-from parler.apps.kit.config import Host, Wiring, server_file
+from parler.apps.kit.config import Config, Wiring, server_file
 from parler.apps.kit.platform import Machine, Platform
 from parler.apps.kit.trust import SERVER
 
@@ -41,10 +41,7 @@ def _traces(machine: Machine) -> tuple[Path, ...]:
     return (_folder(machine), machine.application("Goose"))
 
 
-HOST = Host(
-    id="goose",
-    title="Goose",
-    commands=("goose",),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="start a new goose session",

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from parler.apps.config_files import disk, edits, jsonc
 from parler.apps.config_files.edits import FileEdit, Format
-from parler.apps.config_files.errors import HostError
+from parler.apps.config_files.errors import AppError
 from parler.apps.install.install import entry_of, naming
-from parler.apps.install.manifest import HostRecord
-from parler.apps.kit.config import Host, Trouble, Wiring
+from parler.apps.install.manifest import AppRecord
+from parler.apps.kit.app import App
+from parler.apps.kit.config import Trouble, Wiring
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import SERVER, Entry
 from parler.machine.program import is_there
@@ -33,7 +34,7 @@ class State(StrEnum):
 class Health:
     """What was found out about one app."""
 
-    host: Host
+    app: App
     state: State
     entry: Entry | None
     troubles: tuple[Trouble, ...]
@@ -44,41 +45,41 @@ class Health:
         return self.entry.env.get("PARLER_HUB") if self.entry else None
 
 
-def examine(host: Host, machine: Machine, wiring: Wiring, record: HostRecord) -> Health:
+def examine(app: App, machine: Machine, wiring: Wiring, record: AppRecord) -> Health:
     """Look at one app; what is wrong with it is a trouble, never an exception.
 
     Args:
         wiring: What it would be given now, on the hub and in the home it has.
     """
-    again = f"parler connect {host.id}"
+    again = f"parler connect {app.id}"
     try:
-        entry = entry_of(host, machine, wiring)
-        texts = _texts(host, machine, wiring)
-    except HostError as error:
-        if not host.is_installed(machine):
-            return _health(host, State.ABSENT)
+        entry = entry_of(app, machine, wiring)
+        texts = _texts(app, machine, wiring)
+    except AppError as error:
+        if not app.is_installed(machine):
+            return _health(app, State.ABSENT)
         mend = error.next_step or f"mend the file, then {again}"
-        return _health(host, State.BROKEN, None, Trouble(what=error.message, mend=mend))
+        return _health(app, State.BROKEN, None, Trouble(what=error.message, mend=mend))
     if entry is None:
-        installed = host.is_installed(machine)
-        return _health(host, State.UNWIRED if installed else State.ABSENT)
+        installed = app.is_installed(machine)
+        return _health(app, State.UNWIRED if installed else State.ABSENT)
     if not entry.is_ours:
         what = f"its entry {SERVER!r} starts something else: {entry.command[0]}"
         mend = f"remove or rename that entry, then {again}"
-        return _health(host, State.BROKEN, entry, Trouble(what=what, mend=mend))
+        return _health(app, State.BROKEN, entry, Trouble(what=what, mend=mend))
     troubles = [
         *_of_entry(entry, machine, wiring, again),
-        *_of_hooks(host, machine, wiring, record, again),
-        *host.examine(machine, texts),
+        *_of_hooks(app, machine, wiring, record, again),
+        *app.config().examine(machine, texts),
     ]
     broken = any(not trouble.is_note for trouble in troubles)
-    return _health(host, State.BROKEN if broken else State.WORKING, entry, *troubles)
+    return _health(app, State.BROKEN if broken else State.WORKING, entry, *troubles)
 
 
 def _health(
-    host: Host, state: State, entry: Entry | None = None, *troubles: Trouble
+    app: App, state: State, entry: Entry | None = None, *troubles: Trouble
 ) -> Health:
-    return Health(host=host, state=state, entry=entry, troubles=troubles)
+    return Health(app=app, state=state, entry=entry, troubles=troubles)
 
 
 def _of_entry(
@@ -101,14 +102,14 @@ def _of_entry(
 
 
 def _of_hooks(
-    host: Host, machine: Machine, wiring: Wiring, record: HostRecord, again: str
+    app: App, machine: Machine, wiring: Wiring, record: AppRecord, again: str
 ) -> list[Trouble]:
     """Whether all that we once wrote beside the entry is still there."""
     if not record.files:
         return []
     missing = [
         str(edit.path)
-        for edit in host.files(machine, wiring)
+        for edit in app.config().files(machine, wiring)
         if edit.role in record.files and not _is_complete(edit)
     ]
     if not missing:
@@ -125,19 +126,19 @@ def _is_complete(edit: FileEdit) -> bool:
         # The entry itself was looked at before.
         wanted = [one for one in edit.changes if one.path != edit.server]
         return all(edits.is_satisfied(edit.format, text, one) for one in wanted)
-    except HostError:
+    except AppError:
         return False
 
 
-def _texts(host: Host, machine: Machine, wiring: Wiring) -> Mapping[str, object]:
+def _texts(app: App, machine: Machine, wiring: Wiring) -> Mapping[str, object]:
     said: dict[str, object] = {}
-    for edit in host.files(machine, wiring):
+    for edit in app.config().files(machine, wiring):
         with naming(edit.path):
             text = disk.read(edit.path).text
             said[edit.role] = edits.read(edit, text)
             if edit.format is Format.JSONC and jsonc.has_comments(text):
                 said[f"{edit.role}.comments"] = True
-    for role, path in host.watched(machine).items():
+    for role, path in app.config().watched(machine).items():
         said[role] = _watched(path)
     return said
 
@@ -145,5 +146,5 @@ def _texts(host: Host, machine: Machine, wiring: Wiring) -> Mapping[str, object]
 def _watched(path: Path) -> object:
     try:
         return jsonc.parse(disk.read(path).text)
-    except HostError:
+    except AppError:
         return None

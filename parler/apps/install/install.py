@@ -16,9 +16,10 @@ import msgspec
 
 from parler.apps.config_files import disk, edits
 from parler.apps.config_files.edits import FileEdit, KeyPath
-from parler.apps.config_files.errors import HostError
-from parler.apps.install.manifest import FileRecord, HostRecord, Ledger, Undo
-from parler.apps.kit.config import Host, Wiring
+from parler.apps.config_files.errors import AppError
+from parler.apps.install.manifest import AppRecord, FileRecord, Manifest, Undo
+from parler.apps.kit.app import App
+from parler.apps.kit.config import Wiring
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import Entry
 
@@ -73,7 +74,7 @@ class FileChange:
 class Plan:
     """What is to be done to one app."""
 
-    host: Host
+    app: App
     changes: tuple[FileChange, ...]
     hooks: bool = True
     reservations: bool = False
@@ -84,13 +85,13 @@ class Plan:
         return tuple(change for change in self.changes if change.is_needed)
 
 
-def entry_of(host: Host, machine: Machine, wiring: Wiring) -> Entry | None:
+def entry_of(app: App, machine: Machine, wiring: Wiring) -> Entry | None:
     """The server that the app has under our name, None if there is none.
 
     Raises:
-        HostError: Its file cannot be read.
+        AppError: Its file cannot be read.
     """
-    for edit in host.files(machine, wiring):
+    for edit in app.config().files(machine, wiring):
         if edit.server is None:
             continue
         content = disk.read(edit.path)
@@ -103,63 +104,65 @@ def entry_of(host: Host, machine: Machine, wiring: Wiring) -> Entry | None:
     return None
 
 
-def plan(host: Host, machine: Machine, wiring: Wiring, ledger: Ledger) -> Plan:
+def plan(app: App, machine: Machine, wiring: Wiring, manifest: Manifest) -> Plan:
     """Find out what wiring an app means; nothing is written.
 
     Raises:
-        HostError: A file cannot be changed; which and why is in the message.
+        AppError: A file cannot be changed; which and why is in the message.
         ConfigError: Our own notes are damaged.
     """
-    record = ledger.get(host.id)
-    files = host.files(machine, wiring)
+    record = manifest.get(app.id)
+    files = app.config().files(machine, wiring)
     changes = [*_stray(files, record)]
     changes += [_applied(edit, _known(edit, record)) for edit in files]
     return Plan(
-        host=host,
+        app=app,
         changes=tuple(changes),
         hooks=wiring.hooks,
         reservations=wiring.reservations,
     )
 
 
-def plan_removal(host: Host, machine: Machine, wiring: Wiring, ledger: Ledger) -> Plan:
+def plan_removal(
+    app: App, machine: Machine, wiring: Wiring, manifest: Manifest
+) -> Plan:
     """Find out what unwiring an app means; raises as `plan`."""
-    record = ledger.get(host.id)
-    files = host.files(machine, wiring)
+    record = manifest.get(app.id)
+    files = app.config().files(machine, wiring)
     changes = [*_stray(files, record)]
     changes += [_removed(edit, _known(edit, record)) for edit in files]
-    return Plan(host=host, changes=tuple(changes))
+    return Plan(app=app, changes=tuple(changes))
 
 
-def carry_out(plan: Plan, ledger: Ledger) -> None:
-    """Write what is planned. The caller holds the ledger's lock.
+def carry_out(plan: Plan, manifest: Manifest) -> None:
+    """Write what is planned. The caller holds the manifest's lock.
 
     Raises:
-        HostError: A file was not written; those before it were, and are noted.
+        AppError: A file was not written; those before it were, and are noted.
         ConfigError: Our own notes cannot be written.
     """
-    at_first = ledger.get(plan.host.id)
+    at_first = manifest.get(plan.app.id)
     for change in plan.changes:
-        before = ledger.get(plan.host.id).files.get(change.edit.role)
+        before = manifest.get(plan.app.id).files.get(change.edit.role)
         if not change.is_needed:
-            _note(ledger, plan, change, change.record or None)
+            _note(manifest, plan, change, change.record or None)
             continue
-        record = _with_backup(change, before, ledger, plan.host)
+        record = _with_backup(change, before, manifest, plan.app)
         folders = disk.missing_folders(change.content)
         if record is not None and folders:
             record = msgspec.structs.replace(
                 record, folders=[*map(str, folders), *record.folders]
             )
         # Noted first: should we end in between, ours is still recognised as ours.
-        _note(ledger, plan, change, record or before)
+        _note(manifest, plan, change, record or before)
         try:
             _write(change)
-        except HostError:
+        except AppError:
             disk.remove_empty(folders)
-            _note(ledger, plan, change, before)
+            _note(manifest, plan, change, before)
             raise
-        _note(ledger, plan, change, record)
-    _remove_folders(at_first, ledger.get(plan.host.id))
+        _note(manifest, plan, change, record)
+    _remove_folders(at_first, manifest.get(plan.app.id))
 
 
 @contextmanager
@@ -167,19 +170,19 @@ def naming(path: Path) -> Iterator[None]:
     """Say in errors which file they are about."""
     try:
         yield
-    except HostError as error:
+    except AppError as error:
         if str(path) not in error.message:
             error.message = f"{path} is left alone: {error.message}"
             error.args = (error.message,)
         raise
 
 
-def _known(edit: FileEdit, record: HostRecord) -> FileRecord | None:
+def _known(edit: FileEdit, record: AppRecord) -> FileRecord | None:
     known = record.files.get(edit.role)
     return known if known and known.path == str(edit.path) else None
 
 
-def _stray(files: tuple[FileEdit, ...], record: HostRecord) -> Iterator[FileChange]:
+def _stray(files: tuple[FileEdit, ...], record: AppRecord) -> Iterator[FileChange]:
     """What we wrote where the app had its file then: it is taken back there."""
     by_role = {edit.role: edit for edit in files}
     for role, known in record.files.items():
@@ -257,14 +260,14 @@ def _is_as_written(content: disk.Content, known: FileRecord) -> bool:
 
 
 def _with_backup(
-    change: FileChange, before: FileRecord | None, ledger: Ledger, host: Host
+    change: FileChange, before: FileRecord | None, manifest: Manifest, app: App
 ) -> FileRecord | None:
     """Keep the file as it was before our first change of it."""
     is_known = before is not None and before.path == str(change.edit.path)
     if is_known and not _is_edited_own(change, before):
         return change.record
-    name = f"{host.id}.{change.edit.role}.{change.edit.path.name}".replace(" ", "-")
-    kept = disk.keep_backup(change.content, ledger.backups, name)
+    name = f"{app.id}.{change.edit.role}.{change.edit.path.name}".replace(" ", "-")
+    kept = disk.keep_backup(change.content, manifest.backups, name)
     if change.record is None or kept is None:
         return change.record
     return msgspec.structs.replace(change.record, backup=str(kept))
@@ -278,16 +281,16 @@ def _is_edited_own(change: FileChange, before: FileRecord | None) -> bool:
 
 
 def _note(
-    ledger: Ledger, plan: Plan, change: FileChange, record: FileRecord | None
+    manifest: Manifest, plan: Plan, change: FileChange, record: FileRecord | None
 ) -> None:
     role = change.edit.role
-    old = ledger.get(plan.host.id)
+    old = manifest.get(plan.app.id)
     kept = {name: one for name, one in old.files.items() if name != role}
     if record is not None:
         kept[role] = record
-    new = HostRecord(files=kept, hooks=plan.hooks, reservations=plan.reservations)
+    new = AppRecord(files=kept, hooks=plan.hooks, reservations=plan.reservations)
     if new != old:
-        ledger.set(plan.host.id, new)
+        manifest.set(plan.app.id, new)
 
 
 def _write(change: FileChange) -> None:
@@ -298,7 +301,7 @@ def _write(change: FileChange) -> None:
         disk.delete(change.content)
 
 
-def _remove_folders(before: HostRecord, after: HostRecord) -> None:
+def _remove_folders(before: AppRecord, after: AppRecord) -> None:
     """Take away the folders we made for files that are gone, if nobody uses them."""
     made = {folder for one in before.files.values() for folder in one.folders}
     kept = {folder for one in after.files.values() for folder in one.folders}

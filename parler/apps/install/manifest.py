@@ -63,7 +63,7 @@ class FileRecord(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     """Where the file as it was before is kept."""
 
 
-class HostRecord(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class AppRecord(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """What we did for one app."""
 
     files: dict[str, FileRecord] = {}
@@ -74,11 +74,11 @@ class HostRecord(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
 
 
 class _Book(msgspec.Struct, frozen=True):
-    hosts: dict[str, HostRecord] = {}
+    apps: dict[str, AppRecord] = msgspec.field(name="hosts", default_factory=dict)
     version: int = 1
 
 
-class Ledger:
+class Manifest:
     """The connect.json of one home."""
 
     def __init__(self, home: Path) -> None:
@@ -92,27 +92,27 @@ class Ledger:
         with files.locked(self._path):
             yield
 
-    def get(self, host: str) -> HostRecord:
+    def get(self, app: str) -> AppRecord:
         """What we did for an app, if anything.
 
         Raises:
             IdentityError: Other users may read the file.
             ConfigError: It is damaged.
         """
-        return self._read().hosts.get(host, HostRecord())
+        return self._read().apps.get(app, AppRecord())
 
-    def hosts(self) -> list[str]:
+    def apps(self) -> list[str]:
         """The apps we did anything for; raises as `get`."""
-        return list(self._read().hosts)
+        return list(self._read().apps)
 
-    def set(self, host: str, record: HostRecord) -> None:
+    def set(self, app: str, record: AppRecord) -> None:
         """Note what we did; nothing at all is forgotten. Raises as `get`."""
-        hosts = dict(self._read().hosts)
+        apps = dict(self._read().apps)
         if record.files:
-            hosts[host] = record
-        elif hosts.pop(host, None) is None:
+            apps[app] = record
+        elif apps.pop(app, None) is None:
             return
-        data = msgspec.json.encode(_Book(hosts=hosts))
+        data = msgspec.json.encode(_Book(apps=apps))
         files.write_private(self._path, msgspec.json.format(data, indent=2) + b"\n")
 
     def _read(self) -> _Book:

@@ -1,7 +1,7 @@
-"""What an agent app is to us: where it keeps what, and what we put there.
+"""Where an agent app keeps what, and what we put there.
 
-An app is a `Host`: mostly data, and one function from a machine and a `Wiring` to the
-files that should change. Nothing here reads or writes.
+A `Config` is mostly data, and one function from a machine and a `Wiring` to the files
+that should change. Nothing here reads or writes.
 """
 
 import re
@@ -22,15 +22,15 @@ from parler.apps.config_files.edits import (
 from parler.apps.kit.platform import Machine, Platform
 from parler.apps.kit.trust import SERVER, is_our_hook, is_our_server, settled
 
-AGENTS = "agents"
-"""Below the home: one home for each app."""
-
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_./:@%+=,~-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
     """What an app is to be given."""
+
+    app: str
+    """Its id."""
 
     command: tuple[str, ...]
     """The words that start this program."""
@@ -55,9 +55,17 @@ class Wiring:
         told = {"PARLER_HOME": str(self.home), "PARLER_HUB": self.hub}
         return told | ({"PARLER_NAME": self.name} if self.name else {})
 
-    def hook(self, event: str, app: str) -> str:
+    def hook(self, event: str) -> str:
         """The command line of a hook."""
-        words = [*self.command, "hook", event, "--app", app, "--home", str(self.home)]
+        words = [
+            *self.command,
+            "hook",
+            event,
+            "--app",
+            self.app,
+            "--home",
+            str(self.home),
+        ]
         if self.platform is Platform.WINDOWS:
             # Read by Git's bash or by PowerShell: forward slashes suit both.
             return " ".join(_windows_word(word) for word in words)
@@ -87,14 +95,8 @@ def _no_trouble(machine: Machine, texts: Texts) -> list[Trouble]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """An agent app."""
-
-    id: str
-    title: str
-    aliases: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ()
-    """Programs on the PATH that tell it is installed."""
+class Config:
+    """What `parler connect` knows of an app."""
 
     traces: Detect
     """Files and folders that tell it is installed."""
@@ -114,16 +116,6 @@ class Host:
 
     watched: Callable[[Machine], Mapping[str, Path]] = field(default=lambda machine: {})
     """More files that `examine` wants to see: role to path."""
-
-    def is_installed(self, machine: Machine) -> bool:
-        """Whether the app is on this machine, as far as can be told."""
-        if any(machine.has_command(command) for command in self.commands):
-            return True
-        return any(_exists(path) for path in self.traces(machine))
-
-    def home(self, base_home: Path) -> Path:
-        """The home of the app's agents."""
-        return base_home / AGENTS / self.id
 
 
 def server_file(
@@ -160,7 +152,6 @@ def plain_entry(wiring: Wiring, **more: object) -> dict[str, object]:
 
 def hook_groups(
     wiring: Wiring,
-    app: str,
     events: Mapping[str, tuple[dict[str, object], ...]],
     *,
     under: tuple[str, ...] = ("hooks",),
@@ -177,7 +168,7 @@ def hook_groups(
         for handler in handlers if wiring.hooks else ():
             matcher = handler.get("matcher")
             own = {key: one for key, one in handler.items() if key != "matcher"}
-            own["command"] = wiring.hook(str(handler["command"]), app)
+            own["command"] = wiring.hook(str(handler["command"]))
             group: dict[str, object] = {"matcher": matcher} if matcher else {}
             if not _only_for_reservations(handler) or wiring.reservations:
                 adds.append(Add(path, {**group, "hooks": [own]}))
@@ -185,7 +176,7 @@ def hook_groups(
 
 
 def hook_list(
-    wiring: Wiring, app: str, events: Mapping[str, dict[str, object]]
+    wiring: Wiring, events: Mapping[str, dict[str, object]]
 ) -> tuple[tuple[Add, ...], tuple[Sweep, ...]]:
     """Hooks without groups: a list of commands for each event."""
     adds: list[Add] = []
@@ -196,7 +187,7 @@ def hook_list(
         if not wiring.hooks:
             continue
         if not _only_for_reservations(handler) or wiring.reservations:
-            command = wiring.hook(str(handler["command"]), app)
+            command = wiring.hook(str(handler["command"]))
             adds.append(Add(path, {**handler, "command": command}))
     return tuple(adds), tuple(sweeps)
 
@@ -208,10 +199,3 @@ def _only_for_reservations(handler: Mapping[str, object]) -> bool:
 def _windows_word(word: str) -> str:
     word = word.replace("\\", "/")
     return word if _PLAIN_WORD.fullmatch(word) else f'"{word}"'
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        return False

@@ -7,7 +7,7 @@ asks for everything, nothing is added: an order of rules is not ours to rewrite.
 from pathlib import Path
 
 from parler.apps.config_files.edits import DropKey, FileEdit, value_at
-from parler.apps.kit.config import Host, Texts, Trouble, Wiring, server_file
+from parler.apps.kit.config import Config, Texts, Trouble, Wiring, server_file
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import SERVER, is_our_server
 
@@ -56,11 +56,7 @@ def _examine(machine: Machine, texts: Texts) -> list[Trouble]:
     ]
 
 
-HOST = Host(
-    id="opencode",
-    title="OpenCode",
-    aliases=("open-code",),
-    commands=("opencode",),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="restart opencode",

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit
-from parler.apps.kit.config import Host, Wiring, plain_entry, server_file
+from parler.apps.kit.config import Config, Wiring, plain_entry, server_file
 from parler.apps.kit.platform import Machine
 
 
@@ -20,11 +20,7 @@ def _traces(machine: Machine) -> tuple[Path, ...]:
     return (_folder(machine),)
 
 
-HOST = Host(
-    id="qwen",
-    title="Qwen Code",
-    aliases=("qwen-code",),
-    commands=("qwen",),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="restart qwen",

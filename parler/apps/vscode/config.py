@@ -3,18 +3,11 @@
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit
-from parler.apps.kit.config import Host, Wiring, plain_entry, server_file
+from parler.apps.kit.config import Config, Wiring, plain_entry, server_file
 from parler.apps.kit.platform import Machine
 
 
-def _variant(
-    id_: str,
-    title: str,
-    folder: str,
-    command: str,
-    bundle: str,
-    *aliases: str,
-) -> Host:
+def _variant(title: str, folder: str, bundle: str) -> Config:
     def user(machine: Machine) -> Path:
         return machine.app_data / folder / "User"
 
@@ -25,26 +18,15 @@ def _variant(
     def traces(machine: Machine) -> tuple[Path, ...]:
         return (user(machine), machine.application(bundle))
 
-    return Host(
-        id=id_,
-        title=title,
-        aliases=aliases,
-        commands=(command,),
+    return Config(
         traces=traces,
         files=files,
         restart=f"in {title}: MCP: List Servers, start parler and trust it",
     )
 
 
-HOST = _variant(
-    "vscode", "VS Code", "Code", "code", "Visual Studio Code", "code", "vs-code"
-)
+CONFIG = _variant("VS Code", "Code", "Visual Studio Code")
 INSIDERS = _variant(
-    "vscode-insiders",
-    "VS Code Insiders",
-    "Code - Insiders",
-    "code-insiders",
-    "Visual Studio Code - Insiders",
-    "code-insiders",
+    "VS Code Insiders", "Code - Insiders", "Visual Studio Code - Insiders"
 )
-VSCODIUM = _variant("vscodium", "VSCodium", "VSCodium", "codium", "VSCodium", "codium")
+VSCODIUM = _variant("VSCodium", "VSCodium", "VSCodium")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit
-from parler.apps.kit.config import Host, Wiring, plain_entry, server_file
+from parler.apps.kit.config import Config, Wiring, plain_entry, server_file
 from parler.apps.kit.platform import Machine
 
 
@@ -24,10 +24,7 @@ def _traces(machine: Machine) -> tuple[Path, ...]:
     )
 
 
-HOST = Host(
-    id="windsurf",
-    title="Windsurf",
-    commands=("windsurf",),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="in Cascade: the MCP icon, Refresh; or restart Windsurf",

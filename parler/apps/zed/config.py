@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit
-from parler.apps.kit.config import Host, Wiring, plain_entry, server_file
+from parler.apps.kit.config import Config, Wiring, plain_entry, server_file
 from parler.apps.kit.platform import Machine, Platform
 
 
@@ -26,10 +26,7 @@ def _traces(machine: Machine) -> tuple[Path, ...]:
     return (_folder(machine), machine.application("Zed"))
 
 
-HOST = Host(
-    id="zed",
-    title="Zed",
-    commands=("zed", "zeditor"),
+CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="nothing: Zed reads its settings as they change",

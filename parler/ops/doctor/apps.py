@@ -4,9 +4,9 @@ How an app is looked at is `parler.apps.install.health`; nothing is launched or 
 """
 
 from parler.apps.install.health import State
-from parler.apps.registry import HOSTS
+from parler.apps.registry import all_apps
 from parler.errors import ConfigError
-from parler.ops.connect import HostHealth, Reach, Setting, examine_all
+from parler.ops.connect import AppHealth, Reach, Setting, examine_all
 from parler.ops.doctor.installation import Check, broken, ok, warn
 
 
@@ -16,12 +16,12 @@ async def app_checks(setting: Setting, *, reach: Reach) -> list[Check]:
     Raises:
         ConfigError: Our own notes on apps are damaged.
     """
-    listed = await examine_all(HOSTS, setting, reach=reach)
+    listed = await examine_all(all_apps(), setting, reach=reach)
     checks = [_check(app) for app in listed.hosts if app.state is not State.ABSENT]
     return checks or [ok("apps", "no agent app was found")]
 
 
-def _check(app: HostHealth) -> Check:
+def _check(app: AppHealth) -> Check:
     wire = f"parler connect {app.id}"
     if app.state is State.UNWIRED:
         check = ok(app.id, f"{app.title} is here, and not wired")

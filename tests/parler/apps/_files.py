@@ -5,10 +5,11 @@ from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit
 from parler.apps.install.install import carry_out, plan, plan_removal
-from parler.apps.install.manifest import Ledger
-from parler.apps.kit.config import Host, Wiring
+from parler.apps.install.manifest import Manifest
+from parler.apps.kit.app import App
+from parler.apps.kit.config import Wiring
 from parler.apps.kit.platform import Machine, Platform
-from parler.apps.registry import host_by_id
+from parler.apps.registry import app_named
 
 HUB = "ws://127.0.0.1:7070"
 
@@ -18,7 +19,7 @@ class Desk:
     """One user's home, and one app in it."""
 
     folder: Path
-    host: Host
+    app: App
     platform: Platform = Platform.LINUX
 
     @property
@@ -29,16 +30,17 @@ class Desk:
         )
 
     @property
-    def ledger(self) -> Ledger:
+    def manifest(self) -> Manifest:
         """What we wrote."""
-        return Ledger(self.folder / ".parler")
+        return Manifest(self.folder / ".parler")
 
     @property
     def wiring(self) -> Wiring:
         """Paths of no real machine, so that what is written is always the same."""
         return Wiring(
+            app=self.app.id,
             command=("/usr/local/bin/parler",),
-            home=Path("/home/ada/.parler/agents") / self.host.id,
+            home=Path("/home/ada/.parler/agents") / self.app.id,
             hub=HUB,
             platform=self.platform,
         )
@@ -46,7 +48,7 @@ class Desk:
     def edit(self, role: str = "servers", **changes: object) -> FileEdit:
         """What is to become of one file."""
         wiring = replace(self.wiring, **changes)  # type: ignore[arg-type]
-        files = self.host.files(self.machine, wiring)
+        files = self.app.config().files(self.machine, wiring)
         return next(one for one in files if one.role == role)
 
     def has(self, data: bytes | str, role: str = "servers") -> Path:
@@ -59,15 +61,15 @@ class Desk:
     def wire(self, **changes: object) -> list[Path]:
         """Wire the app; returns what was written."""
         wiring = replace(self.wiring, **changes)  # type: ignore[arg-type]
-        planned = plan(self.host, self.machine, wiring, self.ledger)
-        carry_out(planned, self.ledger)
+        planned = plan(self.app, self.machine, wiring, self.manifest)
+        carry_out(planned, self.manifest)
         return [change.content.path for change in planned.needed]
 
     def unwire(self) -> list[Path]:
         """Unwire the app; returns what was written."""
         wiring = replace(self.wiring, hooks=True, reservations=True)
-        planned = plan_removal(self.host, self.machine, wiring, self.ledger)
-        carry_out(planned, self.ledger)
+        planned = plan_removal(self.app, self.machine, wiring, self.manifest)
+        carry_out(planned, self.manifest)
         return [change.content.path for change in planned.needed]
 
     def files(self) -> dict[str, bytes]:
@@ -81,6 +83,6 @@ class Desk:
 
 def desk(folder: Path, app: str, platform: Platform = Platform.LINUX) -> Desk:
     """An app in a new home."""
-    host = host_by_id(app)
-    assert host is not None
-    return Desk(folder, host, platform)
+    found = app_named(app)
+    assert found is not None
+    return Desk(folder, found, platform)

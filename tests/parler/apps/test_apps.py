@@ -10,10 +10,11 @@ import pytest
 from parler.apps.config_files import edits
 from parler.apps.config_files.edits import Add, Format
 from parler.apps.gemini import config
-from parler.apps.kit.config import Host, Wiring
+from parler.apps.kit.app import App
+from parler.apps.kit.config import Wiring
 from parler.apps.kit.platform import Machine, Platform
 from parler.apps.kit.trust import SAFE_TOOLS, Entry, is_our_hook_command, is_our_server
-from parler.apps.registry import HOSTS, host_by_id
+from parler.apps.registry import all_apps, app_named
 from tests.parler.apps._files import HUB, desk
 
 HOME = Path("/home/ada")
@@ -23,7 +24,10 @@ WINDOWS = Machine(
     platform=Platform.WINDOWS, env={"APPDATA": "/home/ada/AppData/Roaming"}, home=HOME
 )
 WIRING = Wiring(
-    command=("/usr/local/bin/parler",), home=HOME / ".parler" / "agents" / "x", hub=HUB
+    app="x",
+    command=("/usr/local/bin/parler",),
+    home=HOME / ".parler" / "agents" / "x",
+    hub=HUB,
 )
 
 DANGEROUS = (
@@ -85,9 +89,9 @@ DANGEROUS = (
 def test_the_servers_of_an_app_are_where_it_looks(
     app: str, machine: Machine, path: str
 ) -> None:
-    host = host_by_id(app)
-    assert host is not None
-    assert host.files(machine, WIRING)[0].path == HOME / path
+    found = app_named(app)
+    assert found is not None
+    assert found.config().files(machine, WIRING)[0].path == HOME / path
 
 
 @pytest.mark.parametrize(
@@ -104,18 +108,18 @@ def test_the_servers_of_an_app_are_where_it_looks(
 def test_an_apps_own_home_variable_is_honoured(
     app: str, env: dict[str, str], path: str
 ) -> None:
-    host = host_by_id(app)
-    assert host is not None
+    found = app_named(app)
+    assert found is not None
     machine = replace(LINUX, env=env)
-    assert host.files(machine, WIRING)[0].path == Path(path)
+    assert found.config().files(machine, WIRING)[0].path == Path(path)
 
 
 @pytest.mark.parametrize("platform", Platform)
-@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.id)
+@pytest.mark.parametrize("app", all_apps(), ids=lambda app: app.id)
 def test_what_an_app_is_given_starts_our_server_and_is_known_again(
-    host: Host, platform: Platform, tmp_path: Path
+    app: App, platform: Platform, tmp_path: Path
 ) -> None:
-    one = replace(desk(tmp_path, host.id), platform=platform)
+    one = replace(desk(tmp_path, app.id), platform=platform)
     one.wire()
     edit = one.edit()
     text = edit.path.read_text(encoding="utf-8")
@@ -129,9 +133,9 @@ def test_what_an_app_is_given_starts_our_server_and_is_known_again(
     assert is_our_server(value)
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.id)
-def test_no_file_allows_more_than_the_safe_tools(host: Host, tmp_path: Path) -> None:
-    one = desk(tmp_path, host.id)
+@pytest.mark.parametrize("app", all_apps(), ids=lambda app: app.id)
+def test_no_file_allows_more_than_the_safe_tools(app: App, tmp_path: Path) -> None:
+    one = desk(tmp_path, app.id)
     one.wire(reservations=True)
     for data in one.files().values():
         text = data.decode()
@@ -149,17 +153,17 @@ def test_no_secret_is_among_what_apps_are_told() -> None:
 
 
 @pytest.mark.parametrize("platform", Platform)
-@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.id)
+@pytest.mark.parametrize("app", all_apps(), ids=lambda app: app.id)
 def test_every_hook_is_known_again(
-    host: Host, platform: Platform, tmp_path: Path
+    app: App, platform: Platform, tmp_path: Path
 ) -> None:
-    one = replace(desk(tmp_path, host.id), platform=platform)
+    one = replace(desk(tmp_path, app.id), platform=platform)
     wiring = replace(
         one.wiring, reservations=True, command=("/with space/parler", "-x")
     )
     hooks = [
         change.value
-        for edit in host.files(one.machine, wiring)
+        for edit in app.config().files(one.machine, wiring)
         for change in edit.changes
         if isinstance(change, Add) and "hooks" in change.path
     ]
@@ -200,19 +204,19 @@ def test_a_hook_command_survives_the_shell() -> None:
     import shlex
 
     wiring = replace(WIRING, command=("/a b/par$(x)ler",), home=Path("/h'o me"))
-    assert shlex.split(wiring.hook("stop", "codex")) == [
+    assert shlex.split(wiring.hook("stop")) == [
         "/a b/par$(x)ler",
-        *("hook", "stop", "--app", "codex", "--home", "/h'o me"),
+        *("hook", "stop", "--app", "x", "--home", "/h'o me"),
     ]
     windows = replace(
         WIRING, command=("C:\\my tools\\parler.exe",), platform=Platform.WINDOWS
     )
-    assert windows.hook("stop", "codex").startswith('"C:/my tools/parler.exe" hook')
+    assert windows.hook("stop").startswith('"C:/my tools/parler.exe" hook')
 
 
 def test_apps_are_found_by_their_traces_and_by_their_command(tmp_path: Path) -> None:
     def found(machine: Machine) -> set[str]:
-        return {host.id for host in HOSTS if host.is_installed(machine)}
+        return {app.id for app in all_apps() if app.is_installed(machine)}
 
     machine = Machine(platform=Platform.LINUX, env={}, home=tmp_path)
     assert found(machine) == set()
@@ -228,11 +232,9 @@ def test_apps_are_found_by_their_traces_and_by_their_command(tmp_path: Path) -> 
     assert "claude-code" in found(on_path)
 
 
-def test_names_and_aliases_of_apps_are_unique() -> None:
-    names = [name for host in HOSTS for name in (host.id, *host.aliases)]
-    assert len(names) == len(set(names))
-    assert host_by_id(" Claude ") is host_by_id("cc")
-    assert host_by_id("clod") is None
+def test_an_app_is_found_by_what_people_call_it() -> None:
+    assert app_named(" Claude ") is app_named("cc")
+    assert app_named("clod") is None
 
 
 def test_a_cline_in_two_editors_is_wired_in_both(tmp_path: Path) -> None:
@@ -277,7 +279,7 @@ def test_a_file_of_the_users_where_ours_should_be_is_left(
     app: str, tmp_path: Path
 ) -> None:
     one = desk(tmp_path, app)
-    files = one.host.files(one.machine, one.wiring)
+    files = one.app.config().files(one.machine, one.wiring)
     edit = next(edit for edit in files if edit.format is Format.OWN)
     path = one.has("# mine\n", edit.role)
     with pytest.raises(Exception, match="not ours"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from parler.apps.registry import HOSTS
+from parler.apps.registry import all_apps
 from tests.parler.apps._files import Desk, desk
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -52,14 +52,14 @@ def test_wiring_twice_and_unwiring_leaves_exactly_these_bytes(
     if WRITE and case.stem.partition("@")[0] in FROM_EARLIER:
         removed.write_bytes(path.read_bytes())
     assert path.read_bytes() == (removed.read_bytes() if removed.exists() else before)
-    assert one.ledger.hosts() == []
+    assert one.manifest.apps() == []
 
 
-@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.id)
+@pytest.mark.parametrize("app", all_apps(), ids=lambda app: app.id)
 def test_an_app_without_any_file_is_left_without_any(
-    host: object, tmp_path: Path
+    app: object, tmp_path: Path
 ) -> None:
-    one = Desk(tmp_path, host)  # type: ignore[arg-type]
+    one = Desk(tmp_path, app)  # type: ignore[arg-type]
     assert one.wire(reservations=True)
     assert one.wire(reservations=True) == []
     one.unwire()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from parler.apps.registry import HOSTS, host_by_id
+from parler.apps.registry import all_apps, app_named
 from parler.cli import app
 from parler.client.client import Client, connect
 from parler.identity.homes import find_home
@@ -136,7 +136,7 @@ def test_a_mistyped_app_is_a_usage_error_with_candidates(run: Run, home: Path) -
     assert "cursor" in error["next"]
     assert not (home / ".parler").exists()
     everything = run("xyzzy", status=2)
-    assert all(host.id in everything["next"] for host in HOSTS)
+    assert all(one.id in everything["next"] for one in all_apps())
 
 
 def test_one_app_that_fails_does_not_keep_the_others(run: Run, home: Path) -> None:
@@ -333,7 +333,7 @@ async def test_verify_sees_agents_come_by_their_id_and_misses_those_that_do_not(
     tmp_path: Path,
 ) -> None:
     one = desk(tmp_path, "cursor")
-    zed = host_by_id("zed")
+    zed = app_named("zed")
     assert zed is not None
     with running_hub(tmp_path / "hub") as hub:
         setting = Setting(
@@ -343,7 +343,7 @@ async def test_verify_sees_agents_come_by_their_id_and_misses_those_that_do_not(
             hub=hub.url,
             pinned=True,
         )
-        assert wire([one.host, zed], setting).ok
+        assert wire([one.app, zed], setting).ok
         came: list[Arrival] = []
         project = tmp_path / ".parler" / "agents" / "cursor" / "ws" / "0123"
         keypair = ensure_identity(project, hub_url=hub.url)[0].keypair
@@ -357,7 +357,7 @@ async def test_verify_sees_agents_come_by_their_id_and_misses_those_that_do_not(
                 yield Looking(client, agent, keypair)  # type: ignore[misc]
 
         found = await verify(
-            [one.host], setting, dial=dial, timeout=5, poll_secs=0.01, seen=came.append
+            [one.app], setting, dial=dial, timeout=5, poll_secs=0.01, seen=came.append
         )
         assert found.ok
         assert [arrival.agent for arrival in came] == [keypair.agent_id]
@@ -437,10 +437,10 @@ def test_what_an_earlier_client_chose_as_home_stays(tmp_path: Path) -> None:
     setting = Setting(
         machine=one.machine, home=mine, command=("/usr/local/bin/parler",), hub=HUB
     )
-    assert wire([one.host], setting).ok
+    assert wire([one.app], setting).ok
     assert entry(tmp_path)["env"]["PARLER_HOME"] == str(mine)
     pinned = replace(setting, hub="ws://127.0.0.1:2", pinned=True)
-    assert wire([one.host], pinned).ok
+    assert wire([one.app], pinned).ok
     kept = find_identity(mine)
     assert kept is not None
     assert kept.hub_url == "ws://127.0.0.1:1"

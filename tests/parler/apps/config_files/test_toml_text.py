@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parler.apps.config_files import toml_text
-from parler.apps.config_files.errors import HostError, Unfitting, Unparsable
+from parler.apps.config_files.errors import AppError, Unfitting, Unparsable
 from parler.apps.install.manifest import Undo
 
 ENTRY = {
@@ -138,7 +138,7 @@ def test_our_entry_in_an_inline_table_of_its_own_is_taken_away() -> None:
 def test_any_text_is_either_edited_or_refused(text: str) -> None:
     try:
         after, _ = toml_text.put(text, PATH, ENTRY)
-    except HostError:
+    except AppError:
         return
     said: Any = tomllib.loads(after)
     assert said["mcp_servers"]["parler"] == ENTRY

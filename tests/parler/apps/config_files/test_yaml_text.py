@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parler.apps.config_files import yaml_text
-from parler.apps.config_files.errors import HostError, Unparsable
+from parler.apps.config_files.errors import AppError, Unparsable
 from parler.apps.install.manifest import Undo
 
 ENTRY = {
@@ -145,7 +145,7 @@ def test_a_comment_above_the_next_entry_stays_with_it() -> None:
     ],
 )
 def test_a_text_without_a_certain_place_is_refused(text: str) -> None:
-    with pytest.raises(HostError):
+    with pytest.raises(AppError):
         yaml_text.put(text, PATH, ENTRY)
 
 
@@ -179,7 +179,7 @@ def test_any_text_is_either_edited_or_refused(text: str) -> None:
     try:
         after, _ = yaml_text.put(text, PATH, ENTRY)
         left = yaml_text.drop(after, PATH)
-    except HostError:
+    except AppError:
         return
     assert Undo.between(text, after).apply(after) == text
     assert yaml_text.parse(after)["extensions"]["parler"] == ENTRY  # type: ignore[index]

@@ -30,7 +30,7 @@ def wired(folder: Path, app: str) -> tuple[Desk, Wiring]:
 
 def health(one: Desk, wiring: Wiring) -> Health:
     before = one.files()
-    found = examine(one.host, one.machine, wiring, one.ledger.get(one.host.id))
+    found = examine(one.app, one.machine, wiring, one.manifest.get(one.app.id))
     assert one.files() == before
     return found
 
@@ -171,7 +171,9 @@ def test_codex_tells_that_hooks_wait_for_trust_until_they_have_it(
     one.wire(reservations=True)
 
     def trouble() -> str:
-        found = one.host.examine(one.machine, _texts(one.host, one.machine, wiring))
+        found = one.app.config().examine(
+            one.machine, _texts(one.app, one.machine, wiring)
+        )
         return " ".join(f"{trouble.what} {trouble.mend}" for trouble in found)
 
     assert "until you have trusted them" in trouble()

@@ -8,10 +8,10 @@ import pytest
 
 from parler.apps.config_files import disk
 from parler.apps.config_files.edits import Format
-from parler.apps.config_files.errors import HostError
+from parler.apps.config_files.errors import AppError
 from parler.apps.install.install import carry_out, plan
-from parler.apps.kit.config import Host
-from parler.apps.registry import HOSTS
+from parler.apps.kit.app import App
+from parler.apps.registry import all_apps
 from tests.parler.apps._files import HUB, Desk, desk
 
 BROKEN = {
@@ -19,23 +19,23 @@ BROKEN = {
     Format.TOML: b"a = 1\nb = = 2\n",
     Format.YAML: b"a: 1\n\tb: 2\n",
 }
-WITH_SERVERS = [host for host in HOSTS if host.id != "continue"]
+WITH_SERVERS = [app for app in all_apps() if app.id != "continue"]
 
 
-@pytest.mark.parametrize("host", WITH_SERVERS, ids=lambda host: host.id)
+@pytest.mark.parametrize("app", WITH_SERVERS, ids=lambda app: app.id)
 def test_a_broken_file_stops_the_app_and_nothing_is_written(
-    host: Host, tmp_path: Path
+    app: App, tmp_path: Path
 ) -> None:
-    one = Desk(tmp_path, host)
+    one = Desk(tmp_path, app)
     broken = BROKEN[one.edit().format]
     path = one.has(broken)
-    with pytest.raises(HostError) as refused:
+    with pytest.raises(AppError) as refused:
         one.wire()
     assert str(path) in refused.value.message
     assert "line " in refused.value.message
     assert "column " in refused.value.message
     assert one.files() == {str(path.relative_to(tmp_path)): broken}
-    with pytest.raises(HostError):
+    with pytest.raises(AppError):
         one.unwire()
 
 
@@ -45,14 +45,14 @@ def test_a_broken_second_file_keeps_the_first_from_being_written(
     one = desk(tmp_path, "claude-code")
     first = one.has("{}\n")
     one.has('{"permissions": {"allow": "all"}}', "settings")
-    with pytest.raises(HostError):
+    with pytest.raises(AppError):
         one.wire()
     assert first.read_bytes() == b"{}\n"
 
 
-@pytest.mark.parametrize("host", WITH_SERVERS, ids=lambda host: host.id)
-def test_a_linked_file_is_changed_behind_its_link(host: Host, tmp_path: Path) -> None:
-    one = Desk(tmp_path, host)
+@pytest.mark.parametrize("app", WITH_SERVERS, ids=lambda app: app.id)
+def test_a_linked_file_is_changed_behind_its_link(app: App, tmp_path: Path) -> None:
+    one = Desk(tmp_path, app)
     path = one.edit().path
     path.parent.mkdir(parents=True, exist_ok=True)
     real = tmp_path / "dotfiles"
@@ -68,15 +68,15 @@ def test_a_linked_file_is_changed_behind_its_link(host: Host, tmp_path: Path) ->
     assert real.read_bytes() == b""
 
 
-@pytest.mark.parametrize("host", WITH_SERVERS, ids=lambda host: host.id)
-def test_a_read_only_file_is_left(host: Host, tmp_path: Path) -> None:
-    one = Desk(tmp_path, host)
+@pytest.mark.parametrize("app", WITH_SERVERS, ids=lambda app: app.id)
+def test_a_read_only_file_is_left(app: App, tmp_path: Path) -> None:
+    one = Desk(tmp_path, app)
     path = one.has(b"")
     path.chmod(0o444)
-    with pytest.raises(HostError, match="read-only"):
+    with pytest.raises(AppError, match="read-only"):
         one.wire()
     assert path.read_bytes() == b""
-    assert one.ledger.hosts() == []
+    assert one.manifest.apps() == []
 
 
 def test_a_huge_file_is_changed_by_one_entry(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_server_of_the_users_own_under_our_name_is_not_written_over(
 ) -> None:
     one = desk(tmp_path, app)
     one.has(before)
-    with pytest.raises(HostError, match="starts something else") as refused:
+    with pytest.raises(AppError, match="starts something else") as refused:
         one.wire()
     assert refused.value.next_step
     one.unwire()
@@ -208,7 +208,7 @@ def test_the_file_as_it_was_is_kept_before_the_first_change_only(
     one.wire(command=("/opt/new/parler",))
     kept = list((tmp_path / ".parler" / "backups").iterdir())
     assert [path.read_bytes() for path in kept] == [b'{"mcpServers": {}}']
-    record = one.ledger.get("cursor").files["servers"]
+    record = one.manifest.get("cursor").files["servers"]
     assert record.backup == str(kept[0])
 
 
@@ -217,8 +217,8 @@ def test_a_config_home_that_moved_is_unwired_where_it_was(tmp_path: Path) -> Non
     old = one.has('model = "x"\n')
     one.wire()
     moved = replace(one.machine, env={"CODEX_HOME": str(tmp_path / "elsewhere")})
-    planned = plan(one.host, moved, one.wiring, one.ledger)
-    carry_out(planned, one.ledger)
+    planned = plan(one.app, moved, one.wiring, one.manifest)
+    carry_out(planned, one.manifest)
     assert old.read_bytes() == b'model = "x"\n'
     assert (tmp_path / "elsewhere" / "config.toml").exists()
     assert not (tmp_path / ".codex" / "hooks.json").exists()
@@ -229,12 +229,12 @@ def test_a_file_changed_between_plan_and_writing_is_left_and_notes_are_true(
 ) -> None:
     one = desk(tmp_path, "cursor")
     path = one.has("{}")
-    planned = plan(one.host, one.machine, one.wiring, one.ledger)
+    planned = plan(one.app, one.machine, one.wiring, one.manifest)
     path.write_bytes(b'{"theirs": 1}')
-    with pytest.raises(HostError, match="changed"):
-        carry_out(planned, one.ledger)
+    with pytest.raises(AppError, match="changed"):
+        carry_out(planned, one.manifest)
     assert path.read_bytes() == b'{"theirs": 1}'
-    assert one.ledger.hosts() == []
+    assert one.manifest.apps() == []
     one.wire()
     one.unwire()
     assert path.read_bytes() == b'{"theirs": 1}'
@@ -268,7 +268,7 @@ def test_the_diff_shows_our_change_and_nobodys_secret(tmp_path: Path) -> None:
     }
     other = {"command": "npx", "env": {"GITHUB_TOKEN": "ghp_of_the_user"}}
     one.has(json.dumps({"mcpServers": {"github": other, "parler": entry}}, indent=1))
-    planned = plan(one.host, one.machine, one.wiring, one.ledger)
+    planned = plan(one.app, one.machine, one.wiring, one.manifest)
     text = "\n".join(change.diff() for change in planned.needed)
     assert '+   "command": "/usr/local/bin/parler"' in text
     assert "PARLER_JOIN_SECRET" in text
@@ -353,7 +353,7 @@ def test_a_file_of_ours_that_was_edited_is_kept_aside_when_it_goes(
 def test_a_diff_shows_nobodys_secret(secret: str, tmp_path: Path) -> None:
     one = desk(tmp_path, "cursor")
     one.has('{"mcpServers": {"other": {' + secret + "}}}")
-    planned = plan(one.host, one.machine, one.wiring, one.ledger)
+    planned = plan(one.app, one.machine, one.wiring, one.manifest)
     shown = "".join(change.diff() for change in planned.needed)
     assert "hunter2" not in shown
     assert '"parler"' in shown

@@ -1,0 +1,49 @@
+"""What an agent app is to us: its names, and facets that are loaded when asked for.
+
+Light, since a hook reads it: an app's folder declares its `App` with the standard
+library alone, and each facet is a function that imports its module when called.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from parler.apps.kit.config import Config
+    from parler.apps.kit.platform import Machine
+
+AGENTS = "agents"
+"""Below the home: one home for each app."""
+
+
+class App(NamedTuple):
+    """An agent app."""
+
+    id: str
+    """In homes, records and command lines of hooks."""
+
+    title: str
+    config: "Callable[[], Config]"
+    aliases: tuple[str, ...] = ()
+    """What people may type instead of the id."""
+
+    commands: tuple[str, ...] = ()
+    """Programs on the PATH that tell it is installed."""
+
+    def is_installed(self, machine: "Machine") -> bool:
+        """Whether the app is on this machine, as far as can be told."""
+        if any(machine.has_command(command) for command in self.commands):
+            return True
+        return any(_exists(path) for path in self.config().traces(machine))
+
+    def home(self, base_home: "Path") -> "Path":
+        """The home of the app's agents."""
+        return base_home / AGENTS / self.id
+
+
+def _exists(path: "Path") -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -1,0 +1,74 @@
+"""What holds of every agent app, those that come later included."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from parler.apps.config_files.edits import Format
+from parler.apps.kit.app import App
+from parler.apps.kit.config import Config, Wiring
+from parler.apps.kit.platform import Machine, Platform
+from parler.apps.registry import NAMES, all_apps, app_named
+from tests._support.processes import CHECKOUT
+from tests.contract.test_light_hook import HEAVY, imported_by
+
+GOLDEN = CHECKOUT / "tests" / "parler" / "apps" / "golden"
+HOME = Path("/home/ada")
+MACHINE = Machine(platform=Platform.LINUX, env={}, home=HOME)
+WIRING = Wiring(
+    app="x", command=("/usr/local/bin/parler",), home=HOME, hub="ws://127.0.0.1:7070"
+)
+
+
+def test_every_folder_with_an_app_is_in_the_registry() -> None:
+    folders = {path.parent.name for path in CHECKOUT.glob("parler/apps/*/__init__.py")}
+    assert set(NAMES) == folders - {"config_files", "install", "kit"}
+
+
+NAMED_BY: dict[str, Callable[[App], tuple[str, ...]]] = {
+    "names": lambda app: (app.id, *app.aliases),
+    "commands": lambda app: app.commands,
+}
+
+
+@pytest.mark.parametrize("kind", NAMED_BY)
+def test_no_two_apps_have_a_name_in_common(kind: str) -> None:
+    every = [name for app in all_apps() for name in NAMED_BY[kind](app)]
+    assert len(every) == len(set(every))
+    assert all(every)
+
+
+@pytest.mark.parametrize("app", all_apps(), ids=lambda app: app.id)
+def test_an_app_is_found_by_each_name_and_its_facets_load(app: App) -> None:
+    for name in (app.id, *app.aliases, f" {app.id.upper()} "):
+        assert app_named(name) is app
+    assert isinstance(app.config(), Config)
+
+
+@pytest.mark.parametrize("folder", NAMES)
+def test_the_face_of_an_app_is_light(folder: str) -> None:
+    face = f"parler.apps.{folder}"
+    ours = imported_by(f"import {face}") - imported_by("pass")
+    assert not HEAVY & ours
+    assert {name for name in ours if name.startswith("parler")} == {
+        *("parler", "parler._version", "parler.apps", "parler.apps.kit"),
+        *("parler.apps.kit.app", face),
+    }
+
+
+@pytest.mark.parametrize("folder", NAMES)
+def test_each_file_of_the_user_that_an_app_has_stands_among_the_golden(
+    folder: str,
+) -> None:
+    apps: tuple[App, ...] = import_module(f"parler.apps.{folder}").APPS
+    foreign = [
+        edit
+        for app in apps
+        for edit in app.config().files(MACHINE, WIRING)
+        if edit.format is not Format.OWN
+    ]
+    cases = [case for app in apps for case in (GOLDEN / app.id).glob("*.before")]
+    assert bool(cases) is bool(foreign)
+    assert all(case.with_suffix(".after").exists() for case in cases)
