@@ -7,8 +7,12 @@ that a hook does not have.
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from parler.apps.kit.app import App
+
+if TYPE_CHECKING:
+    from parler.apps.kit.hooks import Hooks
 
 NAMES = (
     *("claude_code", "codex", "cursor", "windsurf", "gemini", "claude_desktop"),
@@ -27,6 +31,12 @@ def app_named(text: str) -> App | None:
     """The app of this id or alias, None if there is none."""
     wanted = text.strip().lower()
     return _find(wanted, lambda app: wanted in (app.id, *app.aliases))
+
+
+def hooks_of(app: str) -> "Hooks | None":
+    """The hooks of the app of this id; None for an app whose hooks we do not know."""
+    found = _find(app, lambda one: one.id == app)
+    return found.hooks() if found and found.hooks else None
 
 
 def _find(name: str, fits: Callable[[App], bool]) -> App | None:

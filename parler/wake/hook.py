@@ -2,7 +2,7 @@
 
 An app runs it at its own events and waits for it, so it starts quickly, never needs
 the network, is over within seconds and ends well whatever it is given. It shows what
-the agent's MCP server left in the spool, in the grammar of that app's hooks.
+the agent's MCP server left in the spool, as that app's hooks say it.
 """
 
 import json
@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from parler.apps.kit.hooks import EVENTS, Answer, Event, Grammar, grammar_of
+from parler.apps.kit.hooks import EVENTS, Answer, Event, Hooks
+from parler.apps.registry import hooks_of
 from parler.errors import ConfigError
 from parler.identity.homes import (
     CONFIG_FILE,
@@ -35,30 +36,18 @@ Run by an agent app at its own events, as `parler connect` sets it up: it tells 
 model of waiting messages. The event's JSON comes on stdin.
 """
 
-WAKE = 2
-"""The exit status by which a hook in Claude Code's background wakes an idle session."""
-
 PATIENCE_SECS = 5.0
 """After so long a hook ends, whatever it was doing; what it showed then waits again."""
 
 STDIN_SECS = 2.0
 LOCK_SECS = 1.0
 MAX_STDIN_BYTES = 8 * 2**20
-MAX_TEXT_BYTES = 9_000
-"""Of what a model is given at once: Claude Code takes 10,000 characters and stores the
-rest elsewhere, Codex cuts the middle out of what is longer than 10,000 bytes."""
-
-MAX_BLOCKS = 7
-"""Turns continued in a row: Claude Code ends one itself after the eighth."""
-
 STOPS_FILE = "stops.json"
 MAX_SESSIONS = 32
 MAX_PATHS = 64
 
 _ROOM_FOR_FRAME = 700
 _CUT = "\n[… cut here; parler_recv or `parler recv --all` shows it whole]"
-_PATH_KEYS = ("file_path", "notebook_path", "path", "filePath", "target_file")
-_PATCHED = ("*** Update File: ", "*** Add File: ", "*** Delete File: ", "*** Move to: ")
 _CHUNK = 2**16
 ASKED = "PARLER_ASK_HOPS"
 """Set for an agent that answers a question (`parler.ask.hops`)."""
@@ -71,7 +60,7 @@ class Call(NamedTuple):
 
     event: Event
     app: str
-    grammar: Grammar
+    hooks: Hooks
     payload: Mapping[str, object]
     """What the app told on stdin; anything may be missing or of another type."""
 
@@ -81,11 +70,11 @@ class Call(NamedTuple):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out ``parler hook``; the exit status never fails a host."""
+    """Carry out ``parler hook``; the exit status never fails an app."""
     _end_after(PATIENCE_SECS)
     try:
         return _run(arguments)
-    except Exception as error:  # noqa: BLE001 - the outermost place: no host may break
+    except Exception as error:  # noqa: BLE001 - the outermost place: no app may break
         _complain(f"{type(error).__name__}: {error}\n")
         return 0
 
@@ -97,21 +86,21 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     event, app, named = options
     payload = _payload(_read_stdin())
-    grammar = grammar_of(app)
-    if grammar is None:
+    hooks = hooks_of(app)
+    if hooks is None:
         return 0
     env = process_environment()
-    if grammar.is_of_another(payload, env):
+    if hooks.is_of_another(payload, env):
         return 0
     cwd = _directory(payload) or current_directory()
     if _is_headless_child(env):
         return 0
     home = _home(env, app, named, cwd)
-    waits = event is Event.IDLE and grammar.wakes_by_exit(env)
+    waits = event is Event.IDLE and hooks.wakes_by_exit(env)
     if not (home.path.is_dir() or (waits and _comes(home.path))):
         return 0
     note_hook(home.path, event, _session(payload))
-    return _EVENTS[event](Call(event, app, grammar, payload, cwd, home, env))
+    return _EVENTS[event](Call(event, app, hooks, payload, cwd, home, env))
 
 
 def _is_headless_child(env: Mapping[str, str]) -> bool:
@@ -157,22 +146,22 @@ def _home(
 def _catch_up(call: Call) -> int:
     if call.event is Event.PROMPT:
         _forget_blocks(call)
-    if call.grammar.context(call.event, "") is None:
+    if call.hooks.context(call.event, "") is None:
         return 0
-    _show(call, lambda text: _answer(call.grammar.context(call.event, text) or {}))
+    _show(call, lambda text: _answer(call.hooks.context(call.event, text) or {}))
     return 0
 
 
 def _stop(call: Call) -> int:
     urgent = any(item.urgent for item in Spool(call.home.path).waiting())
-    if not urgent or not call.grammar.may_continue(call.payload):
+    if not urgent or not call.hooks.may_continue(call.payload):
         return 0
     blocks = _blocks(call)
-    if blocks >= MAX_BLOCKS:
+    if blocks >= call.hooks.max_continued:
         return 0  # it waits for the next prompt: two agents may be at it for ever
     # Counted first: where nothing can be recorded, a turn would be continued for ever.
     _note_blocks(call, blocks + 1)
-    if not _show(call, lambda text: _answer(call.grammar.block(text))):
+    if not _show(call, lambda text: _answer(call.hooks.block(text))):
         _note_blocks(call, blocks)
     return 0
 
@@ -187,7 +176,7 @@ def _comes(home: Path) -> bool:
 
 
 def _idle(call: Call) -> int:
-    if not call.grammar.wakes_by_exit(call.env):
+    if not call.hooks.wakes_by_exit(call.env):
         return 0
     from parler.wake.waiter import wait_for_mail
 
@@ -195,11 +184,16 @@ def _idle(call: Call) -> int:
     if not wait_for_mail(call.home.path):
         return 0
     _end_after(PATIENCE_SECS)
-    return WAKE if _show(call, lambda text: _write(2, f"{text}\n")) else 0
+    shown = _show(call, lambda text: _write(2, f"{text}\n"))
+    return call.hooks.wake_status if shown else 0
 
 
 def _pre_edit(call: Call) -> int:
-    paths = _paths(call.payload, call.cwd or Path())
+    edited = call.hooks.edited_paths(call.payload)
+    named = [
+        (call.cwd or Path()) / text for text in edited if text and "\0" not in text
+    ]
+    paths = list(dict.fromkeys(named))[:MAX_PATHS]
     if not paths:
         return 0
     from parler.peers.reservations import FILE_NAME, check_edit
@@ -211,7 +205,7 @@ def _pre_edit(call: Call) -> int:
     for path in paths:
         refusal = check_edit(path, home=shared, agent=agent)
         if refusal is not None:
-            _answer(call.grammar.deny(f"Parler: {refusal.text}"))
+            _answer(call.hooks.deny(f"Parler: {refusal.text}"))
             break
     return 0
 
@@ -234,7 +228,7 @@ _EVENTS: Mapping[Event, Callable[[Call], int]] = {
 def _show(call: Call, send: Callable[[str], None]) -> bool:
     """Give the model what waits; False if nothing does, or it cannot be recorded."""
     spool = Spool(call.home.path)
-    room = MAX_TEXT_BYTES - _ROOM_FOR_FRAME
+    room = call.hooks.max_text_bytes - _ROOM_FOR_FRAME
     if not spool.waiting() or not _meant(call):
         return False
     via = f"{call.app} hook {call.event}"
@@ -251,7 +245,7 @@ def _show(call: Call, send: Callable[[str], None]) -> bool:
 
 
 def _meant(call: Call) -> bool:
-    if not call.grammar.windows:
+    if not call.hooks.windows:
         return True
     from parler.wake.waiter import of_this_window
 
@@ -280,7 +274,7 @@ def told(items: Sequence[Item], left: int, *, limit: int) -> str:
 
 
 def _blocks(call: Call) -> int:
-    said = call.grammar.continued(call.payload)
+    said = call.hooks.continued(call.payload)
     if said is False:
         return 0
     if said is not None and said is not True:
@@ -339,35 +333,6 @@ def _directory(payload: Mapping[str, object]) -> Path | None:
             if path.is_absolute():
                 return path
     return None
-
-
-def _paths(payload: Mapping[str, object], cwd: Path) -> list[Path]:
-    """The files that a tool is about to change."""
-    found: list[str] = []
-    for name in ("tool_input", "toolArgs", "tool_args", "arguments"):
-        given = payload.get(name)
-        if isinstance(given, str):
-            given = _payload(given.encode("utf-8", "replace")) or {"patch": given}
-        if isinstance(given, dict):
-            found += _named(given)
-    paths = [cwd / text for text in found if text and "\0" not in text]
-    return list(dict.fromkeys(paths))[:MAX_PATHS]
-
-
-def _named(given: Mapping[str, object]) -> list[str]:
-    found: list[str] = []
-    for key, value in given.items():
-        if not isinstance(value, str):
-            continue
-        if key in _PATH_KEYS:
-            found.append(value)
-        elif "*** Begin Patch" in value:
-            found += [
-                line.partition(": ")[2].strip()
-                for line in value.splitlines()
-                if line.startswith(_PATCHED)
-            ]
-    return found
 
 
 def _agent(home: Path) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 from parler.apps.config_files.edits import Format
 from parler.apps.kit.app import App
 from parler.apps.kit.config import Config, Wiring
+from parler.apps.kit.hooks import Hooks
 from parler.apps.kit.platform import Machine, Platform
 from parler.apps.registry import NAMES, all_apps, app_named
 from tests._support.processes import CHECKOUT
@@ -45,6 +46,7 @@ def test_an_app_is_found_by_each_name_and_its_facets_load(app: App) -> None:
     for name in (app.id, *app.aliases, f" {app.id.upper()} "):
         assert app_named(name) is app
     assert isinstance(app.config(), Config)
+    assert app.hooks is None or isinstance(app.hooks(), Hooks)
 
 
 @pytest.mark.parametrize("folder", NAMES)
@@ -56,6 +58,18 @@ def test_the_face_of_an_app_is_light(folder: str) -> None:
         *("parler", "parler._version", "parler.apps", "parler.apps.kit"),
         *("parler.apps.kit.app", face),
     }
+
+
+@pytest.mark.parametrize("app", all_apps(), ids=lambda app: app.id)
+def test_a_hook_reads_one_app_and_nothing_slow(app: App) -> None:
+    asked = f"from parler.apps.registry import hooks_of; hooks_of({app.id!r})"
+    ours = imported_by(asked) - imported_by("pass")
+    assert not HEAVY & ours
+    if app.hooks is not None:
+        faces = {name for name in ours if name.count(".") == 2} - {
+            *("parler.apps.kit", "parler.apps.registry")
+        }
+        assert len(faces) == 1
 
 
 @pytest.mark.parametrize("folder", NAMES)

@@ -6,12 +6,19 @@ from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
     from parler.apps.kit.config import Config
+    from parler.apps.kit.hooks import Hooks
 
 
 def _config() -> "Config":
     from parler.apps.claude_code.config import CONFIG
 
     return CONFIG
+
+
+def _hooks() -> "Hooks":
+    from parler.apps.claude_code.hooks import ClaudeCodeHooks
+
+    return ClaudeCodeHooks()
 
 
 APPS = (
@@ -21,5 +28,6 @@ APPS = (
         config=_config,
         aliases=("claude", "cc", "claudecode"),
         commands=("claude",),
+        hooks=_hooks,
     ),
 )

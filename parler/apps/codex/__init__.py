@@ -6,6 +6,7 @@ from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
     from parler.apps.kit.config import Config
+    from parler.apps.kit.hooks import Hooks
 
 
 def _config() -> "Config":
@@ -14,11 +15,18 @@ def _config() -> "Config":
     return CONFIG
 
 
+def _hooks() -> "Hooks":
+    from parler.apps.kit.hooks import Hooks
+
+    return Hooks()
+
+
 APPS = (
     App(
         id="codex",
         title="Codex",
         config=_config,
         commands=("codex",),
+        hooks=_hooks,
     ),
 )

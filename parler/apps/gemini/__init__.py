@@ -6,12 +6,19 @@ from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
     from parler.apps.kit.config import Config
+    from parler.apps.kit.hooks import Hooks
 
 
 def _config() -> "Config":
     from parler.apps.gemini.config import CONFIG
 
     return CONFIG
+
+
+def _hooks() -> "Hooks":
+    from parler.apps.gemini.hooks import GeminiHooks
+
+    return GeminiHooks()
 
 
 APPS = (
@@ -21,5 +28,6 @@ APPS = (
         config=_config,
         aliases=("gemini-cli",),
         commands=("gemini",),
+        hooks=_hooks,
     ),
 )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parler.apps.kit.config import Config
+    from parler.apps.kit.hooks import Hooks
     from parler.apps.kit.platform import Machine
 
 AGENTS = "agents"
@@ -30,6 +31,8 @@ class App(NamedTuple):
 
     commands: tuple[str, ...] = ()
     """Programs on the PATH that tell it is installed."""
+
+    hooks: "Callable[[], Hooks] | None" = None
 
     def is_installed(self, machine: "Machine") -> bool:
         """Whether the app is on this machine, as far as can be told."""

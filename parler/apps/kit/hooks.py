@@ -1,9 +1,10 @@
-"""What each app's hooks expect on stdout, event by event. Pure functions.
+"""How an app's hooks tell what happens, and which answers they expect. Pure functions.
 
 A hook's answer is one JSON object. Which of them reaches the model differs by app and
 event; where nothing would, there is no answer, so that nothing counts as shown.
 """
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -28,11 +29,21 @@ class Event(StrEnum):
 EVENTS = tuple(event.value for event in Event)
 
 
-class Grammar:
-    """Claude Code's answers, which others took over with small changes."""
+class Hooks:
+    """Claude Code's hooks, which others took over with small changes."""
 
     windows = False
     """Whether each window is a process of its own, above its MCP server and hooks."""
+
+    max_text_bytes = 9_000
+    """Of what a model is given at once: Claude Code takes 10,000 characters and stores
+    the rest elsewhere, Codex cuts the middle out of more than 10,000 bytes."""
+
+    max_continued = 7
+    """Turns continued in a row: Claude Code ends one itself after the eighth."""
+
+    wake_status = 2
+    """The exit status by which a hook in the background wakes an idle session."""
 
     names: Mapping[Event, str] = {
         Event.SESSION_START: "SessionStart",
@@ -85,77 +96,46 @@ class Grammar:
         value = payload.get("stop_hook_active")
         return value if isinstance(value, bool) else None
 
+    def edited_paths(self, payload: Mapping[str, object]) -> list[str]:
+        """The files that a tool is about to change, as it names them.
 
-class _Claude(Grammar):
-    windows = True
-
-    def is_of_another(
-        self, payload: Mapping[str, object], env: Mapping[str, str]
-    ) -> bool:
-        if super().is_of_another(payload, env) or "hookEventName" in payload:
-            return True  # the second is how VS Code writes it
-        return "CURSOR_VERSION" in env and "CLAUDE_CODE_ENTRYPOINT" not in env
-
-    def wakes_by_exit(self, env: Mapping[str, str]) -> bool:
-        # Without a terminal the app waits for such a hook before it ends.
-        return env.get("CLAUDE_CODE_ENTRYPOINT") == "cli"
-
-
-class _Gemini(Grammar):
-    names: Mapping[Event, str] = {
-        Event.SESSION_START: "SessionStart",
-        Event.PROMPT: "BeforeAgent",
-    }
-
-    def block(self, text: str) -> Answer:
-        return {"decision": "deny", "reason": text}
-
-    def deny(self, text: str) -> Answer:
-        return {"decision": "deny", "reason": text}
+        How they are called differs by app, tool and version; who runs hooks of
+        another app keeps its own names.
+        """
+        found: list[str] = []
+        for name in _ARGUMENTS:
+            given = payload.get(name)
+            if isinstance(given, str):
+                given = _object(given) or {"patch": given}
+            if isinstance(given, dict):
+                found += _named(given)
+        return found
 
 
-class _Cursor(Grammar):
-    def is_of_another(
-        self, payload: Mapping[str, object], env: Mapping[str, str]
-    ) -> bool:
-        return False
-
-    def context(self, event: Event, text: str) -> Answer | None:
-        # Its prompt hook can only allow or refuse.
-        return {"additional_context": text} if event is Event.SESSION_START else None
-
-    def block(self, text: str) -> Answer:
-        return {"followup_message": text}
-
-    def deny(self, text: str) -> Answer:
-        return {"permission": "deny", "user_message": text, "agent_message": text}
-
-    def may_continue(self, payload: Mapping[str, object]) -> bool:
-        return payload.get("status", "completed") == "completed"
-
-    def continued(self, payload: Mapping[str, object]) -> int | bool | None:
-        value = payload.get("loop_count")
-        return value if isinstance(value, int) else None
+_ARGUMENTS = ("tool_input", "toolArgs", "tool_args", "arguments")
+_PATH_KEYS = ("file_path", "notebook_path", "path", "filePath", "target_file")
+_PATCHED = ("*** Update File: ", "*** Add File: ", "*** Delete File: ", "*** Move to: ")
 
 
-class _Copilot(Grammar):
-    def context(self, event: Event, text: str) -> Answer | None:
-        # What its prompt hook says is dropped.
-        return {"additionalContext": text} if event is Event.SESSION_START else None
-
-    def deny(self, text: str) -> Answer:
-        return {"permissionDecision": "deny", "permissionDecisionReason": text}
-
-
-_GRAMMARS: Mapping[str, Grammar] = {
-    "claude-code": _Claude(),
-    "codex": Grammar(),
-    "gemini": _Gemini(),
-    "cursor": _Cursor(),
-    "copilot": _Copilot(),
-}
+def _named(given: Mapping[str, object]) -> list[str]:
+    found: list[str] = []
+    for key, value in given.items():
+        if not isinstance(value, str):
+            continue
+        if key in _PATH_KEYS:
+            found.append(value)
+        elif "*** Begin Patch" in value:
+            found += [
+                line.partition(": ")[2].strip()
+                for line in value.splitlines()
+                if line.startswith(_PATCHED)
+            ]
+    return found
 
 
-def grammar_of(app: str) -> Grammar | None:
-    """How an app's hooks answer; None for an app whose hooks we do not know."""
-    return _GRAMMARS.get(app)
+def _object(text: str) -> Mapping[str, object]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -2,7 +2,8 @@
 
 import pytest
 
-from parler.apps.kit.hooks import Event, grammar_of
+from parler.apps.kit.hooks import Event
+from parler.apps.registry import hooks_of
 
 T = "text"
 
@@ -54,27 +55,27 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("app", ANSWERS)
-def test_each_app_is_answered_in_its_own_grammar(app: str) -> None:
-    grammar = grammar_of(app)
-    assert grammar is not None
+def test_each_app_is_answered_in_its_own_words(app: str) -> None:
+    hooks = hooks_of(app)
+    assert hooks is not None
     start, prompt, block, deny = ANSWERS[app]
-    assert grammar.context(Event.SESSION_START, T) == start
-    assert grammar.context(Event.PROMPT, T) == prompt
-    assert grammar.context(Event.STOP, T) is None
-    assert grammar.block(T) == block
-    assert grammar.deny(T) == deny
+    assert hooks.context(Event.SESSION_START, T) == start
+    assert hooks.context(Event.PROMPT, T) == prompt
+    assert hooks.context(Event.STOP, T) is None
+    assert hooks.block(T) == block
+    assert hooks.deny(T) == deny
     # Headless, the app would wait for the hook.
     terminal, headless = ({"CLAUDE_CODE_ENTRYPOINT": how} for how in ("cli", "sdk-cli"))
-    assert grammar.wakes_by_exit(terminal) is (app == "claude-code")
-    assert not grammar.wakes_by_exit(headless)
+    assert hooks.wakes_by_exit(terminal) is (app == "claude-code")
+    assert not hooks.wakes_by_exit(headless)
 
 
 def test_unknown_app_gets_no_answer() -> None:
-    assert grammar_of("notepad") is None
+    assert hooks_of("notepad") is None
 
 
 def test_turn_that_was_aborted_is_not_continued_in_cursor() -> None:
-    cursor = grammar_of("cursor")
+    cursor = hooks_of("cursor")
     assert cursor is not None
     assert cursor.may_continue({"status": "completed"})
     assert cursor.may_continue({})

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from parler.apps.kit.hooks import Hooks
 from parler.identity.homes import find_home
 from parler.machine.processes import machine
 from parler.peers.reservations import (
@@ -207,7 +208,7 @@ def test_junk_tells_nothing(raw: bytes) -> None:
     told = hook._payload(raw)
     assert hook._directory(told) is None
     assert hook._session(told) == ""
-    assert hook._paths(told, Path("/")) == []
+    assert Hooks().edited_paths(told) == []
 
 
 def test_junk_on_stdin_breaks_nothing(app: App) -> None:
