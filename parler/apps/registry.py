@@ -33,6 +33,11 @@ def app_named(text: str) -> App | None:
     return _find(wanted, lambda app: wanted in (app.id, *app.aliases))
 
 
+def app_of_client(name: str) -> App | None:
+    """The app that introduces itself over MCP like this."""
+    return _find(name, lambda app: name in app.clients)
+
+
 def hooks_of(app: str) -> "Hooks | None":
     """The hooks of the app of this id; None for an app whose hooks we do not know."""
     found = _find(app, lambda one: one.id == app)

@@ -179,7 +179,7 @@ class Backend:
             identity,
             home=machine_home(self._settings.base_home),
             news=news,
-            app=self.pusher.app,
+            app=self.pusher.app.id if self.pusher.app else None,
         )
 
     # Calls

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from parler.apps.kit.app import App
+from parler.apps.kit.waker import WakeKind
 from parler.errors import ConfigError, HubError, ParlerError
 from parler.mcp_server.tool_call import Host
 from parler.ops.context import OpContext
@@ -21,11 +23,9 @@ from parler.runtime.presence import Presence
 from parler.runtime.receipt import Receipt
 from parler.wake.spool import Item
 from parler.wake.waiter import is_armed
-from parler.wake.wakers import WakeKind, find_waker, wake_kind
+from parler.wake.wakers import find_waker, wake_kind
 from parler.wire.base import AgentId, RoomName
 
-CHANNEL = "claude/channel"
-METHOD = f"notifications/{CHANNEL}"
 SETTLE_SECS = 0.3
 """A call or a hook that comes at the same moment may take it first."""
 
@@ -35,16 +35,6 @@ AGAIN_SECS = 5.0
 MEMBERS_SECS = 60.0
 MAX_PUSHED = 1000
 MAX_CHARS = 9000
-
-APPS = {
-    "claude-code": "claude-code",
-    "codex-mcp-client": "codex",
-    "opencode": "opencode",
-    "gemini-cli-mcp-client": "gemini",
-    "copilot-cli": "copilot",
-    "@cline/core": "cline",
-}
-"""Agent apps by how they introduce themselves."""
 
 Notify = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
@@ -85,9 +75,9 @@ class Pusher:
         self._members: dict[RoomName, tuple[float, frozenset[AgentId]]] = {}
 
     @property
-    def app(self) -> str | None:
+    def app(self) -> App | None:
         """Which agent app it is, as far as its own word goes."""
-        return APPS.get(self.host.name) if self.host else None
+        return self.host.app if self.host else None
 
     async def run(self, ctx: OpContext) -> None:
         """Push what arrives while a hub is connected, until cancelled."""
@@ -110,14 +100,14 @@ class Pusher:
         ]
         if not fresh:
             return
-        if host.pushes:
+        if host.channel:
             if not is_armed(self._home):
                 for item in fresh:
-                    await self._through_channel(ctx, item)
+                    await self._through_channel(ctx, host.channel, item)
             return
         await self._through_app(fresh)
 
-    async def _through_channel(self, ctx: OpContext, item: Item) -> None:
+    async def _through_channel(self, ctx: OpContext, channel: str, item: Item) -> None:
         self._note(item)
         meta = {"kind": "notice"}
         if item.seq:
@@ -132,7 +122,8 @@ class Pusher:
                 "ref": f"{item.room}#{item.seq}",
                 "author": entry.author,
             }
-        await self._notify(METHOD, {"content": item.text[:MAX_CHARS], "meta": meta})
+        said = {"content": item.text[:MAX_CHARS], "meta": meta}
+        await self._notify(f"notifications/{channel}", said)
 
     async def _through_app(self, fresh: list[Item]) -> None:
         app = self.app
@@ -173,12 +164,13 @@ class Pusher:
     async def _watch_ways(self) -> None:
         while True:
             if self.host is not None:
-                self._presence.app = self.app or self.host.name[:40] or None
+                called = self.app.id if self.app else self.host.name[:40]
+                self._presence.app = called or None
                 self._presence.reachable(await self._best_way(self.host))
             await asyncio.sleep(AGAIN_SECS)
 
     async def _best_way(self, host: Host) -> WakeKind:
-        if host.pushes and self.channel_seen:
+        if host.channel and self.channel_seen:
             return WakeKind.PUSH
         waker = None
         if self.app is not None:

@@ -27,6 +27,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from parler._version import __version__
+from parler.apps.registry import all_apps
 from parler.identity.settings import Settings
 from parler.mcp_server.instructions import CHANNEL_INSTRUCTIONS, INSTRUCTIONS, PROMPTS
 from parler.mcp_server.instructions import RESOURCES as OFFERED_RESOURCES
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 Context = ServerRequestContext[Any, Any]
 
 NAME = "parler"
-CHANNEL_HOST = "claude-code"
 START_SECS = 1.0
 """After so long what is behind the tools starts, whatever the host asked."""
 
@@ -94,7 +94,9 @@ class ToolServer:
         """Serve until the host closes stdin."""
         self._pipe.start()
         options = self._sdk.create_initialization_options(
-            experimental_capabilities={"claude/channel": {}}
+            experimental_capabilities={
+                app.channel: {} for app in all_apps() if app.channel
+            }
         )
         async with asyncio.TaskGroup() as tasks:
             background = tasks.create_task(self._work_behind())
@@ -122,14 +124,14 @@ class ToolServer:
     # What passes through the pipe
 
     def opening(self, message: JSONRPCMessage) -> bytes | None:
-        """Keep Claude Code in the era in which it registers a channel."""
+        """Keep an app in the era in which it registers a channel."""
         if not isinstance(message, JSONRPCRequest):
             return None
         if message.method != "server/discover":
             return None
         meta = (message.params or {}).get("_meta") or {}
         info = meta.get(_CLIENT_INFO) or {}
-        if info.get("name") != CHANNEL_HOST:
+        if not _has_channel(info):
             return None
         error = {"code": METHOD_NOT_FOUND, "message": "Method not found"}
         answer = {"jsonrpc": "2.0", "id": message.id, "error": error}
@@ -152,7 +154,7 @@ class ToolServer:
         result = await call_next(ctx)
         if ctx.method == "initialize" and isinstance(result, dict):
             info = (ctx.params or {}).get("clientInfo") or {}
-            if info.get("name") == CHANNEL_HOST:
+            if _has_channel(info):
                 return result | {"instructions": INSTRUCTIONS + CHANNEL_INSTRUCTIONS}
         return result
 
@@ -229,3 +231,7 @@ class ToolServer:
         if context.protocol_version in MODERN_PROTOCOL_VERSIONS:
             return {**result, **hint, "resultType": "complete"}
         return result
+
+
+def _has_channel(info: Mapping[str, Any]) -> bool:
+    return Host(name=str(info.get("name"))).channel is not None

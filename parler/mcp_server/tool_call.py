@@ -7,6 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from parler.apps.kit.app import App
+from parler.apps.registry import app_of_client
 from parler.errors import ParlerError, UsageError
 from parler.identity.identity import active_session
 from parler.identity.settings import Settings
@@ -67,9 +69,14 @@ class Host:
     """It speaks a protocol in which the server may say something unasked."""
 
     @property
-    def pushes(self) -> bool:
-        """What we say unasked may reach its model (a channel of Claude Code)."""
-        return self.handshake and self.name == "claude-code"
+    def app(self) -> App | None:
+        """Which agent app it is, as far as its own word goes."""
+        return app_of_client(self.name)
+
+    @property
+    def channel(self) -> str | None:
+        """By what we say unasked may reach its model, if it may."""
+        return self.app.channel if self.handshake and self.app else None
 
 
 class Verdict(StrEnum):

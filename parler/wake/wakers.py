@@ -1,4 +1,4 @@
-"""Reaching the model of a running app from outside of its turns.
+"""The best way to the model of the app above us, and how good it is.
 
 For each app that offers a way in, a waker that is found at run time: what is there
 depends on how the user started the app. Where there is none, the app's hooks and the
@@ -6,46 +6,16 @@ results of our tools carry what waits.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
 
-from parler.wake.spool import hooks_seen
+from parler.apps.kit.app import App
+from parler.apps.kit.waker import WakeContext, WakeKind, Waker
+from parler.wake.spool import Spool, hooks_seen, session_of_hooks
 from parler.wake.waiter import is_armed
 
 
-class WakeKind(StrEnum):
-    """When the model of a session hears of a message."""
-
-    PUSH = "push"
-    """At once, also when the session is idle."""
-
-    TURN = "turn"
-    """When its turn ends."""
-
-    NEXT = "next"
-    """At its next prompt or tool call."""
-
-    NONE = "none"
-
-
-class Waker(Protocol):
-    """A way to a model."""
-
-    @property
-    def kind(self) -> WakeKind:
-        """How good it is."""
-
-    async def wake(self, text: str) -> bool:
-        """Bring the model a text; True if the app confirmed that it has it.
-
-        Bounded in time, and never raises for what an app does. After False the text
-        may have arrived nevertheless.
-        """
-
-
 async def find_waker(
-    app: str, *, env: Mapping[str, str], thread_id: str | None, home: Path
+    app: App, *, env: Mapping[str, str], thread_id: str | None, home: Path
 ) -> Waker | None:
     """The best way into the session above this process; None if there is none now.
 
@@ -53,20 +23,17 @@ async def find_waker(
         thread_id: What the app calls the conversation, if it told us.
         home: The identity's home.
     """
-    match app:
-        case "claude-code":
-            from parler.apps.claude_code.wake import find_armed
-
-            return find_armed(home)
-        case "codex":
-            from parler.apps.codex.wake import find_codex
-
-            return await find_codex(env, thread_id=thread_id, home=home)
-        case "opencode":
-            from parler.apps.opencode.wake import find_server
-
-            return await find_server(env, session=thread_id)
-    return None
+    if app.find_waker is None:
+        return None
+    spool = Spool(home)
+    context = WakeContext(
+        env=env,
+        thread_id=thread_id,
+        is_armed=lambda: is_armed(home),
+        urgent_waits=lambda: any(item.urgent for item in spool.waiting()),
+        hook_session=lambda: session_of_hooks(home),
+    )
+    return await app.find_waker()(context)
 
 
 def wake_kind(home: Path, waker: Waker | None) -> WakeKind:

@@ -11,7 +11,7 @@ from parler.apps.kit.app import App
 from parler.apps.kit.config import Config, Wiring
 from parler.apps.kit.hooks import Hooks
 from parler.apps.kit.platform import Machine, Platform
-from parler.apps.registry import NAMES, all_apps, app_named
+from parler.apps.registry import NAMES, all_apps, app_named, app_of_client
 from tests._support.processes import CHECKOUT
 from tests.contract.test_light_hook import HEAVY, imported_by
 
@@ -31,6 +31,7 @@ def test_every_folder_with_an_app_is_in_the_registry() -> None:
 NAMED_BY: dict[str, Callable[[App], tuple[str, ...]]] = {
     "names": lambda app: (app.id, *app.aliases),
     "commands": lambda app: app.commands,
+    "clients": lambda app: app.clients,
 }
 
 
@@ -45,8 +46,11 @@ def test_no_two_apps_have_a_name_in_common(kind: str) -> None:
 def test_an_app_is_found_by_each_name_and_its_facets_load(app: App) -> None:
     for name in (app.id, *app.aliases, f" {app.id.upper()} "):
         assert app_named(name) is app
+    for name in app.clients:
+        assert app_of_client(name) is app
     assert isinstance(app.config(), Config)
     assert app.hooks is None or isinstance(app.hooks(), Hooks)
+    assert app.find_waker is None or callable(app.find_waker())
 
 
 @pytest.mark.parametrize("folder", NAMES)

@@ -88,11 +88,8 @@ def upward() -> Iterator[tuple[str, str]]:
 
 
 STILL_UPWARD = {
-    ("parler.apps.claude_code.wake", "wake"),
-    ("parler.apps.codex.wake", "wake"),
     ("parler.apps.kit.headless", "ask"),
     ("parler.apps.kit.headless", "workers"),
-    ("parler.apps.opencode.wake", "wake"),
 }
 """May only shrink."""
 

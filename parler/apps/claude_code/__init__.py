@@ -7,6 +7,7 @@ from parler.apps.kit.app import App
 if TYPE_CHECKING:
     from parler.apps.kit.config import Config
     from parler.apps.kit.hooks import Hooks
+    from parler.apps.kit.waker import FindWaker
 
 
 def _config() -> "Config":
@@ -21,6 +22,12 @@ def _hooks() -> "Hooks":
     return ClaudeCodeHooks()
 
 
+def _find_waker() -> "FindWaker":
+    from parler.apps.claude_code.wake import find_waker
+
+    return find_waker
+
+
 APPS = (
     App(
         id="claude-code",
@@ -28,6 +35,9 @@ APPS = (
         config=_config,
         aliases=("claude", "cc", "claudecode"),
         commands=("claude",),
+        clients=("claude-code",),
+        channel="claude/channel",
         hooks=_hooks,
+        find_waker=_find_waker,
     ),
 )

@@ -7,11 +7,9 @@ that a message was taken.
 """
 
 import asyncio
-from pathlib import Path
+from collections.abc import Callable
 
-from parler.wake.spool import Spool
-from parler.wake.waiter import is_armed
-from parler.wake.wakers import WakeKind
+from parler.apps.kit.waker import WakeContext, WakeKind
 
 TAKEN_SECS = 5.0
 _POLL_SECS = 0.1
@@ -22,24 +20,21 @@ class ArmedHook:
 
     kind = WakeKind.PUSH
 
-    def __init__(self, home: Path) -> None:
-        self._spool = Spool(home)
+    def __init__(self, urgent_waits: Callable[[], bool]) -> None:
+        self._urgent_waits = urgent_waits
 
     async def wake(self, text: str) -> bool:
         """Whether the hook takes what the spool offers; `text` must be in there."""
         try:
             async with asyncio.timeout(TAKEN_SECS):
                 while True:
-                    if not await asyncio.to_thread(self._waits):
+                    if not await asyncio.to_thread(self._urgent_waits):
                         return True
                     await asyncio.sleep(_POLL_SECS)
         except TimeoutError:
             return False
 
-    def _waits(self) -> bool:
-        return any(item.urgent for item in self._spool.waiting())
 
-
-def find_armed(home: Path) -> ArmedHook | None:
-    """The waiting hook of a home, if there is one now."""
-    return ArmedHook(home) if is_armed(home) else None
+async def find_waker(context: WakeContext) -> ArmedHook | None:
+    """The hook that waits beside the session, if there is one now."""
+    return ArmedHook(context.urgent_waits) if context.is_armed() else None

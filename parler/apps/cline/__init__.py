@@ -25,6 +25,7 @@ APPS = (
         id="cline",
         title="Cline (editor)",
         config=_config,
+        clients=("@cline/core",),
     ),
     App(
         id="cline-cli",

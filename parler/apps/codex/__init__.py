@@ -7,6 +7,7 @@ from parler.apps.kit.app import App
 if TYPE_CHECKING:
     from parler.apps.kit.config import Config
     from parler.apps.kit.hooks import Hooks
+    from parler.apps.kit.waker import FindWaker
 
 
 def _config() -> "Config":
@@ -21,12 +22,20 @@ def _hooks() -> "Hooks":
     return Hooks()
 
 
+def _find_waker() -> "FindWaker":
+    from parler.apps.codex.wake import find_waker
+
+    return find_waker
+
+
 APPS = (
     App(
         id="codex",
         title="Codex",
         config=_config,
         commands=("codex",),
+        clients=("codex-mcp-client",),
         hooks=_hooks,
+        find_waker=_find_waker,
     ),
 )

@@ -27,11 +27,10 @@ from websockets.asyncio.client import ClientConnection, unix_connect
 from websockets.exceptions import WebSocketException
 
 from parler._version import __version__
+from parler.apps.kit.waker import WakeContext, WakeKind
 from parler.machine.backoff import Backoff, system_fraction
 from parler.machine.files import random_hex
 from parler.machine.processes import ancestors
-from parler.wake.spool import session_of_hooks
-from parler.wake.wakers import WakeKind
 
 WAKE_SECS = 15.0
 STEER_SECS = 600.0
@@ -91,11 +90,9 @@ def _is_watched(pid: int | None, path: Path) -> bool:
     return there == 0 or there > _OWN_ENDS
 
 
-async def find_codex(
-    env: Mapping[str, str], *, thread_id: str | None, home: Path
-) -> "AppServer | Queue | None":
+async def find_waker(context: WakeContext) -> "AppServer | Queue | None":
     """The way into a thread; without its id, into the one whose hooks ran last."""
-    thread = thread_id or session_of_hooks(home)
+    thread, env = context.thread_id or context.hook_session(), context.env
     if not thread:
         return None
     path = _codex_home(env) / SOCKET

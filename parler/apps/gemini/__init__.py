@@ -28,6 +28,7 @@ APPS = (
         config=_config,
         aliases=("gemini-cli",),
         commands=("gemini",),
+        clients=("gemini-cli-mcp-client",),
         hooks=_hooks,
     ),
 )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from parler.apps.kit.config import Config
     from parler.apps.kit.hooks import Hooks
     from parler.apps.kit.platform import Machine
+    from parler.apps.kit.waker import FindWaker
 
 AGENTS = "agents"
 """Below the home: one home for each app."""
@@ -32,7 +33,14 @@ class App(NamedTuple):
     commands: tuple[str, ...] = ()
     """Programs on the PATH that tell it is installed."""
 
+    clients: tuple[str, ...] = ()
+    """How it introduces itself over MCP."""
+
+    channel: str | None = None
+    """The experimental capability of MCP by which it shows its model what we say."""
+
     hooks: "Callable[[], Hooks] | None" = None
+    find_waker: "Callable[[], FindWaker] | None" = None
 
     def is_installed(self, machine: "Machine") -> bool:
         """Whether the app is on this machine, as far as can be told."""

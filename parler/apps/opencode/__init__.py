@@ -6,12 +6,19 @@ from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
     from parler.apps.kit.config import Config
+    from parler.apps.kit.waker import FindWaker
 
 
 def _config() -> "Config":
     from parler.apps.opencode.config import CONFIG
 
     return CONFIG
+
+
+def _find_waker() -> "FindWaker":
+    from parler.apps.opencode.wake import find_waker
+
+    return find_waker
 
 
 APPS = (
@@ -21,5 +28,7 @@ APPS = (
         config=_config,
         aliases=("open-code",),
         commands=("opencode",),
+        clients=("opencode",),
+        find_waker=_find_waker,
     ),
 )

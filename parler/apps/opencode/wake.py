@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from parler.wake.wakers import WakeKind
+from parler.apps.kit.waker import WakeContext, WakeKind
 
 REQUEST_SECS = 1.5
 WAKE_SECS = 12.0
@@ -67,15 +67,14 @@ class Server:
         return await asyncio.to_thread(ask, method, url, body, self._authorization)
 
 
-async def find_server(
-    env: Mapping[str, str], *, session: str | None = None, folder: Path | None = None
-) -> Server | None:
+async def find_waker(context: WakeContext) -> Server | None:
     """The server above us and the session in our folder that was used last."""
+    env = context.env
     process = env.get("OPENCODE_PID", "")
     if not process.isascii() or not process.isdigit():
         return None
     authorization = _basic(env)
-    where = str((folder or Path.cwd()).resolve())
+    where = str(Path.cwd().resolve())
     for port in await asyncio.to_thread(_ports, int(process)):
         url = f"http://127.0.0.1:{port}"
         query = urllib.parse.urlencode({"directory": where})
@@ -84,7 +83,7 @@ async def find_server(
                 ask, "GET", f"{url}/session?{query}", None, authorization
             )
             if isinstance(listed, list):
-                chosen = session or newest(listed, where)
+                chosen = context.thread_id or newest(listed, where)
                 if chosen:
                     return Server(url, chosen, authorization=authorization)
                 break

@@ -396,6 +396,6 @@ TOOLS = (
         run=seen,
         hints=SETS,
         common=True,
-        only_for=lambda host: host.pushes,
+        only_for=lambda host: host.channel is not None,
     ),
 )

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from parler.apps.kit.waker import WakeKind
 from parler.client.client import Client
 from parler.errors import ParlerError, UsageError
 from parler.identity.identity import Identity, ensure_identity, load_identity
 from parler.ops.context import Result
 from parler.wake.spool import Shown, Spool, has_consumer, hooks_seen
 from parler.wake.waiter import is_armed
-from parler.wake.wakers import WakeKind, wake_kind
+from parler.wake.wakers import wake_kind
 from parler.wire.parts import TextPart
 from parler.wire.records import DmTarget
 

@@ -14,12 +14,14 @@ import pytest
 from websockets.asyncio.client import unix_connect
 from websockets.asyncio.server import ServerConnection, unix_serve
 
-from parler.apps.codex import wake
+from parler.apps.codex import APPS, wake
 from parler.apps.codex.wake import AppServer, Queue
+from parler.apps.kit.waker import WakeKind
 from parler.wake.spool import note_hook
-from parler.wake.wakers import WakeKind, find_waker
+from parler.wake.wakers import find_waker
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="UNIX sockets")
+(CODEX,) = APPS
 THREAD = "01a1fb86-66fe-7b42-b4b1-b37bfc92eead"
 
 
@@ -124,7 +126,7 @@ async def app_server() -> AsyncIterator[tuple[Server, dict[str, str]]]:
 
 
 async def found(env: dict[str, str], home: Path) -> AppServer:
-    waker = await find_waker("codex", env=env, thread_id=THREAD, home=home)
+    waker = await find_waker(CODEX, env=env, thread_id=THREAD, home=home)
     assert isinstance(waker, AppServer)
     assert waker.kind is WakeKind.PUSH
     return waker
@@ -191,7 +193,7 @@ async def test_no_turn_is_started_where_nobody_looks(home: Path) -> None:
 async def test_thread_of_another_server_is_left_alone(home: Path) -> None:
     async with app_server() as (server, env):
         server.thread = "another"
-        waker = await find_waker("codex", env=env, thread_id=THREAD, home=home)
+        waker = await find_waker(CODEX, env=env, thread_id=THREAD, home=home)
         assert waker is None
         assert "thread/resume" not in server.asked
 
@@ -208,9 +210,9 @@ async def test_server_that_started_us_loads_its_thread_again(home: Path) -> None
 
 async def test_thread_is_known_from_the_hooks(home: Path) -> None:
     async with app_server() as (_, env):
-        assert await find_waker("codex", env=env, thread_id=None, home=home) is None
+        assert await find_waker(CODEX, env=env, thread_id=None, home=home) is None
         note_hook(home, "stop", THREAD)
-        waker = await find_waker("codex", env=env, thread_id=None, home=home)
+        waker = await find_waker(CODEX, env=env, thread_id=None, home=home)
         assert isinstance(waker, AppServer)
 
 
@@ -219,7 +221,7 @@ async def test_file_in_place_of_the_socket_is_not_spoken_to(home: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"")
     env = {"CODEX_HOME": str(home)}
-    assert await find_waker("codex", env=env, thread_id=THREAD, home=home) is None
+    assert await find_waker(CODEX, env=env, thread_id=THREAD, home=home) is None
 
 
 async def test_queue_rings_without_the_text_and_not_too_often(home: Path) -> None:
@@ -229,7 +231,7 @@ async def test_queue_rings_without_the_text_and_not_too_often(home: Path) -> Non
     program.chmod(0o700)
     now = 0.0
     env = {"PATH": str(home), "CODEX_HOME": str(home)}
-    waker = await find_waker("codex", env=env, thread_id=THREAD, home=home)
+    waker = await find_waker(CODEX, env=env, thread_id=THREAD, home=home)
     assert isinstance(waker, Queue)
     waker = Queue(str(program), env, THREAD, now=lambda: now)
     async with asyncio.timeout(10):

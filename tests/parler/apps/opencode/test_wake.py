@@ -10,8 +10,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from parler.apps.opencode import APPS
 from parler.apps.opencode.wake import Server, newest
 from parler.wake.wakers import find_waker
+
+(OPENCODE,) = APPS
 
 
 class Sessions:
@@ -107,7 +110,7 @@ async def test_only_the_server_that_started_us_is_spoken_to(home: Path) -> None:
     with serving(Sessions()):
         for pid in ("", "x", "٣", "999999999", str(os.getpid())):
             env = {"OPENCODE_PID": pid}
-            waker = await find_waker("opencode", env=env, thread_id="s", home=home)
+            waker = await find_waker(OPENCODE, env=env, thread_id="s", home=home)
             assert waker is None
 
 
