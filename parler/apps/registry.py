@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
+    from parler.apps.kit.headless import Headless
     from parler.apps.kit.hooks import Hooks
 
 NAMES = (
@@ -42,6 +43,17 @@ def hooks_of(app: str) -> "Hooks | None":
     """The hooks of the app of this id; None for an app whose hooks we do not know."""
     found = _find(app, lambda one: one.id == app)
     return found.hooks() if found and found.hooks else None
+
+
+def headless_of(text: str) -> "Headless | None":
+    """How the app of this id or alias runs without a screen; None if it does not."""
+    found = app_named(text)
+    return found.headless() if found and found.headless else None
+
+
+def headless_apps() -> list[App]:
+    """The apps that run without a screen."""
+    return [app for app in all_apps() if app.headless]
 
 
 def _find(name: str, fits: Callable[[App], bool]) -> App | None:

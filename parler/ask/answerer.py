@@ -15,9 +15,10 @@ from pathlib import Path
 
 import msgspec
 
+from parler.apps.kit.permission import Permission
 from parler.ask.headless import Bench, Question, answer
 from parler.ask.hops import MAX_HOPS
-from parler.ask.projects import LOCAL, Permission, Project
+from parler.ask.projects import LOCAL, Project
 from parler.ask.pseudonyms import Pseudonyms
 from parler.ask.thread import (
     Asker,

@@ -13,18 +13,13 @@ from pathlib import Path
 
 import msgspec
 
-from parler.apps.kit.headless import (
-    ANSWERERS,
-    Agent,
-    Answer,
-    Launch,
-    Start,
-    server_names,
-)
+from parler.apps.kit.headless import Answer, Headless, Launch, Start
+from parler.apps.kit.permission import Permission
+from parler.apps.registry import headless_of
 from parler.ask import prompt
 from parler.ask.budget import AskBudget
 from parler.ask.hops import VARIABLE
-from parler.ask.projects import App, Permission, Project
+from parler.ask.projects import App, Project
 from parler.ask.thread import (
     FOLDER,
     Event,
@@ -78,11 +73,13 @@ class Bench:
 def installed(environment: Mapping[str, str]) -> list[App]:
     """The agent apps that can be started."""
     path = environment.get("PATH")
-    return [
-        app
-        for app, agent in ANSWERERS.items()
-        if shutil.which(agent.runner.command[0], path=path)
-    ]
+    return [app for app in App if shutil.which(_agent(app).program, path=path)]
+
+
+def _agent(app: App) -> Headless:
+    found = headless_of(app)
+    assert found is not None
+    return found
 
 
 def check_ready(project: Project, environment: Mapping[str, str]) -> None:
@@ -197,7 +194,7 @@ class _Attempt:
     before: list[Line]
 
     async def run(self, session: str | None) -> _Outcome:
-        agent = ANSWERERS[self.project.app]
+        agent = _agent(self.project.app)
         environment = self._environment(agent)
         try:
             start = Start(
@@ -249,11 +246,11 @@ class _Attempt:
         )
         return await run(program, data, hear=lambda _: None)
 
-    def _environment(self, agent: Agent) -> dict[str, str]:
-        kept = runners.environment(self.bench.environment, agent.runner)
+    def _environment(self, agent: Headless) -> dict[str, str]:
+        kept = runners.environment(self.bench.environment, agent.work)
         return kept | {VARIABLE: str(self.bench.depth + 1)}
 
-    async def _servers(self, agent: Agent, environment: dict[str, str]) -> list[str]:
+    async def _servers(self, agent: Headless, environment: dict[str, str]) -> list[str]:
         """Servers that must be named to be left out; not to know them is a failure."""
         may = self.question.permission
         if not agent.lists_servers or may.full or may.servers:
@@ -267,14 +264,16 @@ class _Attempt:
             grace_secs=self.bench.grace_secs,
         )
         ended = await run(program, b"", hear=lambda _: None)
-        names = server_names(agent, ended.output) if ended.status == 0 else None
+        names = agent.server_names(ended.output) if ended.status == 0 else None
         if names is None:
             why = ended.errors.strip() or "its list cannot be read"
-            raise ConfigError(f"{agent.app} does not tell its MCP servers: {why}")
+            raise ConfigError(
+                f"{self.project.app} does not tell its MCP servers: {why}"
+            )
         return names
 
 
-def _read(agent: Agent, ended: Ended, project: Project) -> Answer:
+def _read(agent: Headless, ended: Ended, project: Project) -> Answer:
     found = agent.read(ended.output)
     if ended.timed_out:
         why = f"stopped after {project.timeout_secs} s, its time limit"
@@ -286,7 +285,7 @@ def _read(agent: Agent, ended: Ended, project: Project) -> Answer:
     return found
 
 
-def _has_lost(agent: Agent, ended: Ended) -> bool:
+def _has_lost(agent: Headless, ended: Ended) -> bool:
     if ended.status == 0 or ended.timed_out:
         return False
     return bool(agent.lost.search(ended.errors) or agent.lost.search(ended.output))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from parler.apps.kit.permission import READ_ONLY, Permission
 from parler.ask.alias import Alias, alias_of, suggested_alias
 from parler.errors import ConfigError, UsageError
 from parler.machine.files import locked, read_bounded, write_private
@@ -54,38 +55,6 @@ _INSTRUCTIONS = {
     ".codex": App.CODEX,
     "AGENTS.md": App.CODEX,
 }
-
-
-class Permission(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What an answering agent may do beyond reading the project's files."""
-
-    write: bool = False
-    """Change files within the folder."""
-
-    network: bool = False
-    """Reach the network."""
-
-    servers: bool = False
-    """Use the MCP servers that the app is configured with."""
-
-    full: bool = False
-    """Whatever the app can do, without asking anybody."""
-
-    @property
-    def changes(self) -> bool:
-        """Whether it may leave anything changed."""
-        return self.write or self.servers or self.full
-
-    @property
-    def words(self) -> str:
-        """What it says, in short."""
-        names = [
-            name for name in ("write", "network", "servers") if getattr(self, name)
-        ]
-        return "full" if self.full else "+".join(["read", *names])
-
-
-READ_ONLY = Permission()
 
 
 class Grant(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -7,7 +7,8 @@ none: the sign is written in another way.
 
 from collections.abc import Sequence
 
-from parler.ask.projects import Permission, Project
+from parler.apps.kit.permission import Permission
+from parler.ask.projects import Project
 from parler.ask.thread import Event, Line
 from parler.text.terminal import shown_name, visible, without_attachments
 

@@ -361,7 +361,7 @@ def allow(
     ] = None,
 ) -> None:
     """Let somebody ask a project, to read or for more; an agent cannot do this."""
-    from parler.ask.projects import Permission
+    from parler.apps.kit.permission import Permission
     from parler.ops import projects as operations
 
     permission = Permission(write=write, network=network, servers=servers, full=full)

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from parler.apps.kit.permission import READ_ONLY, Permission
 from parler.ask.alias import Alias, alias_of, suggested_alias
 from parler.ask.headless import installed
 from parler.ask.hops import check_not_asked
@@ -20,11 +21,9 @@ from parler.ask.projects import (
     DEFAULT_USD_PER_DAY,
     LOCAL,
     MAX_DESCRIPTION_CHARS,
-    READ_ONLY,
     App,
     Candidate,
     Grant,
-    Permission,
     Project,
     discover,
     folders_worked_in,

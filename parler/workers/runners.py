@@ -4,36 +4,20 @@ What they are called with and which of our environment they are given. A peer's 
 are never part of either; the name of the one who asks is, made safe.
 """
 
-import json
 import re
 import shutil
 import subprocess
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from parler.apps.kit.headless import Runner
+from parler.apps.registry import headless_apps, headless_of
 from parler.errors import UsageError
 from parler.text.terminal import visible
 from parler.workers.selection import Request
 
 NOWHERE = "/dev/null/parler"
 """No folder, and none can be made: a program that uses Parler is not us by accident."""
-
-_NO_SERVER = {
-    "command": '{enabled=false,command="false"}',
-    "url": '{enabled=false,url="http://127.0.0.1:9"}',
-}
-
-# OpenCode asks nobody before it runs a command, and has no sandbox: edits of this
-# folder and reading are left. The last rule that fits decides.
-_OPENCODE = {
-    "mcp": {"parler": {"enabled": False}},
-    "permission": {"*": "deny"}
-    | dict.fromkeys(
-        ("read", "edit", "glob", "grep", "list", "todowrite", "skill", "task"), "allow"
-    ),
-}
 
 MAX_LABEL_CHARS = 256
 CHECK_SECS = 10.0
@@ -48,105 +32,6 @@ _COMMON_PREFIXES = ("LC_", "XDG_")
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_./+-]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Runner:
-    """A program that does a task and ends."""
-
-    name: str
-    command: Sequence[str]
-    is_agent: bool
-    """Is given a prompt; otherwise one object of JSON."""
-
-    keeps: Sequence[str] = ()
-    """Variables it needs beside the common ones; a final ``*`` stands for any end."""
-
-    sets: Mapping[str, str]
-    """Variables that are ours to set, unless the user passes them on."""
-
-    more: Callable[[Mapping[str, str], Path], Sequence[str]] = lambda *_: ()
-    """Arguments that depend on its environment and on the folder."""
-
-    def arguments(self, environment: Mapping[str, str], folder: Path) -> list[str]:
-        """The whole command, for now: settings of the user's may change meanwhile."""
-        return [*self.command, *self.more(environment, folder)]
-
-
-def _without_codex_servers(
-    environment: Mapping[str, str], folder: Path
-) -> Sequence[str]:
-    """Turn off each MCP server that Codex would start; it has no switch for all.
-
-    An entry must be whole even where the folder's own settings are not trusted and
-    so not read: each gets a transport of its kind that leads nowhere.
-    """
-    home = Path(environment.get("HOME", "/"))
-    places = [Path(environment.get("CODEX_HOME") or home / ".codex")]
-    places += [place / ".codex" for place in (folder, *folder.parents)]
-    off: dict[str, str] = {}
-    for place in places:
-        for name, table in _codex_servers(place / "config.toml"):
-            kind = "url" if "url" in table else "command"
-            off[name] = f"{json.dumps(name, ensure_ascii=False)}={_NO_SERVER[kind]}"
-    return ["-c", f"mcp_servers={{{','.join(off.values())}}}"] if off else []
-
-
-def _codex_servers(config: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
-    try:
-        servers = tomllib.loads(config.read_text(encoding="utf-8"))["mcp_servers"]
-    except (OSError, ValueError, KeyError):
-        return  # Codex itself says what is wrong with a file of its own
-    if isinstance(servers, dict):
-        for name, table in servers.items():
-            yield name, table if isinstance(table, dict) else {}
-
-
-_AGENTS = (
-    Runner(
-        name="claude",
-        command=[
-            *("claude", "-p", "--permission-mode", "auto", "--output-format", "text"),
-            *("--no-session-persistence", "--strict-mcp-config"),
-            *("--mcp-config", '{"mcpServers":{}}'),
-        ],
-        is_agent=True,
-        keeps=["ANTHROPIC_*", "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN"],
-        sets={},
-    ),
-    Runner(
-        name="codex",
-        command=[
-            *("codex", "exec", "--sandbox", "workspace-write", "--ephemeral"),
-            # A rule that allows a command also takes it out of the sandbox.
-            *("--ignore-rules", "--skip-git-repo-check", "--color", "never"),
-            *("-c", "features.apps=false", "-c", "features.plugins=false"),
-        ],
-        is_agent=True,
-        keeps=["OPENAI_*", "CODEX_HOME", "CODEX_API_KEY"],
-        sets={},
-        more=_without_codex_servers,
-    ),
-    Runner(
-        name="gemini",
-        command=[
-            *("gemini", "--approval-mode", "auto_edit", "--output-format", "text"),
-            *("--allowed-mcp-server-names", "none"),
-            *("-p", "Do what stdin asks for, within the rules it begins with."),
-        ],
-        is_agent=True,
-        keeps=["GEMINI_*", "GOOGLE_*"],
-        sets={},
-    ),
-    Runner(
-        name="opencode",
-        command=["opencode", "run"],
-        is_agent=True,
-        keeps=["OPENCODE_CONFIG", "OPENCODE_CONFIG_DIR", "OPENCODE_API_KEY"],
-        sets={"OPENCODE_CONFIG_CONTENT": json.dumps(_OPENCODE)},
-    ),
-)
-AGENTS = {runner.name: runner for runner in _AGENTS}
-
-
 def runner_of(named: str) -> Runner:
     """An agent CLI by its name; anything else is a command for the user's shell.
 
@@ -155,12 +40,10 @@ def runner_of(named: str) -> Runner:
     """
     word = named.strip()
     if not word:
-        raise UsageError(
-            "the runner is empty", next_step=f"--runner {'|'.join(AGENTS)}|COMMAND"
-        )
-    return AGENTS.get(word) or Runner(
-        name=word, command=["sh", "-c", named], is_agent=False, sets={}
-    )
+        raise UsageError("the runner is empty", next_step=f"--runner {_choice()}")
+    if known := headless_of(word):
+        return known.work
+    return Runner(name=word, command=["sh", "-c", named], is_agent=False)
 
 
 def require(runner: Runner, environment: Mapping[str, str], folder: Path) -> None:
@@ -173,7 +56,7 @@ def require(runner: Runner, environment: Mapping[str, str], folder: Path) -> Non
     if shutil.which(runner.command[0], path=path) is None:
         raise UsageError(
             f"there is no {runner.command[0]} on PATH",
-            next_step=f"install it, or --runner {'|'.join(AGENTS)}|COMMAND",
+            next_step=f"install it, or --runner {_choice()}",
         )
     first = runner.name.split()[0]
     if runner.is_agent or not _PLAIN_WORD.fullmatch(first):
@@ -239,3 +122,7 @@ def _fits(name: str, wanted: str) -> bool:
     if wanted.endswith("*"):
         return name.startswith(wanted[:-1])
     return name == wanted
+
+
+def _choice() -> str:
+    return "|".join([*(app.commands[0] for app in headless_apps()), "COMMAND"])

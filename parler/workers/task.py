@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from parler.apps.kit.headless import Runner
 from parler.client.client import Client
 from parler.client.messages import Message
 from parler.errors import ConfigError, ParlerError, TooLarge
@@ -81,7 +82,7 @@ class Watcher(Protocol):
 class Job:
     """What is run for each task."""
 
-    runner: runners.Runner
+    runner: Runner
     environment: Mapping[str, str]
     folder: Path
     timeout_secs: float

@@ -9,6 +9,7 @@ import pytest
 from parler.apps.config_files.edits import Format
 from parler.apps.kit.app import App
 from parler.apps.kit.config import Config, Wiring
+from parler.apps.kit.headless import Headless
 from parler.apps.kit.hooks import Hooks
 from parler.apps.kit.platform import Machine, Platform
 from parler.apps.registry import NAMES, all_apps, app_named, app_of_client
@@ -51,6 +52,7 @@ def test_an_app_is_found_by_each_name_and_its_facets_load(app: App) -> None:
     assert isinstance(app.config(), Config)
     assert app.hooks is None or isinstance(app.hooks(), Hooks)
     assert app.find_waker is None or callable(app.find_waker())
+    assert app.headless is None or isinstance(app.headless(), Headless)
 
 
 @pytest.mark.parametrize("folder", NAMES)

@@ -15,6 +15,9 @@ LADDER = (
 )
 """The rooms of `parler`: each imports only from itself and from those before it."""
 
+COMMON = ("registry", "running")
+"""Modules of `parler.apps` that are no app's."""
+
 COMMANDS_THAT_START_A_HUB = {"parler.cli.app"}
 
 
@@ -88,8 +91,6 @@ def upward() -> Iterator[tuple[str, str]]:
 
 
 STILL_UPWARD = {
-    ("parler.apps.kit.headless", "ask"),
-    ("parler.apps.kit.headless", "workers"),
 }
 """May only shrink."""
 
@@ -119,6 +120,8 @@ def test_rooms_with_rules_of_their_own_keep_them(module: Module) -> None:
         assert not {name for name in ours if below(name, "hub")}
     if module.is_in("parler.identity.signing"):
         assert not others("parler.wire.base", "parler.identity.signing")
+    if module.is_in("parler.apps"):
+        assert others(*_below_apps(module)) <= {"parler.machine"}
     if module.is_in("parler.ops"):
         assert not {name for name in used if below(name, "typer", "click", "mcp")}
     if module.is_in("parler.runtime"):
@@ -128,6 +131,21 @@ def test_rooms_with_rules_of_their_own_keep_them(module: Module) -> None:
         assert not {
             name for name in runtime if not below(name, "parler.runtime.bootstrap")
         } - {"parler.runtime"}
+
+
+def _below_apps(module: Module) -> tuple[str, ...]:
+    """What a module of an app may import; one app never imports another."""
+    kit = ("parler.apps.kit", "parler.apps.config_files", "parler.errors")
+    if module.is_in("parler.apps.config_files"):
+        return ("parler.apps.config_files", "parler.errors", "parler.machine.files")
+    if module.is_in("parler.apps.kit"):
+        return (*kit, "parler.machine.files")
+    common = (*kit, "parler.machine", "parler._version")
+    if module.is_in("parler.apps.install"):
+        return (*common, "parler.apps.install")
+    if module.name.count(".") == 2 and module.name.rpartition(".")[2] in COMMON:
+        return (*common, "parler.apps.registry")  # registry, running
+    return (*common, ".".join(module.name.split(".")[:3]))
 
 
 def test_the_hub_is_imported_only_inside_its_command() -> None:
@@ -210,9 +228,10 @@ def test_processes_are_started_only_where_agreed(module: Module) -> None:
     used = {name.partition(".")[0] for name in imports(module.tree)} & starters
     agreed = (
         *("parler.handoff.git", "parler.machine.runner", "parler.machine.reaper"),
-        *("parler.workers.runners", "parler.local_hub", "parler.apps"),
+        *("parler.workers.runners", "parler.local_hub"),
     )
-    if not module.is_in(*agreed):
+    wakes = module.is_in("parler.apps") and module.name.endswith(".wake")
+    if not module.is_in(*agreed) and not wakes:
         assert not used
 
 

@@ -6,6 +6,7 @@ from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
     from parler.apps.kit.config import Config
+    from parler.apps.kit.headless import Headless
     from parler.apps.kit.hooks import Hooks
     from parler.apps.kit.waker import FindWaker
 
@@ -28,6 +29,12 @@ def _find_waker() -> "FindWaker":
     return find_waker
 
 
+def _headless() -> "Headless":
+    from parler.apps.claude_code.headless import HEADLESS
+
+    return HEADLESS
+
+
 APPS = (
     App(
         id="claude-code",
@@ -39,5 +46,6 @@ APPS = (
         channel="claude/channel",
         hooks=_hooks,
         find_waker=_find_waker,
+        headless=_headless,
     ),
 )

@@ -6,6 +6,7 @@ from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
     from parler.apps.kit.config import Config
+    from parler.apps.kit.headless import Headless
     from parler.apps.kit.hooks import Hooks
 
 
@@ -21,6 +22,12 @@ def _hooks() -> "Hooks":
     return GeminiHooks()
 
 
+def _headless() -> "Headless":
+    from parler.apps.gemini.headless import HEADLESS
+
+    return HEADLESS
+
+
 APPS = (
     App(
         id="gemini",
@@ -30,5 +37,6 @@ APPS = (
         commands=("gemini",),
         clients=("gemini-cli-mcp-client",),
         hooks=_hooks,
+        headless=_headless,
     ),
 )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from parler.apps.kit.config import Config
+    from parler.apps.kit.headless import Headless
     from parler.apps.kit.hooks import Hooks
     from parler.apps.kit.platform import Machine
     from parler.apps.kit.waker import FindWaker
@@ -41,6 +42,7 @@ class App(NamedTuple):
 
     hooks: "Callable[[], Hooks] | None" = None
     find_waker: "Callable[[], FindWaker] | None" = None
+    headless: "Callable[[], Headless] | None" = None
 
     def is_installed(self, machine: "Machine") -> bool:
         """Whether the app is on this machine, as far as can be told."""

@@ -6,6 +6,7 @@ from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
     from parler.apps.kit.config import Config
+    from parler.apps.kit.headless import Headless
     from parler.apps.kit.waker import FindWaker
 
 
@@ -21,6 +22,12 @@ def _find_waker() -> "FindWaker":
     return find_waker
 
 
+def _headless() -> "Headless":
+    from parler.apps.opencode.headless import HEADLESS
+
+    return HEADLESS
+
+
 APPS = (
     App(
         id="opencode",
@@ -30,5 +37,6 @@ APPS = (
         commands=("opencode",),
         clients=("opencode",),
         find_waker=_find_waker,
+        headless=_headless,
     ),
 )

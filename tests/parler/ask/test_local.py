@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from parler.apps.kit.permission import Permission
 from parler.ask import hops, thread
-from parler.ask.projects import Permission
 from parler.ask.thread import Event, Tier
 from parler.client.questions import Status
 from parler.errors import ConfigError, ParlerError, UsageError

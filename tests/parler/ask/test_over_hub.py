@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from parler.apps.kit.permission import Permission
 from parler.ask import thread
 from parler.ask.answerer import Asked, Step
-from parler.ask.projects import Permission, Project
+from parler.ask.projects import Project
 from parler.ask.thread import Event, Tier
 from parler.client.questions import (
     ANSWER_KIND,
