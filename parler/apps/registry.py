@@ -23,6 +23,7 @@ NAMES = (
 """The folders beside this module that declare `APPS`."""
 
 
+@cache
 def all_apps() -> tuple[App, ...]:
     """Every app."""
     return tuple(app for folder in NAMES for app in _declared(folder))
@@ -37,6 +38,11 @@ def app_named(text: str) -> App | None:
 def app_of_client(name: str) -> App | None:
     """The app that introduces itself over MCP like this."""
     return _find(name, lambda app: name in app.clients)
+
+
+def app_of_program(name: str) -> App | None:
+    """The app whose processes are called like this."""
+    return _find(name, lambda app: name in app.programs)
 
 
 def hooks_of(app: str) -> "Hooks | None":

@@ -5,8 +5,7 @@ a question reaches this file.
 """
 
 import os
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from parler.apps.kit.permission import READ_ONLY, Permission
+from parler.apps.registry import all_apps
 from parler.ask.alias import Alias, alias_of, suggested_alias
 from parler.errors import ConfigError, UsageError
 from parler.machine.files import locked, read_bounded, write_private
@@ -30,7 +30,6 @@ DEFAULT_USD_PER_DAY = 5.0
 DEFAULT_TIMEOUT_SECS = 300
 MAX_DISCOVERED = 200
 _MAX_LOOKED_AT = 2000
-_MAX_FOREIGN_BYTES = 16 * 2**20
 
 LOCAL = "local"
 """In a grant: whoever asks from a folder of this user on this machine."""
@@ -270,8 +269,8 @@ def folders_worked_in(user_home: Path | None, here: Path) -> list[Path]:
     """Folders in which agent apps have worked, and those beside this one."""
     found: list[Path] = []
     if user_home is not None:
-        found += _of_claude(user_home / ".claude.json")
-        found += _of_codex(user_home / ".codex" / "config.toml")
+        for app in all_apps():
+            found += app.folders()(user_home) if app.folders else []
     top = workspace_of(here).top
     try:
         with os.scandir(top.parent) as entries:
@@ -280,26 +279,3 @@ def folders_worked_in(user_home: Path | None, here: Path) -> list[Path]:
         beside = []
     existing = (one for one in found if one.is_absolute() and one.is_dir())
     return [*existing, *sorted(beside)[:_MAX_LOOKED_AT]]
-
-
-def _of_claude(path: Path) -> list[Path]:
-    try:
-        value = msgspec.json.decode(read_bounded(path, limit=_MAX_FOREIGN_BYTES))
-    except (OSError, ConfigError, msgspec.DecodeError, UnicodeError):
-        return []
-    return _keys(value)
-
-
-def _of_codex(path: Path) -> list[Path]:
-    try:
-        text = read_bounded(path, limit=_MAX_FOREIGN_BYTES).decode()
-        return _keys(tomllib.loads(text))
-    except (OSError, ConfigError, ValueError):
-        return []
-
-
-def _keys(value: object) -> list[Path]:
-    projects = value.get("projects") if isinstance(value, Mapping) else None
-    if not isinstance(projects, Mapping):
-        return []
-    return [Path(key) for key in projects if isinstance(key, str) and "\0" not in key]

@@ -20,36 +20,8 @@ _MAX_ENVIRON_BYTES = 2**20
 _INIT = 1
 _DEAD = (b"Z", b"X", b"x")
 
-_APPS = {
-    "claude": "claude-code",
-    "codex": "codex",
-    "codex-app-server": "codex",
-    "gemini": "gemini",
-    "opencode": "opencode",
-    "cursor": "cursor",
-    "cursor-agent": "cursor",
-    "windsurf": "windsurf",
-    "copilot": "copilot",
-    "cline": "cline",
-    "code": "vscode",
-    "code-insiders": "vscode",
-}
-"""Apps by the name of their program, without its suffix and in lower case."""
-
-EDITORS = frozenset({"vscode", "cursor", "windsurf"})
-"""Apps whose windows have terminals for people, too."""
-
-_RUNTIMES = frozenset({"node", "nodejs", "bun", "deno", "python", "python3"})
+RUNTIMES = frozenset({"node", "nodejs", "bun", "deno", "python", "python3"})
 """Programs whose first argument says what runs."""
-
-_WRAPPERS = frozenset(
-    {
-        *("sh", "bash", "dash", "zsh", "fish", "ash", "env", "nohup", "setsid"),
-        *("timeout", "uv", "uvx", "pipx", "npx", "npm", "npm exec", "stdbuf"),
-        *("parler", "script", "nice", "ionice", "sudo"),
-    }
-)
-"""Programs that only pass a start on: never the one that an agent lives in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +41,8 @@ class Seen:
     program: str
     """What runs: the program's name, or that of the script a runtime runs."""
 
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """The process that an agent lives in, and the app it is, if we know it."""
-
-    process: Process
-    app: str | None
+    name: str
+    """What the system calls it: a program may name itself anew."""
 
 
 def process(pid: int) -> Process | None:
@@ -99,22 +66,6 @@ def ancestors(pid: int) -> list[Seen]:
         chain.append(seen)
         pid = seen.parent
     return chain
-
-
-def find_host(pid: int) -> Host:
-    """The agent app that a process of ours works for: the nearest one above it.
-
-    Where none is known, it is the nearest ancestor that does more than start another,
-    and without one the process itself.
-    """
-    own, *above = ancestors(pid) or [Seen(Process(pid, ""), 0, "")]
-    for seen in above:
-        if app := _APPS.get(seen.program):
-            return Host(seen.process, app)
-    for seen in above:
-        if seen.program not in _WRAPPERS and seen.program not in _RUNTIMES:
-            return Host(seen.process, None)
-    return Host(above[0].process if above else own.process, None)
 
 
 def ancestor_variables(name: str, pid: int) -> list[str]:
@@ -190,11 +141,7 @@ def _look(pid: int, *, with_program: bool) -> Seen | None:
         return None
     words = [word.decode("utf-8", "replace") for word in command.split(b"\0") if word]
     name = before.partition(b"(")[2].decode("utf-8", "replace")
-    return Seen(
-        process=Process(pid, fields[19].decode()),
-        parent=int(fields[1]),
-        program=_program(name, words),
-    )
+    return Seen(Process(pid, fields[19].decode()), int(fields[1]), *_names(name, words))
 
 
 def _look_by_psutil(pid: int, *, with_program: bool) -> Seen | None:
@@ -212,7 +159,7 @@ def _look_by_psutil(pid: int, *, with_program: bool) -> Seen | None:
         return None
     except psutil.Error:
         return None
-    return Seen(Process(pid, started), parent, _program(name, words))
+    return Seen(Process(pid, started), parent, *_names(name, words))
 
 
 def _started(found: object) -> str:
@@ -223,13 +170,14 @@ def _started(found: object) -> str:
         return repr(found.create_time())  # type: ignore[attr-defined]
 
 
-def _program(name: str, words: list[str]) -> str:
+def _names(name: str, words: list[str]) -> tuple[str, str]:
+    """What runs by its own word, and by the system's."""
     first = _stem(words[0]).lstrip("-") if words else _stem(name)  # a login shell
-    if first.rstrip(".0123456789") not in _RUNTIMES:
-        # A program may name itself anew; what the system calls it still tells.
-        return first if first in _APPS or _stem(name) not in _APPS else _stem(name)
+    if first.rstrip(".0123456789") not in RUNTIMES:
+        return first, _stem(name)
     plain = [word for word in words[1:] if not word.startswith("-")]
-    return _stem(plain[0]) if plain else first
+    script = _stem(plain[0]) if plain else first
+    return script, script
 
 
 def _stem(word: str) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from parler.apps.running import app_above
 from parler.ask.hops import hops
 from parler.ask.projects import Project, Projects
 from parler.identity.homes import in_agent_shell
-from parler.machine.processes import EDITORS, Process, ancestors, find_host
+from parler.machine.processes import Process, ancestors
 from parler.machine.workspace import Workspace, workspace_of
 from parler.peers.presence import LiveRecord, read_live
 from parler.wire.base import AgentId
@@ -55,9 +56,9 @@ class Here:
 
         A terminal within an editor is a person's: editors do not count.
         """
-        app = find_host(self.pid).app
+        app = app_above(self.pid).app
         in_shell = in_agent_shell(self.environment)
-        return in_shell or self.depth > 0 or (app is not None and app not in EDITORS)
+        return in_shell or self.depth > 0 or (app is not None and not app.is_editor)
 
     def own_record(self) -> LiveRecord | None:
         """The live session that we belong to."""

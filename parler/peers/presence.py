@@ -19,13 +19,12 @@ from typing import Any
 
 import msgspec
 
+from parler.apps.running import AppProcess, app_above
 from parler.errors import ConfigError
 from parler.identity import homes
 from parler.machine.files import locked, read_bounded, write_private
 from parler.machine.processes import (
-    Host,
     Process,
-    find_host,
     is_running,
     machine,
     process,
@@ -193,10 +192,10 @@ def record_here(
     the record; an `app` that is not given is found by the processes above.
     """
     own = process(os.getpid()) or Process(os.getpid(), "")
-    host = Host(own, None) if kind is not Kind.SESSION else find_host(own.pid)
+    host = AppProcess(own, None) if kind is not Kind.SESSION else app_above(own.pid)
     workspace = workspace_of(folder)
     known: dict[str, Any] = {
-        "app": host.app or "parler",
+        "app": host.app.id if host.app else "parler",
         "repository": workspace.repository,
         "project": workspace.name,
         "branch": workspace.branch,

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from parler.apps.running import AppProcess, app_above
 from parler.errors import ConfigError
 from parler.machine.files import is_locked, locked
-from parler.machine.processes import Host, find_host, is_running
+from parler.machine.processes import is_running
 from parler.wake.spool import POLL_SECS, Spool, consumer_pid, has_consumer
 
 MAX_WAIT_SECS = 12 * 3600.0
@@ -53,7 +54,7 @@ def wait_for_mail(
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
     """Wait for urgent mail; False if another waits, or nobody would be woken."""
-    host = find_host(os.getpid())
+    host = app_above(os.getpid())
     folder = home / WAITERS_FOLDER
     _sweep(folder)
     going = _Going(home, host, now)
@@ -80,7 +81,7 @@ def is_armed(home: Path) -> bool:
     return False
 
 
-def of_this_window(home: Path, host: Host | None = None) -> bool:
+def of_this_window(home: Path, host: AppProcess | None = None) -> bool:
     """Whether the session above us is the one that the hub is read for.
 
     In doubt it is: better the wrong window is told than none.
@@ -88,8 +89,8 @@ def of_this_window(home: Path, host: Host | None = None) -> bool:
     pid = consumer_pid(home)
     if pid is None or not has_consumer(home):
         return True
-    mine = host or find_host(os.getpid())
-    other = find_host(pid)
+    mine = host or app_above(os.getpid())
+    other = app_above(pid)
     if mine.app is None or other.app != mine.app:
         return True
     return other.process == mine.process
@@ -98,7 +99,7 @@ def of_this_window(home: Path, host: Host | None = None) -> bool:
 class _Going:
     """Whether there is still a session to wake."""
 
-    def __init__(self, home: Path, host: Host, now: Callable[[], float]) -> None:
+    def __init__(self, home: Path, host: AppProcess, now: Callable[[], float]) -> None:
         self._home = home
         self._host = host
         self._now = now

@@ -12,7 +12,13 @@ from parler.apps.kit.config import Config, Wiring
 from parler.apps.kit.headless import Headless
 from parler.apps.kit.hooks import Hooks
 from parler.apps.kit.platform import Machine, Platform
-from parler.apps.registry import NAMES, all_apps, app_named, app_of_client
+from parler.apps.registry import (
+    NAMES,
+    all_apps,
+    app_named,
+    app_of_client,
+    app_of_program,
+)
 from tests._support.processes import CHECKOUT
 from tests.contract.test_light_hook import HEAVY, imported_by
 
@@ -32,6 +38,7 @@ def test_every_folder_with_an_app_is_in_the_registry() -> None:
 NAMED_BY: dict[str, Callable[[App], tuple[str, ...]]] = {
     "names": lambda app: (app.id, *app.aliases),
     "commands": lambda app: app.commands,
+    "programs": lambda app: app.programs,
     "clients": lambda app: app.clients,
 }
 
@@ -47,12 +54,15 @@ def test_no_two_apps_have_a_name_in_common(kind: str) -> None:
 def test_an_app_is_found_by_each_name_and_its_facets_load(app: App) -> None:
     for name in (app.id, *app.aliases, f" {app.id.upper()} "):
         assert app_named(name) is app
+    for name in app.programs:
+        assert app_of_program(name) is app
     for name in app.clients:
         assert app_of_client(name) is app
     assert isinstance(app.config(), Config)
     assert app.hooks is None or isinstance(app.hooks(), Hooks)
     assert app.find_waker is None or callable(app.find_waker())
     assert app.headless is None or isinstance(app.headless(), Headless)
+    assert app.folders is None or callable(app.folders())
 
 
 @pytest.mark.parametrize("folder", NAMES)

@@ -1,10 +1,13 @@
 """Claude Code."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from parler.apps.kit.config import Config
     from parler.apps.kit.headless import Headless
     from parler.apps.kit.hooks import Hooks
@@ -35,6 +38,12 @@ def _headless() -> "Headless":
     return HEADLESS
 
 
+def _folders() -> "Callable[[Path], list[Path]]":
+    from parler.apps.claude_code.projects import folders
+
+    return folders
+
+
 APPS = (
     App(
         id="claude-code",
@@ -42,10 +51,12 @@ APPS = (
         config=_config,
         aliases=("claude", "cc", "claudecode"),
         commands=("claude",),
+        programs=("claude",),
         clients=("claude-code",),
         channel="claude/channel",
         hooks=_hooks,
         find_waker=_find_waker,
         headless=_headless,
+        folders=_folders,
     ),
 )

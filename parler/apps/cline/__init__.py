@@ -25,6 +25,7 @@ APPS = (
         id="cline",
         title="Cline (editor)",
         config=_config,
+        programs=("cline",),
         clients=("@cline/core",),
     ),
     App(

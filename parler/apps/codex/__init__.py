@@ -1,10 +1,13 @@
 """Codex, OpenAI's command line program."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from parler.apps.kit.config import Config
     from parler.apps.kit.headless import Headless
     from parler.apps.kit.hooks import Hooks
@@ -35,15 +38,23 @@ def _headless() -> "Headless":
     return HEADLESS
 
 
+def _folders() -> "Callable[[Path], list[Path]]":
+    from parler.apps.codex.projects import folders
+
+    return folders
+
+
 APPS = (
     App(
         id="codex",
         title="Codex",
         config=_config,
         commands=("codex",),
+        programs=("codex", "codex-app-server"),
         clients=("codex-mcp-client",),
         hooks=_hooks,
         find_waker=_find_waker,
         headless=_headless,
+        folders=_folders,
     ),
 )

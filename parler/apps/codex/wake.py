@@ -359,7 +359,7 @@ def _is_headless() -> bool:
     import psutil  # slow
 
     for seen in ancestors(os.getpid()):
-        if seen.program.startswith("codex"):
+        if any(one.startswith("codex") for one in (seen.program, seen.name)):
             with suppress(psutil.Error, OSError):
                 if {"exec", "e"} & set(psutil.Process(seen.process.pid).cmdline()):
                     return True

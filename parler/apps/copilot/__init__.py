@@ -28,6 +28,7 @@ APPS = (
         config=_config,
         aliases=("copilot-cli",),
         commands=("copilot",),
+        programs=("copilot",),
         clients=("copilot-cli",),
         hooks=_hooks,
     ),

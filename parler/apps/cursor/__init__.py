@@ -27,6 +27,8 @@ APPS = (
         title="Cursor",
         config=_config,
         commands=("cursor", "cursor-agent"),
+        programs=("cursor", "cursor-agent"),
+        is_editor=True,
         hooks=_hooks,
     ),
 )

@@ -35,6 +35,7 @@ APPS = (
         config=_config,
         aliases=("gemini-cli",),
         commands=("gemini",),
+        programs=("gemini",),
         clients=("gemini-cli-mcp-client",),
         hooks=_hooks,
         headless=_headless,

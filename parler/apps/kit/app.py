@@ -34,6 +34,12 @@ class App(NamedTuple):
     commands: tuple[str, ...] = ()
     """Programs on the PATH that tell it is installed."""
 
+    programs: tuple[str, ...] = ()
+    """What its processes are called, without a suffix and in lower case."""
+
+    is_editor: bool = False
+    """Its windows have terminals for people, too."""
+
     clients: tuple[str, ...] = ()
     """How it introduces itself over MCP."""
 
@@ -43,6 +49,8 @@ class App(NamedTuple):
     hooks: "Callable[[], Hooks] | None" = None
     find_waker: "Callable[[], FindWaker] | None" = None
     headless: "Callable[[], Headless] | None" = None
+    folders: "Callable[[], Callable[[Path], list[Path]]] | None" = None
+    """From the user's home to the folders in which it has worked."""
 
     def is_installed(self, machine: "Machine") -> bool:
         """Whether the app is on this machine, as far as can be told."""

@@ -35,6 +35,7 @@ APPS = (
         config=_config,
         aliases=("open-code",),
         commands=("opencode",),
+        programs=("opencode",),
         clients=("opencode",),
         find_waker=_find_waker,
         headless=_headless,

@@ -33,6 +33,8 @@ APPS = (
         config=_config,
         aliases=("code", "vs-code"),
         commands=("code",),
+        programs=("code", "code-insiders"),
+        is_editor=True,
     ),
     App(
         id="vscode-insiders",

@@ -20,5 +20,7 @@ APPS = (
         title="Windsurf",
         config=_config,
         commands=("windsurf",),
+        programs=("windsurf",),
+        is_editor=True,
     ),
 )

@@ -1,0 +1,40 @@
+"""Which agent app a process works for: the nearest one above it."""
+
+from typing import NamedTuple
+
+from parler.apps.kit.app import App
+from parler.apps.registry import app_of_program
+from parler.machine.processes import RUNTIMES, Process, ancestors
+
+_WRAPPERS = frozenset(
+    {
+        *("sh", "bash", "dash", "zsh", "fish", "ash", "env", "nohup", "setsid"),
+        *("timeout", "uv", "uvx", "pipx", "npx", "npm", "npm exec", "stdbuf"),
+        *("parler", "script", "nice", "ionice", "sudo"),
+    }
+)
+"""Programs that only pass a start on: never the one that an agent lives in."""
+
+
+class AppProcess(NamedTuple):
+    """The process that an agent lives in, and the app it is, if we know it."""
+
+    process: Process
+    app: App | None
+
+
+def app_above(pid: int) -> AppProcess:
+    """The agent app that a process of ours works for: the nearest one above it.
+
+    Where none is known, it is the nearest ancestor that does more than start another,
+    and without one the process itself.
+    """
+    chain = ancestors(pid)
+    for seen in chain[1:]:
+        if app := app_of_program(seen.program) or app_of_program(seen.name):
+            return AppProcess(seen.process, app)
+    for seen in chain[1:]:
+        if seen.program not in _WRAPPERS and seen.program not in RUNTIMES:
+            return AppProcess(seen.process, None)
+    nearest = chain[1:2] or chain[:1]
+    return AppProcess(nearest[0].process if nearest else Process(pid, ""), None)
