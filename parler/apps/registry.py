@@ -4,7 +4,7 @@ An app's folder is imported when the app is asked for: all of them cost millisec
 that a hook does not have.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from parler.apps.kit.app import App
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from parler.apps.kit.headless import Headless
     from parler.apps.kit.hooks import Hooks
 
@@ -21,6 +23,11 @@ NAMES = (
     *("amp", "qwen"),
 )
 """The folders beside this module that declare `APPS`."""
+
+DEFAULT_RUNNER = "codex"
+"""Does tasks where nobody says who."""
+
+_SHARED = "AGENTS.md"
 
 
 @cache
@@ -45,6 +52,24 @@ def app_of_program(name: str) -> App | None:
     return _find(name, lambda app: name in app.programs)
 
 
+def app_id(text: str) -> str:
+    """The id of the app that is called so; the text itself where none is."""
+    found = app_named(text)
+    return found.id if found else text
+
+
+def guess_app(folder: "Path", among: Iterable[App]) -> App | None:
+    """Whose a folder is: by its instructions, else the first of these apps.
+
+    What many apps read tells least: who counts it as its own comes last.
+    """
+    apps = list(among)
+    for app in sorted(apps, key=lambda app: _SHARED in app.instructions):
+        if any((folder / name).exists() for name in app.instructions):
+            return app
+    return apps[0] if apps else None
+
+
 def hooks_of(app: str) -> "Hooks | None":
     """The hooks of the app of this id; None for an app whose hooks we do not know."""
     found = _find(app, lambda one: one.id == app)
@@ -60,6 +85,11 @@ def headless_of(text: str) -> "Headless | None":
 def headless_apps() -> list[App]:
     """The apps that run without a screen."""
     return [app for app in all_apps() if app.headless]
+
+
+def headless_ids() -> list[str]:
+    """What they are called."""
+    return [app.id for app in headless_apps()]
 
 
 def _find(name: str, fits: Callable[[App], bool]) -> App | None:

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import msgspec
 
+from parler.apps.kit.app import App
 from parler.apps.kit.headless import Answer, Headless, Launch, Start
 from parler.apps.kit.permission import Permission
-from parler.apps.registry import headless_of
+from parler.apps.registry import headless_apps, headless_of
 from parler.ask import prompt
 from parler.ask.budget import AskBudget
 from parler.ask.hops import VARIABLE
-from parler.ask.projects import App, Project
+from parler.ask.projects import Project
 from parler.ask.thread import (
     FOLDER,
     Event,
@@ -73,13 +74,8 @@ class Bench:
 def installed(environment: Mapping[str, str]) -> list[App]:
     """The agent apps that can be started."""
     path = environment.get("PATH")
-    return [app for app in App if shutil.which(_agent(app).program, path=path)]
-
-
-def _agent(app: App) -> Headless:
-    found = headless_of(app)
-    assert found is not None
-    return found
+    apps = [(app, app.headless) for app in headless_apps() if app.headless]
+    return [app for app, how in apps if shutil.which(how().program, path=path)]
 
 
 def check_ready(project: Project, environment: Mapping[str, str]) -> None:
@@ -93,7 +89,7 @@ def check_ready(project: Project, environment: Mapping[str, str]) -> None:
             f"the folder of {project.alias} is gone: {visible(project.folder)}",
             next_step=f"parler project remove {project.alias}, and add it anew",
         )
-    if project.app not in installed(environment):
+    if project.app not in [app.id for app in installed(environment)]:
         raise UsageError(
             f"{project.alias} is answered by {project.app}, which is not on PATH",
             next_step=f"install it, or parler project add {project.alias} FOLDER "
@@ -194,7 +190,8 @@ class _Attempt:
     before: list[Line]
 
     async def run(self, session: str | None) -> _Outcome:
-        agent = _agent(self.project.app)
+        agent = headless_of(self.project.app)
+        assert agent is not None  # `Projects` reads no other
         environment = self._environment(agent)
         try:
             start = Start(

@@ -8,13 +8,13 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
+from parler.apps.kit.app import App
 from parler.apps.kit.permission import READ_ONLY, Permission
-from parler.apps.registry import all_apps
+from parler.apps.registry import all_apps, app_named, guess_app
 from parler.ask.alias import Alias, alias_of, suggested_alias
 from parler.errors import ConfigError, UsageError
 from parler.machine.files import locked, read_bounded, write_private
@@ -33,27 +33,6 @@ _MAX_LOOKED_AT = 2000
 
 LOCAL = "local"
 """In a grant: whoever asks from a folder of this user on this machine."""
-
-
-class App(StrEnum):
-    """Agent apps that can answer without anybody watching."""
-
-    CLAUDE = "claude"
-    CODEX = "codex"
-    GEMINI = "gemini"
-    OPENCODE = "opencode"
-
-
-_INSTRUCTIONS = {
-    "CLAUDE.md": App.CLAUDE,
-    ".claude": App.CLAUDE,
-    "GEMINI.md": App.GEMINI,
-    ".gemini": App.GEMINI,
-    "opencode.json": App.OPENCODE,
-    "opencode.jsonc": App.OPENCODE,
-    ".codex": App.CODEX,
-    "AGENTS.md": App.CODEX,
-}
 
 
 class Grant(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -75,7 +54,9 @@ class Project(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     alias: str
     folder: str
-    app: App
+    app: str
+    """The id of the app whose agent answers."""
+
     describe: str | None = None
     added: Millis = 0
     grants: list[Grant] = []
@@ -110,7 +91,7 @@ class Candidate:
 
     folder: Path
     alias: Alias | None
-    app: App | None
+    app: str | None
     known_as: Alias | None
     """It is one already."""
 
@@ -134,10 +115,7 @@ class Projects:
         """
         try:
             data = read_bounded(self._path)
-            found = msgspec.json.decode(data, type=_File).projects
-            for project in found:
-                if alias_of(project.alias) != project.alias:
-                    raise UsageError("an alias is not what it should be")
+            found = [*map(_checked, msgspec.json.decode(data, type=_File).projects)]
         except FileNotFoundError:
             return []
         except (msgspec.DecodeError, UnicodeError, UsageError):
@@ -234,13 +212,11 @@ class Projects:
             write_private(self._path, msgspec.json.encode(_File(projects)))
 
 
-def guess_app(folder: Path, installed: Iterable[App]) -> App | None:
-    """Which app a project's agent is: by its instructions, of those installed."""
-    there = list(installed)
-    for name, app in _INSTRUCTIONS.items():
-        if app in there and (folder / name).exists():
-            return app
-    return there[0] if there else None
+def _checked(project: Project) -> Project:
+    app = app_named(project.app)
+    if alias_of(project.alias) != project.alias or app is None or not app.headless:
+        raise UsageError("a name is not what it should be")
+    return msgspec.structs.replace(project, app=app.id)
 
 
 def discover(
@@ -257,7 +233,7 @@ def discover(
         found[top] = Candidate(
             folder=top,
             alias=suggested_alias(top.name),
-            app=guess_app(top, apps),
+            app=guessed.id if (guessed := guess_app(top, apps)) else None,
             known_as=known.get(top),
         )
         if len(found) >= MAX_DISCOVERED:

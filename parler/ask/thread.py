@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from parler.apps.registry import app_id
 from parler.ask.alias import Alias, alias_of
 from parler.errors import ConfigError, UsageError
 from parler.machine.files import (
@@ -102,7 +103,7 @@ class State(msgspec.Struct, rename="camel", omit_defaults=True):
 
     asker: str = ""
     sessions: dict[str, str] = {}
-    """The app's own name of our conversation with it, by app and permission."""
+    """The app's own name of our conversation with it, by its id."""
 
     last: str | None = None
     """Who answered last: an agent's id if a live session did."""
@@ -164,13 +165,15 @@ class Thread:
     def state(self) -> State:
         """What is needed to go on; after damage, nothing but the transcript is left."""
         try:
-            return msgspec.json.decode(read_bounded(self._state), type=State)
+            state = msgspec.json.decode(read_bounded(self._state), type=State)
         except FileNotFoundError:
             return State(asker=self.asker.label)
         except (msgspec.DecodeError, UnicodeError):
             keep_copy(self._state)
             self._state.unlink(missing_ok=True)
             return State(asker=self.asker.label)
+        state.sessions = {app_id(key): one for key, one in state.sessions.items()}
+        return state
 
     def save(self, state: State) -> None:
         """Keep what is needed to go on.
@@ -370,9 +373,11 @@ def _decoded(lines: Iterable[bytes]) -> Iterable[Line]:
         if not line or len(line) > _MAX_LINE_BYTES:
             continue
         try:
-            yield msgspec.json.decode(line, type=Line)
+            found = msgspec.json.decode(line, type=Line)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             continue
+        app = app_id(found.app) if found.app else None
+        yield found if app == found.app else msgspec.structs.replace(found, app=app)
 
 
 def _ends_torn(descriptor: int) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from parler.apps.registry import headless_ids
 from parler.cli._arguments import MAX_SEQ, between, piped_text
 from parler.cli._command import command, group
 from parler.cli._machine import here_of
@@ -16,7 +17,6 @@ from parler.text.terminal import paragraph, shell_word, shown_name, visible
 
 if TYPE_CHECKING:
     from parler.ask.answerer import Asked
-    from parler.ask.projects import App
     from parler.ask.thread import Line
     from parler.ops.ask import AskResult
     from parler.ops.context import OpContext
@@ -258,7 +258,7 @@ def add_project(
         typer.Option(
             "--agent",
             metavar="APP",
-            help="claude, codex, gemini or opencode; else by its files.",
+            help=f"{', '.join(headless_ids())}; else by its files.",
         ),
     ] = None,
     per_hour: Annotated[
@@ -293,7 +293,7 @@ def add_project(
     params = operations.AddParams(
         alias=name,
         folder=folder.expanduser() if folder else None,
-        app=_app(agent),
+        app=agent,
         describe=describe,
         per_hour=per_hour,
         usd_per_day=usd_per_day,
@@ -442,18 +442,6 @@ def remember(
     else:
         result = operations.notes_of(here, project)
     options.out.result(result, map(options.out.quoted, _notes(result)))
-
-
-def _app(name: str | None) -> "App | None":
-    from parler.ask.projects import App
-
-    try:
-        return App(name) if name else None
-    except ValueError:
-        raise UsageError(
-            f"{name!r} is no agent that can answer",
-            next_step="--agent claude|codex|gemini|opencode",
-        ) from None
 
 
 def _credit(result: "AskResult") -> str:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from parler.apps.registry import DEFAULT_RUNNER, headless_ids
 from parler.cli._arguments import MAX_U32, Room, Service, between
 from parler.cli._command import command
 from parler.cli._run import Options, Place, Run, carry_out, in_room
@@ -60,9 +61,9 @@ def work(
         typer.Option(
             "--runner",
             metavar="WHAT",
-            help="claude, codex, gemini, opencode, or a command for sh.",
+            help=f"{', '.join(headless_ids())}, or a command for sh.",
         ),
-    ] = "codex",
+    ] = DEFAULT_RUNNER,
     all_messages: Annotated[
         bool,
         typer.Option("--all-messages", help="Plain text starts work, too."),

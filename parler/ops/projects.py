@@ -11,7 +11,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from parler.apps.kit.app import App
 from parler.apps.kit.permission import READ_ONLY, Permission
+from parler.apps.registry import app_named, guess_app, headless_ids
 from parler.ask.alias import Alias, alias_of, suggested_alias
 from parler.ask.headless import installed
 from parler.ask.hops import check_not_asked
@@ -21,13 +23,11 @@ from parler.ask.projects import (
     DEFAULT_USD_PER_DAY,
     LOCAL,
     MAX_DESCRIPTION_CHARS,
-    App,
     Candidate,
     Grant,
     Project,
     discover,
     folders_worked_in,
-    guess_app,
 )
 from parler.ask.thread import (
     Asker,
@@ -58,7 +58,7 @@ class AddParams:
 
     alias: Annotated[str, Meta(description="What to call it.")]
     folder: Annotated[Path | None, Meta(description="Where it is; else here.")] = None
-    app: Annotated[App | None, Meta(description="Whose agent answers.")] = None
+    app: Annotated[str | None, Meta(description="Whose agent answers.")] = None
     describe: Annotated[str | None, Meta(description="What it is about.")] = None
     per_hour: int = DEFAULT_PER_HOUR
     usd_per_day: float = DEFAULT_USD_PER_DAY
@@ -83,7 +83,7 @@ class ProjectResult(Result):
 
     alias: str
     folder: str
-    app: App
+    app: str
     here: bool
     """Its folder is there."""
 
@@ -107,7 +107,7 @@ class Found(Result):
 
     folder: str
     alias: str | None = None
-    app: App | None = None
+    app: str | None = None
     known_as: str | None = None
 
 
@@ -158,17 +158,12 @@ def add_project(here: Here, params: AddParams) -> ProjectResult:
     if len(params.describe or "") > MAX_DESCRIPTION_CHARS:
         raise UsageError(f"a description has at most {MAX_DESCRIPTION_CHARS} letters")
     _check_bounds(params)
-    app = params.app or guess_app(folder, installed(here.environment))
-    if app is None:
-        raise UsageError(
-            "no agent app that can answer is on PATH",
-            next_step="install one, or name it: --agent claude|codex|gemini|opencode",
-        )
+    app = _answering(here, params.app, folder)
     old = here.projects.find(alias) if params.replace else None
     project = Project(
         alias=alias,
         folder=str(folder),
-        app=app,
+        app=app.id,
         describe=params.describe,
         added=here.now(),
         grants=old.grants if old and old.folder == str(folder) else [],
@@ -380,6 +375,19 @@ def _asker_named(here: Here, text: str) -> str:
             next_step="the other agent's `parler whoami` shows its id",
         )
     return project.alias
+
+
+def _answering(here: Here, named: str | None, folder: Path) -> App:
+    app = app_named(named) if named else guess_app(folder, installed(here.environment))
+    if app and app.headless:
+        return app
+    choice = f"--agent {'|'.join(headless_ids())}"
+    if named:
+        raise UsageError(f"{named!r} is no agent that can answer", next_step=choice)
+    raise UsageError(
+        "no agent app that can answer is on PATH",
+        next_step=f"install one, or name it: {choice}",
+    )
 
 
 def _check_bounds(params: AddParams) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from parler.apps.registry import DEFAULT_RUNNER, headless_ids
 from parler.errors import ConfigError, UsageError
 from parler.identity.identity import load_identity
 from parler.machine.backoff import system_fraction
@@ -84,8 +85,8 @@ class WorkParams:
         str | None, Meta(description="Or as a worker of which service.")
     ] = None
     runner: Annotated[
-        str, Meta(description="claude, codex, gemini, opencode, or a command.")
-    ] = "codex"
+        str, Meta(description=f"{', '.join(headless_ids())}, or a command.")
+    ] = DEFAULT_RUNNER
     everything: Annotated[
         bool, Meta(description="Also plain text starts work, not only handoffs.")
     ] = False

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from parler.apps.kit.headless import Runner
-from parler.apps.registry import headless_apps, headless_of
+from parler.apps.registry import headless_ids, headless_of
 from parler.errors import UsageError
 from parler.text.terminal import visible
 from parler.workers.selection import Request
@@ -125,4 +125,4 @@ def _fits(name: str, wanted: str) -> bool:
 
 
 def _choice() -> str:
-    return "|".join([*(app.commands[0] for app in headless_apps()), "COMMAND"])
+    return "|".join([*headless_ids(), "COMMAND"])

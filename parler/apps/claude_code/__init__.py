@@ -54,6 +54,7 @@ APPS = (
         programs=("claude",),
         clients=("claude-code",),
         channel="claude/channel",
+        instructions=("CLAUDE.md", ".claude"),
         hooks=_hooks,
         find_waker=_find_waker,
         headless=_headless,

@@ -76,7 +76,7 @@ def _read(output: str) -> Answer:
 
 HEADLESS = Headless(
     work=Runner(
-        name="claude",
+        name="claude-code",
         command=[
             *("claude", "-p", "--permission-mode", "auto", "--output-format", "text"),
             *("--no-session-persistence", "--strict-mcp-config"),

@@ -52,6 +52,7 @@ APPS = (
         commands=("codex",),
         programs=("codex", "codex-app-server"),
         clients=("codex-mcp-client",),
+        instructions=(".codex", "AGENTS.md"),
         hooks=_hooks,
         find_waker=_find_waker,
         headless=_headless,

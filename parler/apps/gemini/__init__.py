@@ -37,6 +37,7 @@ APPS = (
         commands=("gemini",),
         programs=("gemini",),
         clients=("gemini-cli-mcp-client",),
+        instructions=("GEMINI.md", ".gemini"),
         hooks=_hooks,
         headless=_headless,
     ),

@@ -29,7 +29,7 @@ class App(NamedTuple):
     title: str
     config: "Callable[[], Config]"
     aliases: tuple[str, ...] = ()
-    """What people may type instead of the id."""
+    """What people may type instead of the id; also what it was once written as."""
 
     commands: tuple[str, ...] = ()
     """Programs on the PATH that tell it is installed."""
@@ -45,6 +45,9 @@ class App(NamedTuple):
 
     channel: str | None = None
     """The experimental capability of MCP by which it shows its model what we say."""
+
+    instructions: tuple[str, ...] = ()
+    """Files by which a folder is this app's."""
 
     hooks: "Callable[[], Hooks] | None" = None
     find_waker: "Callable[[], FindWaker] | None" = None

@@ -37,6 +37,7 @@ APPS = (
         commands=("opencode",),
         programs=("opencode",),
         clients=("opencode",),
+        instructions=("opencode.json", "opencode.jsonc"),
         find_waker=_find_waker,
         headless=_headless,
     ),

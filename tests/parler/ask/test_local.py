@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from parler.apps.kit.permission import Permission
+from parler.apps.registry import guess_app, headless_apps
 from parler.ask import hops, thread
 from parler.ask.thread import Event, Tier
 from parler.client.questions import Status
@@ -20,7 +21,7 @@ from parler.ops import machine_context as here_module
 from parler.ops import projects
 from parler.ops.ask import AskParams, AskResult, Connect, ask
 from parler.ops.machine_context import Here
-from parler.ops.projects import AddParams, AllowParams, add_project, allow
+from parler.ops.projects import AddParams, AllowParams, add_project, allow, own_thread
 from tests._support.gitrepo import Repo
 from tests._support.processes import CHECKOUT
 from tests._support.workers import until
@@ -462,3 +463,67 @@ async def test_projects_are_found_beside_this_one(
     assert found[str(tmp_path / WEB)].alias == WEB
     assert found[str(worked)].alias == "away"
     assert os.fspath(tmp_path / "home") not in found
+
+
+async def test_what_an_earlier_version_wrote_of_claude_goes_on_as_claude_code(
+    tmp_path: Path, fake: FakeClaude
+) -> None:
+    at = asking(tmp_path, fake)
+    await put(at)
+    [session] = own_thread(at, SHOP).state().sessions.values()
+    folder = own_thread(at, SHOP).folder
+    written = [at.home / "projects.json"]
+    written += [folder / name for name in ("transcript.jsonl", "state.json")]
+    for path in written:
+        data = path.read_bytes()
+        assert b'"claude-code"' in data
+        path.write_bytes(data.replace(b'"claude-code"', b'"claude"'))
+    assert [one.app for one in projects.list_projects(at).projects] == ["claude-code"]
+    assert {line.app for line in projects.log(at, SHOP).lines} == {"claude-code"}
+    again = await put(at, "and now?", follow_up=True)
+    assert (again.tier, again.app) == (Tier.RESUMED, "claude-code")
+    assert fake.runs[1]["argv"][fake.runs[1]["argv"].index("--resume") + 1] == session
+    assert own_thread(at, SHOP).state().sessions == {"claude-code": session}
+
+
+def test_a_project_of_an_app_that_cannot_answer_is_not_read_as_another(
+    tmp_path: Path, fake: FakeClaude
+) -> None:
+    at = asking(tmp_path, fake)
+    path = at.home / "projects.json"
+    path.write_bytes(path.read_bytes().replace(b'"claude-code"', b'"zed"'))
+    with pytest.raises(ConfigError, match="damaged"):
+        projects.list_projects(at)
+
+
+@pytest.mark.parametrize(
+    ("files", "app"),
+    [
+        (("AGENTS.md", "GEMINI.md"), "gemini"),
+        (("AGENTS.md",), "codex"),
+        ((".codex", "opencode.json"), "opencode"),
+        (("GEMINI.md", "CLAUDE.md"), "claude-code"),
+        ((), "claude-code"),
+    ],
+)
+def test_a_folder_is_the_apps_whose_instructions_it_has(
+    tmp_path: Path, files: tuple[str, ...], app: str
+) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    guessed = guess_app(tmp_path, headless_apps())
+    assert guessed is not None
+    assert guessed.id == app
+
+
+def test_an_agent_is_named_by_its_id_or_what_people_call_it(
+    tmp_path: Path, fake: FakeClaude
+) -> None:
+    at = asking(tmp_path, fake)
+    for named in ("claude", "claude-code", "cc"):
+        params = AddParams(alias=WEB, folder=tmp_path / WEB, app=named, replace=True)
+        assert add_project(at, params).app == "claude-code"
+    with pytest.raises(UsageError, match="no agent that can answer") as refused:
+        add_project(at, replace(params, app="zed"))
+    expected = "--agent claude-code|codex|gemini|opencode"
+    assert refused.value.next_step == expected
