@@ -1,5 +1,7 @@
 """What holds of every agent app, those that come later included."""
 
+import ast
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +22,7 @@ from parler.apps.registry import (
     app_of_program,
 )
 from tests._support.processes import CHECKOUT
+from tests.contract.test_architecture import ALL, Module
 from tests.contract.test_light_hook import HEAVY, imported_by
 
 GOLDEN = CHECKOUT / "tests" / "parler" / "apps" / "golden"
@@ -61,8 +64,34 @@ def test_an_app_is_found_by_each_name_and_its_facets_load(app: App) -> None:
     assert isinstance(app.config(), Config)
     assert app.hooks is None or isinstance(app.hooks(), Hooks)
     assert app.find_waker is None or callable(app.find_waker())
-    assert app.headless is None or isinstance(app.headless(), Headless)
+    if app.headless is not None:
+        headless = app.headless()
+        assert isinstance(headless, Headless)
+        assert headless.work.name == app.id
     assert app.folders is None or callable(app.folders())
+
+
+PROTOCOL = "parler.identity.homes"
+"""Names apps by protocol 2.4: other implementations derive homes from them."""
+
+WORDS = {"code", "cursor"}
+"""That mean something else as well."""
+
+
+@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+def test_no_app_is_named_or_listed_outside_of_its_folder(module: Module) -> None:
+    """An example may name one: it is a command line and not a decision."""
+    if module.is_in("parler.apps", PROTOCOL):
+        return
+    names = {name for app in all_apps() for name in (app.id, *app.aliases)} - WORDS
+    one = "|".join(map(re.escape, names))
+    listed = re.compile(rf"(?:{one})(?:[|]|, )(?:{one})\b")
+    said = [
+        node.value
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [text for text in said if text in names or listed.search(text)]
 
 
 @pytest.mark.parametrize("folder", NAMES)
