@@ -3,7 +3,7 @@
 import pytest
 
 from parler.apps.kit.hooks import Event
-from parler.apps.registry import hooks_of
+from parler.apps.registry import all_apps, hooks_of
 
 T = "text"
 
@@ -71,6 +71,8 @@ def test_each_app_is_answered_in_its_own_words(app: str) -> None:
 
 
 def test_unknown_app_gets_no_answer() -> None:
+    assert {app.id for app in all_apps() if app.hooks} == set(ANSWERS)
+    assert hooks_of("zed") is None
     assert hooks_of("notepad") is None
 
 
