@@ -1,7 +1,7 @@
 """The agent apps, in the order they are shown, and how one is found.
 
-An app's folder is imported when the app is asked for: all of them cost milliseconds
-that a hook does not have.
+A folder is imported when it may have what is asked for, so that a hook, which knows
+the id, reads that one alone.
 """
 
 from collections.abc import Callable, Iterable

@@ -2,7 +2,7 @@
 
 A record stands under the home and names the process its agent lives in. It counts as
 long as that very process runs: it outlives our own helper, and nothing brings it back
-once its host is gone, not even another process of the same id. No clock has a say.
+once that is gone, not even another process of the same id. No clock has a say.
 
 Folder and file names in here stay on this machine.
 """
@@ -136,7 +136,7 @@ class LiveRecord(
 
     @property
     def key(self) -> str:
-        """The name of its record: one for each agent, host process and kind."""
+        """The name of its record: one for each agent, app's process and kind."""
         host = f"{self.host.pid} {self.host.started} {self.machine}"
         text = f"{self.agent}\n{host}\n{self.kind}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -188,14 +188,14 @@ def record_here(
 ) -> LiveRecord:
     """A record of this process, and of the agent app above it.
 
-    Whoever answers or works by itself is its own host. `fields` are further ones of
+    Whoever answers or works by itself is in no app. `fields` are further ones of
     the record; an `app` that is not given is found by the processes above.
     """
     own = process(os.getpid()) or Process(os.getpid(), "")
-    host = AppProcess(own, None) if kind is not Kind.SESSION else app_above(own.pid)
+    above = AppProcess(own, None) if kind is not Kind.SESSION else app_above(own.pid)
     workspace = workspace_of(folder)
     known: dict[str, Any] = {
-        "app": host.app.id if host.app else "parler",
+        "app": above.app.id if above.app else "parler",
         "repository": workspace.repository,
         "project": workspace.name,
         "branch": workspace.branch,
@@ -204,7 +204,7 @@ def record_here(
     return LiveRecord(
         agent=agent,
         name=name,
-        host=HostProcess.of(host.process),
+        host=HostProcess.of(above.process),
         helper=HostProcess.of(own),
         folder=str(workspace.folder),
         kind=kind,
@@ -215,7 +215,7 @@ def record_here(
 def announce(base_home: Path, record: LiveRecord) -> LiveHandle:
     """Show an agent to the others on this machine.
 
-    A record that this agent left in this host is taken over, with what it `said`.
+    A record that this agent left in this app is taken over, with what it `said`.
 
     Raises:
         ConfigError: It cannot be written.

@@ -54,19 +54,19 @@ def wait_for_mail(
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
     """Wait for urgent mail; False if another waits, or nobody would be woken."""
-    host = app_above(os.getpid())
+    above = app_above(os.getpid())
     folder = home / WAITERS_FOLDER
     _sweep(folder)
-    going = _Going(home, host, now)
+    going = _Going(home, above, now)
     spool = Spool(home)
     deadline = now() + timeout
     try:
-        with locked(folder / str(host.process.pid), wait_secs=0):
+        with locked(folder / str(above.process.pid), wait_secs=0):
             sleep(POLL_SECS)  # what waits already, the turn's end may still show
             while spool.wait(
                 deadline - now(), urgent=True, going=going, now=now, sleep=sleep
             ):
-                if of_this_window(home, host):
+                if of_this_window(home, above):
                     return True
                 sleep(POLL_SECS)
     except ConfigError:
@@ -81,7 +81,7 @@ def is_armed(home: Path) -> bool:
     return False
 
 
-def of_this_window(home: Path, host: AppProcess | None = None) -> bool:
+def of_this_window(home: Path, above: AppProcess | None = None) -> bool:
     """Whether the session above us is the one that the hub is read for.
 
     In doubt it is: better the wrong window is told than none.
@@ -89,7 +89,7 @@ def of_this_window(home: Path, host: AppProcess | None = None) -> bool:
     pid = consumer_pid(home)
     if pid is None or not has_consumer(home):
         return True
-    mine = host or app_above(os.getpid())
+    mine = above or app_above(os.getpid())
     other = app_above(pid)
     if mine.app is None or other.app != mine.app:
         return True
@@ -99,14 +99,14 @@ def of_this_window(home: Path, host: AppProcess | None = None) -> bool:
 class _Going:
     """Whether there is still a session to wake."""
 
-    def __init__(self, home: Path, host: AppProcess, now: Callable[[], float]) -> None:
+    def __init__(self, home: Path, above: AppProcess, now: Callable[[], float]) -> None:
         self._home = home
-        self._host = host
+        self._above = above
         self._now = now
         self._heard = now()
 
     def __call__(self) -> bool:
-        if not is_running(self._host.process) or _nobody_listens():
+        if not is_running(self._above.process) or _nobody_listens():
             return False
         if has_consumer(self._home):
             self._heard = self._now()
