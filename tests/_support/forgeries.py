@@ -37,6 +37,21 @@ def send_files(agent: Agent, room: str, files: dict[str, bytes]) -> dict[str, st
     return ids
 
 
+def send_bundle(agent: Agent, room: str, data: bytes, tip: str) -> str:
+    """Send bytes as a bundle, whatever they are; returns the id of their blob."""
+    ids: list[str] = []
+
+    async def send(client: Client, target: RoomTarget) -> None:
+        stored = await client.put_blob(target, data)
+        part = {"kind": "com.parler.bundle", "vcs": "git", "blob": stored.id}
+        part |= {"size": len(data), "tip": tip}
+        await client.send(target, [_as_it_is(part)])
+        ids.append(stored.id)
+
+    asyncio.run(_connected(agent, room, send))
+    return ids[0]
+
+
 async def _connected(
     agent: Agent, room: str, act: Callable[[Client, RoomTarget], Awaitable[None]]
 ) -> None:

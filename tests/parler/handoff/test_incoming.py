@@ -16,75 +16,10 @@ from parler.errors import (
     MissingCommits,
     UsageError,
 )
-from parler.handoff.incoming import Imported, drop, imported_refs, take
-from parler.handoff.outgoing import select, write
+from parler.handoff.incoming import drop, imported_refs
 from parler.handoff.repository import open_repository
-from parler.wire.base import Digest
+from tests._support.bundles import apply, bundle, digest, handmade, pack_entry, refused
 from tests._support.gitrepo import Repo
-
-
-def digest(data: bytes) -> Digest:
-    return Digest(hashlib.sha256(data).hexdigest())
-
-
-@pytest.fixture
-def ann(tmp_path: Path) -> Repo:
-    """Who sends."""
-    repo = Repo.init(tmp_path / "ann")
-    repo.commit("one.txt", "1\n", "first")
-    return repo
-
-
-@pytest.fixture
-def bob(ann: Repo, tmp_path: Path) -> Repo:
-    """Who has what ann had so far, and receives."""
-    return ann.clone(tmp_path / "bob")
-
-
-async def bundle(repo: Repo, what: str = "HEAD", *, base: str | None = None) -> bytes:
-    repository = await open_repository(repo.folder)
-    selection = await select(repository, what, base=base, allow_dirty=True)
-    path = repo.folder.parent / "out.bundle"
-    await write(repository, selection, path, max_bytes=25 * 2**20)
-    data = path.read_bytes()
-    path.unlink()
-    return data
-
-
-async def apply(repo: Repo, data: bytes, *, tip: str | None = None) -> Imported:
-    repository = await open_repository(repo.folder)
-    return await take(repository, data, blob=digest(data), tip=tip)
-
-
-async def refused(
-    repo: Repo, data: bytes, kind: type[HandoffError] = BadBundle
-) -> HandoffError:
-    """Apply what must not be; nothing at all is left of it."""
-    before, objects = repo.state(), count_objects(repo)
-    with pytest.raises(kind) as caught:
-        await apply(repo, data)
-    assert repo.state() == before
-    assert count_objects(repo) == objects
-    assert not [ref for ref in repo.refs() if ref.startswith("refs/parler")]
-    return caught.value
-
-
-def count_objects(repo: Repo) -> str:
-    return repo.git("count-objects", "-v")
-
-
-def handmade(
-    head: bytes, repo: Repo, *revisions: str, exclude: tuple[str, ...] = ()
-) -> bytes:
-    """A bundle with a head of the attacker's choice."""
-    lines = "".join(f"{one}\n" for one in (*revisions, *(f"^{one}" for one in exclude)))
-    path = repo.folder.parent / "handmade.pack"
-    repo.git("pack-objects", "--revs", "-q", str(path), stdin=lines.encode())
-    [pack] = repo.folder.parent.glob("handmade.pack-*.pack")
-    data = pack.read_bytes()
-    for leftover in repo.folder.parent.glob("handmade.pack-*"):
-        leftover.unlink()
-    return head + data
 
 
 async def test_a_bundle_lands_under_a_ref_of_ours_and_nothing_else_changes(
@@ -359,22 +294,12 @@ async def test_a_small_pack_that_unpacks_without_end_takes_no_memory(
             number >>= 7
         delta += bytes([number])
     delta += b"\x80" * copies  # each copies 64 KiB from the beginning
-    base = _entry(3, len(piece)) + zlib.compress(piece)
-    bomb = _entry(6, len(delta)) + _back(len(base)) + zlib.compress(delta)
+    base = pack_entry(3, len(piece)) + zlib.compress(piece)
+    bomb = pack_entry(6, len(delta)) + _back(len(base)) + zlib.compress(delta)
     pack = b"PACK" + struct.pack(">II", 2, 2) + base + bomb
     head = f"# v2 git bundle\n{ann.tip()} refs/heads/main\n\n".encode()
     error = await refused(bob, head + pack + hashlib.sha1(pack).digest())
     assert "memory" in error.message
-
-
-def _entry(kind: int, size: int) -> bytes:
-    """The head of an object in a pack."""
-    out, size = [kind << 4 | size & 15], size >> 4
-    while size:
-        out[-1] |= 128
-        out.append(size & 127)
-        size >>= 7
-    return bytes(out)
 
 
 def _back(offset: int) -> bytes:
