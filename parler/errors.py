@@ -22,6 +22,7 @@
     ├── HandoffError               code or a file could not change hands      exit 8
     │   ├── NothingToSend          no commits, or none that the base lacks
     │   ├── TooManyBytes           more than a hub takes, or than we take
+    │   ├── TooManyPaths           commits change more than can be looked at
     │   ├── UncommittedChanges     the work tree holds what would not be sent
     │   ├── BadBundle              not a bundle that can be imported
     │   ├── MissingCommits         a bundle needs commits that are not here
@@ -257,6 +258,12 @@ class TooManyBytes(HandoffError):
     """More than a hub takes, or than we take from one."""
 
     code = "too_many_bytes"
+
+
+class TooManyPaths(HandoffError):
+    """Commits change more, or longer, paths than can be looked at."""
+
+    code = "too_many_paths"
 
 
 class UncommittedChanges(HandoffError):

@@ -41,6 +41,7 @@ _APPLY = """\
 parler apply 3f2a9c04b1de
 parler apply --drop 3f2a9c04b1de"""
 _SHOWN_COMMITS = 10
+_UNCOUNTED = "too much to count the lines"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -237,15 +238,18 @@ def _contents(contents: "Outline", *, files: bool) -> Iterator[str]:
     more = contents.commit_count - min(len(contents.commits), _SHOWN_COMMITS)
     if more > 0:
         yield f"  … and {more} more commits"
+    counted = contents.added is not None
+    lines = f"+{contents.added} -{contents.removed} lines" if counted else _UNCOUNTED
     yield (
         f"{contents.commit_count} commits, {contents.change_count} files changed, "
-        f"+{contents.added} -{contents.removed} lines"
+        f"{lines}"
     )
     if not files:
         return
     for change in contents.changes:
-        counted = f"+{change.added} -{change.removed}"
-        lines = counted if change.added is not None else "binary"
+        lines = "binary" if counted else ""
+        if change.added is not None:
+            lines = f"+{change.added} -{change.removed}"
         yield f"  {lines:>12}  {visible(change.path)}"
     more = contents.change_count - len(contents.changes)
     if more > 0:

@@ -59,8 +59,13 @@ def read_head(data: bytes) -> Head:
         BadBundle: It is none, or one that is not whole.
     """
     end = data.find(b"\n\n", 0, MAX_HEAD_BYTES)
-    if end < 0 or not data.startswith(tuple(_MAGIC)):
+    if not data.startswith(tuple(_MAGIC)):
         raise BadBundle("these bytes are no git bundle")
+    if end < 0:
+        raise BadBundle(
+            f"the bundle's head is damaged, or longer than {MAX_HEAD_BYTES} bytes",
+            next_step="ask the sender for one branch: parler push --base REF BRANCH",
+        )
     first, *lines = data[:end].decode(errors="replace").split("\n")
     version = _MAGIC.get(first.encode())
     if version is None:
@@ -80,7 +85,8 @@ def read_head(data: bytes) -> Head:
     if len(tips) > MAX_TIPS or len(needed) > MAX_NEEDED:
         raise BadBundle(
             f"the bundle names {len(tips)} tips and {len(needed)} needed commits; "
-            f"{MAX_TIPS} and {MAX_NEEDED} are taken"
+            f"{MAX_TIPS} and {MAX_NEEDED} are taken",
+            next_step="ask the sender for one branch: parler push --base REF BRANCH",
         )
     return Head(object_format=object_format, needed=needed, tips=tips, pack_at=end + 2)
 

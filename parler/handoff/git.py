@@ -1,11 +1,14 @@
 """Running git, so that neither a repository nor a peer's bytes make it run anything.
 
-The only place that starts git. Every run is bounded in time and output, in a process
-group of its own, with an environment of ours and with everything off that git could
-start by itself. What the commands mean is `bundle`'s matter.
+The only place that starts git. Every run is bounded in time, output and memory, in a
+process group of its own, with an environment of ours and with everything off that git
+could start by itself. It makes no difference whether the objects are the user's or a
+stranger's: once imported, nobody can tell them apart. What the commands mean is
+`bundle`'s matter.
 """
 
 import asyncio
+import math
 import os
 import shutil
 import signal
@@ -20,11 +23,33 @@ from typing import IO
 from parler.errors import GitFailed, ParlerError
 
 GIT_SECS = 120.0
+"""For one run, in wall-clock time, and for each of its processes in processor time."""
+
+MEMORY_KIB = 2**20
+"""KiB that git may ask for, where the system holds it to that (Linux).
+
+The data segment and not all addresses, as packs that it only maps are no matter.
+"""
+
+MAX_FILE_KIB = 4 * 2**20
+"""KiB of a file that git writes: a pack with what it builds on, from the repository."""
+
 MAX_OUTPUT_BYTES = 4 * 2**20
+"""What a run may print, unless its caller takes it piece by piece."""
+
+MAX_RECORD_BYTES = 2**20
+"""Of a line or a name in what is taken piece by piece."""
+
 MAX_ERROR_BYTES = 4096
 _PIECE = 65_536
 _END_SECS = 1.0
 """For what a killed git printed last; only what left its process group is slower."""
+
+# Left without a limit where the system does not know it; -f counts in half KiB.
+_LIMITED = (
+    'ulimit -d "$1" 2>/dev/null; ulimit -f "$2" 2>/dev/null; '
+    'ulimit -t "$3" 2>/dev/null; ulimit -c 0 2>/dev/null; shift 3; exec "$@"'
+)
 
 _OPTIONS = ("--no-pager", "--literal-pathspecs", "--no-replace-objects")
 
@@ -74,6 +99,9 @@ _CONFIG = (
     ("submodule.recurse", "false"),
     ("status.submoduleSummary", "false"),
     ("gc.auto", "0"),
+    ("pack.windowMemory", "64m"),  # for each thread: packing keeps to MEMORY_KIB
+    ("pack.deltaCacheSize", "64m"),
+    ("core.deltaBaseCacheLimit", "64m"),
     ("maintenance.auto", "false"),
 )
 
@@ -108,9 +136,6 @@ class Git:
     extra: Mapping[str, str] = field(default_factory=dict)
     """Further variables, such as another place for objects."""
 
-    memory_kib: int | None = None
-    """KiB it may ask for, where the system holds it to that (Linux)."""
-
     async def run(
         self,
         *arguments: str,
@@ -128,23 +153,22 @@ class Git:
             may_fail: A failure is for the caller to judge by `Ran.status`.
 
         Raises:
-            GitFailed: It failed, took too long, said too much, or is not installed.
+            GitFailed: It failed, took too long, wanted too much memory, said too
+                much, or is not installed.
         """
-        argv = [*self._within_bounds(), _program(), *_OPTIONS, *arguments]
+        argv = [*_within_bounds(secs), _program(), *_OPTIONS, *arguments]
         what = f"git {arguments[0]}"
         out = bytearray()
         process = await self._start(argv, stdin=stdin)
         try:
             async with asyncio.timeout(secs):
-                if isinstance(stdin, bytes):
-                    await _feed(process, stdin)
-                status, err = await _hear(process, into or _bounded(out, what))
+                status, err = await _talk(process, stdin, into or _bounded(out, what))
         except TimeoutError:
             raise GitFailed(f"{what} did not finish within {secs:g} s") from None
         finally:
             await _end(process)
         if status != 0 and not may_fail:
-            raise GitFailed(f"{what} failed: {err or f'status {status}'}")
+            raise GitFailed(f"{what} failed: {err or _ending(status)}")
         return Ran(status, bytes(out), err)
 
     async def text(self, *arguments: str) -> str:
@@ -179,13 +203,6 @@ class Git:
         except OSError as error:
             raise GitFailed(f"git cannot be started: {error.strerror}") from None
 
-    def _within_bounds(self) -> tuple[str, ...]:
-        # The data segment and not all addresses, as files that it maps are no matter.
-        if self.memory_kib is None or sys.platform == "win32":
-            return ()
-        limited = 'ulimit -d "$0" 2>/dev/null; exec "$@"'
-        return ("/bin/sh", "-c", limited, str(self.memory_kib))
-
     def _settings(self) -> dict[str, str]:
         # As variables, since `-c` cannot set a key that contains an equals sign.
         settings = {}
@@ -193,6 +210,20 @@ class Git:
             settings[f"GIT_CONFIG_KEY_{number}"] = key
             settings[f"GIT_CONFIG_VALUE_{number}"] = value
         return settings | {"GIT_CONFIG_COUNT": str(len(settings) // 2)}
+
+
+def _within_bounds(secs: float) -> tuple[str, ...]:
+    if sys.platform == "win32":
+        return ()
+    limits = (MEMORY_KIB, MAX_FILE_KIB * 2, math.ceil(secs) + 1)
+    return ("/bin/sh", "-c", _LIMITED, "sh", *map(str, limits))
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        with suppress(ValueError):
+            return f"it was ended by {signal.Signals(-status).name}"
+    return f"status {status}"
 
 
 def _program() -> str:
@@ -203,7 +234,7 @@ def _program() -> str:
 
 
 async def _feed(process: Process, data: bytes) -> None:
-    """Write what it reads: a few lines, which it takes before it says anything."""
+    """Write what it reads."""
     assert process.stdin is not None
     with suppress(ConnectionError):  # it need not read all of it
         process.stdin.write(data)
@@ -211,12 +242,19 @@ async def _feed(process: Process, data: bytes) -> None:
     process.stdin.close()
 
 
-async def _hear(process: Process, into: Sink) -> tuple[int, str]:
-    """Its status, and the end of what it complains about."""
+async def _talk(
+    process: Process, stdin: bytes | IO[bytes] | None, into: Sink
+) -> tuple[int, str]:
+    """Its status, and the end of what it complains about.
+
+    All pipes at once, since it may print while it reads.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             errors = group.create_task(_tail(process))
             group.create_task(_read(process, into))
+            if isinstance(stdin, bytes):
+                group.create_task(_feed(process, stdin))
     except* (ParlerError, OSError) as several:
         raise several.exceptions[0] from None
     return await process.wait(), errors.result()
@@ -226,6 +264,21 @@ async def _read(process: Process, into: Sink) -> None:
     assert process.stdout is not None
     while piece := await process.stdout.read(_PIECE):
         into(piece)
+
+
+def by_record(take: Callable[[bytes], None], end: bytes = b"\0") -> Sink:
+    """A sink that hands on what git prints in records: lines, or names with ``-z``."""
+    rest = b""
+
+    def sink(piece: bytes) -> None:
+        nonlocal rest
+        *whole, rest = (rest + piece).split(end)
+        if len(rest) > MAX_RECORD_BYTES:
+            raise GitFailed(f"git printed a name of more than {MAX_RECORD_BYTES} bytes")
+        for record in whole:
+            take(record)
+
+    return sink
 
 
 def _bounded(out: bytearray, what: str) -> Sink:

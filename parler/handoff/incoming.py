@@ -7,8 +7,10 @@ folder of its own before the repository gets anything of it.
 
 import asyncio
 import re
+import struct
 import tempfile
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import Path
 
 from parler.errors import (
@@ -16,21 +18,28 @@ from parler.errors import (
     GitFailed,
     HandoffError,
     MissingCommits,
+    TooManyPaths,
     UsageError,
 )
 from parler.handoff.bundle import Head, create_private, read_head, verify
+from parler.handoff.changes import check_commits
 from parler.handoff.git import Git
 from parler.handoff.repository import OID, Contents, Repository
 from parler.text.terminal import visible
 from parler.wire.base import Digest
 
 REFS = "refs/parler/"
-EXAMINER_KIB = 2**20
-"""For git while it unpacks what a stranger packed: a delta may claim any size."""
+EXAMINE_SECS = 180.0
+"""For all that is done with a bundle before the repository gets any of it."""
+
+MAX_OBJECTS = 1_000_000
+"""In one bundle; git keeps some 200 bytes for each."""
 
 ID_CHARS = (12, 24, 64)
 """Characters of a blob's id in a ref: more only if somebody has the shorter one."""
 
+_FEWER = "ask the sender for fewer commits at a time: parler push --base REF"
+_AGAIN = f"ask the sender to push again, or {_FEWER.removeprefix('ask the sender ')}"
 _ID = re.compile(r"[0-9a-f]{4,64}", re.ASCII)
 
 
@@ -78,14 +87,20 @@ async def take(
             f"{repository.object_format}, and git cannot mix them"
         )
     _check_announced(head, tip)
+    _check_pack(data, head)
     with tempfile.TemporaryDirectory(prefix="parler-") as name:
         path, objects = await asyncio.to_thread(_lay_out, Path(name), data)
         await _check_needed(repository, head)
         await verify(repository.git, path)
-        await _examine(repository, head, path, objects)
+        found = await _examine(_aside(repository, objects), head, path)
         await _index(repository.git, path, head)
     refs, already = await _name(repository, blob, head)
-    return await _described(repository, refs, head, already=already)
+    return Imported(
+        refs=refs,
+        already=already,
+        contents=found.contents,
+        merge=_merge(repository, refs[0].ref, found.relation),
+    )
 
 
 async def _check_needed(repository: Repository, head: Head) -> None:
@@ -113,34 +128,64 @@ async def _check_needed(repository: Repository, head: Head) -> None:
     )
 
 
-async def _examine(
-    repository: Repository, head: Head, path: Path, objects: Path
-) -> None:
-    """Unpack in a folder of its own and look at all that came."""
-    aside = replace(
-        repository.git,
-        memory_kib=EXAMINER_KIB,
-        extra={
-            "GIT_OBJECT_DIRECTORY": str(objects),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(repository.objects),
-        },
-    )
-    tips = [one.oid for one in head.tips]
+class _Relation(Enum):
+    """How what came stands to HEAD."""
+
+    UNBORN = auto()
+    RELATED = auto()
+    UNRELATED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the examination of a bundle found."""
+
+    contents: Contents
+    relation: _Relation
+
+
+def _aside(repository: Repository, objects: Path) -> Repository:
+    """The same repository, of which new objects go elsewhere."""
+    extra = {
+        "GIT_OBJECT_DIRECTORY": str(objects),
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(repository.objects),
+    }
+    return replace(repository, git=replace(repository.git, extra=extra))
+
+
+async def _examine(aside: Repository, head: Head, path: Path) -> _Found:
+    """Unpack in a folder of its own, look at all that came, and describe it.
+
+    What was imported before it was looked at is looked at like new: nothing but what
+    is outside of ``refs/parler/`` is taken for known.
+    """
+    git, tips = aside.git, [one.oid for one in head.tips]
+    known = ["--not", f"--exclude={REFS}*", "--all", *(one.oid for one in head.needed)]
+    next_step = _FEWER
     try:
-        await _index(aside, path, head, "--strict")
-        kinds = await aside.run(
-            "cat-file",
-            "--batch-check=%(objecttype)",
-            stdin="".join(f"{oid}^{{commit}}\n" for oid in tips).encode(),
-        )
-        await aside.run("rev-list", "--objects", "--quiet", *tips, "--not", "--all")
+        async with asyncio.timeout(EXAMINE_SECS):
+            await _index(git, path, head, "--strict")
+            kinds = await git.run(
+                "cat-file",
+                "--batch-check=%(objecttype)",
+                stdin="".join(f"{oid}^{{commit}}\n" for oid in tips).encode(),
+            )
+            if set(kinds.lines) != {"commit"}:
+                raise BadBundle("the bundle names things that are no commits")
+            await git.run("rev-list", "--objects", "--quiet", *tips, *known)
+            await check_commits(git, *tips, *known)
+            return await _described(aside, head)
     except GitFailed as failed:
-        raise BadBundle(
-            f"the bundle is damaged or malicious: {failed.message}; nothing of it "
-            "was imported"
-        ) from None
-    if set(kinds.lines) != {"commit"}:
-        raise BadBundle("the bundle names things that are no commits")
+        why = f"the bundle is damaged or malicious: {failed.message}"
+        next_step = _AGAIN
+    except TooManyPaths as beyond:
+        why = f"the bundle is too large to look at: {beyond.message}"
+    except TimeoutError:
+        why = f"the bundle could not be looked at within {EXAMINE_SECS:g} s"
+    if aside.partial:
+        why += "; or this partial clone lacks what it builds on, which is not fetched"
+        next_step = "git fetch --refetch --no-filter"
+    raise BadBundle(f"{why}; nothing of it was imported", next_step=next_step)
 
 
 async def _index(git: Git, path: Path, head: Head, *more: str) -> None:
@@ -193,31 +238,33 @@ async def _leads_elsewhere(repository: Repository, ref: str) -> bool:
     return found.status == 0
 
 
-async def _described(
-    repository: Repository, refs: list[ImportedRef], head: Head, *, already: bool
-) -> Imported:
-    tip, ref = refs[0].tip, refs[0].ref
+async def _described(aside: Repository, head: Head) -> _Found:
+    tip = head.tips[0].oid
     excluded = [f"^{one.oid}" for one in head.needed]
-    count = await repository.count(tip, excluded)
-    base = await repository.git.run("merge-base", "HEAD", tip, may_fail=True)
-    unborn = base.status not in (0, 1)
-    related = base.status == 0
-    since = base.text if related else head.needed[0].oid if head.needed else None
+    count = await aside.count(tip, excluded)
+    base = await aside.git.run("merge-base", "HEAD", tip, may_fail=True)
+    if base.status not in (0, 1):
+        relation = _Relation.UNBORN
+    else:
+        relation = _Relation.UNRELATED if base.status else _Relation.RELATED
+    if relation is _Relation.RELATED:
+        since: str | None = base.text
+    else:
+        since = head.needed[0].oid if head.needed else None
+    contents = await aside.contents(tip, excluded, since=since, count=count)
+    return _Found(contents, relation)
+
+
+def _merge(repository: Repository, ref: str, relation: _Relation) -> str:
+    """The command by which a user would take what came."""
     name = f"parler-{ref.removeprefix(REFS).replace('/', '-')}"
     if repository.bare:
-        merge = f"git branch {name} {ref}"
-    elif unborn:
-        merge = f"git switch -c {name} {ref}"
-    elif related:
-        merge = f"git merge {ref}"
-    else:
-        merge = f"git merge --allow-unrelated-histories {ref}"
-    return Imported(
-        refs=refs,
-        already=already,
-        contents=await repository.contents(tip, excluded, since=since, count=count),
-        merge=merge,
-    )
+        return f"git branch {name} {ref}"
+    if relation is _Relation.UNBORN:
+        return f"git switch -c {name} {ref}"
+    if relation is _Relation.RELATED:
+        return f"git merge {ref}"
+    return f"git merge --allow-unrelated-histories {ref}"
 
 
 async def imported_refs(repository: Repository) -> list[ImportedRef]:
@@ -266,6 +313,18 @@ def _check_announced(head: Head, tip: str | None) -> None:
         return
     if tip not in {one.oid for one in head.tips}:
         raise BadBundle(f"the message announces {tip[:12]}, which the bundle lacks")
+
+
+def _check_pack(data: bytes, head: Head) -> None:
+    start = data[head.pack_at : head.pack_at + 12]
+    if len(start) < 12 or not start.startswith(b"PACK"):
+        raise BadBundle("the bundle holds no pack", next_step=_AGAIN)
+    (objects,) = struct.unpack(">I", start[8:])
+    if objects > MAX_OBJECTS:
+        raise BadBundle(
+            f"the bundle has {objects} objects; at most {MAX_OBJECTS} are taken",
+            next_step=_FEWER,
+        )
 
 
 def _quoted(path: Path) -> str:

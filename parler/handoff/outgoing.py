@@ -9,6 +9,7 @@ from pathlib import Path
 
 from parler.errors import HandoffError, NothingToSend, UncommittedChanges, UsageError
 from parler.handoff.bundle import Needed, write_bundle
+from parler.handoff.git import by_record
 from parler.handoff.repository import OID, Contents, Repository
 
 MAX_SHALLOW = 10_000
@@ -121,13 +122,21 @@ async def _uncommitted(repository: Repository, tip: str) -> tuple[int, int]:
     )
     if not repository.in_work_tree or head.text != tip:
         return 0, 0
-    status = await repository.git.text(
+    changed = untracked = 0
+
+    def take(entry: bytes) -> None:
+        nonlocal changed, untracked
+        if entry.startswith(b"??"):
+            untracked += 1
+        else:
+            changed += 1
+
+    await repository.git.run(
         *("status", "--porcelain=v1", "-z", "--no-renames"),
         *("--untracked-files=normal", "--ignore-submodules=dirty"),
+        into=by_record(take),
     )
-    entries = [entry for entry in status.split("\0") if entry]
-    untracked = sum(entry.startswith("??") for entry in entries)
-    return len(entries) - untracked, untracked
+    return changed, untracked
 
 
 async def _needed(repository: Repository, tip: str, base: str | None) -> list[Needed]:

@@ -124,14 +124,17 @@ class Edit(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Outline(msgspec.Struct, rename="camel", kw_only=True):
-    """What commits bring: the newest of them, the first changes, and the sums."""
+    """What commits bring: the newest of them, the first changes, and the sums.
+
+    Sums of lines are null where counting them would have taken too much.
+    """
 
     commits: list[Line]
     commit_count: int
     changes: list[Edit]
     change_count: int
-    added: int
-    removed: int
+    added: int | None
+    removed: int | None
 
 
 class ApplyResult(Result):

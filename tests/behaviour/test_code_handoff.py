@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests._support.forgeries import send_parts
+from tests._support.bundles import brought, commit_of, tree_bomb
+from tests._support.forgeries import send_bundle, send_parts
 from tests._support.gitrepo import Repo
 from tests._support.processes import Agent, Done, HubProcess, running_hub
 
@@ -165,6 +166,31 @@ def test_every_kind_of_history_arrives_as_it_was(
     theirs.git(*applied["merge"].split()[1:])
     assert theirs.git("ls-tree", "-r", "HEAD") == ours.git("ls-tree", "-r", "HEAD")
     theirs.git("fsck", "--strict")
+
+
+def test_a_bundle_that_means_too_much_is_refused_and_stays_listed(
+    ann: Coder, bob: Coder
+) -> None:
+    ours, theirs = Repo(ann.folder), Repo(bob.folder)
+    base = ours.tip()
+    bomb = commit_of(ours, tree_bomb(ours), base)
+    refused = ann("push", "--base", base, bomb, "--json")
+    assert error_code(refused) == "too_many_paths"
+
+    room = ann("rooms", "--json").json["active"]
+    blob = send_bundle(ann, room, brought(ours, bomb, base), bomb)
+    before, refs = theirs.state(), theirs.refs()
+    for _ in range(2):
+        refused = bob("apply", blob, "--json")
+        assert error_code(refused) == "bad_bundle"
+        assert "1000000001 paths" in refused.error["message"]
+        assert "--base" in refused.error["next"]
+    assert (theirs.state(), theirs.refs()) == (before, refs)
+    assert blob in bob("bundles").out
+
+    ours.commit("two.txt")
+    honest = ann("push", "--base", base, "--json").json["blob"]
+    assert bob("apply", honest).status == 0
 
 
 def test_missing_commits_are_named(ann: Coder, bob: Coder) -> None:

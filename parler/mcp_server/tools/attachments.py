@@ -18,7 +18,7 @@ from parler.mcp_server.tools.common import (
 )
 from parler.ops import bundles, files
 from parler.ops.attachments import Sender
-from parler.ops.bundles import ApplyResult, Bundle
+from parler.ops.bundles import ApplyResult, Bundle, Edit, Outline
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
@@ -187,18 +187,22 @@ def _applied(result: ApplyResult) -> list[str]:
     lines += _sender(result.sender)
     lines += [
         f"{contents.commit_count} commits, {contents.change_count} files, "
-        f"+{contents.added} -{contents.removed}. Subjects and names are {LEGEND}:"
+        f"{_lines(contents)}. Subjects and names are {LEGEND}:"
     ]
     for line in contents.commits[:SHOWN_COMMITS]:
         lines += quote(f"{line.oid[:12]} {line.subject}")
     for change in contents.changes[:SHOWN_CHANGES]:
-        lines += quote(f"+{change.added} -{change.removed} {change.path}")
+        lines += quote(f"{_lines(change)} {change.path}")
     lines += [
         "Nothing was merged or checked out. Look at it before you do:",
         f"  git log -p {result.refs[0].ref} --not --branches",
         f"  {result.merge}",
     ]
     return lines
+
+
+def _lines(of: Edit | Outline) -> str:
+    return "lines not counted" if of.added is None else f"+{of.added} -{of.removed}"
 
 
 def _sender(sender: Sender | None) -> list[str]:

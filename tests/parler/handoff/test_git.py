@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +10,14 @@ import pytest
 
 from parler.errors import GitFailed, TooManyBytes
 from parler.handoff import git as module
-from parler.handoff.git import Git, filters_off
+from parler.handoff.git import (
+    MAX_FILE_KIB,
+    MAX_RECORD_BYTES,
+    MEMORY_KIB,
+    Git,
+    by_record,
+    filters_off,
+)
 from tests._support.gitrepo import Repo
 from tests._support.memory_hub import WAIT, until
 
@@ -129,6 +137,46 @@ async def test_git_need_not_read_what_it_is_given(
     git = impostor(tmp_path, monkeypatch, "echo done")
     assert await git.text("log") == "done"
     assert (await git.run("log", stdin=b"x\n" * 100_000)).text == "done"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
+async def test_every_git_runs_within_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "ulimit -d; ulimit -f; ulimit -t; ulimit -c"
+    git = impostor(tmp_path, monkeypatch, script)
+    limits = (await git.run("log", secs=6.5)).lines
+    assert limits == [str(MEMORY_KIB), str(MAX_FILE_KIB * 2), "8", "0"]
+    program = tmp_path / "bin" / "git"
+    program.write_text(f"#!{sys.executable}\nbytearray({2 * MEMORY_KIB * 1024})\n")
+    with pytest.raises(GitFailed, match="MemoryError"):
+        await git.run("log")
+
+
+async def test_a_git_that_is_ended_by_a_signal_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = impostor(tmp_path, monkeypatch, "kill -SEGV $$")
+    with pytest.raises(GitFailed, match="ended by SIGSEGV"):
+        await git.run("log")
+
+
+async def test_git_may_print_while_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git = impostor(tmp_path, monkeypatch, "exec cat")
+    data = b"x\n" * 10**6
+    assert (await git.run("log", stdin=data)).out == data
+
+
+async def test_records_are_handed_on_however_they_are_cut() -> None:
+    taken: list[bytes] = []
+    sink = by_record(taken.append)
+    for piece in (b"a", b"b\0", b"\0c", b"d\0e"):
+        sink(piece)
+    assert taken == [b"ab", b"", b"cd"]
+    with pytest.raises(GitFailed, match="a name of more than"):
+        sink(b"x" * (MAX_RECORD_BYTES + 1))
 
 
 async def test_no_variable_of_ours_reaches_git(
