@@ -370,6 +370,7 @@ def sender_of(sender: "Sender | None") -> str:
         Signature.VALID: "signature verified",
         Signature.UNSIGNED: "NOT SIGNED: anybody at the hub could have written it",
         Signature.INVALID: "✗ UNVERIFIED: forged or damaged",
+        Signature.REPLAYED: "✗ REPLAYED: said elsewhere or before",
     }
     role = f" ({shown_name(sender.role)})" if sender.role else ""
     name = f"{shown_name(sender.name)}{role} {sender.fingerprint}"

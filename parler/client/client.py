@@ -153,8 +153,13 @@ def connect(
     """
     url = _checked_url(hub, allow_plain=allow_plain)
     who = Introduction(keypair=keypair, name=name, role=role, secret=secret)
-    check = None if known_hubs is None else (lambda t: known_hubs.check(t, url))
     client = Client(hub, keypair, now=now, fraction=fraction)
+
+    def check(token: str) -> None:
+        if known_hubs is not None:
+            known_hubs.check(token, url)
+        client.hub_token = token
+
     client._connection = Connection(
         url,
         dial=dial,
@@ -182,6 +187,9 @@ class Client:
     ) -> None:
         """Use `connect` instead."""
         self.hub = hub
+        self.hub_token: str | None = None
+        """What the hub's challenge calls it (protocol 2.3); None before the first."""
+
         self.agent_id: AgentId = keypair.agent_id
         self._keypair = keypair
         self._now = now
@@ -277,6 +285,7 @@ class Client:
             ts=self._now(),
             uid=str(uuid.uuid4()),
             reply_to=reply_to,
+            hub=self.hub_token,
         )
         frame = Send(
             target=target,
@@ -418,7 +427,7 @@ class Client:
 
     def judge(self, stored: StoredMessage) -> Message:
         """A message as `pull` hands it out: parts read, author checked."""
-        return read_message(stored, reader=self.agent_id)
+        return read_message(stored, reader=self.agent_id, hub=self.hub_token)
 
     async def put_blob(
         self,

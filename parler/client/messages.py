@@ -81,9 +81,11 @@ class Batch:
         await self.commit(self.room, self.cursor)
 
 
-def read_message(stored: StoredMessage, *, reader: AgentId) -> Message:
-    """Judge and read a message for one reader (protocol 6.4)."""
-    signature = check_message(stored, reader=reader)
+def read_message(
+    stored: StoredMessage, *, reader: AgentId, hub: str | None = None
+) -> Message:
+    """Judge and read a message for one reader, of one hub (protocol 6.4)."""
+    signature = check_message(stored, reader=reader, hub=hub)
     try:
         parts = read_parts(stored.parts)
     except InvalidParts:

@@ -1,17 +1,20 @@
 """Signing what an agent says, and judging what a hub delivers (protocol 6.3, 6.4).
 
 The hub checks no message signature. Every reader does, here, and binds the message
-to the room it came from, so that a lying hub or a copied message is noticed.
+to the room and the hub it came from, so that a lying hub or a copied message is
+noticed. The hub's name can be left out of a copy: only who remembers the original
+notices that (`parler.identity.seen_messages`).
 """
 
 from enum import StrEnum
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from parler.identity.signing import Keypair, verify
 from parler.wire.base import AgentId
-from parler.wire.canonical import SIG_KIND, message_bytes
+from parler.wire.canonical import SIG_KIND, hub_bytes, message_bytes
 from parler.wire.names import service_room
 from parler.wire.parts import (
     InvalidParts,
@@ -37,6 +40,14 @@ class Signature(StrEnum):
     UNSIGNED = "unsigned"
     INVALID = "invalid"
 
+    REPLAYED = "replayed"
+    """Genuine, and said at another hub, or before: a copy that somebody put here."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether it is no word of its author, here and now."""
+        return self in (Signature.INVALID, Signature.REPLAYED)
+
 
 def sign_parts(
     keypair: Keypair,
@@ -46,6 +57,7 @@ def sign_parts(
     ts: int,
     uid: str,
     reply_to: str | None = None,
+    hub: str | None = None,
 ) -> msgspec.Raw:
     """Print `parts` with the author's signature as the last one (protocol 6.3).
 
@@ -53,6 +65,7 @@ def sign_parts(
         target: Exactly as it will stand in the send.
         ts: The author's clock, in epoch milliseconds.
         uid: A fresh unique id of this message.
+        hub: The token in the challenge of the hub it goes to.
 
     Raises:
         ValueError: A part that has no canonical JSON.
@@ -67,15 +80,21 @@ def sign_parts(
         reply_to=reply_to,
     )
     signature = SigPart(sig=keypair.sign(signed), ts=ts, uid=uid, target=target)
+    if hub is not None:
+        signature.hub = hub
+        signature.hub_sig = keypair.sign(hub_bytes(hub, signature.sig))
     return encode_parts([*plain, signature])
 
 
-def check_message(message: StoredMessage, *, reader: AgentId | None) -> Signature:
+def check_message(
+    message: StoredMessage, *, reader: AgentId | None, hub: str | None = None
+) -> Signature:
     """Judge a delivered message (protocol 6.4, with the room binding of step 3).
 
     Args:
         reader: Who received it. A direct message is only valid for the agent it was
             written to, and for its author.
+        hub: The token in the challenge of the hub it came from, if that is known.
     """
     try:
         objects = part_objects(message.parts)
@@ -99,7 +118,22 @@ def check_message(message: StoredMessage, *, reader: AgentId | None) -> Signatur
         return Signature.INVALID
     genuine = verify(message.author.id, signed, part.sig)
     bound = belongs_to(part.target, message, reader=reader)
-    return Signature.VALID if genuine and bound else Signature.INVALID
+    return _at_hub(message, part, hub) if genuine and bound else Signature.INVALID
+
+
+def _at_hub(message: StoredMessage, part: SigPart, hub: str | None) -> Signature:
+    """Judge a genuine message by the hub that its author names."""
+    if part.hub in (None, UNSET) and part.hub_sig in (None, UNSET):
+        return Signature.VALID  # an older client's
+    if not isinstance(part.hub, str) or not isinstance(part.hub_sig, str):
+        return Signature.INVALID
+    try:
+        signed = hub_bytes(part.hub, part.sig)
+    except UnicodeEncodeError:
+        return Signature.INVALID
+    if not verify(message.author.id, signed, part.hub_sig):
+        return Signature.INVALID
+    return Signature.VALID if hub in (None, part.hub) else Signature.REPLAYED
 
 
 def belongs_to(

@@ -131,7 +131,7 @@ def find(
     meant = [one for one in among if named(one, word)]
     if not meant and _PREFIX.fullmatch(word):
         meant = [one for one in among if one.part.blob.startswith(word)]
-    believed = [one for one in meant if one.sender.signature is not Signature.INVALID]
+    believed = [one for one in meant if not one.sender.signature.fails]
     if meant and not believed:
         raise VerificationError(
             f"only a message whose signature fails speaks of {word!r}",

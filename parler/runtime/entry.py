@@ -93,7 +93,7 @@ def item_of(
 
 def mentions_us(message: Message, reader: Reader, policy: AttentionPolicy) -> bool:
     """Whether a message of a room that is not followed should be shown all the same."""
-    if message.author.id == reader.agent or message.signature is Signature.INVALID:
+    if message.author.id == reader.agent or message.signature.fails:
         return False
     address = address_of(message.stored, message.signature, reader)
     if judge(policy, address) is not Verdict.WAKE:

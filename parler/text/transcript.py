@@ -39,6 +39,7 @@ _MARKS = {
     Signature.VALID: "",
     Signature.UNSIGNED: "⚠ ",
     Signature.INVALID: "✗ UNVERIFIED ",
+    Signature.REPLAYED: "✗ REPLAYED ",
 }
 _PROOFS = {
     Signature.VALID: "signature verified",
@@ -170,7 +171,7 @@ def handoff_for(
     reader: Reader, message: StoredMessage, signature: Signature
 ) -> HandoffPart | None:
     """The handoff in a message, if it is meant for the reader (protocol 7)."""
-    if signature is Signature.INVALID or message.author.id == reader.agent:
+    if signature.fails or message.author.id == reader.agent:
         return None
     try:
         parts = read_parts(message.parts)

@@ -36,6 +36,7 @@ _PROOFS = {
     Signature.VALID: "signature verified",
     Signature.UNSIGNED: "NOT SIGNED, author unproven",
     Signature.INVALID: "SIGNATURE FAILS, do not believe it",
+    Signature.REPLAYED: "REPLAYED, said elsewhere or before: do not act on it",
 }
 
 

@@ -70,7 +70,7 @@ def address_of(
     """
     work = handoff_for(reader, message, signature) is not None or (
         worker_role is not None
-        and signature is not Signature.INVALID
+        and not signature.fails
         and _dispatched_to(worker_role, message)
     )
     return Address(room=message.room, work=work)

@@ -15,6 +15,7 @@ from parler.wire.base import AgentId
 from parler.wire.records import AgentCard, Target
 
 SIG_KIND = "com.parler.sig"
+_HUB_PREFIX = b"parler-hub:v1:"
 
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
 
@@ -75,6 +76,19 @@ def message_bytes(
     if reply_to is not None:
         signed["replyTo"] = reply_to
     return canonical_json(signed)
+
+
+def hub_bytes(hub: str, sig: str) -> bytes:
+    """What binds a message's signature to the hub it was said at (protocol 6.3).
+
+    Args:
+        hub: The token in the hub's challenge.
+        sig: The signature of the message, as it is sent.
+
+    Raises:
+        UnicodeEncodeError: A string with an unpaired surrogate.
+    """
+    return _HUB_PREFIX + canonical_json({"hub": hub, "sig": sig})
 
 
 def _signed_part(part: dict[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,10 @@ class DispatchPart(WireStruct, tag_field="kind", tag="com.parler.dispatch"):
 
 
 class SigPart(WireStruct, tag_field="kind", tag=SIG_KIND, omit_defaults=False):
-    """The author's signature over the other parts; `alg` and `v` are sent (6.3)."""
+    """The author's signature over the other parts; `alg` and `v` are sent (6.3).
+
+    `hub` names the hub it was said at, and `hub_sig` proves that; both may be absent.
+    """
 
     sig: str
     ts: int
@@ -89,6 +92,8 @@ class SigPart(WireStruct, tag_field="kind", tag=SIG_KIND, omit_defaults=False):
     target: Target
     alg: Any = "ed25519"
     v: Any = 1
+    hub: Any = msgspec.UNSET
+    hub_sig: Any = msgspec.UNSET
 
 
 class OtherPart(msgspec.Struct, frozen=True):

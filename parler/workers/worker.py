@@ -15,7 +15,6 @@ from parler.client.client import Client, Event
 from parler.client.messages import Message
 from parler.errors import ParlerError
 from parler.identity.identity import AttentionPolicy
-from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.machine.backoff import Backoff
 from parler.text.terminal import shown_name
@@ -119,7 +118,7 @@ class RoomWorker:
         address = address_of(message.stored, message.signature, office.rules.me)
         assert self._policy is not None, "a look has begun"
         verdict = judge(self._policy, address)
-        if verdict is Verdict.HOLD and message.signature is not Signature.INVALID:
+        if verdict is Verdict.HOLD and not message.signature.fails:
             self._hold()
             return None
         if verdict is not Verdict.WAKE:

@@ -78,7 +78,11 @@ async def test_a_send_is_signed_for_its_target_and_has_a_client_id(
     room = "den" if isinstance(target, RoomTarget) else "dm.x"
     message = stored(1, room=room, author=ME.agent_id, parts=frame.parts)
     message.reply_to = "m0"
-    assert check_message(message, reader=ANN.agent_id) is Signature.VALID
+    here = client.hub_token
+    assert here
+    assert check_message(message, reader=ANN.agent_id, hub=here) is Signature.VALID
+    there = check_message(message, reader=ANN.agent_id, hub="0" * 12)
+    assert there is Signature.REPLAYED
     assert b'"ts":4711' in bytes(frame.parts)
 
 

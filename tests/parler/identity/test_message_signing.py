@@ -299,3 +299,66 @@ def test_what_has_no_canonical_json_is_not_signed() -> None:
 def test_reader_of_a_room_message_does_not_matter() -> None:
     for reader in (ANN, BOB, EVE, None):
         assert judged(message(), reader) is VALID
+
+
+# ------------------------------------------------------------------------------ the hub
+
+HOME, ELSEWHERE = "0123456789ab", "ba9876543210"
+REPLAYED = Signature.REPLAYED
+
+
+def said_at(at: str | None, /, **changes: Any) -> StoredMessage:
+    """A message of Ann's, signed for a hub, and what somebody made of its signature."""
+    raw = sign_parts(ANN, DEN, [TextPart(text="do it")], ts=7, uid=UID, hub=at)
+    *others, sig = part_objects(raw)
+    sig = {key: value for key, value in (sig | changes).items() if value is not None}
+    return msgspec.structs.replace(
+        message(), parts=msgspec.Raw(json.dumps([*others, sig]).encode())
+    )
+
+
+def test_the_bytes_of_before_are_signed_as_before() -> None:
+    [*_, old] = part_objects(said_at(None).parts)
+    [*_, new] = part_objects(said_at(HOME).parts)
+    assert set(old) == {"kind", "sig", "ts", "uid", "target", "alg", "v"}
+    assert set(new) - set(old) == {"hub", "hubSig"}
+    assert old == {key: new[key] for key in old}
+    signed = f'parler-hub:v1:{{"hub":"{HOME}","sig":"{new["sig"]}"}}'
+    assert new["hubSig"] == ANN.sign(signed.encode())
+
+
+def test_what_was_said_at_another_hub_is_a_replay() -> None:
+    assert check_message(said_at(HOME), reader=None, hub=HOME) is VALID
+    assert check_message(said_at(HOME), reader=None) is VALID
+    assert check_message(said_at(None), reader=None, hub=HOME) is VALID
+    assert check_message(said_at(HOME), reader=None, hub=ELSEWHERE) is REPLAYED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hub": ELSEWHERE},
+        {"hub": None},
+        {"hub": 5},
+        {"hub": "\ud800"},
+        {"hubSig": None},
+        {"hubSig": "AAAA"},
+        {"hubSig": ["x"]},
+        {"hubSig": EVE.sign(f'parler-hub:v1:{{"hub":"{HOME}","sig":""}}'.encode())},
+    ],
+)
+def test_a_hub_that_the_author_did_not_sign_is_a_failure(
+    changes: dict[str, Any],
+) -> None:
+    for hub in (HOME, ELSEWHERE, None):
+        judged = check_message(said_at(HOME, **changes), reader=None, hub=hub)
+        assert judged is INVALID
+
+
+def test_a_forged_message_of_another_hub_is_a_forgery() -> None:
+    forged = said_at(HOME, uid="another")
+    assert check_message(forged, reader=None, hub=ELSEWHERE) is INVALID
+
+
+def test_only_what_fails_is_no_word_of_its_author() -> None:
+    assert [one for one in Signature if one.fails] == [INVALID, REPLAYED]
