@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from parler.identity.identity import Identity, load_identity
     from parler.identity.message_signing import Signature
+    from parler.identity.seen_messages import SeenMessages
     from parler.identity.signing import Keypair
     from parler.wire.base import RoomName
     from parler.wire.parts import TextPart
@@ -51,6 +52,7 @@ __all__ = [
     "load_identity",
     "Keypair",
     "Signature",
+    "SeenMessages",
     "AgentCard",
     "RoomName",
     "RoomInfo",
@@ -77,6 +79,7 @@ _MODULES = {
     "load_identity": "parler.identity.identity",
     "Keypair": "parler.identity.signing",
     "Signature": "parler.identity.message_signing",
+    "SeenMessages": "parler.identity.seen_messages",
     "AgentCard": "parler.wire.records",
     "RoomName": "parler.wire.base",
     "RoomInfo": "parler.wire.records",

@@ -28,7 +28,7 @@ import msgspec
 
 from parler.client.blobs import Blob, as_digest, digest_of, read_bounded, verified
 from parler.client.connection import Connection, Gap, Note, Pace
-from parler.client.messages import Batch, Message, read_message
+from parler.client.messages import Batch, Message, mark_replays, read_message
 from parler.client.pending import Progress
 from parler.client.protocol import REPLIES, ClientProtocol, Introduction
 from parler.client.transport import Transport, dial_websocket
@@ -40,6 +40,7 @@ from parler.errors import (
     UsageError,
 )
 from parler.identity.message_signing import sign_parts
+from parler.identity.seen_messages import SeenMessages
 from parler.identity.signing import Keypair
 from parler.machine.backoff import Backoff, system_fraction
 from parler.wire.base import AgentId, RoomName, Seq
@@ -118,6 +119,7 @@ def connect(
     role: str | None = None,
     secret: str | None = None,
     known_hubs: HubMemory | None = None,
+    seen: SeenMessages | None = None,
     allow_plain: bool = False,
     timeout: float = 10.0,
     reconnect: bool = True,
@@ -134,6 +136,8 @@ def connect(
         secret: The hub's join secret, if it asks for one. It goes to this hub only,
             so name one only if it belongs there.
         known_hubs: Notices a hub that relays another hub's challenge.
+        seen: Notices messages that were copied from elsewhere. Without it only those
+            are noticed that name another hub.
         allow_plain: Dial without TLS even beyond private addresses.
         timeout: For dialling and handshake together, in seconds.
         reconnect: Whether a lost connection is replaced. If not, it ends the client.
@@ -153,7 +157,7 @@ def connect(
     """
     url = _checked_url(hub, allow_plain=allow_plain)
     who = Introduction(keypair=keypair, name=name, role=role, secret=secret)
-    client = Client(hub, keypair, now=now, fraction=fraction)
+    client = Client(hub, keypair, now=now, fraction=fraction, seen=seen)
 
     def check(token: str) -> None:
         if known_hubs is not None:
@@ -184,6 +188,7 @@ class Client:
         *,
         now: Callable[[], int],
         fraction: Callable[[], float],
+        seen: SeenMessages | None = None,
     ) -> None:
         """Use `connect` instead."""
         self.hub = hub
@@ -194,6 +199,7 @@ class Client:
         self._keypair = keypair
         self._now = now
         self._fraction = fraction
+        self._seen = seen
         self._acked: dict[RoomName, Seq] = {}
         self._notes: deque[Note] = deque()
         self._news = asyncio.Event()
@@ -331,9 +337,11 @@ class Client:
         patience = REQUEST_SECS + min(frame.wait_secs or 0, MAX_WAIT_SECS)
         pulled = await self.request(frame, Pulled, timeout=patience)
         _check_pulled(pulled, frame)
-        messages = [self.judge(stored) for stored in pulled.messages]
         return Batch(
-            room=room, messages=messages, cursor=pulled.cursor, commit=self.ack
+            room=room,
+            messages=self._judged(pulled.messages),
+            cursor=pulled.cursor,
+            commit=self.ack,
         )
 
     async def ack(self, room: RoomName, seq: int) -> None:
@@ -427,7 +435,16 @@ class Client:
 
     def judge(self, stored: StoredMessage) -> Message:
         """A message as `pull` hands it out: parts read, author checked."""
-        return read_message(stored, reader=self.agent_id, hub=self.hub_token)
+        return self._judged([stored])[0]
+
+    def _judged(self, several: Sequence[StoredMessage]) -> list[Message]:
+        token = self.hub_token
+        messages = [
+            read_message(stored, reader=self.agent_id, hub=token) for stored in several
+        ]
+        if self._seen is None or token is None:
+            return messages
+        return mark_replays(messages, self._seen, token=token, url=self.hub)
 
     async def put_blob(
         self,

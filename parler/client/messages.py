@@ -5,11 +5,12 @@ marked invalid, so that it never stands in the way of the next one.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from parler.identity.message_signing import Signature, check_message
+from parler.identity.seen_messages import SeenMessages, Sighting, Standing
 from parler.wire.base import AgentId, MessageId, Millis, RoomName, Seq
-from parler.wire.parts import InvalidParts, Part, TextPart, read_parts
+from parler.wire.parts import InvalidParts, Part, SigPart, TextPart, read_parts
 from parler.wire.records import EndpointRef, StoredMessage
 
 Commit = Callable[[RoomName, Seq], Awaitable[None]]
@@ -91,3 +92,41 @@ def read_message(
     except InvalidParts:
         parts, signature = [], Signature.INVALID
     return Message(stored=stored, signature=signature, parts=parts)
+
+
+def mark_replays(
+    messages: list[Message], seen: SeenMessages, *, token: str, url: str
+) -> list[Message]:
+    """Mark what is known from another place; the others are remembered.
+
+    What names another hub is genuine if it is known from this very place: then the
+    hub has got another name since.
+
+    Args:
+        token: What the hub's challenge calls it.
+        url: Under which address it was dialled.
+    """
+    judged = list(messages)
+    signed = [
+        (index, message, sig)
+        for index, message in enumerate(messages)
+        if message.signature in (Signature.VALID, Signature.REPLAYED)
+        if (sig := next((p for p in message.parts if isinstance(p, SigPart)), None))
+    ]
+    sightings = [
+        Sighting(
+            author=message.author.id,
+            uid=sig.uid,
+            room=message.room,
+            seq=message.seq,
+            named_here=message.signature is Signature.VALID,
+        )
+        for _, message, sig in signed
+    ]
+    found = seen.note(sightings, token=token, url=url)
+    for (index, message, _), standing in zip(signed, found, strict=True):
+        if standing is Standing.ELSEWHERE:
+            judged[index] = replace(message, signature=Signature.REPLAYED)
+        elif standing is Standing.SAME:
+            judged[index] = replace(message, signature=Signature.VALID)
+    return judged

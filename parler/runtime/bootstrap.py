@@ -80,7 +80,7 @@ async def dialled(
     """
     from parler.client.client import connect
     from parler.errors import HubError
-    from parler.identity import join_secrets
+    from parler.identity import join_secrets, seen_messages
 
     shared = machine_home(settings.base_home)
     secrets = join_secrets.JoinSecrets(shared / join_secrets.FILE_NAME)
@@ -94,6 +94,7 @@ async def dialled(
         role=identity.role,
         secret=secret,
         known_hubs=known_hubs(settings, remember=remember),
+        seen=seen_messages.SeenMessages(shared / seen_messages.FOLDER),
         allow_plain=settings.allow_plain,
         dial=dial,
         now=now,

@@ -33,6 +33,9 @@ from parler.wire.parts import (
 )
 from parler.wire.records import StoredMessage, TaskStatus
 
+MAX_APART_MS = 120_000
+"""Between the author's clock and the hub's before both times are shown."""
+
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _RULE = "═" * 24
 _MARKS = {
@@ -100,6 +103,9 @@ class Transcript:
             ("proof", _PROOFS[signature]),
             ("room", f"{visible(message.room)} [{message.seq}]"),
         ]
+        signed = signed_elsewhen(message, signature)
+        if signed is not None:
+            fields.append(("signed", shown_time(signed, self.reader.zone)))
         if handoff.summary:
             fields.append(("done", paragraph(handoff.summary)))
         fields.append(("next", paragraph(handoff.next)))
@@ -116,6 +122,9 @@ class Transcript:
 
     def _message(self, message: StoredMessage, signature: Signature) -> str:
         _, time = _when(message.ts, self.reader.zone)
+        signed = signed_elsewhen(message, signature)
+        if signed is not None:
+            time += f" (signed {shown_time(signed, self.reader.zone)})"
         head = f"[{message.seq}] {time} {_MARKS[signature]}{self._author(message)}"
         return f"{head}: {body(message)}"
 
@@ -127,6 +136,24 @@ class Transcript:
         if len(same) > 1:
             name += f" ~{fingerprint(author.id)[:9]}"
         return f"{name} ({shown_name(author.role)})" if author.role else name
+
+
+def signed_elsewhen(message: StoredMessage, signature: Signature) -> int | None:
+    """When its author signed it, if the hub tells another time (protocol 6.3).
+
+    Returns:
+        Epoch milliseconds; None if the two are near each other, or none is proven.
+    """
+    if signature not in (Signature.VALID, Signature.REPLAYED):
+        return None
+    try:
+        parts = read_parts(message.parts)
+    except InvalidParts:
+        return None
+    signed = next((part.ts for part in parts if isinstance(part, SigPart)), None)
+    if signed is None or abs(signed - message.ts) <= MAX_APART_MS:
+        return None
+    return signed
 
 
 def body(message: StoredMessage) -> str:

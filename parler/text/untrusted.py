@@ -12,7 +12,14 @@ from parler.client.questions import ASK_KIND
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.text.terminal import CONTINUATION, lines, shell_word, shown_name, visible
-from parler.text.transcript import Reader, body, handoff_for, part_text, shown_time
+from parler.text.transcript import (
+    Reader,
+    body,
+    handoff_for,
+    part_text,
+    shown_time,
+    signed_elsewhen,
+)
 from parler.wire.parts import (
     HandoffPart,
     InvalidParts,
@@ -59,6 +66,9 @@ def quoted_message(
         f"{author_of(message, signature)}, {place_of(message.room)} [{message.seq}] "
         f"{_short_time(message.ts, now, reader)}"
     )
+    signed = signed_elsewhen(message, signature)
+    if signed is not None:
+        head += f" (signed {shown_time(signed, reader.zone)})"
     handoff = handoff_for(reader, message, signature)
     if handoff is not None:
         return _handoff(message, handoff, head, max_chars)

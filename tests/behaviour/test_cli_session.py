@@ -207,6 +207,28 @@ def test_a_message_edited_in_the_database_is_unverified(
     assert message["signature"] == "invalid"
 
 
+def test_a_handoff_that_the_hub_says_again_is_not_announced_again(
+    alice: Agent, bob: Agent, hub: HubProcess
+) -> None:
+    open_gate(alice, bob)
+    bob("handoff", "--next", "deploy it", "--for", "alice")
+    assert "HANDOFF TO YOU" in alice("recv").out
+    hub.stop()
+    with closing(sqlite3.connect(hub.database)) as database, database:
+        changed = database.execute(
+            "INSERT INTO messages (seq, room, id, author, ts, record) "
+            "SELECT seq + 1, room, id || '1', author, ts, record FROM messages "
+            "WHERE record LIKE '%deploy it%'"
+        )
+        assert changed.rowcount == 1
+    hub.start()
+    again = alice("recv", "--json").json["messages"]
+    assert [message["signature"] for message in again] == ["replayed"]
+    shown = alice("recv", "--all").out
+    assert "✗ REPLAYED bob (webdev): 🤝 handoff → alice: deploy it" in shown
+    assert shown.count("REPLAYED") == 1
+
+
 def test_a_key_leads_to_its_hub_and_later_commands_stay_there(
     alice: Agent, tmp_path: Path, hub: HubProcess
 ) -> None:

@@ -53,7 +53,9 @@ def announce(ann: Agent, name: str, *, blob: str = "", size: int = -1) -> str:
 
 
 def everything(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    """All paths but those of what was read when, which is no file that came."""
+    names = (path.relative_to(folder) for path in folder.rglob("*"))
+    return {str(name) for name in names if "seen-messages" not in name.parts}
 
 
 def inbox(agent: Agent) -> list[Path]:

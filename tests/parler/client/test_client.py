@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,8 @@ from parler.errors import (
     RemoteProtocolError,
     UsageError,
 )
-from parler.identity.message_signing import Signature, check_message
+from parler.identity.message_signing import Signature, check_message, sign_parts
+from parler.identity.seen_messages import SeenMessages
 from parler.identity.signing import Keypair
 from parler.wire import replies, requests
 from parler.wire.base import MessageId, RoomName
@@ -21,6 +23,7 @@ from parler.wire.parts import TextPart
 from parler.wire.records import DmTarget, RoomTarget, StoredMessage
 from tests._support.transports import (
     ME,
+    NONCE,
     Peer,
     Wire,
     connected,
@@ -134,6 +137,62 @@ async def test_pulled_messages_are_judged() -> None:
         Signature.INVALID,
     ]
     assert (batch.room, batch.cursor) == ("den", 5)
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["unnamed", "named"])
+async def test_a_copied_message_is_replayed_wherever_it_is_put(
+    tmp_path: Path, named: bool
+) -> None:
+    """Read here, then on another hub, and here again, by three processes."""
+    token = NONCE.split(":")[2] if named else None
+    parts = sign_parts(
+        ANN, RoomTarget(room=DEN), [TextPart(text="go")], ts=7, uid="u", hub=token
+    )
+    original = stored(3, author=ANN.agent_id, parts=parts)
+    copy = stored(4, author=ANN.agent_id, parts=parts)
+
+    async def read(*several: StoredMessage, elsewhere: bool = False) -> list[Signature]:
+        seen = SeenMessages(tmp_path)
+        async with connected(Wire(), seen=seen) as (client, peer):
+            if elsewhere:
+                client.hub, client.hub_token = "ws://127.0.0.1:2", "f" * 12
+            async with asyncio.TaskGroup() as group:
+                pulling = group.create_task(client.pull(DEN))
+                await answer_pull(peer, *several)
+            messages = [*(await pulling).messages, *map(client.judge, several)]
+        return [message.signature for message in messages]
+
+    assert await read(original) == [Signature.VALID] * 2
+    assert await read(original, elsewhere=True) == [Signature.REPLAYED] * 2
+    assert await read(copy) == [Signature.REPLAYED] * 2
+    assert await read(original) == [Signature.VALID] * 2
+
+
+async def test_a_hub_that_got_another_name_keeps_what_was_read_there(
+    tmp_path: Path,
+) -> None:
+    token = NONCE.split(":")[2]
+    message, unread = (
+        stored(
+            seq,
+            author=ANN.agent_id,
+            parts=sign_parts(
+                ANN,
+                RoomTarget(room=DEN),
+                [TextPart(text="go")],
+                ts=7,
+                uid=f"u{seq}",
+                hub=token,
+            ),
+        )
+        for seq in (3, 4)
+    )
+    async with connected(Wire(), seen=SeenMessages(tmp_path)) as (client, _):
+        assert client.judge(message).signature is Signature.VALID
+        client.hub_token = "f" * 12
+        assert client.judge(message).signature is Signature.VALID
+        assert client.judge(unread).signature is Signature.REPLAYED
+        assert client.judge(unread).signature is Signature.REPLAYED
 
 
 async def test_a_pull_holds_the_cursor_unless_told_otherwise() -> None:

@@ -62,7 +62,11 @@ def test_a_line_has_seq_time_name_and_role() -> None:
 
 @pytest.mark.parametrize(
     ("signature", "head"),
-    [(UNSIGNED, "[5] 22:13 ⚠ bob:"), (INVALID, "[5] 22:13 ✗ UNVERIFIED bob:")],
+    [
+        (UNSIGNED, "[5] 22:13 ⚠ bob:"),
+        (INVALID, "[5] 22:13 ✗ UNVERIFIED bob:"),
+        (Signature.REPLAYED, "[5] 22:13 ✗ REPLAYED bob:"),
+    ],
 )
 def test_what_nobody_vouches_for_is_marked(signature: Signature, head: str) -> None:
     assert line(message(text("hi")), signature) == f"{head} hi"
@@ -124,7 +128,7 @@ def test_parts_are_joined_and_signatures_hidden() -> None:
     signature = {
         "kind": "com.parler.sig",
         "sig": "x",
-        "ts": 1,
+        "ts": NOW,
         "uid": "u",
         "target": {"kind": "room", "room": "r"},
     }
@@ -265,3 +269,18 @@ def test_the_newest_handoff_is_the_last_one_meant() -> None:
     found = newest_handoff(pairs, READER)
     assert found is not None
     assert found[0].seq == 2
+
+
+@pytest.mark.parametrize(
+    ("apart_ms", "is_shown"),
+    [(0, False), (120_000, False), (-120_000, False), (120_001, True), (-9e8, True)],
+)
+def test_the_time_that_was_signed_is_shown_when_it_differs(
+    apart_ms: float, is_shown: bool
+) -> None:
+    sig = {"kind": "com.parler.sig", "sig": "s", "uid": "u", "ts": NOW + int(apart_ms)}
+    sig |= {"target": {"kind": "room", "room": "r"}}
+    one = message(text("hi"), sig)
+    assert ("(signed 20" in line(one, Signature.VALID)) is is_shown
+    assert ("(signed 20" in line(one, Signature.REPLAYED)) is is_shown
+    assert "(signed 20" not in line(one, Signature.INVALID)

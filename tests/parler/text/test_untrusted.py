@@ -58,6 +58,7 @@ def test_a_message_says_who_wrote_it_and_what_proves_that() -> None:
     [
         (Signature.UNSIGNED, "NOT SIGNED"),
         (Signature.INVALID, "SIGNATURE FAILS"),
+        (Signature.REPLAYED, "REPLAYED"),
     ],
 )
 def test_what_is_not_proven_is_said(signature: Signature, words: str) -> None:
@@ -133,3 +134,18 @@ def test_no_peer_ever_writes_a_line_of_ours(
     assert len(ours(read)) <= 6
     for char in "\x1b\u202e\u2028\r":
         assert char not in read
+
+
+@pytest.mark.parametrize(
+    ("apart_ms", "is_shown"),
+    [(0, False), (120_000, False), (-120_000, False), (120_001, True), (-9e8, True)],
+)
+def test_the_time_that_was_signed_is_shown_when_it_differs(
+    apart_ms: float, is_shown: bool
+) -> None:
+    sig = {"kind": "com.parler.sig", "sig": "s", "uid": "u", "ts": NOON + int(apart_ms)}
+    sig |= {"target": {"kind": "room", "room": "r"}}
+    one = message(text("hi"), sig)
+    assert ("(signed 20" in shown(one, Signature.VALID)) is is_shown
+    assert ("(signed 20" in shown(one, Signature.REPLAYED)) is is_shown
+    assert "(signed 20" not in shown(one, Signature.INVALID)

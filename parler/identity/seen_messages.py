@@ -1,0 +1,233 @@
+"""Where each signed message was met first, so that no copy passes for a new one.
+
+A signature says who wrote something and for which room; whoever has read it can put it
+again into a room of that name, on this hub or on another one. So the agents of a user
+remember the place of each message that they read: met there again it was read again,
+met elsewhere it is a replay.
+
+One file for each name of a room, with records of `RECORD_BYTES` that are appended. A
+copy fits no room of another name, so that no other file is asked; direct messages,
+whose rooms are named by hubs, share one. All processes of a user share the files;
+what one appended another sees at its next look.
+"""
+
+import hashlib
+import logging
+import os
+import struct
+from collections.abc import Sequence
+from enum import Enum, auto
+from pathlib import Path
+from typing import NamedTuple
+
+from parler.errors import ConfigError
+from parler.identity.settings import hub_key
+from parler.machine.files import locked, make_private_dir, read_bounded, write_private
+from parler.wire.base import AgentId, RoomName, Seq
+
+FOLDER = "seen-messages"
+MAX_SEEN = 16_384
+"""Messages remembered for each name of a room; the oldest are forgotten first."""
+
+MAX_ROOMS = 1000
+"""Names of rooms; the file that was not written for longest goes first."""
+
+MAX_OPEN = 64
+"""Rooms that one process keeps in memory, about 4 MiB each at most."""
+
+LOCK_WAIT_SECS = 0.5
+
+_KEY_BYTES = 16
+_PLACE = struct.Struct("<8s8s8sQ")
+RECORD_BYTES = _KEY_BYTES + _PLACE.size
+_SUFFIX = ".seen"
+_DIRECT = "dm."
+
+_log = logging.getLogger(__name__)
+
+
+class Standing(Enum):
+    """What is known of a message at the place where it was met."""
+
+    NEW = auto()
+    SAME = auto()
+    ELSEWHERE = auto()
+
+
+class Sighting(NamedTuple):
+    """A message whose signature is good, and where it was met."""
+
+    author: AgentId
+    uid: str
+    room: RoomName
+    seq: Seq
+    named_here: bool = True
+    """It names no other hub than this; if it does, it is not remembered."""
+
+
+def _are_same(one: bytes, other: bytes) -> bool:
+    """Whether two places are one: of a record, what comes after the key."""
+    room, token, url, seq = _PLACE.unpack(one)
+    room_2, token_2, url_2, seq_2 = _PLACE.unpack(other)
+    # A hub may be reached by several addresses, and may be given another name.
+    return (room, seq) == (room_2, seq_2) and (token == token_2 or url == url_2)
+
+
+class SeenMessages:
+    """The memory of one user; any number of processes may share it.
+
+    If it cannot be read or written it goes on for this process alone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Use the files in `folder`; nothing is read or written yet."""
+        self._folder = folder
+        self._open: dict[str, _Book] = {}
+
+    def note(
+        self, sightings: Sequence[Sighting], *, token: str, url: str
+    ) -> list[Standing]:
+        """Judge messages by where they were met, and remember those that are new.
+
+        Args:
+            token: What the hub's challenge calls it (protocol 2.3).
+            url: Under which address it was dialled, in any spelling.
+        """
+        hub = (_short(token), _short(hub_key(url)))
+        books: dict[str, list[bytes]] = {}
+        found = []
+        for one in sightings:
+            name = _file_name(one.room)
+            if name not in books:
+                self._book(name).refresh()
+                books[name] = []
+            key = _hash(f"{one.author}:{one.uid}")[:_KEY_BYTES]
+            place = _PLACE.pack(_short(one.room), *hub, one.seq)
+            known = self._book(name).places.get(key)
+            if known is not None:
+                same = _are_same(known, place)
+                found.append(Standing.SAME if same else Standing.ELSEWHERE)
+                continue
+            found.append(Standing.NEW)
+            if one.named_here:
+                self._book(name).remember({key: place})
+                books[name].append(key + place)
+        for name, records in books.items():
+            if records:
+                self._write(name, records)
+        return found
+
+    def _book(self, name: str) -> "_Book":
+        book = self._open.pop(name, None) or _Book(self._folder / name)
+        self._open[name] = book  # the newest last
+        while len(self._open) > MAX_OPEN:
+            del self._open[next(iter(self._open))]
+        return book
+
+    def _write(self, name: str, records: list[bytes]) -> None:
+        book = self._book(name)
+        try:
+            if book.is_new:
+                make_private_dir(self._folder)
+                self._make_room()
+            book.append(b"".join(records))
+        except (ConfigError, OSError) as error:
+            _log.warning("cannot remember what was read in %s: %s", book.path, error)
+
+    def _make_room(self) -> None:
+        """Forget the rooms that were not read for longest."""
+        paths = list(self._folder.glob(f"*{_SUFFIX}"))
+        if len(paths) < MAX_ROOMS:
+            return
+        paths.sort(key=lambda path: path.stat().st_mtime_ns)
+        for path in paths[: len(paths) - MAX_ROOMS + 1]:
+            path.unlink(missing_ok=True)
+
+
+class _Book:
+    """One file, and what was read of it so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.places: dict[bytes, bytes] = {}
+        self._file: tuple[int, int] | None = None
+        self._read_bytes = 0
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there was no file at the last look."""
+        return self._file is None
+
+    def refresh(self) -> None:
+        """Read what others added, or all of it if the file was replaced."""
+        try:
+            status = self.path.stat()
+            file = (status.st_dev, status.st_ino)
+            if file == self._file and status.st_size == self._read_bytes:
+                return
+            data = read_bounded(self.path, limit=4 * MAX_SEEN * RECORD_BYTES)
+        except FileNotFoundError:
+            self._file = None
+            return
+        except (ConfigError, OSError) as error:
+            _log.warning("cannot read %s: %s", self.path, error)
+            return
+        self._file, self._read_bytes = file, len(data)
+        self.remember(_records(data))
+
+    def remember(self, places: dict[bytes, bytes]) -> None:
+        """Keep places in memory, and not more of them than in a file."""
+        self.places.update(places)
+        if len(self.places) > 2 * MAX_SEEN:
+            for oldest in list(self.places)[:-MAX_SEEN]:
+                del self.places[oldest]
+
+    def append(self, records: bytes) -> None:
+        """Add records, whole even after a crash, and forget the oldest in time."""
+        with locked(self.path, wait_secs=LOCK_WAIT_SECS):
+            self.refresh()
+            whole = self._read_bytes // RECORD_BYTES * RECORD_BYTES
+            if self.is_new:
+                whole = 0
+            if whole + len(records) > 2 * MAX_SEEN * RECORD_BYTES:
+                self._replace(records)
+                return
+            flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            flags |= getattr(os, "O_BINARY", 0)
+            with os.fdopen(os.open(self.path, flags, 0o600), "wb") as file:
+                file.truncate(whole)  # what a crash left of a record
+                file.seek(whole)
+                file.write(records)
+                file.flush()
+                status = os.fstat(file.fileno())
+            self._file = (status.st_dev, status.st_ino)
+            self._read_bytes = whole + len(records)
+
+    def _replace(self, records: bytes) -> None:
+        data = read_bounded(self.path, limit=4 * MAX_SEEN * RECORD_BYTES)
+        whole = data[: len(data) // RECORD_BYTES * RECORD_BYTES] + records
+        write_private(self.path, whole[-MAX_SEEN * RECORD_BYTES :])
+        self._file, self.places = None, {}
+        self.refresh()
+
+
+def _records(data: bytes) -> dict[bytes, bytes]:
+    """The first place of each message."""
+    found: dict[bytes, bytes] = {}
+    for at in range(0, len(data) - RECORD_BYTES + 1, RECORD_BYTES):
+        key = data[at : at + _KEY_BYTES]
+        found.setdefault(key, data[at + _KEY_BYTES : at + RECORD_BYTES])
+    return found
+
+
+def _file_name(room: RoomName) -> str:
+    name = _DIRECT if room.startswith(_DIRECT) else room
+    return _hash(name)[:16].hex() + _SUFFIX
+
+
+def _short(text: str) -> bytes:
+    return _hash(text)[:8]
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()

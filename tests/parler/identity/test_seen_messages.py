@@ -1,0 +1,161 @@
+"""Which messages are copies: the same place again, another place, another process."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from parler.identity import seen_messages as module
+from parler.identity.seen_messages import (
+    RECORD_BYTES,
+    SeenMessages,
+    Sighting,
+    Standing,
+)
+from parler.wire.base import AgentId, RoomName
+
+TOKEN, OTHER_TOKEN = "0123456789ab", "ba9876543210"
+URL, OTHER_URL = "wss://hub.example", "wss://other.example"
+NEW, SAME, ELSEWHERE = Standing.NEW, Standing.SAME, Standing.ELSEWHERE
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> SeenMessages:
+    return SeenMessages(tmp_path / "seen")
+
+
+def sighting(uid: str = "u1", room: str = "den", seq: int = 1) -> Sighting:
+    return Sighting(AgentId("ann"), uid, RoomName(room), seq)
+
+
+def note(
+    seen: SeenMessages, *several: Sighting, token: str = TOKEN, url: str = URL
+) -> list[Standing]:
+    return seen.note(several, token=token, url=url)
+
+
+def test_the_same_place_again_is_a_re_read(seen: SeenMessages) -> None:
+    assert note(seen, sighting()) == [NEW]
+    assert note(seen, sighting(), sighting("u2", seq=2)) == [SAME, NEW]
+
+
+def test_another_place_is_a_replay_on_this_hub_and_on_another(
+    seen: SeenMessages,
+) -> None:
+    note(seen, sighting(), sighting("d", "dm.a"))
+    assert note(seen, sighting(seq=2)) == [ELSEWHERE]
+    assert note(seen, sighting(), token=OTHER_TOKEN, url=OTHER_URL) == [ELSEWHERE]
+    assert note(seen, sighting("d", "dm.b")) == [ELSEWHERE]
+    assert note(seen, sighting()) == [SAME]
+
+
+def test_a_copy_in_the_same_batch_is_a_replay(seen: SeenMessages) -> None:
+    assert note(seen, sighting(), sighting(seq=2)) == [NEW, ELSEWHERE]
+
+
+def test_a_hub_by_another_address_or_name_is_the_same_hub(seen: SeenMessages) -> None:
+    note(seen, sighting())
+    assert note(seen, sighting(), url=OTHER_URL) == [SAME]
+    assert note(seen, sighting(), token=OTHER_TOKEN, url="hub.example/ws") == [SAME]
+
+
+def test_authors_choose_their_ids_and_do_not_meet(seen: SeenMessages) -> None:
+    note(seen, sighting())
+    eve = Sighting(AgentId("eve"), "u1", RoomName("den"), 2)
+    odd = Sighting(AgentId("eve"), "\ud800" * 10**5, RoomName("\ud800"), 2**64 - 1)
+    assert note(seen, eve, odd) == [NEW, NEW]
+
+
+def test_what_names_another_hub_is_looked_up_and_not_remembered(
+    seen: SeenMessages,
+) -> None:
+    foreign = sighting()._replace(named_here=False)
+    assert note(seen, foreign) == [NEW]
+    assert note(seen, foreign) == [NEW]
+    note(seen, sighting())
+    assert note(seen, foreign) == [SAME]
+
+
+def test_another_process_knows_it_at_once_and_after_a_restart(tmp_path: Path) -> None:
+    one, two = (SeenMessages(tmp_path / "seen") for _ in range(2))
+    assert note(one, sighting()) == [NEW]
+    assert note(two, sighting(seq=2)) == [ELSEWHERE]
+    assert note(two, sighting("u2", seq=3)) == [NEW]
+    assert note(one, sighting("u2", seq=4)) == [ELSEWHERE]
+    assert note(SeenMessages(tmp_path / "seen"), sighting(seq=9)) == [ELSEWHERE]
+
+
+def files_of(seen: Path) -> list[Path]:
+    return sorted(seen.glob("*.seen"))
+
+
+def test_it_is_bounded_and_forgets_the_oldest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_SEEN", 10)
+    seen = SeenMessages(tmp_path / "seen")
+    for number in range(100):
+        assert note(seen, sighting(f"u{number}", seq=number)) == [NEW]
+        [file] = files_of(tmp_path / "seen")
+        assert file.stat().st_size <= 20 * RECORD_BYTES
+        assert len(seen._open[file.name].places) <= 20
+    fresh = SeenMessages(tmp_path / "seen")
+    assert note(fresh, sighting("u99", seq=1)) == [ELSEWHERE]
+    assert note(fresh, sighting("u95", seq=1)) == [ELSEWHERE]
+    assert note(fresh, sighting("u0", seq=1)) == [NEW]
+
+
+def test_a_room_pushes_out_no_other_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_SEEN", 10)
+    seen = SeenMessages(tmp_path / "seen")
+    note(seen, sighting())
+    for number in range(100):
+        note(seen, sighting(f"u{number}", "loud", number))
+    assert note(SeenMessages(tmp_path / "seen"), sighting(seq=2)) == [ELSEWHERE]
+
+
+def test_rooms_are_bounded_on_disk_and_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ROOMS", 5)
+    monkeypatch.setattr(module, "MAX_OPEN", 3)
+    seen = SeenMessages(tmp_path / "seen")
+    for number in range(20):
+        note(seen, sighting(room=f"room-{number}"))
+        for age, file in enumerate(sorted(files_of(tmp_path / "seen"), key=_written)):
+            os.utime(file, ns=(age, age))
+    assert len(files_of(tmp_path / "seen")) == 5
+    assert len(seen._open) == 3
+    assert note(seen, sighting(room="room-19", seq=2)) == [ELSEWHERE]
+
+
+def _written(path: Path) -> int:
+    return path.stat().st_mtime_ns
+
+
+def test_half_a_record_does_no_harm(tmp_path: Path) -> None:
+    note(SeenMessages(tmp_path / "seen"), sighting())
+    [file] = files_of(tmp_path / "seen")
+    with file.open("ab") as open_file:
+        open_file.write(b"half")
+    seen = SeenMessages(tmp_path / "seen")
+    assert note(seen, sighting(seq=2), sighting("u2")) == [ELSEWHERE, NEW]
+    assert file.stat().st_size == 2 * RECORD_BYTES
+    assert note(SeenMessages(tmp_path / "seen"), sighting("u2", seq=5)) == [ELSEWHERE]
+
+
+def test_a_home_that_cannot_be_used_is_done_without(tmp_path: Path) -> None:
+    (tmp_path / "seen").write_text("in the way", encoding="utf-8")
+    seen = SeenMessages(tmp_path / "seen")
+    assert note(seen, sighting()) == [NEW]
+    assert note(seen, sighting(), sighting(seq=2)) == [SAME, ELSEWHERE]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of Unix")
+def test_only_its_user_may_read_it(seen: SeenMessages, tmp_path: Path) -> None:
+    note(seen, sighting())
+    [file] = files_of(tmp_path / "seen")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.parent.stat().st_mode & 0o777 == 0o700
