@@ -99,7 +99,8 @@ _CONFIG = (
     ("submodule.recurse", "false"),
     ("status.submoduleSummary", "false"),
     ("gc.auto", "0"),
-    ("pack.windowMemory", "64m"),  # for each thread: packing keeps to MEMORY_KIB
+    ("pack.threads", "4"),  # not one for each processor: packing keeps to MEMORY_KIB
+    ("pack.windowMemory", "64m"),
     ("pack.deltaCacheSize", "64m"),
     ("core.deltaBaseCacheLimit", "64m"),
     ("maintenance.auto", "false"),

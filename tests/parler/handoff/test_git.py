@@ -139,6 +139,14 @@ async def test_git_need_not_read_what_it_is_given(
     assert (await git.run("log", stdin=b"x\n" * 100_000)).text == "done"
 
 
+async def test_no_setting_of_a_repository_raises_what_packing_takes(
+    repo: Repo,
+) -> None:
+    for key in ("pack.threads", "pack.windowMemory", "pack.deltaCacheSize"):
+        repo.git("config", key, "1000000000")
+        assert len(await Git(folder=repo.folder).text("config", key)) <= 3
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
 async def test_every_git_runs_within_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
