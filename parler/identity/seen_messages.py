@@ -19,11 +19,13 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from parler.errors import ConfigError
-from parler.identity.settings import hub_key
+from parler.identity.settings import dialled, hub_key
 from parler.machine.files import locked, make_private_dir, read_bounded, write_private
 from parler.wire.base import AgentId, RoomName, Seq
+from parler.wire.urls import is_loopback
 
 FOLDER = "seen-messages"
 MAX_SEEN = 16_384
@@ -93,7 +95,7 @@ class SeenMessages:
             token: What the hub's challenge calls it (protocol 2.3).
             url: Under which address it was dialled, in any spelling.
         """
-        hub = (_short(token), _short(hub_key(url)))
+        hub = (_short(token), _short(_address(url)))
         books: dict[str, list[bytes]] = {}
         found = []
         for one in sightings:
@@ -223,6 +225,12 @@ def _records(data: bytes) -> dict[bytes, bytes]:
 def _file_name(room: RoomName) -> str:
     name = _DIRECT if room.startswith(_DIRECT) else room
     return _hash(name)[:16].hex() + _SUFFIX
+
+
+def _address(url: str) -> str:
+    # This machine's hub may have got another port.
+    host = urlsplit(dialled(url)).hostname or ""
+    return "loopback" if is_loopback(host) else hub_key(url)
 
 
 def _short(text: str) -> bytes:

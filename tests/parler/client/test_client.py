@@ -155,7 +155,7 @@ async def test_a_copied_message_is_replayed_wherever_it_is_put(
         seen = SeenMessages(tmp_path)
         async with connected(Wire(), seen=seen) as (client, peer):
             if elsewhere:
-                client.hub, client.hub_token = "ws://127.0.0.1:2", "f" * 12
+                client.hub, client.hub_token = "wss://other.example", "f" * 12
             async with asyncio.TaskGroup() as group:
                 pulling = group.create_task(client.pull(DEN))
                 await answer_pull(peer, *several)

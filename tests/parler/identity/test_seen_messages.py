@@ -59,6 +59,14 @@ def test_a_hub_by_another_address_or_name_is_the_same_hub(seen: SeenMessages) ->
     assert note(seen, sighting(), token=OTHER_TOKEN, url="hub.example/ws") == [SAME]
 
 
+def test_this_machines_hub_on_another_port_is_the_same_hub(seen: SeenMessages) -> None:
+    note(seen, sighting(), url="ws://127.0.0.1:7070")
+    moved = "ws://localhost:7171"
+    assert note(seen, sighting(), token=OTHER_TOKEN, url=moved) == [SAME]
+    assert note(seen, sighting(seq=2), token=OTHER_TOKEN, url=moved) == [ELSEWHERE]
+    assert note(seen, sighting(), token=OTHER_TOKEN, url=URL) == [ELSEWHERE]
+
+
 def test_authors_choose_their_ids_and_do_not_meet(seen: SeenMessages) -> None:
     note(seen, sighting())
     eve = Sighting(AgentId("eve"), "u1", RoomName("den"), 2)
