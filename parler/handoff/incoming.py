@@ -118,12 +118,12 @@ async def _check_needed(repository: Repository, head: Head) -> None:
         f"{one.oid[:12]} {visible(one.comment)[:72]!r}" for one in missing[:5]
     )
     more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    get = "git fetch --unshallow" if repository.shallow else "git fetch what has them"
     raise MissingCommits(
         f"the bundle builds on commits that are not here: {named}{more}",
         [one.oid for one in missing],
         next_step=(
-            "git fetch what has them and apply again, or ask the sender for "
-            "`parler push` without --base"
+            f"{get} and apply again, or ask the sender for `parler push` without --base"
         ),
     )
 
@@ -264,6 +264,8 @@ def _merge(repository: Repository, ref: str, relation: _Relation) -> str:
         return f"git switch -c {name} {ref}"
     if relation is _Relation.RELATED:
         return f"git merge {ref}"
+    if repository.shallow:  # what they have in common may lie before the cut
+        return f"git fetch --unshallow && git merge {ref}"
     return f"git merge --allow-unrelated-histories {ref}"
 
 

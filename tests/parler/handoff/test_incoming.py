@@ -116,6 +116,27 @@ async def test_a_shallow_clone_takes_what_builds_on_what_it_has(
     assert imported.refs[0].tip == tip
 
 
+async def test_a_shallow_clone_is_told_to_get_the_rest(
+    ann: Repo, tmp_path: Path
+) -> None:
+    """Its history only looks like one that has nothing to do with the other."""
+    base = ann.commit("two.txt")
+    ann.git("checkout", "--quiet", "-b", "side", base)
+    tip = ann.commit("side.txt")
+    ann.git("checkout", "--quiet", "main")
+    ann.commit("three.txt")
+    shallow = ann.clone(tmp_path / "shallow", "--depth=1", "--branch=main")
+    data = await bundle(ann, tip, base=base)
+    error = await refused(shallow, data, MissingCommits)
+    assert (error.next_step or "").startswith("git fetch --unshallow")
+    imported = await apply(shallow, await bundle(ann, tip))
+    first, _, then = imported.merge.partition(" && ")
+    assert first == "git fetch --unshallow"
+    shallow.git(*first.split()[1:])
+    shallow.git(*then.split()[1:])
+    assert (shallow.folder / "side.txt").exists()
+
+
 async def test_submodules_and_lfs_pointers_come_as_they_are(
     ann: Repo, bob: Repo, tmp_path: Path
 ) -> None:
