@@ -39,6 +39,7 @@ from parler.errors import (
     RemoteProtocolError,
     UsageError,
 )
+from parler.identity.known_hubs import names_one_hub
 from parler.identity.message_signing import sign_parts
 from parler.identity.seen_messages import SeenMessages
 from parler.identity.signing import Keypair
@@ -163,6 +164,7 @@ def connect(
         if known_hubs is not None:
             known_hubs.check(token, url)
         client.hub_token = token
+        client._signed_hub = token if names_one_hub(token, url) else None
 
     client._connection = Connection(
         url,
@@ -200,6 +202,7 @@ class Client:
         self._now = now
         self._fraction = fraction
         self._seen = seen
+        self._signed_hub: str | None = None
         self._acked: dict[RoomName, Seq] = {}
         self._notes: deque[Note] = deque()
         self._news = asyncio.Event()
@@ -291,7 +294,7 @@ class Client:
             ts=self._now(),
             uid=str(uuid.uuid4()),
             reply_to=reply_to,
-            hub=self.hub_token,
+            hub=self._signed_hub,
         )
         frame = Send(
             target=target,

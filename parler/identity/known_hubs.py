@@ -165,6 +165,11 @@ class KnownHubs:
         files.write_private(self._path, files.json_bytes(value))
 
 
+def names_one_hub(token: str, url: str) -> bool:
+    """Whether a token stands for one hub, and not for a bind address of many."""
+    return not _is_bind_address(token, [_display(url)])
+
+
 def _judge(file: _File, token: str, url: str) -> _Verdict:
     known = file.hubs.get(token, [])
     if any(_same(url, other) for other in known):

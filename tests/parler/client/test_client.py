@@ -1,6 +1,7 @@
 """What a program gets from a client: sending, reading, following, notifications."""
 
 import asyncio
+import hashlib
 from contextlib import aclosing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from parler.errors import (
     RemoteProtocolError,
     UsageError,
 )
+from parler.identity.known_hubs import names_one_hub
 from parler.identity.message_signing import Signature, check_message, sign_parts
 from parler.identity.seen_messages import SeenMessages
 from parler.identity.signing import Keypair
@@ -22,6 +24,7 @@ from parler.wire.base import MessageId, RoomName
 from parler.wire.parts import TextPart
 from parler.wire.records import DmTarget, RoomTarget, StoredMessage
 from tests._support.transports import (
+    HUB,
     ME,
     NONCE,
     Peer,
@@ -87,6 +90,29 @@ async def test_a_send_is_signed_for_its_target_and_has_a_client_id(
     there = check_message(message, reader=ANN.agent_id, hub="0" * 12)
     assert there is Signature.REPLAYED
     assert b'"ts":4711' in bytes(frame.parts)
+
+
+async def test_a_bind_address_that_many_hubs_share_is_not_signed_as_a_hub() -> None:
+    """Such a hub may be moved, and what was said there is still its authors' word."""
+    token = hashlib.sha256(b"parler://127.0.0.1:7070").hexdigest()[:12]
+    assert not names_one_hub(token, HUB)
+    assert names_one_hub(NONCE.split(":")[2], HUB)
+    wire = Wire()
+    nonce = NONCE.replace(NONCE.split(":")[2], token)
+    block = connect(HUB, ME, name="me", dial=wire.dial, heartbeat=None)
+    async with asyncio.TaskGroup() as group:
+        entering = group.create_task(block.__aenter__())
+        peer = await wire.peer()
+        await peer.admits(nonce=nonce)
+    client = entering.result()
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(client.send(RoomTarget(room=DEN), []))
+        frame = await peer.hears(requests.Send)
+        await peer.says(SENT)
+        await sending
+    await block.__aexit__(None, None, None)
+    assert client.hub_token == token
+    assert b"hub" not in bytes(frame.parts)
 
 
 async def test_a_callers_client_id_is_kept_and_a_missing_one_is_added() -> None:
