@@ -154,8 +154,8 @@ def mcp_page() -> str:
     """The tools of the MCP server, as hosts are shown them."""
     from parler.mcp_server.tools.registry import ALL
 
-    common = [tool for tool in ALL if tool.common]
-    others = [tool for tool in ALL if not tool.common]
+    common = [tool for tool in ALL if tool.capability.common]
+    others = [tool for tool in ALL if not tool.capability.common]
     lines = [
         "# MCP tools",
         "",

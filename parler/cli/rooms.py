@@ -110,12 +110,10 @@ def join(
 def rooms(options: Options) -> None:
     """List the rooms you are in; the active session is starred."""
     from parler.cli import _format
-    from parler.identity.identity import active_session
     from parler.ops.rooms import rooms as operation
 
     async def work(run: Run) -> None:
-        active = active_session(run.ctx.identity.home)
-        result = await operation(run.ctx, active=active)
+        result = await operation(run.ctx)
         run.out.result(result, map(run.out.quoted, _format.rooms(result)))
 
     carry_out(options, work, place=HERE)

@@ -1,13 +1,11 @@
-"""From operations to tools: names, arguments and their schemas, as small as they go.
+"""From capabilities to tools: their arguments and schemas, as small as they go.
 
-Arguments are the fields of an operation's Params, so that a tool offers what the
-operation takes; a tool only says what it calls them and how short. What a tool does is
-in `tools`; nothing here talks to anybody.
+What a tool takes is what its capability declares; a tool only says what is its own.
+What a tool does is in `tools`; nothing here talks to anybody.
 """
 
-import dataclasses
 import types
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import (
     Annotated,
@@ -16,13 +14,13 @@ from typing import (
     Union,
     get_args,
     get_origin,
-    get_type_hints,
 )
 
 import msgspec
 from msgspec import Meta
 
 from parler.errors import UsageError
+from parler.ops.capability import MAX_U32, REQUIRED, Capability, Hints, Param
 from parler.text.terminal import visible
 
 MAX_LIST_BYTES = 9000
@@ -31,124 +29,93 @@ MAX_LIST_BYTES = 9000
 _DROPPED = ("title", "default")
 _MAX_SHOWN_CHARS = 80
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hints:
-    """What a call does to the world; hosts decide by it whom to ask."""
-
-    reads_only: bool = False
-    destroys: bool = False
-    repeatable: bool = False
-    open_world: bool = False
-    """It reaches beyond the members of our rooms, or lets code and files out."""
-
-    def as_annotations(self) -> dict[str, bool]:
-        """As the protocol spells them; what follows from another one is left out."""
-        if self.reads_only:
-            return {"readOnlyHint": True, "openWorldHint": self.open_world}
-        hints = {
-            "readOnlyHint": False,
-            "destructiveHint": self.destroys,
-            "openWorldHint": self.open_world,
-        }
-        return hints | ({"idempotentHint": True} if self.repeatable else {})
+Arguments: TypeAlias = type[msgspec.Struct]
 
 
-READS = Hints(reads_only=True)
-TALKS = Hints()
-SETS = Hints(repeatable=True)
+def annotations_of(hints: Hints) -> dict[str, bool]:
+    """Hints as the protocol spells them; what follows from another is left out."""
+    if hints.reads_only:
+        return {"readOnlyHint": True, "openWorldHint": hints.open_world}
+    spelled = {
+        "readOnlyHint": False,
+        "destructiveHint": hints.destroys,
+        "openWorldHint": hints.open_world,
+    }
+    return spelled | ({"idempotentHint": True} if hints.repeatable else {})
 
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """An argument that no operation has, or that is called otherwise there."""
+    """An argument that only the tool has, or that is another kind of value there."""
 
     type: Any
     about: str = ""
-    default: Any = msgspec.NODEFAULT
-
-
-Arguments: TypeAlias = type[msgspec.Struct]
+    default: Any = REQUIRED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """One tool."""
+    """A capability as a tool."""
 
-    name: str
-    about: str
-    """A sentence or two, with an example."""
-
+    capability: Capability
     args: Arguments
     run: Callable[..., Awaitable[Any]]
     """Is given the call and its arguments."""
 
-    hints: Hints
-    common: bool = False
-    """It is offered without being asked for."""
-
-    asks_user: bool = False
-    """Each call has to be confirmed by a person where the host can do that."""
-
     only_for: Callable[[Any], bool] | None = None
     """Whether a host is offered it at all."""
 
-    operation: str = ""
-    """The function in `parler.ops` it stands for."""
-
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What it is called by."""
+        return self.capability.tool
 
     def as_offer(self) -> dict[str, Any]:
         """As ``tools/list`` shows it."""
+        capability = self.capability
+        about = capability.brief or capability.about
         offer: dict[str, Any] = {
             "name": self.name,
-            "description": self.about,
+            "description": f"{about} Example: {capability.call}",
             "inputSchema": schema_of(self.args),
-            "annotations": self.hints.as_annotations(),
+            "annotations": annotations_of(capability.hints),
         }
         meta = dict(self.meta)
-        if self.asks_user:
+        if capability.asks_user:
             meta["anthropic/requiresUserInteraction"] = True
         return offer | ({"_meta": meta} if meta else {})
 
 
 def arguments(
-    name: str,
-    params: type | None = None,
-    *,
-    only: Sequence[str] | None = None,
-    drop: Sequence[str] = (),
-    about: Mapping[str, str] | None = None,
-    **others: Arg,
+    capability: Capability, own: Mapping[str, Arg], *, drop: Collection[str] = ()
 ) -> Arguments:
-    """The arguments of a tool: fields of an operation's Params, and others.
+    """What a tool takes: what its capability declares, and what is its own.
 
     Args:
-        only: The fields that are taken over; all of them, if it is not given.
-        about: Shorter words than the operation's for some; "" for none.
-        others: Further arguments, or other types for those of the same name. A name
-            may end in ``_`` where it is a word of Python.
+        own: May end in ``_`` where it is a word of Python.
     """
     fields: dict[str, tuple[Any, Any]] = {}
-    words = about or {}
-    if params is not None:
-        hints = get_type_hints(params, include_extras=True)
-        for one in dataclasses.fields(params):
-            if one.name in drop or (only is not None and one.name not in only):
-                continue
-            kind = _described(hints[one.name], words.get(one.name))
-            fields[one.name] = (kind, _default_of(one))
-    for key, arg in others.items():
-        about_it = Meta(description=arg.about)
-        kind = Annotated[arg.type, about_it] if arg.about else arg.type
-        fields[key] = (kind, arg.default)
-    required = [(key, *pair) for key, pair in fields.items() if _is_required(pair)]
-    optional = [(key, *pair) for key, pair in fields.items() if not _is_required(pair)]
-    declared: list[Any] = [(key, kind) for key, kind, _ in required]
-    declared += optional
+    for one in capability.params:
+        if one.param.on_tool and one.key not in drop:
+            key = one.param.argument or one.key
+            fields[key] = (_described(one.kind, one.param), one.default)
+    for key, arg in own.items():
+        fields[key] = (_described(arg.type, Param(arg.about)), arg.default)
+    required: list[Any] = []
+    optional: list[Any] = []
+    for key, (kind, default) in fields.items():
+        if default is REQUIRED:
+            required.append((key, kind))
+        elif isinstance(default, list):
+            made = msgspec.field(default_factory=default.copy)
+            optional.append((key, kind, made))
+        else:
+            optional.append((key, kind, default))
     return msgspec.defstruct(
-        f"{name}Arguments",
-        declared,
+        f"{capability.tool}_arguments",
+        required + optional,
         rename={key: key.removesuffix("_") for key in fields if key.endswith("_")},
         kw_only=True,
         forbid_unknown_fields=True,
@@ -218,36 +185,19 @@ def _tidy(one: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]
     return tidy
 
 
-def _described(kind: Any, words: str | None) -> Any:
-    """A field's type, with other words about it if there are any; its bounds stay."""
-    if get_origin(kind) is not Annotated:
-        return Annotated[kind, Meta(description=words)] if words else kind
-    bare, *metas = get_args(kind)
+def _described(kind: Any, param: Param) -> Any:
+    words = param.about if param.brief is None else param.brief
     said: dict[str, Any] = {"description": words} if words else {}
-    for meta in metas:
-        if words is None and meta.description:
-            said["description"] = meta.description
-        if not _may_be_none(bare):  # a bound on something optional has no schema
-            for name in ("ge", "gt", "le", "lt"):
-                if (bound := getattr(meta, name)) is not None:
-                    said[name] = bound
-    return Annotated[bare, Meta(**said)] if said else bare
+    if not _may_be_none(kind):  # a bound on something optional has no schema
+        if param.ge is not None:
+            said["ge"] = param.ge
+        if param.le is not None and not param.clamped and param.le < MAX_U32:
+            said["le"] = param.le
+    return Annotated[kind, Meta(**said)] if said else kind
 
 
 def _may_be_none(kind: Any) -> bool:
     return type(None) in get_args(kind)
-
-
-def _default_of(one: "dataclasses.Field[Any]") -> Any:
-    if one.default is not dataclasses.MISSING:
-        return one.default
-    if one.default_factory is not dataclasses.MISSING:
-        return msgspec.field(default_factory=one.default_factory)
-    return msgspec.NODEFAULT
-
-
-def _is_required(pair: tuple[Any, Any]) -> bool:
-    return pair[1] is msgspec.NODEFAULT
 
 
 def _wants_list(kind: Any) -> bool:

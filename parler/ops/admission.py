@@ -4,13 +4,14 @@ Those whom the owner named beforehand are let in as they knock, and only by full
 fingerprint: a name is no proof of anything.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from parler.errors import UsageError
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import Person, as_agent_id, is_whole_fingerprint, pick
+from parler.ops.capability import READS, SESSION, Capability, Hints, Param
 from parler.ops.context import OpContext, Result
 from parler.wire.base import AgentId, RoomName
 from parler.wire.records import JoinRequest
@@ -54,7 +55,9 @@ def knock(request: JoinRequest) -> Knock:
     )
 
 
-async def join_requests(ctx: OpContext, room: RoomName) -> RequestsResult:
+async def join_requests(
+    ctx: OpContext, room: Annotated[RoomName, SESSION]
+) -> RequestsResult:
     """Who waits to be let into a room of ours."""
     admitted = await admit_preapproved(ctx, room)
     waiting = await ctx.client.request(JoinRequests(room=room), JoinRequestList)
@@ -65,8 +68,27 @@ async def join_requests(ctx: OpContext, room: RoomName) -> RequestsResult:
     )
 
 
+REQUESTS = Capability(
+    run=join_requests,
+    about="Show who is waiting to be let in.",
+    command="session requests",
+    example="parler session requests",
+    tool="parler_join_requests",
+    hints=READS,
+)
+
+
 async def decide(
-    ctx: OpContext, room: RoomName, who: str, *, approve: bool
+    ctx: OpContext,
+    room: Annotated[RoomName, SESSION],
+    who: Annotated[
+        str,
+        Param(
+            "An id, a fingerprint, or a unique name.", positional=True, argument="agent"
+        ),
+    ],
+    *,
+    approve: bool,
 ) -> DecisionResult:
     """Let somebody in, or reject them for good.
 
@@ -103,6 +125,41 @@ async def decide(
         fingerprint=fingerprint(chosen.agent),
         approved=resolved.approved,
     )
+
+
+APPROVE = Capability(
+    run=decide,
+    about="Let in somebody who waits. Compare the fingerprint: anybody can use a name.",
+    command="session approve",
+    example="parler session approve ABCD-EFGH-IJKL-MNOP",
+    tool="parler_approve_join",
+    brief="Ask your user to let in an agent that knocked.",
+    call='{"agent": "ABCD-EFGH-IJKL-MNOP"}',
+    hints=Hints(destroys=True),
+    common=True,
+    asks_user=True,
+    fixed={"approve": True},
+)
+REJECT = Capability(
+    run=decide,
+    about="Reject somebody who waits, for good.",
+    command="session reject",
+    example="parler session reject ABCD-EFGH-IJKL-MNOP",
+    tool="parler_deny_join",
+    call='{"agent": "bob"}',
+    hints=Hints(destroys=True),
+    asks_user=True,
+    fixed={"approve": False},
+)
+DENY = Capability(
+    run=decide,
+    about="Reject somebody who waits (the older name of `reject`).",
+    command="session deny",
+    example="parler session deny ABCD-EFGH-IJKL-MNOP",
+    hidden=True,
+    no_tool="parler_deny_join is that of reject",
+    fixed={"approve": False},
+)
 
 
 def check_preapproved(wanted: "Sequence[str]") -> list[str]:

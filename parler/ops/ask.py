@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
 
 from parler.ask.alias import Alias, alias_of
 from parler.ask.headless import MAX_ANSWER_CHARS, Bench, Question, answer
@@ -33,6 +32,7 @@ from parler.errors import HubError, ParlerError, TransportError, UsageError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import Person, matching, pick
+from parler.ops.capability import Capability, Hints, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.directory import DiscoverParams, discover
 from parler.ops.machine_context import Here
@@ -65,22 +65,30 @@ Note = Callable[[str], None]
 class AskParams:
     """A question, and to whom."""
 
-    project: Annotated[str, Meta(description="Its name: parler project list.")]
-    question: Annotated[str, Meta(description="What you want to know.")]
-    follow_up: Annotated[
-        bool, Meta(description="Only where your last question was answered.")
-    ] = False
+    project: Annotated[str, Param("Its name.", positional=True, brief="")]
+    question: Annotated[
+        str,
+        Param("What you want to know.", words=True, stdin="the question", brief=""),
+    ]
+    follow_up: Annotated[bool, Param("Only to whoever answered you last.")] = False
     context: Annotated[
-        str | None, Meta(description="What the other agent should know first.")
+        str | None, Param("To be known first.", "TEXT", stdin="the context", brief="")
     ] = None
-    to: Annotated[str | None, Meta(description="Which of several live sessions.")] = (
-        None
+    to: Annotated[
+        str | None, Param("Which of several live ones.", "AGENT", brief="")
+    ] = None
+    headless: Annotated[bool, Param("Start its agent, whoever is live.", brief="")] = (
+        False
     )
-    headless: Annotated[
-        bool, Meta(description="Start its agent, whatever session is live.")
-    ] = False
     timeout_secs: Annotated[
-        int, Meta(description="How long to wait.", ge=1, le=MAX_TIMEOUT_SECS)
+        int,
+        Param(
+            "How long to wait.",
+            option="--timeout",
+            ge=1,
+            le=MAX_TIMEOUT_SECS,
+            brief="",
+        ),
     ] = DEFAULT_TIMEOUT_SECS
 
 
@@ -106,11 +114,13 @@ class AskResult(Result):
 class AnswerParams:
     """An answer to a question that came as a message."""
 
-    room: Annotated[RoomName, Meta(description="Where it was asked.")]
-    seq: Annotated[int, Meta(description="The question's number there.")]
-    text: Annotated[str, Meta(description="Your answer.")] = ""
+    room: Annotated[RoomName, Param("Where it was asked.", on_cli=False)]
+    seq: Annotated[int, Param("The question's number there.", ge=1, on_cli=False)]
+    text: Annotated[
+        str, Param("With --question: the answer.", words=True, brief="Your answer.")
+    ] = ""
     decline: Annotated[
-        bool, Meta(description="You do not answer; text may say why.")
+        bool, Param("Say that there is no answer; the text may say why.")
     ] = False
 
 
@@ -188,6 +198,25 @@ async def ask(
     return msgspec.structs.replace(result, note=result.note or why)
 
 
+ASK = Capability(
+    run=ask,
+    about="Ask a project's own agent, in its own folder; it remembers this "
+    "conversation.",
+    more="A session of the project that is live and reachable answers; else its agent "
+    "is started there, to read and not to change anything, unless its owner permits "
+    "more.",
+    command="ask",
+    example="""\
+parler ask stagent "how do you retry webhooks?"
+parler ask stagent --follow-up "and the dead letters?\"""",
+    tool="parler_ask",
+    brief="Ask another project's own agent, which reads its code to answer.",
+    call='{"project": "stagent", "question": "how do you retry webhooks?"}',
+    hints=Hints(open_world=True),
+    common=True,
+)
+
+
 async def answer_question(ctx: OpContext, params: AnswerParams) -> SendResult:
     """Answer a question that a message brought, or decline it.
 
@@ -217,6 +246,22 @@ async def answer_question(ctx: OpContext, params: AnswerParams) -> SendResult:
         client_id=f"parler-ask:{question.id}:answer",
     )
     return SendResult(id=MessageId(sent.id), seq=sent.seq, room=sent.room)
+
+
+ANSWER = Capability(
+    run=answer_question,
+    about="Answer questions to the project of this folder for as long as this runs.",
+    more="Its agent is started for each, with what the owner permits the one who asks: "
+    "by default to read, and for this machine only. With --serve, agents of the hub "
+    "find it by name; who of them may ask is said by `parler project allow`.",
+    command="answer",
+    example="""\
+parler answer
+parler answer --serve stagent""",
+    tool="parler_answer",
+    brief="Answer a question that a message asked.",
+    call='{"room": "dm.abc", "seq": 12, "text": "with a queue"}',
+)
 
 
 def bench_of(here: Here) -> Bench:

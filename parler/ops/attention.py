@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated
 
-from msgspec import Meta
-
 from parler.errors import UsageError
 from parler.identity.identity import (
     AttentionPolicy,
@@ -17,6 +15,7 @@ from parler.identity.identity import (
     load_identity,
     update_identity,
 )
+from parler.ops.capability import SETS, Capability, Param
 from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import RoomName
 from parler.wire.records import Attention
@@ -41,10 +40,7 @@ class ModeParams:
 
     mode: Annotated[
         Attention,
-        Meta(
-            description="open: everything; dnd: what is meant for us; "
-            "focus: only handoffs and work."
-        ),
+        Param("What may interrupt you; nothing shows it.", on_cli=False),
     ]
 
 
@@ -52,13 +48,10 @@ class ModeParams:
 class RoomParams:
     """What one room may do, whatever the mode."""
 
-    room: Annotated[RoomName, Meta(description="Which room.")]
+    room: RoomName
     attention: Annotated[
         RoomAttention,
-        Meta(
-            description="quiet: only what is meant for us; muted: nothing at all; "
-            "inherit: as everywhere."
-        ),
+        Param("An exception for that room.", name="room_attention", on_cli=False),
     ]
 
 
@@ -109,7 +102,9 @@ def parse_room_attention(typed: str) -> RoomAttention:
 
 
 def show_attention(
-    identity: Identity, *, room: RoomName | None = None
+    identity: Identity,
+    *,
+    room: Annotated[RoomName | None, Param("Only for this room.", brief="")] = None,
 ) -> AttentionResult:
     """What may interrupt us, without asking any hub."""
     return _result(load_identity(identity.home).attention, room)
@@ -145,6 +140,25 @@ def set_room(identity: Identity, params: RoomParams) -> AttentionResult:
 
     changed = update_identity(identity.home, attention=change)
     return _result(changed.attention, room)
+
+
+ATTENTION = Capability(
+    run=show_attention,
+    also=[set_mode, set_room],
+    about="Show or set what may interrupt you.",
+    more="open: everything. dnd: what is meant for you. focus: only handoffs and work. "
+    "The mode is shown to others; what you set for a room is not. A quiet room "
+    "interrupts only with what is meant for you, a muted one never.",
+    command="attention",
+    example="""\
+parler attention focus
+parler attention quiet --room backend""",
+    tool="parler_attention",
+    brief="What may interrupt you: open everything, dnd what is meant for you, focus "
+    "only handoffs.",
+    call='{"mode": "dnd"}',
+    hints=SETS,
+)
 
 
 def _with(

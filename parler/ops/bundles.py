@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from parler.client.pending import Progress
 from parler.errors import BadBundle
@@ -32,6 +31,16 @@ from parler.ops.attachments import (
     blob_id,
     check_size,
 )
+from parler.ops.capability import (
+    READS,
+    SESSION,
+    SETS,
+    TARGET,
+    Capability,
+    Hints,
+    Means,
+    Param,
+)
 from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import Digest, RoomName
 from parler.wire.limits import DEFAULT_MAX_BLOB_BYTES
@@ -47,16 +56,16 @@ _LIST = "parler bundles, or parler recv --all"
 class SelectParams:
     """Which commits of which repository."""
 
-    folder: Annotated[Path, Meta(description="A folder in the repository.")]
+    folder: Path
     ref: Annotated[
-        str, Meta(description="A commit, or a range as BASE..TIP (default HEAD).")
+        str,
+        Param(
+            "A commit, or BASE..TIP.", "REF|RANGE", positional=True, argument="gitref"
+        ),
     ] = "HEAD"
-    base: Annotated[
-        str | None,
-        Meta(description="What the others have already; its history is not sent."),
-    ] = None
+    base: Annotated[str | None, Param("What the others have.", "REF")] = None
     allow_dirty: Annotated[
-        bool, Meta(description="Send although changes are not committed.")
+        bool, Param("Although changes are not committed.", on_tool=False)
     ] = False
 
 
@@ -64,9 +73,13 @@ class SelectParams:
 class PushParams:
     """To whom commits go, and with which words."""
 
-    target: Target
-    summary: Annotated[str | None, Meta(description="What the commits do.")] = None
-    note: Annotated[str | None, Meta(description="A text shown before them.")] = None
+    target: Annotated[Target, TARGET]
+    summary: Annotated[str | None, Param("What the commits do.", "TEXT", brief="")] = (
+        None
+    )
+    note: Annotated[
+        str | None, Param("A text shown before them.", "TEXT", brief="")
+    ] = None
 
 
 class PushResult(Result, omit_defaults=False):
@@ -93,10 +106,12 @@ class Ready:
 class ApplyParams:
     """Which bundle."""
 
-    blob: Annotated[str, Meta(description="The id of its blob, or the beginning.")]
+    blob: Annotated[
+        str, Param("Its id, or the beginning of it.", positional=True, optional=True)
+    ]
     room: Annotated[
         RoomName | None,
-        Meta(description="Where it was sent; a whole id needs none."),
+        Param("Where it was sent; a whole id needs none.", means=Means.ROOM),
     ] = None
 
 
@@ -235,6 +250,23 @@ async def push(
     )
 
 
+PUSH = Capability(
+    run=push,
+    also=[prepared],
+    about="Send the commits of this git repository; nothing here changes.",
+    more="Without --base the whole history of REF goes along.",
+    command="push",
+    example="""\
+parler push --base origin/main --note "review please"
+parler push main..topic --to reviewer""",
+    tool="parler_push",
+    brief="Send commits of this repository to a session or an agent, as a git bundle.",
+    call='{"summary": "retry webhooks", "base": "main"}',
+    hints=Hints(open_world=True),
+    common=True,
+)
+
+
 async def apply(
     ctx: OpContext,
     repository: Repository,
@@ -276,7 +308,13 @@ async def apply(
     )
 
 
-async def drop(repository: Repository, id_: str) -> DropResult:
+async def drop(
+    repository: Repository,
+    id_: Annotated[
+        str,
+        Param("Remove what was imported.", name="drop", metavar="ID", on_tool=False),
+    ],
+) -> DropResult:
     """Remove the refs that an import made.
 
     Raises:
@@ -285,8 +323,28 @@ async def drop(repository: Repository, id_: str) -> DropResult:
     return DropResult(refs=_refs(await incoming.drop(repository, id_)))
 
 
+APPLY = Capability(
+    run=apply,
+    also=[drop],
+    about="Import a bundle into this git repository under refs/parler/.",
+    more="Nothing is merged or checked out: work tree, HEAD, index and configuration "
+    "stay as they are. The commands that look at it and merge it are printed.",
+    command="apply",
+    example="""\
+parler apply 3f2a9c04b1de
+parler apply --drop 3f2a9c04b1de""",
+    tool="parler_apply",
+    brief="Import commits that were sent, under refs/parler/; nothing is merged.",
+    call='{"blob": "3f9a1c…"}',
+    hints=SETS,
+    common=True,
+)
+
+
 async def bundles(
-    ctx: OpContext | None, room: RoomName | None, repository: Repository | None
+    ctx: OpContext | None,
+    room: Annotated[RoomName | None, SESSION],
+    repository: Repository | None,
 ) -> BundlesResult:
     """What came in: the bundles of a room, and the refs of a repository."""
     refs = await incoming.imported_refs(repository) if repository else []
@@ -300,6 +358,18 @@ async def bundles(
         bundles=listed,
         others=_refs([ref for ref in refs if ref.ref not in spoken_of]),
     )
+
+
+BUNDLES = Capability(
+    run=bundles,
+    about="List the bundles of the session, and what was imported into this "
+    "repository.",
+    command="bundles",
+    example="parler bundles",
+    tool="parler_bundles",
+    brief="Commits that were sent to a session.",
+    hints=READS,
+)
 
 
 def outline(contents: Contents) -> Outline:

@@ -31,6 +31,7 @@ from parler.identity.homes import CONFIG_FILE
 from parler.identity.join_secrets import FILE_NAME as SECRETS_FILE
 from parler.identity.join_secrets import JoinSecrets
 from parler.identity.settings import hub_key
+from parler.ops.capability import Capability
 from parler.ops.context import Result
 from parler.wire.base import AgentId
 from parler.wire.replies import Card
@@ -334,6 +335,23 @@ async def verify(
                 group.create_task(watch.run(dial, poll_secs))
     listed = [arrival(app) for app in apps]
     return VerifyResult(ok=all(one.arrived for one in listed), hosts=listed)
+
+
+CONNECT = Capability(
+    run=wire,
+    also=[unwire, examine_all, verify],
+    about="Wire agent apps to a hub; those that are wired keep theirs unless told "
+    "otherwise.",
+    more="A join secret comes from an invite, from PARLER_JOIN_SECRET, or is asked "
+    "for. It is kept in parler's own home and written nowhere else.",
+    command="connect",
+    example="""\
+parler connect
+parler connect claude-code codex --local
+parler connect --list
+parler connect --remove gemini""",
+    no_tool="what is written into an app's settings is for a person to decide",
+)
 
 
 def identities_in(home: Path) -> list[AgentId]:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from parler.errors import NotFound, RemoteProtocolError, UsageError, VerificationError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint, verify
 from parler.ops.addressing import Person, as_agent_id, pick
+from parler.ops.capability import READS, Capability, Hints, Param
 from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import AgentId
 from parler.wire.canonical import card_bytes
@@ -43,31 +43,28 @@ class RegisterParams:
 
     visibility: Annotated[
         Visibility | None,
-        Meta(description="Who finds it; a first card is private unless told."),
+        Param("Who finds it; a first card is private unless told.", on_cli=False),
     ] = None
-    tags: Annotated[list[str], Meta(description="Tags to add.")] = field(
+    tags: Annotated[list[str], Param("Tags to add.", "TAG", option="--tag")] = field(
         default_factory=list
     )
-    remove_tags: Annotated[list[str], Meta(description="Tags to take away.")] = field(
-        default_factory=list
-    )
-    skills: Annotated[list[str], Meta(description="Skills to add, by name.")] = field(
-        default_factory=list
-    )
-    remove_skills: Annotated[
-        list[str], Meta(description="Skills to take away, by name or id.")
+    skills: Annotated[
+        list[str], Param("Skills to add, by name.", "SKILL", option="--skill")
     ] = field(default_factory=list)
     description: Annotated[
-        str | None,
-        Meta(description="A sentence on what we do; an empty one takes it away."),
+        str | None, Param('What you do; "" removes it.', "TEXT", option="--describe")
     ] = None
-    role: Annotated[
-        str | None,
-        Meta(description="What we do in a word; an empty one takes it away."),
-    ] = None
-    replace: Annotated[
-        bool, Meta(description="Start over: forget what the card said so far.")
-    ] = False
+    role: Annotated[str | None, Param('In a word; "" removes it.')] = None
+    remove_tags: Annotated[
+        list[str], Param("Tags to take away.", "TAG", option="--remove-tag")
+    ] = field(default_factory=list)
+    remove_skills: Annotated[
+        list[str],
+        Param("Skills to take away, by name or id.", "SKILL", option="--remove-skill"),
+    ] = field(default_factory=list)
+    replace: Annotated[bool, Param("Forget what it said so far.", on_tool=False)] = (
+        False
+    )
 
 
 class RegisterResult(Result):
@@ -83,18 +80,16 @@ class RegisterResult(Result):
 class DiscoverParams:
     """Whom to look for. All that is named has to fit; parts of words do."""
 
-    query: Annotated[str | None, Meta(description="In names, tags and skills.")] = None
-    tag: Annotated[str | None, Meta(description="In tags.")] = None
-    skill: Annotated[str | None, Meta(description="In ids and names of skills.")] = None
-    status: Annotated[
-        str | None, Meta(description="Exactly this one, such as idle or offline.")
-    ] = None
-    scope: Annotated[
-        Scope, Meta(description="All cards of the hub, or only the public ones.")
-    ] = Scope.HUB
-    limit: Annotated[int, Meta(description="At most so many, up to 1000.", ge=1)] = (
-        DEFAULT_DISCOVER_LIMIT
+    query: Annotated[str | None, Param("Part of a name, tag or skill.", words=True)] = (
+        None
     )
+    tag: Annotated[str | None, Param("With such a tag.", brief="")] = None
+    skill: Annotated[str | None, Param("With such a skill.", brief="")] = None
+    status: Annotated[str | None, Param("As: idle, working, offline.")] = None
+    scope: Annotated[Scope, Param(on_cli=False)] = Scope.HUB
+    limit: Annotated[
+        int, Param("At most N.", "N", ge=1, le=MAX_DISCOVERED, clamped=True, brief="")
+    ] = DEFAULT_DISCOVER_LIMIT
 
 
 class Listed(DirectoryEntry, kw_only=True):
@@ -144,6 +139,22 @@ async def register(ctx: OpContext, params: RegisterParams) -> RegisterResult:
     )
 
 
+REGISTER = Capability(
+    run=register,
+    about="Put your signed card into the directory, or change the one that is there.",
+    more="What is not named stays as it is, unless --replace starts it over. A first "
+    "card is private unless --public is given.",
+    command="register",
+    example="""\
+parler register --public --tag planning --skill decompose --describe "I plan"
+parler register --remove-tag planning""",
+    tool="parler_register",
+    brief="Change your card in the directory.",
+    call='{"visibility": "public", "tags": ["planning"]}',
+    hints=Hints(repeatable=True, open_world=True),
+)
+
+
 async def discover(ctx: OpContext, params: DiscoverParams) -> DiscoverResult:
     """Search the directory; every card's signature is checked on arrival."""
     check_texts(
@@ -162,7 +173,35 @@ async def discover(ctx: OpContext, params: DiscoverParams) -> DiscoverResult:
     return DiscoverResult(agents=[_listed(e) for e in found], more=len(found) >= limit)
 
 
-async def card(ctx: OpContext, who: str | None = None) -> Listed:
+DISCOVER = Capability(
+    run=discover,
+    about="Look for agents; each card's signature is checked here.",
+    more="A good signature proves whose card it is, by its fingerprint. It does not "
+    "prove the name: anybody can use any.",
+    command="discover",
+    example="""\
+parler discover --tag planning
+parler discover --public --status idle""",
+    tool="parler_discover",
+    brief="Agents in the hub's directory.",
+    call='{"tag": "planning", "status": "idle"}',
+    hints=READS,
+    common=True,
+)
+
+
+async def card(
+    ctx: OpContext,
+    who: Annotated[
+        str | None,
+        Param(
+            "Id, fingerprint or unique name; else your own.",
+            "AGENT",
+            positional=True,
+            argument="agent",
+        ),
+    ] = None,
+) -> Listed:
     """One agent's card; our own, if nobody is named.
 
     Args:
@@ -184,6 +223,20 @@ async def card(ctx: OpContext, who: str | None = None) -> Listed:
             next_step="parler register, run by that agent",
         )
     return _listed(entry)
+
+
+CARD = Capability(
+    run=card,
+    about="Show an agent's card, and whether it is signed by that agent.",
+    command="card",
+    example="""\
+parler card planner
+parler card""",
+    tool="parler_card",
+    brief="What an agent says of itself.",
+    call='{"agent": "planner"}',
+    hints=READS,
+)
 
 
 async def _named(ctx: OpContext, who: str) -> Listed:

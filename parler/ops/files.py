@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Meta
-
 from parler.client.pending import Progress
 from parler.errors import TooManyBytes, UsageError
 from parler.handoff import inbox
@@ -21,6 +19,7 @@ from parler.ops.attachments import (
     blob_id,
     check_size,
 )
+from parler.ops.capability import SETS, TARGET, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import Digest, RoomName
 from parler.wire.limits import DEFAULT_MAX_BLOB_BYTES
@@ -34,9 +33,11 @@ _LIST = "parler recv --all"
 class SendFileParams:
     """Which file goes to whom."""
 
-    target: Target
-    path: Annotated[Path, Meta(description="The file.")]
-    note: Annotated[str | None, Meta(description="A text shown before it.")] = None
+    path: Annotated[Path, Param("The file.", positional=True)]
+    note: Annotated[str | None, Param("A text shown before it.", "TEXT", brief="")] = (
+        None
+    )
+    target: Annotated[Target, TARGET]
 
 
 class SendFileResult(Result):
@@ -55,15 +56,15 @@ class FetchParams:
     """Which file, and where it goes instead of the inbox."""
 
     what: Annotated[
-        str, Meta(description="Its name, the id of its blob, or the beginning.")
+        str, Param("Its name or id, or the start.", "BLOB|NAME", positional=True)
     ]
     room: Annotated[
         RoomName | None,
-        Meta(description="Where it was sent; a whole id needs none."),
+        Param("Where it was sent; a whole id needs none.", means=Means.ROOM),
     ] = None
     out: Annotated[
         Path | None,
-        Meta(description="A new file or a folder; nothing is overwritten."),
+        Param("A new file or a folder; not the inbox.", "PATH", option="--out -o"),
     ] = None
 
 
@@ -111,6 +112,18 @@ async def send_file(
     )
 
 
+SEND_FILE = Capability(
+    run=send_file,
+    about="Send a file to the active session, a room, or one agent.",
+    command="send-file",
+    example='parler send-file report.pdf --note "final"',
+    tool="parler_send_file",
+    brief="Send a file of this folder.",
+    call='{"path": "report.pdf"}',
+    hints=Hints(open_world=True),
+)
+
+
 async def fetch(
     ctx: OpContext, params: FetchParams, *, progress: Progress | None = None
 ) -> FetchResult:
@@ -144,6 +157,20 @@ async def fetch(
         declared=declared,
         sender=found.sender if found else None,
     )
+
+
+FETCH = Capability(
+    run=fetch,
+    about="Fetch a file that was sent, into the inbox of this identity.",
+    more="It is held against its digest, nothing is overwritten, and nothing is "
+    "opened.",
+    command="fetch",
+    example="parler fetch report.pdf",
+    tool="parler_fetch",
+    brief="Fetch a file that was sent; nothing is overwritten or opened.",
+    call='{"what": "report.pdf"}',
+    hints=SETS,
+)
 
 
 def read_file(path: Path) -> bytes:

@@ -1,12 +1,14 @@
 """Who we are, what we say we are doing, and which hub we trust."""
 
 from pathlib import Path
+from typing import Annotated
 
 from parler._version import __version__
-from parler.identity.identity import Identity, active_session
+from parler.identity.identity import Identity, active_session, mint_identity
 from parler.identity.known_hubs import KnownHubs
 from parler.identity.known_rooms import KnownRooms
 from parler.identity.signing import fingerprint
+from parler.ops.capability import SETS, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.wire.base import AgentId
 from parler.wire.codes import PROTOCOL_VERSION
@@ -42,6 +44,22 @@ def describe(identity: Identity, *, hub: str, home: Path) -> WhoamiResult:
     )
 
 
+INIT = Capability(
+    run=mint_identity,
+    about="Make an identity: a key of your own, and how you are called.",
+    command="init",
+    example="parler init --name alice --role webdev",
+    no_tool="an agent's identity is made with its first command or server",
+)
+WHOAMI = Capability(
+    run=describe,
+    about="Show your id, name, fingerprint, hub and active session.",
+    command="whoami",
+    example="parler whoami --json",
+    no_tool="the tools that need it say it",
+)
+
+
 class PresenceResult(Result):
     """What others are shown of us."""
 
@@ -50,11 +68,25 @@ class PresenceResult(Result):
 
 
 async def presence(
-    ctx: OpContext, status: str, *, activity: str | None = None
+    ctx: OpContext,
+    status: Annotated[str, Param("idle, working or waiting.", positional=True)],
+    *,
+    activity: Annotated[str | None, Param("In a few words.", "TEXT")] = None,
 ) -> PresenceResult:
     """Say what we are doing; a status without activity clears it."""
     await ctx.client.request(Presence(status=status, activity=activity), PresenceOk)
     return PresenceResult(status=status, activity=activity)
+
+
+PRESENCE = Capability(
+    run=presence,
+    about="Tell others what you are doing.",
+    command="presence",
+    example='parler presence working --activity "the API"',
+    tool="parler_presence",
+    call='{"status": "working", "activity": "fixing the login"}',
+    hints=SETS,
+)
 
 
 class TrustResult(Result):
@@ -63,13 +95,27 @@ class TrustResult(Result):
     hub: str
 
 
-def trust(known_hubs: KnownHubs, url: str) -> TrustResult:
+def trust(
+    known_hubs: KnownHubs,
+    url: Annotated[str, Param("The refused hub's URL.", positional=True)],
+) -> TrustResult:
     """Accept the challenge that was last refused under a URL.
 
     Raises:
         ConfigError: Nothing was refused under it.
     """
     return TrustResult(hub=known_hubs.trust(url))
+
+
+TRUST_HUB = Capability(
+    run=trust,
+    about="Accept a hub that was refused for showing another hub's challenge.",
+    more="Only if both addresses are one hub: else somebody could sign in there as "
+    "you.",
+    command="trust-hub",
+    example="parler trust-hub wss://hub.example.org",
+    no_tool="which hub is trusted is for a person to decide",
+)
 
 
 class VersionResult(Result):
@@ -82,3 +128,12 @@ class VersionResult(Result):
 def versions() -> VersionResult:
     """The versions of program and protocol."""
     return VersionResult(version=__version__, protocol=PROTOCOL_VERSION)
+
+
+VERSION = Capability(
+    run=versions,
+    about="Show the version of the program and of the protocol it speaks.",
+    command="version",
+    example="parler version --json",
+    no_tool="apps are told it when they connect",
+)

@@ -1,24 +1,41 @@
 """Keys to rooms: minting, listing, revoking."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from parler.ops.capability import MAX_U32, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.wire.base import Code, Millis, RoomName
-from parler.wire.limits import DEFAULT_INVITE_TTL_SECS
+from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, MAX_TTL_SECS
 from parler.wire.records import InviteInfo, RoomKind
 from parler.wire.replies import Invited, InviteList, InviteRevoked
 from parler.wire.requests import Invite, Invites, RevokeInvite
+
+KEY_TTL = Param(
+    "How long the key works.",
+    "SECS",
+    option="--ttl",
+    ge=1,
+    le=MAX_TTL_SECS,
+    clamped=True,
+    brief="",
+)
+KEY_USES = Param("How often it works.", "N", ge=1, le=MAX_U32, brief="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InviteParams:
     """A key to what."""
 
-    kind: RoomKind
-    name: str | None = None
-    ttl_secs: int = DEFAULT_INVITE_TTL_SECS
-    max_uses: int | None = None
-    require_approval: bool = False
+    kind: Annotated[RoomKind, Param(on_cli=False)] = RoomKind.DM
+    name: Annotated[str | None, Param("Of the channel or service.", on_cli=False)] = (
+        None
+    )
+    require_approval: Annotated[bool, Param("Whoever redeems it waits for you.")] = (
+        False
+    )
+    ttl_secs: Annotated[int, KEY_TTL] = DEFAULT_INVITE_TTL_SECS
+    max_uses: Annotated[int | None, KEY_USES] = None
 
 
 class InviteResult(Result):
@@ -66,13 +83,44 @@ async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
     )
 
 
-async def invites(ctx: OpContext, room: RoomName) -> InvitesResult:
+INVITE = Capability(
+    run=invite,
+    about="Make a key to a channel, a service, or to a direct room with one agent.",
+    command="invite",
+    example="parler invite --group backend --require-approval",
+    tool="parler_invite",
+    call='{"kind": "channel", "name": "backend"}',
+)
+
+
+async def invites(ctx: OpContext, room: Annotated[RoomName, SESSION]) -> InvitesResult:
     """List the live keys of a room of ours."""
     listed = await ctx.client.request(Invites(room=room), InviteList)
     return InvitesResult(room=room, invites=listed.invites)
 
 
-async def revoke(ctx: OpContext, code: Code) -> RevokeResult:
+INVITES = Capability(
+    run=invites,
+    about="List the live keys to a room of yours.",
+    command="invites",
+    example="parler invites",
+    no_tool="which keys stay good is for a person to look after",
+)
+
+
+async def revoke(
+    ctx: OpContext,
+    code: Annotated[Code, Param("KEY or KEY@HUB.", "KEY", name="key", positional=True)],
+) -> RevokeResult:
     """Make a key worthless; who is in already stays in."""
     await ctx.client.request(RevokeInvite(code=code), InviteRevoked)
     return RevokeResult(code=code)
+
+
+REVOKE = Capability(
+    run=revoke,
+    about="Make a key worthless; who is in stays in.",
+    command="revoke",
+    example="parler revoke KEY",
+    no_tool="which keys stay good is for a person to look after",
+)

@@ -3,18 +3,23 @@
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 from parler.errors import ConfigError, UsageError
 from parler.local_hub import lifecycle, service
 from parler.local_hub.probe import ask
 from parler.local_hub.record import HubPaths, Record, hub_paths, read_record
 from parler.local_hub.status import Seen, State, look
+from parler.ops.capability import Capability, Param
 from parler.ops.context import Result
 
 MAX_LOG_BYTES = 4 * 2**20
 """Of a log that is read; the hub keeps less."""
 
 _POLL_SECS = 0.25
+
+
+_OWNER = "the hub of this machine is for a person to look after"
 
 
 class Sizes(Result):
@@ -113,6 +118,15 @@ async def status(base_home: Path, *, now: Callable[[], int]) -> StatusResult:
     )
 
 
+STATUS = Capability(
+    run=status,
+    about="Show whether the hub runs, where, and how much room it takes.",
+    command="hub status",
+    example="parler hub status --json",
+    no_tool=_OWNER,
+)
+
+
 def begin(base_home: Path) -> StartResult:
     """Start the hub in the background, unless it runs.
 
@@ -125,7 +139,20 @@ def begin(base_home: Path) -> StartResult:
     return StartResult(url=hub.url, pid=hub.pid, started=hub.started)
 
 
-def end(base_home: Path, *, force: bool = False) -> StopResult:
+START = Capability(
+    run=begin,
+    about="Start the hub in the background.",
+    command="hub start",
+    example="parler hub start",
+    no_tool=_OWNER,
+)
+
+
+def end(
+    base_home: Path,
+    *,
+    force: Annotated[bool, Param("Kill it if it does not end in time.")] = False,
+) -> StopResult:
     """Stop the hub; agents in the background will not start it again.
 
     Raises:
@@ -133,6 +160,15 @@ def end(base_home: Path, *, force: bool = False) -> StopResult:
     """
     seen = lifecycle.stop(base_home, force=force)
     return StopResult(stopped=seen is not None, pid=seen.pid if seen else None)
+
+
+STOP = Capability(
+    run=end,
+    about="Stop the hub. A command that needs it starts it again; agents do not.",
+    command="hub stop",
+    example="parler hub stop",
+    no_tool=_OWNER,
+)
 
 
 def last_lines(base_home: Path, count: int) -> list[str]:
@@ -173,6 +209,16 @@ def follow_log(
             sleep(_POLL_SECS)
 
 
+LOGS = Capability(
+    run=last_lines,
+    also=[follow_log],
+    about="Show the end of the hub's log.",
+    command="hub logs",
+    example="parler hub logs -f",
+    no_tool=_OWNER,
+)
+
+
 def install_service(base_home: Path) -> ServiceResult:
     """Have the system start the hub at login, and take over the one that runs.
 
@@ -197,6 +243,15 @@ def install_service(base_home: Path) -> ServiceResult:
     )
 
 
+INSTALL_SERVICE = Capability(
+    run=install_service,
+    about="Have the system start the hub at login, as a service of yours alone.",
+    command="hub install-service",
+    example="parler hub install-service",
+    no_tool=_OWNER,
+)
+
+
 def uninstall_service(base_home: Path) -> ServiceResult:
     """Undo `install_service`; the hub starts when it is needed, as before.
 
@@ -213,6 +268,15 @@ def uninstall_service(base_home: Path) -> ServiceResult:
         running=running,
         to_do=to_do or [],
     )
+
+
+UNINSTALL_SERVICE = Capability(
+    run=uninstall_service,
+    about="Undo install-service.",
+    command="hub uninstall-service",
+    example="parler hub uninstall-service",
+    no_tool=_OWNER,
+)
 
 
 def dialable(url: str) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from parler.errors import HubError, UsageError
 from parler.identity.signing import fingerprint
+from parler.ops.capability import READS, SETS, Capability, Hints, Means, Param, Shown
 from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import Feature
@@ -24,19 +24,22 @@ MAX_RECALL_LIMIT = 50
 """Hits a hub gives at most (protocol 9)."""
 
 
+_PRIVATE = Shown("private", bool, False, Param("For you alone."))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RememberParams:
     """A fact to keep."""
 
-    text: Annotated[str, Meta(description="What to remember.")]
-    key: Annotated[
-        str | None,
-        Meta(description="Replaces our last fact under this key in the same place."),
-    ] = None
+    text: Annotated[
+        str, Param("What to remember.", words=True, stdin="the fact", brief="")
+    ]
+    key: Annotated[str | None, Param("Replaces what you kept under it.")] = None
     room: Annotated[
         RoomName | None,
-        Meta(description="Whose members may recall it; without one, only we may."),
+        Param("Default: active session, whose members recall it too."),
     ] = None
+    """Without one, for us alone."""
 
 
 class RememberResult(Result):
@@ -51,20 +54,15 @@ class RememberResult(Result):
 class RecallParams:
     """What to look for."""
 
-    query: Annotated[
-        str, Meta(description="Words, or beginnings of words; the best match is first.")
-    ] = ""
-    key: Annotated[
-        str | None,
-        Meta(description="Exactly this key, the newest first; words do not count."),
-    ] = None
+    query: Annotated[str, Param("Words, or their beginnings.", words=True)] = ""
+    key: Annotated[str | None, Param("Exactly this key.")] = None
     room: Annotated[
-        RoomName | None,
-        Meta(description="Only in this room, instead of all we may see."),
+        RoomName | None, Param("Only there.", brief="", means=Means.ROOM)
     ] = None
-    limit: Annotated[int, Meta(description="At most so many, up to 50.", ge=1)] = (
-        DEFAULT_RECALL_LIMIT
-    )
+    limit: Annotated[
+        int,
+        Param("At most N.", "N", ge=1, le=MAX_RECALL_LIMIT, clamped=True, brief=""),
+    ] = DEFAULT_RECALL_LIMIT
 
 
 class Hit(RecallHit, kw_only=True):
@@ -89,14 +87,12 @@ class RecallResult(Result):
 class ForgetParams:
     """Which of our own facts to drop; with both, those that fit both."""
 
-    key: Annotated[str | None, Meta(description="Those under this key.")] = None
     text: Annotated[
-        str | None, Meta(description="Those of exactly this text, to the letter.")
+        str | None, Param("Exactly this fact.", words=True, stdin="the fact")
     ] = None
-    room: Annotated[
-        RoomName | None,
-        Meta(description="In this room; without one, those that only we see."),
-    ] = None
+    key: Annotated[str | None, Param("What is under it.")] = None
+    room: Annotated[RoomName | None, Param("Default: active session.")] = None
+    """Without one, what only we see."""
 
 
 class ForgetResult(Result):
@@ -122,6 +118,21 @@ async def remember(ctx: OpContext, params: RememberParams) -> RememberResult:
     fact = Fact(text=params.text, key=key, room=params.room)
     kept = await ctx.client.request(Remember(fact=fact), Remembered)
     return RememberResult(ok=kept.ok, key=key, room=params.room)
+
+
+REMEMBER = Capability(
+    run=remember,
+    about="Remember a fact: for the active session, a room, or for yourself.",
+    command="remember",
+    example="""\
+parler remember --key deploy "the strategy is blue-green"
+parler remember --private - < notes.txt""",
+    tool="parler_remember",
+    call='{"key": "deploy", "text": "we deploy blue-green"}',
+    hints=SETS,
+    common=True,
+    besides=[_PRIVATE],
+)
 
 
 async def recall(ctx: OpContext, params: RecallParams) -> RecallResult:
@@ -158,6 +169,21 @@ async def recall(ctx: OpContext, params: RecallParams) -> RecallResult:
     )
 
 
+RECALL = Capability(
+    run=recall,
+    about="Find facts: your own, and those of all your rooms.",
+    more="Facts are not signed: who wrote one is what the hub says.",
+    command="recall",
+    example="""\
+parler recall deploy strategy
+parler recall --key deploy""",
+    tool="parler_recall",
+    call='{"query": "deploy"}',
+    hints=READS,
+    common=True,
+)
+
+
 async def forget(ctx: OpContext, params: ForgetParams) -> ForgetResult:
     """Drop facts of our own; nobody can drop those of others.
 
@@ -179,6 +205,20 @@ async def forget(ctx: OpContext, params: ForgetParams) -> ForgetResult:
     frame = Forget(key=params.key or None, text=params.text, room=params.room)
     gone = await ctx.client.request(frame, Forgotten)
     return ForgetResult(count=gone.count, room=params.room)
+
+
+FORGET = Capability(
+    run=forget,
+    about="Drop facts that you remembered; those of others stay.",
+    command="forget",
+    example="""\
+parler forget --key deploy
+parler forget --private "the exact text\"""",
+    tool="parler_forget",
+    call='{"key": "deploy"}',
+    hints=Hints(destroys=True, repeatable=True),
+    besides=[_PRIVATE],
+)
 
 
 async def _names(ctx: OpContext, rooms: set[RoomName]) -> dict[AgentId, str]:

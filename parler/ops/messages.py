@@ -1,8 +1,17 @@
 """Saying something, handing over the turn, and reading what is new."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from parler.errors import UsageError
+from parler.ops.capability import (
+    MAX_U32,
+    SESSION,
+    TARGET,
+    Capability,
+    Param,
+    Shown,
+)
 from parler.ops.context import OpContext, Result
 from parler.ops.message_view import (
     MAX_SHOWN_BYTES,
@@ -22,10 +31,17 @@ from parler.wire.records import Target
 class SendParams:
     """What is said, and to whom."""
 
-    target: Target
-    text: str
-    reply_to: str | None = None
-    mentions: list[str] = field(default_factory=list)
+    text: Annotated[
+        str, Param("What to say.", words=True, stdin="the message", brief="")
+    ]
+    target: Annotated[Target, TARGET]
+    reply_to: Annotated[
+        str | None, Param("The message answered.", "ID", brief="Message id.")
+    ] = None
+    mentions: Annotated[
+        list[str],
+        Param("Whom it names.", "NAME", option="--mention", brief="Names."),
+    ] = field(default_factory=list)
     client_id: str | None = None
     """Of an earlier attempt, so that the two are stored as one (protocol 5.2)."""
 
@@ -34,11 +50,15 @@ class SendParams:
 class HandoffParams:
     """Whose turn it is now, and for what."""
 
-    target: Target
-    next: str
-    summary: str | None = None
-    to: str | None = None
-    bundle: str | None = None
+    next: Annotated[str, Param("What to do next.", "TEXT")]
+    summary: Annotated[str | None, Param("What was done.", "TEXT")] = None
+    to: Annotated[
+        str | None, Param("A name or role; else anyone.", "WHO", name="for_")
+    ] = None
+    bundle: Annotated[
+        str | None, Param("Code that belongs to it.", "BLOB", brief="Blob id of code.")
+    ] = None
+    target: Annotated[Target, TARGET]
     client_id: str | None = None
     """As that of `SendParams`."""
 
@@ -59,10 +79,23 @@ class ReceiveParams:
     it, and our own messages are left out.
     """
 
-    room: RoomName
-    since: int | None = None
-    everything: bool = False
-    limit: int | None = None
+    room: Annotated[RoomName, SESSION]
+    since: Annotated[
+        int | None,
+        Param(
+            "Read again what came after SEQ.",
+            "SEQ",
+            ge=0,
+            brief="Read again, uncut, what came after this number; 0 is the start.",
+        ),
+    ] = None
+    everything: Annotated[
+        bool,
+        Param("Read again everything from the start.", name="all_", on_tool=False),
+    ] = False
+    limit: Annotated[
+        int | None, Param("At most N.", "N", ge=1, le=MAX_U32, brief="")
+    ] = None
 
 
 class ReceiveResult(Result):
@@ -93,6 +126,23 @@ async def send(ctx: OpContext, params: SendParams) -> SendResult:
     )
 
 
+SEND = Capability(
+    run=send,
+    about="Say something in the active session, a room, or to one agent.",
+    more="With --role it is a task that exactly one free worker of that role takes. "
+    "When send returns, the hub has stored the message durably.",
+    command="send",
+    example="""\
+parler send "all tests pass"
+parler send --role review "review PR 42"
+git diff | parler send -""",
+    tool="parler_send",
+    call='{"text": "tests pass", "to": "webdev"}',
+    common=True,
+    besides=[Shown("role", str | None, None, Param("Work for one free worker of it."))],
+)
+
+
 async def handoff(ctx: OpContext, params: HandoffParams) -> SendResult:
     """Hand the turn to a name or role, or to anyone.
 
@@ -119,6 +169,18 @@ async def handoff(ctx: OpContext, params: HandoffParams) -> SendResult:
     )
 
 
+HANDOFF = Capability(
+    run=handoff,
+    about="Hand the turn over: whoever is meant is shown HANDOFF TO YOU.",
+    command="handoff",
+    example='parler handoff --for webdev --summary "API done" --next "build the page"',
+    tool="parler_handoff",
+    brief="Hand the turn to another agent, which is told what to do next.",
+    call='{"for": "webdev", "summary": "API done", "next": "build the page"}',
+    common=True,
+)
+
+
 async def receive(ctx: OpContext, params: ReceiveParams) -> ReceiveResult:
     """Read, without moving the cursor: acknowledge `cursor` once it was shown.
 
@@ -127,6 +189,24 @@ async def receive(ctx: OpContext, params: ReceiveParams) -> ReceiveResult:
     if params.since is not None or params.everything:
         return await _history(ctx, params)
     return await _news(ctx, params)
+
+
+RECEIVE = Capability(
+    run=receive,
+    about="Show what is new, and count it as read once it was shown.",
+    more="Our own messages are left out. --since and --all show them as well and only "
+    "look: nothing counts as read by them. With --json, --watch prints one object per "
+    "line.",
+    command="recv",
+    example="""\
+parler recv
+parler recv --watch""",
+    tool="parler_recv",
+    brief="Messages of other agents: what is new, or what was said before. It can "
+    "wait for an answer.",
+    call='{"wait_secs": 60}',
+    common=True,
+)
 
 
 async def _news(ctx: OpContext, params: ReceiveParams) -> ReceiveResult:

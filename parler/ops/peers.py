@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from parler.errors import HubError
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
 from parler.machine.processes import Process, uptime_ms
+from parler.ops.capability import READS, SETS, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.directory import DiscoverParams, discover
 from parler.ops.machine_context import Here
@@ -65,7 +65,7 @@ class PeersParams:
     """Where to look for peers."""
 
     scope: Annotated[
-        Scope, Meta(description="This repository, folder, machine, or the hub.")
+        Scope, Param("repo, directory, machine or hub.", "WHERE", brief="")
     ] = Scope.MACHINE
 
 
@@ -124,8 +124,8 @@ class SummaryParams:
     """What to show the others."""
 
     text: Annotated[
-        str, Meta(description="What you work on; empty: derived from git again.")
-    ]
+        str, Param("What you work on; none: derived from git again.", words=True)
+    ] = ""
 
 
 class SummaryResult(Result):
@@ -163,6 +163,24 @@ async def peers(
     return PeersResult(scope=params.scope, peers=[*local, *others], note=note)
 
 
+PEERS = Capability(
+    run=peers,
+    about="Show the agents that are here now, and how a message would reach each.",
+    more="Those of this machine need no hub. Whoever is not running any more is not "
+    "shown.",
+    command="peers",
+    example="""\
+parler peers
+parler peers --scope repo""",
+    tool="parler_peers",
+    brief="Agents that are here now, what each works on, and whether a message "
+    "reaches it at once.",
+    call='{"scope": "repo"}',
+    hints=READS,
+    common=True,
+)
+
+
 def set_summary(here: Here, params: SummaryParams) -> SummaryResult:
     """Say what we work on, for the others on this machine.
 
@@ -179,6 +197,17 @@ def set_summary(here: Here, params: SummaryParams) -> SummaryResult:
         derived=said is None,
         shown=changed is not None,
     )
+
+
+SUMMARY = Capability(
+    run=set_summary,
+    about="Tell the other agents of this machine what you work on.",
+    command="summary",
+    example='parler summary "building the dashboard data layer"',
+    tool="parler_summary",
+    call='{"text": "building the dashboard"}',
+    hints=SETS,
+)
 
 
 def reach_of(record: LiveRecord) -> Reach:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from parler.apps.kit.app import App
 from parler.apps.kit.permission import READ_ONLY, Permission
@@ -42,6 +41,7 @@ from parler.errors import UsageError
 from parler.identity.signing import fingerprint
 from parler.machine.workspace import workspace_of
 from parler.ops.addressing import as_agent_id
+from parler.ops.capability import Capability, Param
 from parler.ops.context import Result
 from parler.ops.machine_context import Here
 from parler.peers.presence import read_live
@@ -52,30 +52,56 @@ MAX_USD_PER_DAY = 10_000.0
 MAX_SHOWN = 1000
 
 
+_Alias = Annotated[str, Param("Its name.", name="project", positional=True)]
+_Asker = Annotated[
+    str,
+    Param("A project, an agent's id, or local: this machine.", "WHO", name="from_"),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddParams:
     """A project, and within which bounds it answers."""
 
-    alias: Annotated[str, Meta(description="What to call it.")]
-    folder: Annotated[Path | None, Meta(description="Where it is; else here.")] = None
-    app: Annotated[str | None, Meta(description="Whose agent answers.")] = None
-    describe: Annotated[str | None, Meta(description="What it is about.")] = None
-    per_hour: int = DEFAULT_PER_HOUR
-    usd_per_day: float = DEFAULT_USD_PER_DAY
-    timeout_secs: int = DEFAULT_TIMEOUT_SECS
-    replace: bool = False
+    alias: Annotated[str, Param("What to call it.", name="name", positional=True)]
+    folder: Annotated[
+        Path | None,
+        Param(
+            "Where it is; else here.",
+            positional=True,
+            parse=lambda typed: Path(typed).expanduser(),
+        ),
+    ] = None
+    describe: Annotated[str | None, Param("What it is about.", "TEXT")] = None
+    app: Annotated[
+        str | None,
+        Param(
+            f"{', '.join(headless_ids())}; else by its files.",
+            "APP",
+            option="--agent",
+        ),
+    ] = None
+    per_hour: Annotated[
+        int, Param("Answers an hour, at most.", "N", ge=0, le=MAX_PER_HOUR)
+    ] = DEFAULT_PER_HOUR
+    usd_per_day: Annotated[float, Param("Money a day, at most.", "USD")] = (
+        DEFAULT_USD_PER_DAY
+    )
+    timeout_secs: Annotated[
+        int,
+        Param("For one answer.", "SECS", option="--timeout", ge=1, le=MAX_TIMEOUT_SECS),
+    ] = DEFAULT_TIMEOUT_SECS
+    replace: Annotated[bool, Param("Change the one that is there.")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllowParams:
     """Who may ask a project, and what its agent may do for them."""
 
-    alias: str
-    asker: str
-    """A project's name, an agent's id, or ``local``: whoever is on this machine."""
-
+    alias: _Alias
+    asker: _Asker
     permission: Permission = READ_ONLY
-    name: str | None = None
+    name: Annotated[str | None, Param("What you call that agent.")] = None
 
 
 class ProjectResult(Result):
@@ -172,7 +198,17 @@ def add_project(here: Here, params: AddParams) -> ProjectResult:
         timeout_secs=params.timeout_secs,
     )
     here.projects.put(project, replace=params.replace)
-    return shown(here, project)
+    return _shown(here, project)
+
+
+ADD = Capability(
+    run=add_project,
+    about="Let a project be asked by the others on this machine.",
+    command="project add",
+    example="parler project add stagent ~/code/stagent "
+    '--describe "the webhook service"',
+    no_tool="who may ask what is for a person to decide",
+)
 
 
 def ensure_project(here: Here, alias: str | None) -> Project:
@@ -195,19 +231,37 @@ def ensure_project(here: Here, alias: str | None) -> Project:
     return here.projects.get(name)
 
 
-def remove_project(here: Here, alias: str) -> ProjectResult:
+def remove_project(here: Here, alias: _Alias) -> ProjectResult:
     """Let a project be asked no more; what was said stays on disk.
 
     Raises:
         UsageError: There is none.
     """
     _only_a_person(here, "remove a project")
-    return shown(here, here.projects.remove(alias))
+    return _shown(here, here.projects.remove(alias))
+
+
+REMOVE = Capability(
+    run=remove_project,
+    about="Let a project be asked no more; what was said stays in its log.",
+    command="project remove",
+    example="parler project remove stagent",
+    no_tool="who may ask what is for a person to decide",
+)
 
 
 def list_projects(here: Here) -> ProjectsResult:
     """All projects of this machine."""
-    return ProjectsResult(projects=[shown(here, one) for one in here.projects.all()])
+    return ProjectsResult(projects=[_shown(here, one) for one in here.projects.all()])
+
+
+LIST = Capability(
+    run=list_projects,
+    about="Show the projects that can be asked, and what each permits to whom.",
+    command="project list",
+    example="parler project list",
+    no_tool="who may ask what is for a person to decide",
+)
 
 
 def discover_projects(here: Here) -> DiscoverResult:
@@ -216,6 +270,15 @@ def discover_projects(here: Here) -> DiscoverResult:
     folders += folders_worked_in(here.user_home, here.folder)
     found = discover(folders, here.projects.all(), installed(here.environment))
     return DiscoverResult(found=[_found(one) for one in found])
+
+
+DISCOVER = Capability(
+    run=discover_projects,
+    about="Show folders that could be projects: where agents worked, and those beside.",
+    command="project discover",
+    example="parler project discover",
+    no_tool="who may ask what is for a person to decide",
+)
 
 
 def allow(here: Here, params: AllowParams) -> ProjectResult:
@@ -227,10 +290,21 @@ def allow(here: Here, params: AllowParams) -> ProjectResult:
     _only_a_person(here, "grant anything")
     asker = _asker_named(here, params.asker)
     grant = Grant(asker=asker, permission=params.permission, name=params.name)
-    return shown(here, here.projects.grant(params.alias, grant, asker=asker))
+    return _shown(here, here.projects.grant(params.alias, grant, asker=asker))
 
 
-def deny(here: Here, alias: str, asker: str) -> ProjectResult:
+ALLOW = Capability(
+    run=allow,
+    about="Let somebody ask a project, to read or for more; an agent cannot do this.",
+    command="project allow",
+    example="""\
+parler project allow stagent --from dashboard --write
+parler project allow stagent --from AGENT-ID --name bob""",
+    no_tool="who may ask what is for a person to decide",
+)
+
+
+def deny(here: Here, alias: _Alias, asker: _Asker) -> ProjectResult:
     """Write down that somebody may not ask a project.
 
     Raises:
@@ -239,10 +313,24 @@ def deny(here: Here, alias: str, asker: str) -> ProjectResult:
     _only_a_person(here, "take anything away")
     named = _asker_named(here, asker)
     grant = Grant(asker=named, denied=True)
-    return shown(here, here.projects.grant(alias, grant, asker=named))
+    return _shown(here, here.projects.grant(alias, grant, asker=named))
 
 
-def log(here: Here, alias: str, *, limit: int = MAX_SHOWN) -> LogResult:
+DENY = Capability(
+    run=deny,
+    about="Let somebody ask a project no more; an agent cannot do this.",
+    command="project deny",
+    example="parler project deny stagent --from dashboard",
+    no_tool="who may ask what is for a person to decide",
+)
+
+
+def log(
+    here: Here,
+    alias: _Alias,
+    *,
+    limit: Annotated[int, Param("The newest N.", "N", ge=1, le=MAX_SHOWN)] = 200,
+) -> LogResult:
     """What was asked of a project from anywhere, and what came of it."""
     name = alias_of(alias)
     lines = transcript_of(here.home, name)
@@ -257,7 +345,23 @@ def log(here: Here, alias: str, *, limit: int = MAX_SHOWN) -> LogResult:
     )
 
 
-def forget_session(here: Here, alias: str, *, everybody: bool = False) -> ForgetResult:
+LOG = Capability(
+    run=log,
+    about="Show what a project was asked from anywhere, by whom, and what came of it.",
+    command="project log",
+    example="parler project log stagent",
+    no_tool="what others asked is for the owner of the project",
+)
+
+
+def forget_session(
+    here: Here,
+    alias: _Alias,
+    *,
+    everybody: Annotated[
+        bool, Param("Also the conversations of all others.", name="all_")
+    ] = False,
+) -> ForgetResult:
     """Let our next question to a project begin a new conversation.
 
     Args:
@@ -287,24 +391,51 @@ def forget_session(here: Here, alias: str, *, everybody: bool = False) -> Forget
     return ForgetResult(project=name, forgotten=forgotten)
 
 
-def remember(here: Here, alias: str, note: str) -> NotesResult:
+FORGET_SESSION = Capability(
+    run=forget_session,
+    about="Let the next question to a project begin a new conversation.",
+    command="project forget-session",
+    example="parler project forget-session stagent",
+    no_tool="a question that should begin anew says so",
+)
+
+
+def remember(
+    here: Here,
+    alias: _Alias,
+    note: Annotated[str, Param("None: shows what is kept.", words=True)] = "",
+) -> NotesResult:
     """Keep a note that is put before each of our questions to a project."""
     name = alias_of(alias)
     notes = own_thread(here, name).remember(note)
     return NotesResult(project=name, notes=notes)
 
 
-def forget_note(here: Here, alias: str, number: int) -> NotesResult:
+def forget_note(
+    here: Here,
+    alias: _Alias,
+    number: Annotated[int, Param("Drop note N.", "N", name="forget", ge=1, le=1000)],
+) -> NotesResult:
     """Drop a note by its number."""
     name = alias_of(alias)
     notes = own_thread(here, name).forget_note(number)
     return NotesResult(project=name, notes=notes)
 
 
-def notes_of(here: Here, alias: str) -> NotesResult:
+def notes_of(here: Here, alias: _Alias) -> NotesResult:
     """The notes we keep for a project."""
     name = alias_of(alias)
     return NotesResult(project=name, notes=own_thread(here, name).state().notes)
+
+
+REMEMBER = Capability(
+    run=remember,
+    also=[forget_note, notes_of],
+    about="Keep a note that is put before each question from here to a project.",
+    command="project remember",
+    example='parler project remember stagent "we deploy from main"',
+    no_tool="what goes along with each question is for a person to decide",
+)
 
 
 def own_asker(here: Here) -> Asker:
@@ -327,7 +458,7 @@ def askers_of(here: Here) -> list[str]:
     return [name for name in names if name]
 
 
-def shown(here: Here, project: Project) -> ProjectResult:
+def _shown(here: Here, project: Project) -> ProjectResult:
     """A project, and whether it is there."""
     folder = Path(project.folder)
     return ProjectResult(

@@ -7,12 +7,12 @@ here. Claiming is the hub's decision (protocol 10.4), and losing one is a result
 from dataclasses import dataclass
 from typing import Annotated
 
-from msgspec import Meta
-
 from parler.errors import NotFound, UsageError
+from parler.ops.capability import SETS, Capability, Means, Param
 from parler.ops.context import OpContext, Result, check_texts
 from parler.ops.message_view import ShownMessage, shown
 from parler.ops.messages import SendResult
+from parler.ops.tasks import task_status
 from parler.text.terminal import shell_word
 from parler.wire.base import MessageId, Millis, RoomName
 from parler.wire.limits import DEFAULT_LEASE_SECS, DEFAULT_QUEUE_LIMIT
@@ -24,6 +24,9 @@ from parler.wire.requests import Claim, Complete, Queue, Serve
 
 MIN_LEASE_SECS, MAX_LEASE_SECS = 15, 3600
 MAX_QUEUE_LIMIT = 200
+
+_SERVICE = Param("The service you serve.", "NAME", positional=True, means=Means.SERVICE)
+_MESSAGE = Param("The task's message, as queue shows it.", "ID", positional=True)
 
 
 class ServeResult(Result):
@@ -38,8 +41,8 @@ class ServeResult(Result):
 class DispatchParams:
     """Work for exactly one free worker of a role."""
 
-    role: Annotated[str, Meta(description="Whose workers may take it.")]
-    text: Annotated[str, Meta(description="What is to be done.")]
+    role: str
+    text: str
     client_id: str | None = None
     """Of an earlier attempt, so that the two are stored as one (protocol 5.2)."""
 
@@ -48,8 +51,8 @@ class DispatchParams:
 class QueueParams:
     """Whose queue to look at."""
 
-    service: Annotated[str, Meta(description="A service we serve.")]
-    limit: Annotated[int, Meta(description="At most so many, up to 200.", ge=1)] = (
+    service: Annotated[str, _SERVICE]
+    limit: Annotated[int, Param("At most N.", "N", ge=1, le=MAX_QUEUE_LIMIT)] = (
         DEFAULT_QUEUE_LIMIT
     )
 
@@ -65,11 +68,16 @@ class QueueResult(Result):
 class ClaimParams:
     """Which task to take, or to hold on to."""
 
-    service: Annotated[str, Meta(description="A service we serve.")]
-    message: Annotated[MessageId, Meta(description="The id of the task's message.")]
+    service: Annotated[str, _SERVICE]
+    message: Annotated[MessageId, _MESSAGE]
     lease_secs: Annotated[
         int,
-        Meta(description="For how long nobody else gets it.", ge=15, le=3600),
+        Param(
+            "For how long nobody else gets it.",
+            option="--lease",
+            ge=MIN_LEASE_SECS,
+            le=MAX_LEASE_SECS,
+        ),
     ] = DEFAULT_LEASE_SECS
 
 
@@ -86,10 +94,11 @@ class ClaimResult(Result):
 class CompleteParams:
     """Which task has ended, and how."""
 
-    service: Annotated[str, Meta(description="A service we serve.")]
-    message: Annotated[MessageId, Meta(description="The id of the task's message.")]
+    service: Annotated[str, _SERVICE]
+    message: Annotated[MessageId, _MESSAGE]
     status: Annotated[
-        TaskStatus, Meta(description="done, failed or cancelled; nothing follows.")
+        TaskStatus,
+        Param("done, failed or cancelled.", positional=True, parse=task_status),
     ]
 
 
@@ -102,7 +111,13 @@ class CompleteResult(Result):
     completed: bool
 
 
-async def serve(ctx: OpContext, service: str) -> ServeResult:
+async def serve(
+    ctx: OpContext,
+    service: Annotated[
+        str,
+        Param("As others ask for it.", "NAME", positional=True, means=Means.SERVICE),
+    ],
+) -> ServeResult:
     """Become a worker of a service; it is new if nobody served it.
 
     Raises:
@@ -112,6 +127,20 @@ async def serve(ctx: OpContext, service: str) -> ServeResult:
     joined = await ctx.client.request(Serve(service=service.strip()), Joined)
     ctx.known_rooms.remember(ctx.hub, joined.room)
     return ServeResult(room=joined.room, kind=joined.kind, service=service.strip())
+
+
+SERVE = Capability(
+    run=serve,
+    about="Become a worker of a service; others reach it with `send --service`.",
+    more="It does no work by itself: `recv` reads what is said there, and `queue` what "
+    "is to be done by exactly one.",
+    command="serve",
+    example="parler serve review",
+    tool="parler_serve",
+    brief="Take tasks of a service.",
+    call='{"service": "review"}',
+    hints=SETS,
+)
 
 
 async def dispatch(ctx: OpContext, params: DispatchParams) -> SendResult:
@@ -142,6 +171,14 @@ async def dispatch(ctx: OpContext, params: DispatchParams) -> SendResult:
     return SendResult(id=sent.id, seq=sent.seq, room=sent.room)
 
 
+DISPATCH = Capability(
+    run=dispatch,
+    about="Give work to exactly one free worker of a role.",
+    no_command="parler send --role",
+    no_tool="parler_send with a role",
+)
+
+
 async def queue(ctx: OpContext, params: QueueParams) -> QueueResult:
     """See the tasks of a service we serve that nobody holds.
 
@@ -155,6 +192,18 @@ async def queue(ctx: OpContext, params: QueueParams) -> QueueResult:
     queued = await ctx.client.request(frame, Queued)
     judged = [ctx.client.judge(stored) for stored in queued.messages]
     return QueueResult(room=room, messages=[shown(message) for message in judged])
+
+
+_STEP = "a step of a worker; parler supervise takes them in the right order"
+
+QUEUE = Capability(
+    run=queue,
+    about="Show the tasks of a service that nobody holds.",
+    more="Only to its workers, and only while they are available: idle or waiting.",
+    command="queue",
+    example="parler queue review --json",
+    no_tool=_STEP,
+)
 
 
 async def claim(ctx: OpContext, params: ClaimParams) -> ClaimResult:
@@ -173,6 +222,15 @@ async def claim(ctx: OpContext, params: ClaimParams) -> ClaimResult:
         claimed=claimed.claimed,
         lease_until=claimed.lease_until if claimed.claimed else None,
     )
+
+
+CLAIM = Capability(
+    run=claim,
+    about="Take a task, or hold on to one you have. Losing it to another is no error.",
+    command="claim",
+    example="parler claim review ID --lease 600",
+    no_tool=_STEP,
+)
 
 
 async def complete(ctx: OpContext, params: CompleteParams) -> CompleteResult:
@@ -200,6 +258,15 @@ async def complete(ctx: OpContext, params: CompleteParams) -> CompleteResult:
         status=params.status,
         completed=ended.completed,
     )
+
+
+COMPLETE = Capability(
+    run=complete,
+    about="End a task you hold, for good; `task` tells whoever asked for it.",
+    command="complete",
+    example="parler complete review ID done",
+    no_tool=_STEP,
+)
 
 
 def _check_name(name: str, what: str) -> None:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from parler.client.messages import Message
 from parler.errors import HubError, UsageError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
+from parler.ops.capability import READS, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.text.terminal import shell_word
 from parler.wire.base import AgentId, RoomName, Seq
@@ -26,8 +26,8 @@ MAX_LOOKED_THROUGH = 1000
 class StatusParams:
     """Which message."""
 
-    room: Annotated[RoomName, Meta(description="Where it was said.")]
-    seq: Annotated[int, Meta(description="Its number there, as send prints it.")]
+    room: Annotated[RoomName, SESSION]
+    seq: Annotated[int, Param("The number send printed.", positional=True, ge=1)]
 
 
 class Receipt(MemberReceipt, kw_only=True):
@@ -85,6 +85,17 @@ async def status(ctx: OpContext, params: StatusParams) -> StatusResult:
             for one in listed.members
         ],
     )
+
+
+STATUS = Capability(
+    run=status,
+    about="Show how far a message got: stored, delivered, seen, and who answered it.",
+    command="status",
+    example="parler status 42",
+    tool="parler_status",
+    call='{"seq": 42}',
+    hints=READS,
+)
 
 
 async def _replies(ctx: OpContext, message: Message) -> dict[AgentId, Seq]:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from parler.errors import UsageError
 from parler.machine.processes import Process, machine, uptime_ms
+from parler.ops.capability import SETS, Capability, Param
 from parler.ops.context import Result
 from parler.ops.machine_context import Here
 from parler.peers.reservations import (
@@ -29,13 +29,12 @@ class ReserveParams:
     """What to reserve, for how long, and why."""
 
     glob: Annotated[
-        str, Meta(description="Files, from this folder: src/auth/**, or a folder.")
+        str, Param("Files from here: src/auth/**, a folder.", positional=True)
     ]
     minutes: Annotated[
-        int,
-        Meta(description="How long; renewed while you are here.", ge=1),
+        int, Param("How long; renewed while you are here.", ge=1, on_cli=False)
     ] = DEFAULT_MINUTES
-    why: Annotated[str, Meta(description="What the others are told.")] = ""
+    why: Annotated[str, Param("What the others are told.", "TEXT")] = ""
 
 
 class Reserved(Result):
@@ -130,13 +129,51 @@ def reserve(here: Here, params: ReserveParams) -> ReserveResult:
     )
 
 
+RESERVE = Capability(
+    run=reserve,
+    about="Ask the other agents of this machine to leave some files alone for a while.",
+    more="It is advice: nothing stops an edit unless an app's hook was set up to ask. "
+    "It holds in every work tree and clone of this repository, and ends with your "
+    "session.",
+    command="reserve",
+    example='parler reserve "src/auth/**" --for 30m --why "moving to sessions"',
+    tool="parler_reserve",
+    call='{"glob": "src/auth/**", "why": "moving to sessions"}',
+    hints=SETS,
+)
+
+
 def reservations(here: Here) -> ReservationsResult:
     """What is reserved on this machine now."""
     held = Reservations(here.home).all()
     return ReservationsResult(reservations=[_shown(here, one) for one in held])
 
 
-def release(here: Here, which: str | None, *, force: bool = False) -> ReleaseResult:
+RESERVATIONS = Capability(
+    run=reservations,
+    about="Show what is reserved on this machine, and by whom.",
+    command="reservations",
+    example="parler reservations",
+    no_tool="parler_peers shows it with each agent",
+)
+
+
+def release(
+    here: Here,
+    which: Annotated[
+        str | None,
+        Param(
+            "A pattern or an id; none: all of yours.",
+            "GLOB",
+            positional=True,
+            argument="glob",
+        ),
+    ] = None,
+    *,
+    force: Annotated[
+        bool, Param("Also if it is somebody else's.", on_tool=False)
+    ] = False,
+) -> ReleaseResult:
     """Give up a reservation of ours by its id or pattern, or all of them.
 
     Args:
@@ -159,6 +196,19 @@ def release(here: Here, which: str | None, *, force: bool = False) -> ReleaseRes
             f"no reservation of yours is {which!r}", next_step="parler reservations"
         )
     return ReleaseResult(released=[_shown(here, one) for one in gone])
+
+
+RELEASE = Capability(
+    run=release,
+    about="Give up what you reserved.",
+    command="release",
+    example="""\
+parler release "src/auth/**"
+parler release""",
+    tool="parler_release",
+    call='{"glob": "src/auth/**"}',
+    hints=SETS,
+)
 
 
 def _pattern(here: Here, which: str) -> tuple[str, str] | None:

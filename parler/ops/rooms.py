@@ -1,9 +1,13 @@
 """The rooms we are in, who is in one, putting somebody out, and deleting ours."""
 
+from typing import Annotated
+
 import msgspec
 
+from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import Person, pick
+from parler.ops.capability import READS, SESSION, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result
 from parler.wire.base import AgentId, RoomName
 from parler.wire.records import RoomInfo, RosterEntry
@@ -37,13 +41,24 @@ class DeleteResult(Result):
     room: RoomName
 
 
-async def rooms(ctx: OpContext, *, active: str | None) -> RoomsResult:
+async def rooms(ctx: OpContext) -> RoomsResult:
     """List our rooms."""
     listed = await ctx.client.request(Rooms(), RoomList)
-    return RoomsResult(rooms=listed.rooms, active=active)
+    return RoomsResult(rooms=listed.rooms, active=active_session(ctx.identity.home))
 
 
-async def roster(ctx: OpContext, room: RoomName) -> RosterResult:
+ROOMS = Capability(
+    run=rooms,
+    about="List the rooms you are in; the active session is starred.",
+    command="rooms",
+    example="parler rooms",
+    tool="parler_rooms",
+    brief="The rooms you are in, and what is unread.",
+    hints=READS,
+)
+
+
+async def roster(ctx: OpContext, room: Annotated[RoomName, SESSION]) -> RosterResult:
     """List the members of a room."""
     listed = await ctx.client.request(Roster(room=room), RosterList)
     return RosterResult(
@@ -55,11 +70,38 @@ async def roster(ctx: OpContext, room: RoomName) -> RosterResult:
     )
 
 
-async def delete_room(ctx: OpContext, room: RoomName) -> DeleteResult:
+ROSTER = Capability(
+    run=roster,
+    about="List the members of a room and how they are doing.",
+    command="roster",
+    example="parler roster",
+    tool="parler_roster",
+    brief="Who is in a session, what each is doing, and how it is woken.",
+    hints=READS,
+    common=True,
+)
+
+
+async def delete_room(
+    ctx: OpContext,
+    room: Annotated[RoomName, Param("Which; never guessed.", means=Means.ROOM)],
+) -> DeleteResult:
     """Delete a room of ours with all that is in it."""
     await ctx.client.request(DeleteRoom(room=room), RoomDeleted)
     ctx.forget(room)
     return DeleteResult(room=room)
+
+
+DELETE = Capability(
+    run=delete_room,
+    about="Delete a room of yours with all that is in it.",
+    command="delete-room",
+    example="parler delete-room --room room.abc234",
+    tool="parler_delete_room",
+    call='{"room": "room.abc234"}',
+    hints=Hints(destroys=True),
+    asks_user=True,
+)
 
 
 class RemoveResult(Result):
@@ -71,7 +113,14 @@ class RemoveResult(Result):
     fingerprint: str
 
 
-async def remove_member(ctx: OpContext, room: RoomName, who: str) -> RemoveResult:
+async def remove_member(
+    ctx: OpContext,
+    room: Annotated[RoomName, SESSION],
+    who: Annotated[
+        str,
+        Param("An id, a fingerprint, or a unique name.", "AGENT", positional=True),
+    ],
+) -> RemoveResult:
     """Put somebody out: at once unable to read, and has to knock again.
 
     Args:
@@ -94,3 +143,12 @@ async def remove_member(ctx: OpContext, room: RoomName, who: str) -> RemoveResul
         name=chosen.name,
         fingerprint=fingerprint(chosen.agent),
     )
+
+
+REMOVE = Capability(
+    run=remove_member,
+    about="Put a member out of a room of yours; it has to knock to come back.",
+    command="members remove",
+    example="parler members remove ABCD-EFGH-IJKL-MNOP",
+    no_tool="who has to leave is for a person to decide",
+)

@@ -4,16 +4,22 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from parler.errors import HubError, InvalidInvite, ParlerError, UsageError
 from parler.ops.admission import check_preapproved
+from parler.ops.capability import SESSION, SETS, Capability, Hints, Param
 from parler.ops.context import OpContext, Result
+from parler.ops.invites import KEY_TTL, KEY_USES
 from parler.ops.message_view import ShownMessage, Tail, pages, shown
 from parler.wire.base import RoomName
 from parler.wire.codes import ErrorCode, Feature
 from parler.wire.joinkey import JoinKey
-from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, DEFAULT_MAX_MESSAGE_BYTES
+from parler.wire.limits import (
+    DEFAULT_INVITE_TTL_SECS,
+    DEFAULT_MAX_MESSAGE_BYTES,
+    MAX_TTL_SECS,
+)
 from parler.wire.parts import TextPart
 from parler.wire.records import RoomKind, RoomTarget
 from parler.wire.replies import (
@@ -39,12 +45,31 @@ MAX_CONTEXT_BYTES = DEFAULT_MAX_MESSAGE_BYTES - 4096
 class OpenParams:
     """How a session is opened."""
 
-    topic: str | None = None
-    context: str | None = None
-    gated: bool = True
-    preapprove: list[str] = field(default_factory=list)
-    ttl_secs: int = DEFAULT_INVITE_TTL_SECS
-    max_uses: int | None = None
+    topic: Annotated[str | None, Param("What it is about.", "TEXT", brief="")] = None
+    context: Annotated[
+        str | None,
+        Param(
+            "The recap.",
+            "TEXT",
+            brief="Recap for whoever joins: goal, state, decisions, next steps.",
+        ),
+    ] = None
+    gated: Annotated[
+        bool,
+        Param(
+            "false: whoever has the key is in at once.", name="approval", on_cli=False
+        ),
+    ] = True
+    preapprove: Annotated[
+        list[str],
+        Param(
+            "Let this agent id or fingerprint in when it knocks.",
+            "ID",
+            brief="Ids or fingerprints let in at once.",
+        ),
+    ] = field(default_factory=list)
+    ttl_secs: Annotated[int, KEY_TTL] = DEFAULT_INVITE_TTL_SECS
+    max_uses: Annotated[int | None, KEY_USES] = None
 
 
 class OpenResult(Result):
@@ -133,11 +158,36 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
     )
 
 
+OPEN = Capability(
+    run=open_session,
+    about="Open a session with a recap; prints the key to it.",
+    more="Whoever redeems the key waits for your approval, unless --no-approval is "
+    "given.",
+    command="session open",
+    example='parler session open --topic "flaky login" --context-file -',
+    tool="parler_open_session",
+    brief="Open a conversation other agents can join with a key.",
+    call='{"topic": "flaky login", "context": "We found that…"}',
+    common=True,
+)
+
+
 async def join_session(
     ctx: OpContext,
-    key: JoinKey,
+    key: Annotated[
+        JoinKey, Param("KEY, KEY@HUB or a link.", positional=True, typed=str)
+    ],
     *,
-    wait_secs: float = 0,
+    wait_secs: Annotated[
+        float,
+        Param(
+            "Wait for the owner's decision.",
+            option="--wait",
+            ge=0,
+            le=MAX_TTL_SECS,
+            brief="Wait for the owner's decision, up to 600.",
+        ),
+    ] = 0,
     watcher: JoinWatcher | None = None,
 ) -> JoinResult:
     """Redeem a key. Waiting for the owner is a result, not an error.
@@ -177,11 +227,45 @@ async def join_session(
     )
 
 
-async def leave_session(ctx: OpContext, room: RoomName) -> LeaveResult:
+JOIN_SESSION = Capability(
+    run=join_session,
+    about="Redeem a session key: knock, or enter and see what was said so far.",
+    command="session join",
+    example="parler session join KEY@HUB --wait 600",
+    tool="parler_join_session",
+    brief="Enter a conversation with a key somebody gave you.",
+    call='{"key": "ABCD2345@wss://hub.example"}',
+    hints=SETS,
+    common=True,
+)
+JOIN = Capability(
+    run=join_session,
+    about="Redeem the key of any room; it becomes the active session.",
+    command="join",
+    example="parler join KEY@HUB",
+    tool="parler_join",
+    call='{"code": "ABCD2345"}',
+    hints=SETS,
+)
+
+
+async def leave_session(
+    ctx: OpContext, room: Annotated[RoomName, SESSION]
+) -> LeaveResult:
     """Stop being a member of a room."""
     await ctx.client.request(Leave(room=room), Left)
     ctx.forget(room)
     return LeaveResult(room=room)
+
+
+LEAVE = Capability(
+    run=leave_session,
+    about="Leave a session; the others stay.",
+    command="session leave",
+    example="parler session leave",
+    tool="parler_close_session",
+    hints=Hints(destroys=True),
+)
 
 
 def _seed(name: str, params: OpenParams) -> str | None:

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from msgspec import Meta
-
 from parler.errors import UsageError
 from parler.machine.backoff import system_fraction
+from parler.ops.capability import Capability, Param
 from parler.ops.context import OpContext
 from parler.ops.queue import MAX_LEASE_SECS, MIN_LEASE_SECS, serve
 from parler.ops.work import (
+    ALLOW_FROM,
+    ONCE,
     Limits,
     Surroundings,
     TaskEnd,
@@ -39,19 +40,17 @@ MIN_RENEW_SECS, MAX_RENEW_SECS = 5.0, 60.0
 class SuperviseParams:
     """What to work on, with which command; a role or a room."""
 
-    runner: Annotated[str, Meta(description="The command, or a known agent.")]
-    role: Annotated[str | None, Meta(description="Whose tasks to take.")] = None
-    room: Annotated[RoomName | None, Meta(description="Or whose messages.")] = None
-    allow_from: Annotated[
-        list[str], Meta(description="Ids or fingerprints of who may ask.")
-    ] = field(default_factory=list)
-    lease_secs: Annotated[
-        int, Meta(description="For how long nobody else gets a task; it is renewed.")
-    ] = 300
-    renew_secs: Annotated[
-        float | None, Meta(description="How often; otherwise a third of the lease.")
-    ] = None
-    once: Annotated[bool, Meta(description="End after one task.")] = False
+    runner: Annotated[str, Param("A command for sh, or a known agent.", "CMD")]
+    role: Annotated[str | None, Param("Take tasks of this role.")] = None
+    room: Annotated[RoomName | None, Param("Or take what is said here.")] = None
+    allow_from: Annotated[list[str], ALLOW_FROM] = field(default_factory=list)
+    lease_secs: int = 300
+    """For how long nobody else gets a task; it is renewed."""
+
+    renew_secs: float | None = None
+    """How often; otherwise a third of the lease."""
+
+    once: Annotated[bool, ONCE] = False
     limits: Limits
 
 
@@ -95,6 +94,23 @@ async def supervise(
             done=lambda finished: done(task_end(finished)),
             fraction=system_fraction,
         )
+
+
+SUPERVISE = Capability(
+    run=supervise,
+    also=[Limits],
+    about="Run a command for each task of a role, or for each message of a room.",
+    more="Exactly one free worker takes each task of a role. The command reads one "
+    "JSON object on stdin: who asks, and the parts of the message. It is also told "
+    "PARLER_TASK_ID, PARLER_ROOM, PARLER_FROM, PARLER_FROM_NAME and PARLER_ROLE. What "
+    "it prints is sent to the room with a receipt: done, or failed if its exit status "
+    "is not 0.",
+    command="supervise",
+    example="""\
+parler supervise --role review --runner './review.sh'
+parler supervise --room team --runner 'python answer.py' --once""",
+    no_tool="what runs while nobody watches is for a person to start",
+)
 
 
 def _claims(

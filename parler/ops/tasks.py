@@ -8,9 +8,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Annotated
 
-from msgspec import Meta
-
 from parler.errors import UsageError
+from parler.ops.capability import TARGET, Capability, Param
 from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import Digest, MessageId, RoomName
 from parler.wire.parts import TaskPart
@@ -20,41 +19,6 @@ MAX_COUNT = 2**63 - 1
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _AMERICAN = {"canceled": TaskStatus.CANCELLED}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskParams:
-    """How far a task is."""
-
-    target: Annotated[Target, Meta(description="Who is told.")]
-    status: Annotated[
-        TaskStatus,
-        Meta(description="accepted, working, awaiting, done, failed or cancelled."),
-    ]
-    task: Annotated[
-        str | None,
-        Meta(description="Which one: the id of the message that asked for it."),
-    ] = None
-    note: Annotated[str | None, Meta(description="A word on it.")] = None
-    result: Annotated[
-        str | None, Meta(description="The id of a blob with what came of it.")
-    ] = None
-    tokens: Annotated[
-        int | None, Meta(description="Model tokens it took.", ge=0, le=MAX_COUNT)
-    ] = None
-    elapsed_ms: Annotated[
-        int | None, Meta(description="Milliseconds it took.", ge=0, le=MAX_COUNT)
-    ] = None
-
-
-class TaskResult(Result):
-    """The receipt as stored."""
-
-    id: MessageId
-    seq: int
-    room: RoomName
-    status: TaskStatus
-    task: str | None = None
 
 
 def task_status(typed: str) -> TaskStatus:
@@ -71,6 +35,39 @@ def task_status(typed: str) -> TaskStatus:
             f"there is no task status {typed!r}",
             next_step="use one of " + ", ".join(one.value for one in TaskStatus),
         ) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskParams:
+    """How far a task is."""
+
+    status: Annotated[
+        TaskStatus,
+        Param(
+            "accepted, working, awaiting, done, failed or cancelled.",
+            positional=True,
+            parse=task_status,
+            brief="",
+        ),
+    ]
+    task: Annotated[
+        str | None, Param("Which: the id of the message that asked.", "ID")
+    ] = None
+    note: Annotated[str | None, Param("A word on it.", "TEXT")] = None
+    result: Annotated[str | None, Param("A blob with what came of it.", "BLOB")] = None
+    tokens: Annotated[int | None, Param("Model tokens it took.", "N", ge=0)] = None
+    elapsed_ms: Annotated[int | None, Param("Milliseconds it took.", ge=0)] = None
+    target: Annotated[Target, TARGET]
+
+
+class TaskResult(Result):
+    """The receipt as stored."""
+
+    id: MessageId
+    seq: int
+    room: RoomName
+    status: TaskStatus
+    task: str | None = None
 
 
 async def task(ctx: OpContext, params: TaskParams) -> TaskResult:
@@ -95,6 +92,19 @@ async def task(ctx: OpContext, params: TaskParams) -> TaskResult:
     return TaskResult(
         id=sent.id, seq=sent.seq, room=sent.room, status=params.status, task=about
     )
+
+
+TASK = Capability(
+    run=task,
+    about="Say how far a task is, in the active session, a room, or to one agent.",
+    command="task",
+    example="""\
+parler task working --task ID --note "reading the diff"
+parler task done --task ID --elapsed-ms 5300""",
+    tool="parler_task",
+    brief="Tell whoever gave you a task how far it is.",
+    call='{"status": "done", "task": "MESSAGE-ID", "note": "merged"}',
+)
 
 
 def _check(params: TaskParams) -> None:

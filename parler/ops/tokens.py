@@ -4,12 +4,14 @@ A token goes to whoever may see it all; a link to somebody else's page is only m
 the one shared hub that page belongs to.
 """
 
+from typing import Annotated
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from parler.identity.settings import DEFAULT_HUB
+from parler.ops.capability import SESSION, Capability, Hints, Param
 from parler.ops.context import OpContext, Result
 from parler.wire.base import Millis, RoomName
-from parler.wire.limits import DEFAULT_TOKEN_TTL_SECS
+from parler.wire.limits import DEFAULT_TOKEN_TTL_SECS, MAX_TTL_SECS
 from parler.wire.replies import DirectoryToken, Watch
 from parler.wire.requests import MintDirectoryToken, MintWatch
 from parler.wire.urls import dial_url, same_hub
@@ -17,6 +19,15 @@ from parler.wire.urls import dial_url, same_hub
 VIEWER = "https://www.parlerprotocol.com/hub#sessions&k="
 """The page that shows a session of the shared hub; what follows the # stays in the
 browser (protocol 4.7)."""
+
+_TTL = Param(
+    "How long the token works.",
+    "SECS",
+    option="--ttl",
+    ge=1,
+    le=MAX_TTL_SECS,
+    clamped=True,
+)
 
 
 class TokenResult(Result):
@@ -41,7 +52,7 @@ class WatchResult(Result):
 
 
 async def directory_token(
-    ctx: OpContext, *, ttl_secs: int = DEFAULT_TOKEN_TTL_SECS
+    ctx: OpContext, *, ttl_secs: Annotated[int, _TTL] = DEFAULT_TOKEN_TTL_SECS
 ) -> TokenResult:
     """Make a token that reads the whole directory of the hub over HTTP."""
     minted = await ctx.client.request(
@@ -54,8 +65,21 @@ async def directory_token(
     )
 
 
+TOKEN = Capability(
+    run=directory_token,
+    about="Make a token that reads the hub's whole directory over HTTP.",
+    more="Whoever has it reads every card until it expires.",
+    command="token",
+    example="parler token --ttl 600",
+    no_tool="who may read every card is for a person to decide",
+)
+
+
 async def watch_token(
-    ctx: OpContext, room: RoomName, *, ttl_secs: int = DEFAULT_TOKEN_TTL_SECS
+    ctx: OpContext,
+    room: Annotated[RoomName, SESSION],
+    *,
+    ttl_secs: Annotated[int, _TTL] = DEFAULT_TOKEN_TTL_SECS,
 ) -> WatchResult:
     """Make a token that reads a room of ours over HTTP."""
     minted = await ctx.client.request(MintWatch(room=room, ttl_secs=ttl_secs), Watch)
@@ -67,6 +91,19 @@ async def watch_token(
         url=http_url(ctx.hub, "/api/session"),
         viewer=VIEWER + quote(minted.token, safe="") if shared else None,
     )
+
+
+WATCH = Capability(
+    run=watch_token,
+    about="Make a token that reads a session of yours over HTTP, and says nothing "
+    "in it.",
+    more="Whoever has it reads along until it expires; only the owner can make one.",
+    command="session watch",
+    example="parler session watch --ttl 600",
+    tool="parler_watch_session",
+    brief="Make a token that lets a person read a session along.",
+    hints=Hints(open_world=True),
+)
 
 
 def http_url(hub: str, path: str) -> str:

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Meta
-
 from parler.apps.registry import DEFAULT_RUNNER, headless_ids
 from parler.errors import ConfigError, UsageError
 from parler.identity.identity import load_identity
 from parler.machine.backoff import system_fraction
 from parler.machine.runner import GRACE_SECS
 from parler.ops.admission import check_preapproved
+from parler.ops.capability import SERVICE, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.queue import serve
 from parler.peers.presence import Kind, announce, machine_home, record_here
@@ -61,6 +60,10 @@ class Surroundings:
     grace_secs: float = GRACE_SECS
 
 
+ALLOW_FROM = Param("Only this agent may ask: id or fingerprint, never a name.", "ID")
+ONCE = Param("End after one task.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What one program may use, and what it is told."""
@@ -69,34 +72,30 @@ class Limits:
     max_output_bytes: int = AGENT_OUTPUT_BYTES
     per_hour: int = DEFAULT_PER_HOUR
     per_conversation: int = MAX_PER_CONVERSATION
-    pass_on: list[str] = field(default_factory=list)
-    """Variables that the user lets through."""
-
-    share_identity: bool = False
-    """The user wants the program to speak as us."""
+    pass_on: Annotated[
+        list[str],
+        Param("Pass this variable on to the runner.", "NAME", option="--env"),
+    ] = field(default_factory=list)
+    share_identity: Annotated[
+        bool, Param("Let the runner use parler as this agent.")
+    ] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkParams:
     """Where to work, for whom, and with what."""
 
-    room: Annotated[RoomName | None, Meta(description="In which room.")] = None
-    service: Annotated[
-        str | None, Meta(description="Or as a worker of which service.")
-    ] = None
+    room: Annotated[RoomName | None, SESSION] = None
+    service: Annotated[str | None, SERVICE] = None
     runner: Annotated[
-        str, Meta(description=f"{', '.join(headless_ids())}, or a command.")
+        str, Param(f"{', '.join(headless_ids())}, or a command for sh.", "WHAT")
     ] = DEFAULT_RUNNER
     everything: Annotated[
-        bool, Meta(description="Also plain text starts work, not only handoffs.")
+        bool, Param("Plain text starts work, too.", option="--all-messages")
     ] = False
-    allow_from: Annotated[
-        list[str], Meta(description="Ids or fingerprints of who may ask.")
-    ] = field(default_factory=list)
-    allow_any: Annotated[
-        bool, Meta(description="Whoever finds the service may ask.")
-    ] = False
-    once: Annotated[bool, Meta(description="End after one task.")] = False
+    allow_from: Annotated[list[str], ALLOW_FROM] = field(default_factory=list)
+    allow_any: Annotated[bool, Param("Anybody may ask a service.")] = False
+    once: Annotated[bool, ONCE] = False
     limits: Limits
 
 
@@ -159,6 +158,21 @@ async def work(
             done=lambda finished: done(task_end(finished)),
             fraction=system_fraction,
         )
+
+
+WORK = Capability(
+    run=work,
+    also=[Limits],
+    about="Let an agent act on handoffs in this folder while nobody watches.",
+    more="Only validly signed messages start work, each once. A message is given to "
+    "the runner on stdin, as data from its author. What it answers is sent to the room "
+    "with a receipt: done or failed. Receipts start no work.",
+    command="work",
+    example="""\
+parler work --runner claude
+parler work --service review --allow-from ABCD-EFGH-IJKL-MNOP --runner codex""",
+    no_tool="what runs while nobody watches is for a person to start",
+)
 
 
 @contextmanager

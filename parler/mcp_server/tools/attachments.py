@@ -7,14 +7,13 @@ from parler.errors import UsageError
 from parler.handoff.repository import open_repository
 from parler.identity.message_signing import Signature
 from parler.mcp_server.tool_call import Answer, Call
-from parler.mcp_server.tool_schema import READS, SETS, Arg, Hints, Tool, arguments
+from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
-    PLAIN_ROOM,
-    ROOM,
     bytes_of,
     fitting,
     only_one_target,
     target_of,
+    tool,
 )
 from parler.ops import bundles, files
 from parler.ops.attachments import Sender
@@ -25,41 +24,6 @@ from parler.wire.base import RoomName
 
 SHOWN_COMMITS = 20
 SHOWN_CHANGES = 40
-
-_TO = Arg(str | None, "", None)
-_Push = arguments(
-    "Push",
-    bundles.PushParams,
-    only=("summary", "note"),
-    about={"summary": "", "note": ""},
-    gitref=Arg(str, "A commit, or BASE..TIP.", "HEAD"),
-    base=Arg(str | None, "What the others have.", None),
-    repo=Arg(str | None, "Folder; default: this one.", None),
-    room=PLAIN_ROOM,
-    to=_TO,
-    service=_TO,
-)
-_Apply = arguments(
-    "Apply",
-    bundles.ApplyParams,
-    about={"blob": "Its id, or the beginning.", "room": "Where it was sent."},
-    path=Arg(str | None, "Repository; default: this folder.", None),
-)
-_SendFile = arguments(
-    "SendFile",
-    path=Arg(str, "The file, in this folder."),
-    note=Arg(str | None, "", None),
-    room=ROOM,
-    to=_TO,
-    service=_TO,
-)
-_Fetch = arguments(
-    "Fetch",
-    files.FetchParams,
-    drop=("out",),
-    out=Arg(str | None, "A new file in this folder; else the inbox.", None),
-)
-_Bundles = arguments("Bundles", room=ROOM)
 
 
 async def push(call: Call, args: Any) -> Answer:
@@ -223,49 +187,17 @@ def _bundle(one: Bundle) -> str:
 
 
 TOOLS = (
-    Tool(
-        name="parler_push",
-        about="Send commits of this repository to a session or an agent, as a git "
-        'bundle. Example: {"summary": "retry webhooks", "base": "main"}',
-        args=_Push,
-        run=push,
-        hints=Hints(open_world=True),
-        common=True,
-        operation="bundles.push",
+    tool(bundles.PUSH, push, repo=Arg(str | None, "Folder; default: this one.", None)),
+    tool(
+        bundles.APPLY,
+        apply,
+        path=Arg(str | None, "Repository; default: this folder.", None),
     ),
-    Tool(
-        name="parler_apply",
-        about="Import commits that were sent, under refs/parler/; nothing is merged. "
-        'Example: {"blob": "3f9a1c…"}',
-        args=_Apply,
-        run=apply,
-        hints=SETS,
-        common=True,
-        operation="bundles.apply",
+    tool(files.SEND_FILE, send_file, path=Arg(str, "The file, in this folder.")),
+    tool(
+        files.FETCH,
+        fetch,
+        out=Arg(str | None, "A new file in this folder; else the inbox.", None),
     ),
-    Tool(
-        name="parler_send_file",
-        about='Send a file of this folder. Example: {"path": "report.pdf"}',
-        args=_SendFile,
-        run=send_file,
-        hints=Hints(open_world=True),
-        operation="files.send_file",
-    ),
-    Tool(
-        name="parler_fetch",
-        about="Fetch a file that was sent; nothing is overwritten or opened. "
-        'Example: {"what": "report.pdf"}',
-        args=_Fetch,
-        run=fetch,
-        hints=SETS,
-        operation="files.fetch",
-    ),
-    Tool(
-        name="parler_bundles",
-        about="Commits that were sent to a session. Example: {}",
-        args=_Bundles,
-        run=list_bundles,
-        hints=READS,
-        operation="bundles.bundles",
-    ),
+    tool(bundles.BUNDLES, list_bundles),
 )

@@ -1,22 +1,103 @@
 """What several tools have in common: whom they mean, and how results read."""
 
-from collections.abc import Iterable
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from inspect import isawaitable
+from typing import Any, TypeAlias
 
 from parler.errors import UsageError
-from parler.mcp_server.tool_call import MAX_RESULT_CHARS
-from parler.mcp_server.tool_schema import Arg
+from parler.identity.homes import machine_home, process_environment, user_home_of
+from parler.identity.identity import find_identity
+from parler.mcp_server.tool_call import MAX_RESULT_CHARS, Answer, Call, Host
+from parler.mcp_server.tool_schema import Arg, Tool, arguments
 from parler.ops.addressing import find_agent
+from parler.ops.capability import Capability, Means
 from parler.ops.context import OpContext
+from parler.ops.machine_context import Here
 from parler.ops.message_view import ShownMessage
+from parler.runtime import bootstrap
 from parler.text.terminal import shown_name, visible
 from parler.text.transcript import Reader, body
 from parler.text.untrusted import MARK, quoted_message
 from parler.wire.records import DmTarget, RoomTarget, ServiceTarget, Target
 
-ROOM = Arg(str | None, "Default: active session.", None)
-PLAIN_ROOM = Arg(str | None, "", None)
-TO = Arg(str | None, "One agent: name, id or fingerprint.", None)
-SERVICE = Arg(str | None, "Whoever serves it.", None)
+Run: TypeAlias = Callable[[Call, Any], Awaitable[Answer]]
+
+
+def tool(
+    capability: Capability,
+    run: Run,
+    *,
+    only_for: Callable[[Host], bool] | None = None,
+    drop: Sequence[str] = (),
+    **own: Arg,
+) -> Tool:
+    """A tool that does more than its capability.
+
+    Args:
+        drop: What it does not take.
+        own: What it alone takes, or takes in another way.
+    """
+    return Tool(
+        capability=capability,
+        args=arguments(capability, own, drop=drop),
+        run=run,
+        only_for=only_for,
+    )
+
+
+def shows(
+    capability: Capability, view: Callable[[Any], str | Iterable[str]], **own: Arg
+) -> Tool:
+    """A tool that does what its capability does, and shows the result."""
+
+    async def run(call: Call, args: Any) -> Answer:
+        told = view(await performed(call, capability, args))
+        return Answer(text=told if isinstance(told, str) else "\n".join(told))
+
+    return Tool(capability=capability, args=arguments(capability, own), run=run)
+
+
+async def performed(call: Call, capability: Capability, args: Any) -> Any:
+    """Do what a capability does, in the room that is meant.
+
+    Raises:
+        UsageError: None is meant, or more than one.
+    """
+    values = {
+        one.source: getattr(args, one.param.argument or one.key)
+        for one in capability.params
+        if one.param.on_tool and one.param.means is not Means.TARGET
+    }
+    if capability.needs == "Here":
+        done = capability.perform(here_of(call), values)
+        return await done if isawaitable(done) else done
+    ctx = await call.ctx()
+    if session := capability.means(Means.SESSION):
+        values[session.source] = call.room(values[session.source])
+    if target := capability.means(Means.TARGET):
+        named = {key: getattr(args, key) for key in ("room", "to", "service")}
+        values[target.source], _ = await target_of(ctx, **named)
+    return await capability.perform(ctx, values)
+
+
+def here_of(call: Call) -> Here:
+    """This machine, as the agent that calls sees it."""
+    settings = call.services.settings
+    identity = find_identity(settings.home)
+    environment = process_environment()
+    return Here(
+        home=machine_home(settings.base_home),
+        folder=call.folder(None),
+        environment=environment,
+        agent=identity.agent_id if identity else None,
+        name=settings.name or (identity.name if identity else "somebody"),
+        pid=os.getpid(),
+        now=bootstrap.now,
+        token=secrets.token_hex,
+        user_home=user_home_of(environment),
+    )
 
 
 def only_one_target(**named: str | None) -> None:

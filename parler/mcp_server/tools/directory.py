@@ -1,114 +1,67 @@
 """Tools about agents: who is there, who can do what, and what they are shown of us."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from parler.identity.message_signing import Signature
 from parler.mcp_server.tool_call import Answer, Call
-from parler.mcp_server.tool_schema import READS, SETS, Arg, Hints, Tool, arguments
-from parler.mcp_server.tools.common import PLAIN_ROOM, ROOM, fitting, name_and_role
+from parler.mcp_server.tool_schema import Arg
+from parler.mcp_server.tools.common import (
+    fitting,
+    name_and_role,
+    performed,
+    shows,
+    tool,
+)
 from parler.ops import attention, directory, identity, queue, rooms
-from parler.ops.directory import Listed
+from parler.ops.directory import DiscoverResult, Listed, RegisterResult
+from parler.ops.queue import ServeResult
 from parler.ops.rooms import Member
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
-from parler.wire.records import Attention
 
 DEFAULT_FOUND = 25
 
-_Discover = arguments(
-    "Discover",
-    directory.DiscoverParams,
-    drop=("limit",),
-    about={
-        "query": "In names, tags and skills.",
-        "tag": "",
-        "skill": "",
-        "status": "As idle.",
-        "scope": "",
-    },
-    limit=Arg(int, "", DEFAULT_FOUND),
-)
-_Roster = arguments("Roster", room=ROOM)
-_Card = arguments(
-    "Card", agent=Arg(str | None, "Name, id or fingerprint; else your own.", None)
-)
-_Register = arguments("Register", directory.RegisterParams, drop=("replace",))
-_Presence = arguments(
-    "Presence",
-    status=Arg(str, "idle, working or waiting."),
-    activity=Arg(str | None, "In a few words.", None),
-)
-_Attention = arguments(
-    "Attention",
-    mode=Arg(Attention | None, "What may interrupt you; nothing shows it.", None),
-    room=PLAIN_ROOM,
-    room_attention=Arg(
-        attention.RoomAttention | None, "An exception for that room.", None
-    ),
-)
-_Serve = arguments("Serve", service=Arg(str, "Its name."))
 
-
-async def discover(call: Call, args: Any) -> Answer:
-    """Look for agents."""
-    params = directory.DiscoverParams(
-        query=args.query,
-        tag=args.tag,
-        skill=args.skill,
-        status=args.status,
-        scope=args.scope,
-        limit=max(1, min(args.limit, directory.MAX_DISCOVERED)),
-    )
-    result = await directory.discover(await call.ctx(), params)
+def _discovered(result: DiscoverResult) -> list[str]:
     texts = [_found(one) for one in result.agents]
     count = fitting(texts)
     if result.more or count < len(texts):
         texts = [*texts[:count], "— there may be more: narrow the query, or limit —"]
-    return Answer(text="\n".join(texts) or "nobody found")
+    return texts or ["nobody found"]
 
 
 async def roster(call: Call, args: Any) -> Answer:
     """The members of a room."""
-    ctx = await call.ctx()
-    result = await rooms.roster(ctx, call.room(args.room))
-    texts = [_member(one, me=ctx.client.agent_id) for one in result.entries]
+    me = (await call.ctx()).client.agent_id
+    result = await performed(call, rooms.ROSTER, args)
+    texts = [_member(one, me=me) for one in result.entries]
     count = fitting(texts)
     if count < len(texts):
         texts = [*texts[:count], f"— and {len(result.entries) - count} more —"]
     return Answer(text="\n".join([f"members of {visible(result.room)}:", *texts]))
 
 
-async def card(call: Call, args: Any) -> Answer:
-    """One agent's card."""
-    one = await directory.card(await call.ctx(), args.agent)
+def _card(one: Listed) -> Iterator[str]:
     described = one.card
-    lines = [_found(one), f"id {described.id}"]
+    yield _found(one)
+    yield f"id {described.id}"
     if described.description:
-        lines += [f"about ({LEGEND}):", *quote(described.description)]
+        yield f"about ({LEGEND}):"
+        yield from quote(described.description)
     for skill in described.skills or []:
-        lines += quote(f"skill {skill.name}: {skill.description or ''}")
-    return Answer(text="\n".join(lines))
+        yield from quote(f"skill {skill.name}: {skill.description or ''}")
 
 
-async def register(call: Call, args: Any) -> Answer:
-    """Change what our card says."""
-    fields = ("visibility", "tags", "remove_tags", "skills", "remove_skills")
-    params = directory.RegisterParams(
-        description=args.description,
-        role=args.role,
-        **{name: getattr(args, name) for name in fields},
-    )
-    result = await directory.register(await call.ctx(), params)
+def _registered(result: RegisterResult) -> str:
     tags = ", ".join(map(visible, result.card.tags or [])) or "none"
-    return Answer(text=f"your card is {result.visibility}; tags: {tags}")
+    return f"your card is {result.visibility}; tags: {tags}"
 
 
 async def show(call: Call, args: Any) -> Answer:
     """Say what we are doing."""
-    result = await identity.presence(
-        await call.ctx(), args.status, activity=args.activity
-    )
+    result = await performed(call, identity.PRESENCE, args)
     call.services.presence.say(args.status, args.activity)
     return Answer(text=f"you are shown as {visible(result.status)}")
 
@@ -134,10 +87,8 @@ async def attend(call: Call, args: Any) -> Answer:
     return Answer(text="\n".join(lines))
 
 
-async def serve(call: Call, args: Any) -> Answer:
-    """Become a worker of a service."""
-    result = await queue.serve(await call.ctx(), args.service)
-    return Answer(text=f"you serve {visible(result.service)} in {visible(result.room)}")
+def _served(result: ServeResult) -> str:
+    return f"you serve {visible(result.service)} in {visible(result.room)}"
 
 
 def _found(one: Listed) -> str:
@@ -163,67 +114,11 @@ def _member(one: Member, *, me: str) -> str:
 
 
 TOOLS = (
-    Tool(
-        name="parler_discover",
-        about="Agents in the hub's directory. "
-        'Example: {"tag": "planning", "status": "idle"}',
-        args=_Discover,
-        run=discover,
-        hints=READS,
-        common=True,
-        operation="directory.discover",
-    ),
-    Tool(
-        name="parler_roster",
-        about="Who is in a session, what each is doing, and how it is woken. "
-        "Example: {}",
-        args=_Roster,
-        run=roster,
-        hints=READS,
-        common=True,
-        operation="rooms.roster",
-    ),
-    Tool(
-        name="parler_card",
-        about='What an agent says of itself. Example: {"agent": "planner"}',
-        args=_Card,
-        run=card,
-        hints=READS,
-        operation="directory.card",
-    ),
-    Tool(
-        name="parler_register",
-        about="Change your card in the directory. "
-        'Example: {"visibility": "public", "tags": ["planning"]}',
-        args=_Register,
-        run=register,
-        hints=Hints(repeatable=True, open_world=True),
-        operation="directory.register",
-    ),
-    Tool(
-        name="parler_presence",
-        about='What others are shown of you. Example: {"status": "working", '
-        '"activity": "fixing the login"}',
-        args=_Presence,
-        run=show,
-        hints=SETS,
-        operation="identity.presence",
-    ),
-    Tool(
-        name="parler_attention",
-        about="What may interrupt you: open everything, dnd what is meant for you, "
-        'focus only handoffs. Example: {"mode": "dnd"}',
-        args=_Attention,
-        run=attend,
-        hints=SETS,
-        operation="attention.set_mode",
-    ),
-    Tool(
-        name="parler_serve",
-        about='Take tasks of a service. Example: {"service": "review"}',
-        args=_Serve,
-        run=serve,
-        hints=SETS,
-        operation="queue.serve",
-    ),
+    shows(directory.DISCOVER, _discovered, limit=Arg(int, "", DEFAULT_FOUND)),
+    tool(rooms.ROSTER, roster),
+    shows(directory.CARD, _card),
+    shows(directory.REGISTER, _registered),
+    tool(identity.PRESENCE, show),
+    tool(attention.ATTENTION, attend),
+    shows(queue.SERVE, _served),
 )

@@ -3,40 +3,12 @@
 from typing import Any
 
 from parler.mcp_server.tool_call import Answer, Call
-from parler.mcp_server.tool_schema import READS, SETS, Arg, Hints, Tool, arguments
-from parler.mcp_server.tools.common import fitting, only_one_target
+from parler.mcp_server.tools.common import fitting, only_one_target, shows, tool
 from parler.ops import memory
-from parler.ops.memory import Hit
+from parler.ops.memory import Hit, RecallResult
 from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import LEGEND, place_of, quote
 from parler.wire.base import RoomName
-
-_Remember = arguments(
-    "Remember",
-    memory.RememberParams,
-    about={
-        "text": "",
-        "key": "Replaces your last fact under it.",
-        "room": "Default: active session, whose members recall it too.",
-    },
-    private=Arg(bool, "For you alone.", False),
-)
-_Recall = arguments(
-    "Recall",
-    memory.RecallParams,
-    about={
-        "query": "Words, or their beginnings.",
-        "key": "Exactly this key.",
-        "room": "",
-        "limit": "",
-    },
-)
-_Forget = arguments(
-    "Forget",
-    memory.ForgetParams,
-    about={"room": "Default: active session."},
-    private=Arg(bool, "What only you see.", False),
-)
 
 
 async def remember(call: Call, args: Any) -> Answer:
@@ -50,18 +22,13 @@ async def remember(call: Call, args: Any) -> Answer:
     return Answer(text=f"remembered {where}{under}")
 
 
-async def recall(call: Call, args: Any) -> Answer:
-    """Find facts."""
-    ctx = await call.ctx()
-    params = memory.RecallParams(
-        query=args.query, key=args.key, room=args.room, limit=args.limit
-    )
-    hits = (await memory.recall(ctx, params)).hits
-    texts = [_hit(one) for one in hits]
+def _recalled(result: RecallResult) -> list[str]:
+    texts = [_hit(one) for one in result.hits]
     count = fitting(texts)
     if count < len(texts):
-        texts = [*texts[:count], f"— {len(hits) - count} more: use a narrower query —"]
-    return Answer(text="\n".join(texts) or "nothing was remembered about it")
+        more = len(texts) - count
+        texts = [*texts[:count], f"— {more} more: use a narrower query —"]
+    return texts or ["nothing was remembered about it"]
 
 
 async def forget(call: Call, args: Any) -> Answer:
@@ -93,31 +60,7 @@ def _hit(one: Hit) -> str:
 
 
 TOOLS = (
-    Tool(
-        name="parler_remember",
-        about='Keep a fact. Example: {"key": "deploy", "text": "we deploy blue-green"}',
-        args=_Remember,
-        run=remember,
-        hints=SETS,
-        common=True,
-        operation="memory.remember",
-    ),
-    Tool(
-        name="parler_recall",
-        about="Find facts that you or members of your rooms kept. "
-        'Example: {"query": "deploy"}',
-        args=_Recall,
-        run=recall,
-        hints=READS,
-        common=True,
-        operation="memory.recall",
-    ),
-    Tool(
-        name="parler_forget",
-        about='Drop facts that you kept. Example: {"key": "deploy"}',
-        args=_Forget,
-        run=forget,
-        hints=Hints(destroys=True, repeatable=True),
-        operation="memory.forget",
-    ),
+    tool(memory.REMEMBER, remember),
+    shows(memory.RECALL, _recalled),
+    tool(memory.FORGET, forget),
 )

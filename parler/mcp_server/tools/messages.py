@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -9,22 +10,23 @@ import msgspec
 from parler.errors import TransportError, UsageError
 from parler.identity.settings import hub_key
 from parler.mcp_server.tool_call import MAX_RESULT_CHARS, Answer, Call
-from parler.mcp_server.tool_schema import READS, SETS, TALKS, Arg, Tool, arguments
+from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
-    PLAIN_ROOM,
-    ROOM,
-    SERVICE,
-    TO,
     fitting,
     only_one_target,
+    shows,
     target_of,
+    tool,
     transcript_of,
 )
 from parler.ops import messages, queue, receipts, tasks
 from parler.ops.addressing import as_agent_id
+from parler.ops.capability import SETS, Capability
 from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveResult
+from parler.ops.receipts import StatusResult
 from parler.ops.session import MAX_CONTEXT_BYTES
+from parler.runtime.delivery import Delivery
 from parler.runtime.entry import MAX_CHARS
 from parler.runtime.outbox import Queued
 from parler.text.terminal import shown_name, visible
@@ -51,53 +53,15 @@ OTHER_WINDOW = (
     "as read.)"
 )
 
-_Send = arguments(
-    "Send",
-    messages.SendParams,
-    only=("text", "reply_to", "mentions"),
-    about={"reply_to": "Message id.", "mentions": "Names."},
-    room=ROOM,
-    to=TO,
-    service=SERVICE,
-    role=Arg(str | None, "Work for one free worker of it.", None),
-)
-_Handoff = arguments(
-    "Handoff",
-    messages.HandoffParams,
-    only=("next", "summary", "bundle"),
-    about={
-        "next": "What to do now.",
-        "summary": "What is done.",
-        "bundle": "Blob id of code.",
-    },
-    for_=Arg(str | None, "Name or role; else anyone.", None),
-    room=PLAIN_ROOM,
-    to=Arg(str | None, "", None),
-    service=Arg(str | None, "", None),
-)
-_Recv = arguments(
-    "Recv",
-    messages.ReceiveParams,
-    only=("since", "limit"),
-    about={
-        "since": "Read again, uncut, what came after this number; 0 is the start.",
-        "limit": "",
-    },
-    room=ROOM,
-    wait_secs=Arg(int, "Wait so long for news, up to 300.", 0),
-)
-_Task = arguments(
-    "Task",
-    tasks.TaskParams,
-    drop=("target",),
-    about={"status": ""},
-    room=ROOM,
-    to=TO,
-    service=SERVICE,
-)
-_Status = arguments("Status", receipts.StatusParams, only=("seq",), room=ROOM)
-_Seen = arguments(
-    "Seen", refs=Arg(list[str], "The ref attributes of the channel events.")
+_SEEN = Capability(
+    run=Delivery.mark_seen,
+    about="Confirm channel events of parler that you have read, so that they are not "
+    "shown again.",
+    tool="parler_seen",
+    call='{"refs": ["room.abc234#12"]}',
+    hints=SETS,
+    common=True,
+    no_command="only an app's model is shown such events",
 )
 
 
@@ -122,7 +86,7 @@ async def handoff(call: Call, args: Any) -> Answer:
     return await _say(call, "parler_handoff", args, size)
 
 
-async def _say(call: Call, tool: str, args: Any, size: int) -> Answer:
+async def _say(call: Call, name: str, args: Any, size: int) -> Answer:
     if size > MAX_CONTEXT_BYTES:
         raise UsageError(
             f"the message has {size} bytes; {MAX_CONTEXT_BYTES} fit",
@@ -139,7 +103,7 @@ async def _say(call: Call, tool: str, args: Any, size: int) -> Answer:
     one = Queued(
         client_id=str(uuid.uuid4()),
         hub=hub_key(services.link.hub),
-        tool=tool,
+        tool=name,
         arguments=given,
         queued_at=services.now(),
     )
@@ -313,17 +277,10 @@ async def task(call: Call, args: Any) -> Answer:
     return Answer(text=f"task {result.status} told to {where} (seq {result.seq})")
 
 
-async def status(call: Call, args: Any) -> Answer:
-    """How far a message got with each member."""
-    ctx = await call.ctx()
-    params = receipts.StatusParams(room=call.room(args.room), seq=args.seq)
-    result = await receipts.status(ctx, params)
-    lines = [f"message {result.seq} in {place_of(result.room)}:"]
-    lines += [
-        f"{one.state}: {shown_name(one.name)} {one.fingerprint}"
-        for one in result.members
-    ]
-    return Answer(text="\n".join(lines))
+def _status(result: StatusResult) -> Iterator[str]:
+    yield f"message {result.seq} in {place_of(result.room)}:"
+    for one in result.members:
+        yield f"{one.state}: {shown_name(one.name)} {one.fingerprint}"
 
 
 async def seen(call: Call, args: Any) -> Answer:
@@ -341,61 +298,19 @@ def _mark(ref: str) -> tuple[str, int]:
 
 
 TOOLS = (
-    Tool(
-        name="parler_send",
-        about="Say something in the active session, or to one agent. "
-        'Example: {"text": "tests pass", "to": "webdev"}',
-        args=_Send,
-        run=send,
-        hints=TALKS,
-        common=True,
-        operation="messages.send",
+    tool(messages.SEND, send),
+    tool(
+        messages.RECEIVE,
+        recv,
+        wait_secs=Arg(int, "Wait so long for news, up to 300.", 0),
     ),
-    Tool(
-        name="parler_recv",
-        about="Messages of other agents: what is new, or what was said before. "
-        'To wait for an answer: {"wait_secs": 60}',
-        args=_Recv,
-        run=recv,
-        hints=TALKS,
-        common=True,
-        operation="messages.receive",
-    ),
-    Tool(
-        name="parler_handoff",
-        about="Hand the turn to another agent, which is told what to do next. Example: "
-        '{"for": "webdev", "summary": "API done", "next": "build the page"}',
-        args=_Handoff,
-        run=handoff,
-        hints=TALKS,
-        common=True,
-        operation="messages.handoff",
-    ),
-    Tool(
-        name="parler_task",
-        about="Tell whoever gave you a task how far it is. "
-        'Example: {"status": "done", "task": "MESSAGE-ID", "note": "merged"}',
-        args=_Task,
-        run=task,
-        hints=TALKS,
-        operation="tasks.task",
-    ),
-    Tool(
-        name="parler_status",
-        about='Who has got or seen a message of yours. Example: {"seq": 42}',
-        args=_Status,
-        run=status,
-        hints=READS,
-        operation="receipts.status",
-    ),
-    Tool(
-        name="parler_seen",
-        about="Confirm channel events of parler that you have read, so that they are "
-        'not shown again. Example: {"refs": ["room.abc234#12"]}',
-        args=_Seen,
-        run=seen,
-        hints=SETS,
-        common=True,
+    tool(messages.HANDOFF, handoff),
+    tool(tasks.TASK, task),
+    shows(receipts.STATUS, _status),
+    tool(
+        _SEEN,
+        seen,
         only_for=lambda host: host.channel is not None,
+        refs=Arg(list[str], "The ref attributes of the channel events."),
     ),
 )

@@ -27,5 +27,6 @@ BY_NAME = {tool.name: tool for tool in ALL}
 def offered(host: Host, *, full: bool) -> Iterable[Tool]:
     """The tools that a host is shown; the others answer all the same."""
     for tool in ALL:
-        if (full or tool.common) and (tool.only_for is None or tool.only_for(host)):
+        wanted = full or tool.capability.common
+        if wanted and (tool.only_for is None or tool.only_for(host)):
             yield tool

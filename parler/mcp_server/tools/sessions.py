@@ -1,31 +1,30 @@
 """Tools to open and enter sessions, to mind the door, and to leave."""
 
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
 from parler.errors import HubError, UsageError
 from parler.identity.settings import DEFAULT_HUB
 from parler.identity.signing import fingerprint
 from parler.mcp_server.tool_call import Answer, Call, Question, Verdict
-from parler.mcp_server.tool_schema import (
-    READS,
-    SETS,
-    TALKS,
-    Arg,
-    Hints,
-    Tool,
-    arguments,
-)
+from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
-    ROOM,
     name_and_role,
+    performed,
+    shows,
+    tool,
     transcript_of,
 )
 from parler.ops import admission, invites, rooms, session, tokens
 from parler.ops.addressing import Person, pick
-from parler.ops.admission import DecisionResult, Knock
+from parler.ops.admission import DecisionResult, Knock, RequestsResult
+from parler.ops.capability import SESSION
 from parler.ops.context import OpContext
+from parler.ops.invites import InviteResult
+from parler.ops.rooms import RoomsResult
 from parler.ops.session import JoinResult, JoinState
+from parler.ops.tokens import WatchResult
 from parler.runtime.entry import MAX_CHARS, MAX_SEED_CHARS
 from parler.runtime.hub_link import HubAway
 from parler.runtime.joining import RECENT, pasted_key
@@ -33,65 +32,19 @@ from parler.text.terminal import shown_name, visible
 from parler.text.untrusted import place_of
 from parler.wire.base import RoomName
 from parler.wire.joinkey import JoinKey
-from parler.wire.limits import DEFAULT_TOKEN_TTL_SECS
-from parler.wire.records import RoomKind
 from parler.wire.urls import same_hub
 
 MAX_JOIN_WAIT_SECS = 600
 MAX_JOIN_CHARS = 16_000
 
-_Open = arguments(
-    "Open",
-    session.OpenParams,
-    drop=("gated", "max_uses"),
-    about={
-        "topic": "",
-        "context": "Recap for whoever joins: goal, state, decisions, next steps.",
-        "preapprove": "Ids or fingerprints let in at once.",
-        "ttl_secs": "",
-    },
-    approval=Arg(bool, "false: whoever has the key is in at once.", True),
-    max_uses=Arg(int | None, "", None),
-)
-_Join = arguments(
-    "Join",
-    key=Arg(str, "KEY, KEY@HUB or a link."),
-    wait_secs=Arg(int, "Wait for the owner's decision, up to 600.", 0),
-)
-_JoinAny = arguments(
-    "JoinAny", code=Arg(str, "A key of any room."), wait_secs=Arg(int, "", 0)
-)
-_Approve = arguments(
-    "Approve",
-    agent=Arg(str, "Fingerprint or id; a name if only one has it."),
-    room=ROOM,
-)
-_Room = arguments("Room", room=ROOM)
-_Nothing = arguments("Nothing")
-_Invite = arguments(
-    "Invite",
-    invites.InviteParams,
-    only=("kind", "name", "ttl_secs", "max_uses", "require_approval"),
-    about={"name": "Of the channel or service."},
-    kind=Arg(RoomKind, "", RoomKind.DM),
-)
-_Watch = arguments(
-    "Watch", room=ROOM, ttl_secs=Arg(int, "How long.", DEFAULT_TOKEN_TTL_SECS)
-)
+_CODE = Arg(str, "A key of any room.")
+_WAIT = Arg(int, "Wait for the owner's decision, up to 600.", 0)
 
 
 async def open_session(call: Call, args: Any) -> Answer:
     """Open a session, and say how others come in."""
     ctx = await call.ctx()
-    params = session.OpenParams(
-        topic=args.topic,
-        context=args.context,
-        gated=args.approval,
-        preapprove=args.preapprove,
-        ttl_secs=args.ttl_secs,
-        max_uses=args.max_uses,
-    )
-    result = await session.open_session(ctx, params)
+    result = await performed(call, session.OPEN, args)
     call.services.delivery.entered(result.room)
     gate = (
         "Whoever uses it waits until your user lets it in; you will be told who knocks."
@@ -119,7 +72,16 @@ async def open_session(call: Call, args: Any) -> Answer:
 
 async def join_session(call: Call, args: Any) -> Answer:
     """Redeem a key: knock, or enter and read what was said so far."""
-    key = pasted_key(args.key)
+    return await _join(call, args.key, args.wait_secs)
+
+
+async def join(call: Call, args: Any) -> Answer:
+    """Redeem the key of any room."""
+    return await _join(call, args.code, args.wait_secs)
+
+
+async def _join(call: Call, pasted: str, wait_secs: int) -> Answer:
+    key = pasted_key(pasted)
     services = call.services
     before = services.link.hub
     moved = key.hub is not None and not same_hub(key.hub, before)
@@ -127,7 +89,7 @@ async def join_session(call: Call, args: Any) -> Answer:
         ctx = await _move(call, str(key.hub), before)
     else:
         ctx = await call.ctx()
-    wait = min(max(args.wait_secs, 0), MAX_JOIN_WAIT_SECS)
+    wait = min(max(wait_secs, 0), MAX_JOIN_WAIT_SECS)
     joining = session.join_session(ctx, key, wait_secs=wait)
     try:
         result = await call.patiently(joining, "waiting for the owner")
@@ -151,11 +113,6 @@ async def join_session(call: Call, args: Any) -> Answer:
     if result.messages:  # whether we read for this agent is perhaps not decided yet
         claims = [services.delivery.has_read(result.room, result.messages[-1].seq)]
     return Answer(text=text + here, claims=claims)
-
-
-async def join(call: Call, args: Any) -> Answer:
-    """Redeem the key of any room."""
-    return await join_session(call, _Join(key=args.code, wait_secs=args.wait_secs))
 
 
 async def _move(call: Call, hub: str, before: str) -> OpContext:
@@ -229,26 +186,20 @@ async def approve(call: Call, args: Any) -> Answer:
 
 async def deny(call: Call, args: Any) -> Answer:
     """Reject somebody for good."""
-    ctx = await call.ctx()
-    room = call.room(args.room)
-    decided = await admission.decide(ctx, room, args.agent, approve=False)
-    call.services.delivery.knocks.stale.add(room)
+    decided = await performed(call, admission.REJECT, args)
+    call.services.delivery.knocks.stale.add(decided.room)
     return Answer(text=_decided_text(decided))
 
 
-async def requests(call: Call, args: Any) -> Answer:
-    """Who waits."""
-    ctx = await call.ctx()
-    result = await admission.join_requests(ctx, call.room(args.room))
+def _requests(result: RequestsResult) -> list[str]:
     lines = [f"let in, as decided beforehand: {_knock(one)}" for one in result.admitted]
     lines += [f"waits: {_knock(one)}" for one in result.requests]
-    return Answer(text="\n".join(lines) or f"nobody waits at {place_of(result.room)}")
+    return lines or [f"nobody waits at {place_of(result.room)}"]
 
 
 async def leave(call: Call, args: Any) -> Answer:
     """Leave a session."""
-    ctx = await call.ctx()
-    result = await session.leave_session(ctx, call.room(args.room))
+    result = await performed(call, session.LEAVE, args)
     call.services.delivery.entered(call.services.active)
     return Answer(text=f"left {visible(result.room)}")
 
@@ -261,46 +212,25 @@ async def delete(call: Call, args: Any) -> Answer:
     return Answer(text=f"{visible(result.room)} and all that was said there are gone")
 
 
-async def list_rooms(call: Call, args: Any) -> Answer:
-    """The rooms we are in."""
-    ctx = await call.ctx()
-    result = await rooms.rooms(ctx, active=call.services.active)
+def _rooms(result: RoomsResult) -> list[str]:
     lines = [
         f"{'*' if one.name == result.active else ' '} {visible(one.name)} "
         f"[{one.kind}] {one.members} members, {one.unread} unread"
         for one in result.rooms
     ]
-    return Answer(text="\n".join(lines) or "you are in no room")
+    return lines or ["you are in no room"]
 
 
-async def invite(call: Call, args: Any) -> Answer:
-    """Make a key to a room that is no session."""
-    ctx = await call.ctx()
-    result = await invites.invite(
-        ctx,
-        invites.InviteParams(
-            kind=args.kind,
-            name=args.name,
-            ttl_secs=args.ttl_secs,
-            max_uses=args.max_uses,
-            require_approval=args.require_approval,
-        ),
-    )
-    return Answer(
-        text=f"KEY: {visible(result.portable)}\nIt opens the {result.kind} "
-        f"{visible(result.room)}."
-    )
+def _invited(result: InviteResult) -> Iterator[str]:
+    yield f"KEY: {visible(result.portable)}"
+    yield f"It opens the {result.kind} {visible(result.room)}."
 
 
-async def watch(call: Call, args: Any) -> Answer:
-    """Make a token to read along."""
-    ctx = await call.ctx()
-    room = call.room(args.room)
-    result = await tokens.watch_token(ctx, room, ttl_secs=args.ttl_secs)
-    lines = [f"WATCH: {visible(result.token)}", f"reads {visible(result.url)}"]
+def _watched(result: WatchResult) -> Iterator[str]:
+    yield f"WATCH: {visible(result.token)}"
+    yield f"reads {visible(result.url)}"
     if result.viewer:
-        lines.append(f"viewer: {visible(result.viewer)}")
-    return Answer(text="\n".join(lines))
+        yield f"viewer: {visible(result.viewer)}"
 
 
 async def _who_knocks(call: Call, ctx: OpContext, args: Any) -> tuple[RoomName, Knock]:
@@ -347,103 +277,21 @@ def _me(ctx: OpContext) -> str:
 
 
 TOOLS = (
-    Tool(
-        name="parler_open_session",
-        about="Open a conversation other agents can join with a key. Example: "
-        '{"topic": "flaky login", "context": "We found that…"}',
-        args=_Open,
-        run=open_session,
-        hints=TALKS,
-        common=True,
-        operation="session.open_session",
+    tool(session.OPEN, open_session),
+    tool(session.JOIN_SESSION, join_session, wait_secs=_WAIT),
+    tool(
+        session.JOIN,
+        join,
+        drop=["key"],
+        code=Arg(str, "A key of any room."),
+        wait_secs=_WAIT,
     ),
-    Tool(
-        name="parler_join_session",
-        about="Enter a conversation with a key somebody gave you. Example: "
-        '{"key": "ABCD2345@wss://hub.example"}',
-        args=_Join,
-        run=join_session,
-        hints=SETS,
-        common=True,
-        operation="session.join_session",
-    ),
-    Tool(
-        name="parler_join",
-        about='Enter any room with its key. Example: {"code": "ABCD2345"}',
-        args=_JoinAny,
-        run=join,
-        hints=SETS,
-        operation="session.join_session",
-    ),
-    Tool(
-        name="parler_approve_join",
-        about="Ask your user to let in an agent that knocked. "
-        'Example: {"agent": "ABCD-EFGH-IJKL-MNOP"}',
-        args=_Approve,
-        run=approve,
-        hints=Hints(destroys=True),
-        common=True,
-        asks_user=True,
-        operation="admission.decide",
-    ),
-    Tool(
-        name="parler_deny_join",
-        about='Reject an agent that knocked, for good. Example: {"agent": "bob"}',
-        args=_Approve,
-        run=deny,
-        hints=Hints(destroys=True),
-        asks_user=True,
-        operation="admission.decide",
-    ),
-    Tool(
-        name="parler_join_requests",
-        about="Who waits to be let in. Example: {}",
-        args=_Room,
-        run=requests,
-        hints=READS,
-        operation="admission.join_requests",
-    ),
-    Tool(
-        name="parler_close_session",
-        about="Leave a session; the others stay. Example: {}",
-        args=_Room,
-        run=leave,
-        hints=Hints(destroys=True),
-        operation="session.leave_session",
-    ),
-    Tool(
-        name="parler_delete_room",
-        about="Delete a room of yours with all that was said in it. "
-        'Example: {"room": "room.abc234"}',
-        args=_Room,
-        run=delete,
-        hints=Hints(destroys=True),
-        asks_user=True,
-        operation="rooms.delete_room",
-    ),
-    Tool(
-        name="parler_watch_session",
-        about="Make a token that lets a person read a session along. Example: {}",
-        args=_Watch,
-        run=watch,
-        hints=Hints(open_world=True),
-        operation="tokens.watch_token",
-    ),
-    Tool(
-        name="parler_rooms",
-        about="The rooms you are in, and what is unread. Example: {}",
-        args=_Nothing,
-        run=list_rooms,
-        hints=READS,
-        operation="rooms.rooms",
-    ),
-    Tool(
-        name="parler_invite",
-        about="Make a key to a channel, a service or a direct room. "
-        'Example: {"kind": "channel", "name": "backend"}',
-        args=_Invite,
-        run=invite,
-        hints=TALKS,
-        operation="invites.invite",
-    ),
+    tool(admission.APPROVE, approve),
+    tool(admission.REJECT, deny),
+    shows(admission.REQUESTS, _requests),
+    tool(session.LEAVE, leave),
+    tool(rooms.DELETE, delete, room=Arg(str | None, SESSION.about, None)),
+    shows(tokens.WATCH, _watched),
+    shows(rooms.ROOMS, _rooms),
+    shows(invites.INVITE, _invited),
 )

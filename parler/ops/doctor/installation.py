@@ -35,7 +35,9 @@ from parler.identity.settings import Settings, dialled
 from parler.identity.signing import fingerprint, verify
 from parler.local_hub.port_owner import port_owner_of, refuse
 from parler.local_hub.probe import Answer, ask
+from parler.ops.capability import Capability
 from parler.ops.context import Result
+from parler.ops.doctor.wake import probe_wake
 from parler.wire.codes import PROTOCOL_VERSION
 from parler.wire.joinkey import InvalidJoinKey, parse_join_key
 from parler.wire.replies import Pong, RoomList
@@ -137,6 +139,17 @@ async def examine(
     checks = [check async for check in _all(settings, hub, dial, more)]
     sick = any(check.finding is Finding.BROKEN for check in checks)
     return DoctorResult(ok=not sick, checks=checks)
+
+
+DOCTOR = Capability(
+    run=examine,
+    also=[probe_wake],
+    about="Examine this installation and its hub; changes nothing.",
+    more="The exit status is 0, or that of the first thing that is broken.",
+    command="doctor",
+    example="parler doctor",
+    no_tool="an app that does not work has no tools",
+)
 
 
 async def _all(

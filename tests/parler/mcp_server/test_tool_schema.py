@@ -1,24 +1,20 @@
 """What is offered: few tools, small, honest, and made of the operations there are."""
 
-import importlib
-import inspect
 import json
-import pkgutil
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
-import parler.ops
 from parler.errors import UsageError
 from parler.mcp_server.tool_call import Host
 from parler.mcp_server.tool_schema import (
     MAX_LIST_BYTES,
-    Arg,
     arguments,
     read_arguments,
     schema_of,
 )
 from parler.mcp_server.tools.registry import ALL, BY_NAME, offered
+from parler.ops.capability import Capability, Param
 
 HOSTS = [Host(), Host(name="claude-code"), Host(name="copilot-cli", handshake=False)]
 DEFAULT = {
@@ -35,21 +31,6 @@ KNOWN = {
     *("parler_card", "parler_summary", "parler_answer"),
 }
 """Names that people know from before, and those of the peers."""
-
-NO_TOOL = {
-    # Decisions of a person, or about the machine.
-    *("identity.trust", "rooms.remove_member", "projects.*", "connect.*", "doctor.*"),
-    *("local_hub.*", "tokens.directory_token", "invites.invites", "invites.revoke"),
-    *("reservations.reservations", "identity.versions", "identity.describe"),
-    # Work that goes on by itself, and its steps.
-    *("work.*", "supervise.*", "watch.*", "answering.*", "queue.queue"),
-    *("queue.claim", "queue.complete", "queue.dispatch"),
-    # Parts of other operations.
-    *("attachments.*", "admission.admit_preapproved", "addressing.*"),
-    *("message_view.*", "attention.set_room", "attention.show_attention"),
-    *("machine_context.*", "bundles.prepared", "bundles.drop", "bundles.outline"),
-    *("context.*",),
-}
 
 
 def size(host: Host) -> int:
@@ -68,38 +49,6 @@ def test_the_default_tools_fit_the_budget(host: Host) -> None:
 def test_all_names_people_know_are_there() -> None:
     assert {tool.name for tool in ALL} >= DEFAULT | KNOWN
     assert len(BY_NAME) == len(ALL)
-
-
-def operations() -> set[str]:
-    found: set[str] = set()
-    for info in pkgutil.iter_modules(parler.ops.__path__):
-        module = importlib.import_module(f"parler.ops.{info.name}")
-        for name, value in vars(module).items():
-            own = getattr(value, "__module__", None) == module.__name__
-            if own and inspect.isfunction(value) and not name.startswith("_"):
-                found.add(f"{info.name}.{name}")
-    return found
-
-
-def is_left_out(operation: str) -> bool:
-    return operation in NO_TOOL or f"{operation.partition('.')[0]}.*" in NO_TOOL
-
-
-def test_every_operation_is_a_tool_or_left_out_on_purpose() -> None:
-    """So that no capability exists on the command line alone by accident."""
-    known = operations()
-    tools = {tool.operation for tool in ALL if tool.operation}
-    assert tools <= known
-    helpers = {
-        one for one in known - tools if not is_left_out(one) and _is_operation(one)
-    }
-    assert not helpers
-
-
-def _is_operation(name: str) -> bool:
-    module, _, function = name.partition(".")
-    value = getattr(importlib.import_module(f"parler.ops.{module}"), function)
-    return inspect.iscoroutinefunction(value)
 
 
 @pytest.mark.parametrize("tool", ALL, ids=lambda tool: tool.name)
@@ -151,7 +100,10 @@ def test_what_models_often_write_is_understood() -> None:
 
 
 def test_an_argument_may_have_a_name_that_python_has_taken() -> None:
-    args = arguments("Words", for_=Arg(str | None, "Who.", None))
+    def pick(*, whom: Annotated[str | None, Param("Who.", name="for_")] = None) -> None:
+        pass
+
+    args = arguments(Capability(run=pick, about="", tool="pick"), {})
     assert schema_of(args)["properties"] == {
         "for": {"type": "string", "description": "Who."}
     }

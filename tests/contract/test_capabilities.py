@@ -1,0 +1,77 @@
+"""Every capability is declared once, and is on every face or says why not."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+import parler.ops
+from parler.mcp_server.tools.registry import ALL
+from parler.ops.capability import Capability
+from parler.ops.context import Result
+from parler.ops.machine_context import Here
+
+
+def modules() -> Iterator[Any]:
+    for info in pkgutil.walk_packages(parler.ops.__path__, "parler.ops."):
+        yield importlib.import_module(info.name)
+
+
+@cache
+def declared() -> dict[str, Capability]:
+    """By where it is declared; those of a face alone are found with it."""
+    return {
+        f"{module.__name__}.{name}": value
+        for module in modules()
+        for name, value in vars(module).items()
+        if isinstance(value, Capability)
+    }
+
+
+def carried_out() -> set[Any]:
+    """Every operation that some capability carries out."""
+    return {
+        function for one in declared().values() for function in (one.run, *one.also)
+    }
+
+
+def operations() -> Iterator[Any]:
+    """Every function of ops that asks or does something, and has a result to show."""
+    for module in modules():
+        for name, value in vars(module).items():
+            own = getattr(value, "__module__", None) == module.__name__
+            if own and inspect.isfunction(value) and not name.startswith("_"):
+                signature = inspect.signature(value)
+                given = {one.annotation for one in signature.parameters.values()}
+                result = signature.return_annotation
+                shown = inspect.isclass(result) and issubclass(result, Result)
+                if shown and (inspect.iscoroutinefunction(value) or Here in given):
+                    yield value
+
+
+@pytest.mark.parametrize("where", declared())
+def test_a_capability_is_on_each_face_or_says_why_not(where: str) -> None:
+    one = declared()[where]
+    assert bool(one.tool) != bool(one.no_tool)
+    assert bool(one.command) != bool(one.no_command)
+    assert where.startswith(f"{one.run.__module__}.") or not one.params
+
+
+@pytest.mark.parametrize("tool", ALL, ids=lambda tool: tool.name)
+def test_a_tool_is_of_a_declared_capability(tool: Any) -> None:
+    assert tool.capability in declared().values() or tool.capability.no_command
+
+
+def test_every_declared_tool_is_offered_once() -> None:
+    named = [one.tool for one in declared().values() if one.tool]
+    assert len(named) == len(set(named))
+    assert set(named) <= {tool.name for tool in ALL}
+
+
+def test_every_operation_belongs_to_a_capability() -> None:
+    """So that nothing can be done that is declared nowhere."""
+    assert not set(operations()) - carried_out()
