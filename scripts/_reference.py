@@ -7,6 +7,7 @@ runs `--check`, so that they cannot drift.
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ import typer
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGES = CHECKOUT / "docs" / "reference"
+INDEX = CHECKOUT / "parler" / "cli" / "_index.py"
 COMMON = frozenset({"json", "quiet", "hub", "home", "insecure", "help"})
 """Options that every command has; told once."""
+
+LISTED_CHARS = 60
+"""What a list of commands has room for beside their names, at 80 columns."""
 
 
 def main(arguments: list[str]) -> int:
@@ -43,9 +48,46 @@ def is_current(path: Path, text: str, *, check: bool) -> bool:
 
 def pages() -> Iterator[tuple[Path, str]]:
     """Every generated page with its text."""
+    yield INDEX, index_module()
     yield PAGES / "cli.md", cli_page()
     yield PAGES / "hub.md", hub_page()
     yield PAGES / "mcp.md", mcp_page()
+
+
+def index_module() -> str:
+    """Which words there are, where they are and what they do, in the order of help."""
+    from parler.cli.app import AREAS, tree
+
+    root = typer.main.get_command(tree())
+    lines = [
+        '"""Which commands there are, to be listed and found without importing any.',
+        "",
+        "Written by scripts/reference from what they declare: not to be edited.",
+        '"""',
+        "",
+        "COMMANDS: dict[str, tuple[str | None, str]] = {",
+    ]
+    for name, command in getattr(root, "commands", {}).items():
+        homes = (f'"{area}"' for area in AREAS if name in words_of(area))
+        about = command.get_short_help_str(limit=LISTED_CHARS).replace('"', "'")
+        home = next(homes, "None")
+        lines += [
+            f'    "{name}": (',
+            f"        {home},",
+            f'        "{about}",',
+            "    ),",
+        ]
+    return "\n".join([*lines, "}", ""])
+
+
+def words_of(area: str) -> set[str]:
+    """The words that a module of the command line adds to the tree."""
+    app = typer.Typer()
+    import_module(f"parler.cli.{area}").add_to(app)
+    names = [one.name for one in app.registered_commands]
+    return {name for name in names if name} | {
+        group.name for group in app.registered_groups if group.name
+    }
 
 
 def cli_page() -> str:
@@ -97,7 +139,7 @@ def parameter_row(parameter: click.Parameter) -> str | None:
         if not parameter.is_flag:
             names += f" {parameter.make_metavar(click.Context(click.Command('')))}"
     else:
-        names = (parameter.name or "").upper()
+        names = parameter.metavar or (parameter.name or "").upper()
     text = cell(getattr(parameter, "help", None) or "")
     return f"| `{names.replace('|', ' or ')}` | {text} |"
 

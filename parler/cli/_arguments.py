@@ -1,14 +1,14 @@
-"""Options that several commands share, and reading what was pasted or piped in."""
+"""Reading what was typed, pasted or piped in."""
 
 import math
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from parler.errors import UsageError
-from parler.wire.limits import MAX_TTL_SECS
 
 if TYPE_CHECKING:
     from parler.wire.joinkey import JoinKey
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 MAX_STDIN_BYTES = 2**24
 """Far more than fits into a message; reading stops there."""
 
-MAX_SEQ = 2**63 - 1
-MAX_U32 = 2**32 - 1
 _SHOWN_DIGITS = 40
 
 
+@cache
 def between(least: int, most: int) -> Callable[[Any], int]:
     """A parser of whole numbers that every hub takes; else one sentence says which."""
 
@@ -36,6 +35,7 @@ def between(least: int, most: int) -> Callable[[Any], int]:
     return parse
 
 
+@cache
 def seconds(most: int) -> Callable[[Any], float]:
     """A parser of a length of time, which has an end."""
 
@@ -56,49 +56,6 @@ def _out_of_bounds(value: Any, what: str, least: int, most: int) -> typer.BadPar
     if len(given) > _SHOWN_DIGITS:
         given = given[:_SHOWN_DIGITS] + "…"
     return typer.BadParameter(f"{given!r} is not {what} from {least} to {most}")
-
-
-Room = Annotated[
-    str | None,
-    typer.Option("--room", metavar="ROOM", help="Instead of the active session."),
-]
-To = Annotated[
-    str | None,
-    typer.Option("--to", metavar="AGENT", help="One agent: id, name or fingerprint."),
-]
-Service = Annotated[
-    str | None, typer.Option("--service", metavar="NAME", help="Whoever serves this.")
-]
-Context = Annotated[
-    str | None, typer.Option("--context", metavar="TEXT", help="The recap.")
-]
-Ttl = Annotated[
-    int | None,
-    typer.Option(
-        "--ttl",
-        metavar="SECS",
-        help="How long the key works.",
-        parser=between(1, MAX_TTL_SECS),
-    ),
-]
-MaxUses = Annotated[
-    int | None,
-    typer.Option(
-        "--max-uses",
-        metavar="N",
-        help="How often it works.",
-        parser=between(1, MAX_U32),
-    ),
-]
-Wait = Annotated[
-    float,
-    typer.Option(
-        "--wait",
-        metavar="SECS",
-        help="Wait for the owner.",
-        parser=seconds(MAX_TTL_SECS),
-    ),
-]
 
 
 def pasted_key(text: str) -> "JoinKey":

@@ -1,14 +1,16 @@
 """What all commands have in common: their shared options, help and example."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 import typer
 
+from parler.cli._carry_out import carry_out_declared
+from parler.cli._parameters import parameter_of, shown_on, taken
 from parler.cli._run import Options
+from parler.ops.capability import Capability
 
 _EXAMPLE = "\b\nExample:\n"
 
@@ -71,26 +73,85 @@ def group(help_text: str) -> typer.Typer:
 
 
 def command(
-    app: typer.Typer, name: str, *, example: str, hidden: bool = False
+    app: typer.Typer, capability: Capability
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function a command. It gets an `Options`, then what it declares itself."""
+    """Make a function the command of a capability.
+
+    It gets an `Options`, then what it names: what the capability declares, and what
+    is annotated as an option of this command alone; with `**given`, all the rest.
+    """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-
-        @wraps(function)
-        def invoke(invocation: typer.Context, **given: Any) -> None:
-            shared = {one.name: given.pop(one.name) for one in _SHARED}
-            words = invocation.command_path.split()[1:]
-            function(Options(command=words[0], **shared), **given)
-
-        invoke.__signature__ = _signature(own)  # type: ignore[attr-defined]
-        invoke.__annotations__ = {"invocation": typer.Context}
-        lines = "\n".join(f"  {line}" for line in example.splitlines())
-        app.command(name, epilog=_EXAMPLE + lines, hidden=hidden)(invoke)
+        signature = inspect.signature(function, eval_str=True)
+        own = list(signature.parameters.values())[1:]
+        _register(app, capability, function, own)
         return function
 
     return register
+
+
+def shows(
+    app: typer.Typer,
+    capability: Capability,
+    view: Callable[[Any], str | Iterable[str]],
+    *,
+    quoted: bool = True,
+) -> None:
+    """Make the command of a capability that only asks, does, and shows the result.
+
+    Args:
+        quoted: Strangers wrote a part of what is shown, so lines are wrapped.
+    """
+
+    def show(options: Options, **given: Any) -> None:
+        def lines(result: Any) -> Iterable[str]:
+            seen = view(result)
+            told = [seen] if isinstance(seen, str) else seen
+            return map(options.out.quoted, told) if quoted else told
+
+        carry_out_declared(options, capability, given, lines)
+
+    _register(app, capability, show, None)
+
+
+def _register(
+    app: typer.Typer,
+    capability: Capability,
+    function: Callable[..., None],
+    own: Sequence[inspect.Parameter] | None,
+) -> None:
+    declared = shown_on(capability)
+    if own is None:
+        parameters = [parameter_of(one) for one in declared.values()]
+    else:
+        parameters = [
+            one
+            if get_origin(one.annotation) is Annotated
+            else parameter_of(declared[one.name])
+            for one in own
+            if one.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        if len(parameters) < len(own):
+            named = {one.name for one in own}
+            rest = (one for key, one in declared.items() if key not in named)
+            parameters += map(parameter_of, rest)
+    names = {one.name for one in parameters}
+    shown = {key: one for key, one in declared.items() if key in names}
+
+    def invoke(invocation: typer.Context, **given: Any) -> None:
+        shared = {one.name: given.pop(one.name) for one in _SHARED}
+        words = invocation.command_path.split()[1:]
+        function(Options(command=words[0], **shared), **taken(shown, given))
+
+    invoke.__signature__ = _signature(parameters)  # type: ignore[attr-defined]
+    invoke.__annotations__ = {"invocation": typer.Context}
+    lines = "\n".join(f"  {line}" for line in capability.example.splitlines())
+    app.command(
+        capability.command.rpartition(" ")[2],
+        help=f"{capability.about}\n\n{capability.more}".strip(),
+        epilog=_EXAMPLE + lines,
+        hidden=capability.hidden,
+    )(invoke)
 
 
 def _signature(own: list[inspect.Parameter]) -> inspect.Signature:

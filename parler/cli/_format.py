@@ -6,15 +6,12 @@ from datetime import tzinfo
 
 from parler.identity.signing import fingerprint
 from parler.ops.admission import DecisionResult, Knock, RequestsResult
-from parler.ops.doctor.installation import DoctorResult, Finding
 from parler.ops.invites import InviteResult, InvitesResult
 from parler.ops.message_view import ShownMessage
 from parler.ops.rooms import Member, RoomsResult, RosterResult
 from parler.ops.session import JoinResult, OpenResult
 from parler.text.terminal import shown_name, visible
 from parler.text.transcript import Transcript, newest_handoff, shown_time
-
-_MARKS = {Finding.OK: "✓", Finding.WARN: "!", Finding.BROKEN: "✗"}
 
 
 def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
@@ -161,14 +158,6 @@ def roster(result: RosterResult) -> Iterator[str]:
     """The members of a room."""
     for one in result.entries:
         yield _member(one)
-
-
-def doctor(result: DoctorResult) -> Iterator[str]:
-    """What was examined."""
-    for check in result.checks:
-        yield f"{_MARKS[check.finding]} {check.name}: {visible(check.detail)}"
-        if check.next:
-            yield f"    next: {visible(check.next)}"
 
 
 def _member(one: Member) -> str:

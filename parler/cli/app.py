@@ -1,7 +1,7 @@
 """The command tree, and the one place where an error becomes an exit status.
 
 Only the modules that a command line needs are imported, for agents call commands all
-the time; help, and whatever is no command, gets the whole tree.
+the time; the list of commands, and whatever is none, needs no module at all.
 """
 
 import traceback
@@ -14,6 +14,7 @@ import click
 import typer
 
 from parler.cli._command import group
+from parler.cli._index import COMMANDS
 from parler.cli.render import (
     drop_stdout,
     prepare_streams,
@@ -72,25 +73,11 @@ _NEXT = {
 }
 """What to do about an error that does not say it itself, by its code."""
 
-MODULES = {
-    "session": {"session"},
-    "messages": {"send", "handoff", "recv"},
-    "rooms": {"invite", "invites", "revoke", "join", "rooms", "roster", "delete-room"}
-    | {"members"},
-    "memory": {"remember", "recall", "forget"},
-    "directory": {"register", "discover", "card", "token", "session"},
-    "attachments": {"push", "apply", "bundles", "send-file", "fetch"},
-    "queue": {"serve", "queue", "claim", "complete", "task"},
-    "work": {"work", "supervise"},
-    "attention": {"attention", "status"},
-    "peers": {"peers", "summary", "reserve", "reservations", "release"},
-    "ask": {"ask", "answer", "project"},
-    "identity": {"init", "whoami", "presence", "trust-hub", "version"},
-    "doctor": {"doctor"},
-    "mcp": {"mcp"},
-    "connect": {"connect"},
-}
-"""Which module of this folder has which commands, in the order they are shown."""
+AREAS = (
+    *("session", "messages", "rooms", "memory", "directory", "attachments", "queue"),
+    *("work", "attention", "peers", "ask", "identity", "doctor", "mcp", "connect"),
+)
+"""The modules of this folder that have commands, in the order they are shown."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -138,24 +125,37 @@ def _hub(context: typer.Context) -> None:
 @cache
 def tree(word: str | None = None) -> typer.Typer:
     """The command tree, or as much of it as the command of that name needs."""
-    app = group("Separate coding agents share one live conversation.")
-    app.info.epilog = _EPILOG
-    app.callback()(_parler)
+    app = _root()
     if word in (None, "hub"):
         app.command(
             "hub",
             add_help_option=False,
             context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
         )(_hub)
-    for name, commands in MODULES.items():
-        if word is None or word in commands:
+    for name in AREAS if word is None else COMMANDS[word][:1]:
+        if name:
             import_module(f"parler.cli.{name}").add_to(app)
     return app
 
 
+def outline() -> typer.Typer:
+    """What commands there are, without any of them."""
+    app = _root()
+    for name, (_, about) in COMMANDS.items():
+        app.command(name, short_help=about)(lambda: None)
+    return app
+
+
+def _root() -> typer.Typer:
+    app = group("Separate coding agents share one live conversation.")
+    app.info.epilog = _EPILOG
+    app.callback()(_parler)
+    return app
+
+
 def _tree_for(arguments: Sequence[str]) -> typer.Typer:
-    known = {"hub"}.union(*MODULES.values())
-    return tree(arguments[0] if arguments[:1] and arguments[0] in known else None)
+    asked = next(iter(arguments), None)
+    return tree(asked) if asked in COMMANDS else outline()
 
 
 def __getattr__(name: str) -> typer.Typer:

@@ -1,12 +1,11 @@
 """Handing over: ``push``, ``apply``, ``bundles``, ``send-file``, ``fetch``."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parler.cli._arguments import Room, Service, To, only_one
 from parler.cli._command import command
 from parler.cli._run import (
     HERE,
@@ -20,75 +19,42 @@ from parler.cli._run import (
 )
 from parler.cli._targets import place_of, target_of
 from parler.errors import UsageError
+from parler.handoff.repository import Repository, open_repository
+from parler.identity.identity import active_session
+from parler.identity.message_signing import Signature
+from parler.ops import bundles, files
+from parler.ops.attachments import Sender
+from parler.ops.bundles import ApplyResult, BundlesResult, Outline, PushResult, Ready
+from parler.ops.context import room_or_session
+from parler.ops.files import FetchResult, SendFileResult
 from parler.text.terminal import paragraph, shell_word, shown_name, visible
+from parler.wire.base import RoomName
 
-if TYPE_CHECKING:
-    from parler.handoff.outgoing import Selection
-    from parler.ops.attachments import Sender
-    from parler.ops.bundles import (
-        ApplyResult,
-        BundlesResult,
-        Outline,
-        PushResult,
-        Ready,
-    )
-    from parler.ops.files import FetchResult, SendFileResult
-
-_PUSH = """\
-parler push --base origin/main --note "review please"
-parler push main..topic --to reviewer"""
-_APPLY = """\
-parler apply 3f2a9c04b1de
-parler apply --drop 3f2a9c04b1de"""
 _SHOWN_COMMITS = 10
 _UNCOUNTED = "too much to count the lines"
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    command(app, "push", example=_PUSH)(push)
-    command(app, "apply", example=_APPLY)(apply)
-    command(app, "bundles", example="parler bundles")(bundles)
-    command(app, "send-file", example='parler send-file report.pdf --note "final"')(
-        send_file
-    )
-    command(app, "fetch", example="parler fetch report.pdf")(fetch)
+    command(app, bundles.PUSH)(push)
+    command(app, bundles.APPLY)(apply)
+    command(app, bundles.BUNDLES)(list_bundles)
+    command(app, files.SEND_FILE)(send_file)
+    command(app, files.FETCH)(fetch)
 
 
 def push(
     options: Options,
-    ref: Annotated[
-        str, typer.Argument(metavar="REF|RANGE", help="A commit, or BASE..TIP.")
-    ] = "HEAD",
-    room: Room = None,
-    to: To = None,
-    service: Service = None,
-    base: Annotated[
-        str | None,
-        typer.Option("--base", metavar="REF", help="What the others have already."),
-    ] = None,
-    summary: Annotated[
-        str | None,
-        typer.Option("--summary", metavar="TEXT", help="What the commits do."),
-    ] = None,
-    note: Annotated[
-        str | None,
-        typer.Option("--note", metavar="TEXT", help="A text shown before them."),
-    ] = None,
-    allow_dirty: Annotated[
-        bool,
-        typer.Option("--allow-dirty", help="Although changes are not committed."),
-    ] = False,
+    ref: str,
+    room: str | None,
+    to: str | None,
+    service: str | None,
+    base: str | None,
+    summary: str | None,
+    note: str | None,
+    allow_dirty: bool,
 ) -> None:
-    """Send the commits of this git repository; nothing here changes.
-
-    Without --base the whole history of REF goes along.
-    """
-    import asyncio
-
-    from parler.ops import bundles
-
-    only_one(room=room, to=to, service=service)
+    """Send commits; what goes is told before it does."""
     place = place_of(room, to, service)
     _check_room(options, place)
     what = bundles.SelectParams(
@@ -113,28 +79,9 @@ def push(
 
 
 def apply(
-    options: Options,
-    blob: Annotated[
-        str | None,
-        typer.Argument(metavar="BLOB", help="Its id, or the beginning of it."),
-    ] = None,
-    room: Room = None,
-    drop: Annotated[
-        str | None,
-        typer.Option("--drop", metavar="ID", help="Remove what was imported."),
-    ] = None,
+    options: Options, blob: str | None, room: str | None, drop: str | None
 ) -> None:
-    """Import a bundle into this git repository under refs/parler/.
-
-    Nothing is merged or checked out: work tree, HEAD, index and configuration stay as
-    they are. The commands that look at it and merge it are printed.
-    """
-    import asyncio
-
-    from parler.handoff.repository import open_repository
-    from parler.ops import bundles
-    from parler.wire.base import RoomName
-
+    """Import a bundle, or remove what was imported."""
     if (blob is None) == (drop is None):
         raise UsageError("name a BLOB to apply, or one to --drop", next_step=_LIST)
 
@@ -160,15 +107,8 @@ def apply(
 _LIST = "parler bundles"
 
 
-def bundles(options: Options, room: Room = None) -> None:
-    """List the bundles of the session, and what was imported into this repository."""
-    import asyncio
-
-    from parler.handoff.repository import Repository, open_repository
-    from parler.identity.identity import active_session
-    from parler.ops import bundles
-    from parler.wire.base import RoomName
-
+def list_bundles(options: Options, room: str | None) -> None:
+    """Show what came in, on the hub and in this repository."""
     where = room or active_session(settings_of(options).home)
 
     async def whole() -> None:
@@ -191,24 +131,20 @@ def bundles(options: Options, room: Room = None) -> None:
 
 
 def _check_room(options: Options, place: Place) -> None:
-    from parler.ops.context import room_or_session
-
     if place is not HERE and place.needs_room:  # before a bundle is made
         room_or_session(settings_of(options).home, place.room)
 
 
-def _preview(ready: "Ready") -> Iterator[str]:
-    from parler.ops.bundles import outline
-
-    selection: Selection = ready.selection
+def _preview(ready: Ready) -> Iterator[str]:
+    selection = ready.selection
     since = f" since {selection.base[:12]}" if selection.base else ""
     yield f"sending {selection.tip[:12]}{since}, {bytes_of(ready.size)}:"
-    yield from _contents(outline(selection.contents), files=False)
+    yield from _contents(bundles.outline(selection.contents), files=False)
     for note in selection.notes:
         yield f"note: {note}"
 
 
-def _pushed(result: "PushResult") -> Iterator[str]:
+def _pushed(result: PushResult) -> Iterator[str]:
     yield (
         f"📦 {result.tip[:12]} sent to {visible(result.room)} (seq {result.seq}), "
         f"{bytes_of(result.size)}"
@@ -217,7 +153,7 @@ def _pushed(result: "PushResult") -> Iterator[str]:
     yield f"  parler apply {result.blob}"
 
 
-def _applied(result: "ApplyResult") -> Iterator[str]:
+def _applied(result: ApplyResult) -> Iterator[str]:
     again = " (was there already)" if result.already else ""
     for one in result.refs:
         name = f"  called {visible(one.name)} there" if len(result.refs) > 1 else ""
@@ -232,7 +168,7 @@ def _applied(result: "ApplyResult") -> Iterator[str]:
     yield f"  {result.merge}"
 
 
-def _contents(contents: "Outline", *, files: bool) -> Iterator[str]:
+def _contents(contents: Outline, *, files: bool) -> Iterator[str]:
     for commit in contents.commits[:_SHOWN_COMMITS]:
         yield f"  {commit.oid[:12]} {visible(commit.subject)}"
     more = contents.commit_count - min(len(contents.commits), _SHOWN_COMMITS)
@@ -256,7 +192,7 @@ def _contents(contents: "Outline", *, files: bool) -> Iterator[str]:
         yield f"  … and {more} more files"
 
 
-def _listed(result: "BundlesResult") -> Iterator[str]:
+def _listed(result: BundlesResult) -> Iterator[str]:
     if not result.bundles and not result.others:
         yield "no bundles came in"
     for one in result.bundles:
@@ -274,19 +210,13 @@ def _listed(result: "BundlesResult") -> Iterator[str]:
 
 def send_file(
     options: Options,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file.")],
-    room: Room = None,
-    to: To = None,
-    service: Service = None,
-    note: Annotated[
-        str | None,
-        typer.Option("--note", metavar="TEXT", help="A text shown before it."),
-    ] = None,
+    path: Path,
+    room: str | None,
+    to: str | None,
+    service: str | None,
+    note: str | None,
 ) -> None:
-    """Send a file to the active session, a room, or one agent."""
-    from parler.ops import files
-
-    only_one(room=room, to=to, service=service)
+    """Send a file."""
     files.read_file(path)  # before anybody is bothered
 
     async def work(run: Run) -> None:
@@ -301,25 +231,8 @@ def send_file(
     carry_out(options, work, place=place_of(room, to, service))
 
 
-def fetch(
-    options: Options,
-    what: Annotated[
-        str, typer.Argument(metavar="BLOB|NAME", help="Its name or id, or the start.")
-    ],
-    room: Room = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="PATH", help="A new file or a folder; not the inbox."
-        ),
-    ] = None,
-) -> None:
-    """Fetch a file that was sent, into the inbox of this identity.
-
-    It is held against its digest, nothing is overwritten, and nothing is opened.
-    """
-    from parler.ops import files
-    from parler.wire.base import RoomName
+def fetch(options: Options, what: str, room: str | None, out: Path | None) -> None:
+    """Fetch a file that was sent."""
 
     async def work(run: Run) -> None:
         params = files.FetchParams(
@@ -333,7 +246,7 @@ def fetch(
     carry_out(options, work, place=Place(room=room))
 
 
-def _sent(result: "SendFileResult") -> Iterator[str]:
+def _sent(result: SendFileResult) -> Iterator[str]:
     yield (
         f"📎 {shown_name(result.name)} sent to {visible(result.room)} "
         f"(seq {result.seq}), {bytes_of(result.size)}"
@@ -342,7 +255,7 @@ def _sent(result: "SendFileResult") -> Iterator[str]:
     yield f"  parler fetch {result.blob}"
 
 
-def _fetched(result: "FetchResult") -> Iterator[str]:
+def _fetched(result: FetchResult) -> Iterator[str]:
     again = " (was there already)" if result.already else ""
     yield f"{shell_word(result.path)}{again}"
     yield f"  {bytes_of(result.size)}, looks like {result.looks_like}, not opened"
@@ -360,10 +273,8 @@ def bytes_of(size: int) -> str:
     return f"{size / 1024**2:.1f} MiB"
 
 
-def sender_of(sender: "Sender | None") -> str:
+def sender_of(sender: Sender | None) -> str:
     """Who sent something, and what there is to believe of it."""
-    from parler.identity.message_signing import Signature
-
     if sender is None:
         return "from whoever gave you its id: no message of this room speaks of it"
     proofs = {

@@ -13,6 +13,7 @@ from parler.cli._command import command
 from parler.cli._connecting import Chosen, Wishes, choose
 from parler.cli._run import Options, settings_of
 from parler.errors import AppError, ConfigError, UsageError
+from parler.ops.connect import CONNECT
 from parler.text.terminal import shell_word, visible
 
 if TYPE_CHECKING:
@@ -27,12 +28,6 @@ FAILED = AppError.exit_status
 """If an app could not be wired, does not work, or did not come."""
 
 MAX_WAIT_SECS = 86_400
-_EXAMPLE = """\
-parler connect
-parler connect claude-code codex --local
-parler connect --list
-parler connect --remove gemini"""
-
 _Apps = Annotated[
     list[str] | None,
     typer.Argument(metavar="[APP]...", help="Only these; else all that are here."),
@@ -105,7 +100,7 @@ _Rotate = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of this module."""
-    command(app, "connect", example=_EXAMPLE)(connect)
+    command(app, CONNECT)(connect)
 
 
 def connect(
@@ -127,11 +122,7 @@ def connect(
     address: _Address = None,
     rotate_secret: _Rotate = False,
 ) -> None:
-    """Wire agent apps to a hub; those that are wired keep theirs unless told otherwise.
-
-    A join secret comes from an invite, from PARLER_JOIN_SECRET, or is asked for. It is
-    kept in parler's own home and written nowhere else.
-    """
+    """Wire apps, show how they are, or take it back."""
     from parler.apps.registry import all_apps
     from parler.ops import connect as operation
 

@@ -1,6 +1,7 @@
 """Whether all is well: ``doctor``, and which path brings a message to an agent."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,16 @@ import typer
 
 from parler.cli._command import command
 from parler.cli._run import ELSEWHERE, Options, hub_of, settings_of
+from parler.ops.doctor.installation import (
+    DOCTOR,
+    Check,
+    DoctorResult,
+    Finding,
+    examine,
+    exit_status,
+    unreachable,
+)
+from parler.ops.doctor.wake import Probe, live_homes, probe_wake
 from parler.runtime.bootstrap import dialled
 from parler.text.terminal import visible
 
@@ -18,9 +29,8 @@ if TYPE_CHECKING:
     from parler.errors import ParlerError
     from parler.identity.identity import Identity
     from parler.identity.settings import Settings
-    from parler.ops.doctor.installation import Check
-    from parler.ops.doctor.wake import Probe
 
+_MARKS = {Finding.OK: "✓", Finding.WARN: "!", Finding.BROKEN: "✗"}
 _WHEN = {
     "push": "at once, also when it is idle",
     "turn": "when its turn ends",
@@ -31,7 +41,7 @@ _WHEN = {
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of this module."""
-    command(app, "doctor", example="parler doctor")(doctor)
+    command(app, DOCTOR)(doctor)
 
 
 def doctor(
@@ -43,18 +53,13 @@ def doctor(
         ),
     ] = False,
 ) -> None:
-    """Examine this installation and its hub; changes nothing.
-
-    The exit status is 0, or that of the first thing that is broken.
-    """
+    """Examine everything; what is broken is no success."""
     if wake:
         _wake(options)
         return
     import asyncio
 
-    from parler.cli import _format
     from parler.identity.known_rooms import KnownRooms
-    from parler.ops.doctor.installation import examine, exit_status
 
     settings = settings_of(options)
     hub = hub_of(options, ELSEWHERE, settings, KnownRooms(settings.home))
@@ -62,11 +67,11 @@ def doctor(
     def dial(identity: "Identity") -> "AbstractAsyncContextManager[Client]":
         return dialled(hub, settings, identity, local=None, remember=False)
 
-    async def apps() -> "list[Check]":
+    async def apps() -> list[Check]:
         return await _apps(settings)
 
     result = asyncio.run(examine(settings, hub=hub, dial=dial, more=[apps]))
-    options.out.result(result, _format.doctor(result))
+    options.out.result(result, _examined(result))
     if not result.ok:
         raise typer.Exit(exit_status(result))
 
@@ -77,7 +82,6 @@ def _wake(options: Options) -> None:
     import secrets
 
     from parler.errors import TimedOut
-    from parler.ops.doctor.wake import live_homes, probe_wake
 
     settings = settings_of(options)
 
@@ -111,7 +115,14 @@ def _homes(settings: "Settings") -> list[Path]:
     return homes
 
 
-def _line(probe: "Probe") -> str:
+def _examined(result: DoctorResult) -> Iterator[str]:
+    for check in result.checks:
+        yield f"{_MARKS[check.finding]} {check.name}: {visible(check.detail)}"
+        if check.next:
+            yield f"    next: {visible(check.next)}"
+
+
+def _line(probe: Probe) -> str:
     name = visible(probe.agent)
     if probe.arrived:
         return f"{name}: shown after {probe.after_ms} ms by {visible(probe.path or '')}"
@@ -123,7 +134,7 @@ def _line(probe: "Probe") -> str:
     return f"{name}: not shown yet, {where}; expected {when} (hooks seen: {hooks})"
 
 
-async def _apps(settings: "Settings") -> "list[Check]":
+async def _apps(settings: "Settings") -> list[Check]:
     """What the agent apps of this machine look like."""
     from parler.apps.kit.platform import Machine, Platform
     from parler.identity.homes import (
@@ -135,7 +146,6 @@ async def _apps(settings: "Settings") -> "list[Check]":
     from parler.machine.program import command_for_apps
     from parler.ops.connect import Setting
     from parler.ops.doctor.apps import app_checks
-    from parler.ops.doctor.installation import unreachable
 
     env, cwd = process_environment(), current_directory()
     setting = Setting(

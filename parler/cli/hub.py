@@ -1,18 +1,19 @@
 """This machine's own hub: is it there, start, stop, its log, and its service."""
 
-from typing import TYPE_CHECKING, Annotated
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from parler.cli._command import command, group
+from parler.cli._command import command, group, shows
 from parler.cli._run import Options, settings_of
+from parler.local_hub.record import Record, hub_arguments, hub_paths, read_record
+from parler.ops import local_hub
+from parler.ops.local_hub import ServiceResult, StartResult, StatusResult, StopResult
+from parler.runtime.bootstrap import now
 from parler.text.terminal import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from parler.ops.local_hub import ServiceResult, StatusResult
 
 app = group("This machine's own hub, which parler starts when it is needed.")
 
@@ -21,37 +22,9 @@ RUN = "run"
 
 
 def status(options: Options) -> None:
-    """Show whether the hub runs, where, and how much room it takes."""
-    import asyncio
-
-    from parler.ops import local_hub
-    from parler.runtime.bootstrap import now
-
+    """Show how the hub is."""
     result = asyncio.run(local_hub.status(_home(options), now=now))
     options.out.result(result, _status(result))
-
-
-def start(options: Options) -> None:
-    """Start the hub in the background."""
-    from parler.ops import local_hub
-
-    result = local_hub.begin(_home(options))
-    how = "started" if result.started else "runs already"
-    options.out.result(result, [f"{how}: {visible(result.url)} (process {result.pid})"])
-
-
-def stop(
-    options: Options,
-    force: Annotated[
-        bool, typer.Option("--force", help="Kill it if it does not end in time.")
-    ] = False,
-) -> None:
-    """Stop the hub. A command that needs it starts it again; agents do not."""
-    from parler.ops import local_hub
-
-    result = local_hub.end(_home(options), force=force)
-    text = f"stopped process {result.pid}" if result.stopped else "it does not run"
-    options.out.result(result, [text])
 
 
 def logs(
@@ -63,9 +36,7 @@ def logs(
         bool, typer.Option("--follow", "-f", help="Show more as it comes.")
     ] = False,
 ) -> None:
-    """Show the end of the hub's log."""
-    from parler.ops import local_hub
-
+    """Show the end of the log, and what follows."""
     home = _home(options)
     shown = local_hub.last_lines(home, lines)
     options.out.result({"lines": shown}, (visible(line) for line in shown))
@@ -74,55 +45,32 @@ def logs(
             options.out.result({"lines": [line]}, [visible(line)])
 
 
-def install_service(options: Options) -> None:
-    """Have the system start the hub at login, as a service of yours alone."""
-    from parler.ops import local_hub
-
-    result = local_hub.install_service(_home(options))
-    options.out.result(result, _service(result))
-
-
-def uninstall_service(options: Options) -> None:
-    """Undo install-service."""
-    from parler.ops import local_hub
-
-    result = local_hub.uninstall_service(_home(options))
-    options.out.result(result, _service(result))
-
-
 def arguments_of_own_hub(options_home: str | None) -> list[str]:
     """The hub's command line for ``parler hub run``: what its owner decided.
 
     Raises:
         ConfigError: The record of it is damaged.
     """
-    from parler.local_hub.record import Record, hub_arguments, hub_paths, read_record
-
     place = hub_paths(_home(Options(command="hub", home=options_home)))
     place.stopped.unlink(missing_ok=True)
     arguments = hub_arguments(place, read_record(place) or Record())
     return [*arguments, "--log-file", str(place.log)]
 
 
-command(app, "status", example="parler hub status --json")(status)
-command(app, "start", example="parler hub start")(start)
-command(app, "stop", example="parler hub stop")(stop)
-command(app, "logs", example="parler hub logs -f")(logs)
-command(app, "install-service", example="parler hub install-service")(install_service)
-command(app, "uninstall-service", example="parler hub uninstall-service")(
-    uninstall_service
-)
-
-COMMANDS = frozenset(
-    {"status", "start", "stop", "logs", "install-service", "uninstall-service"}
-)
-
-
-def _home(options: Options) -> "Path":
+def _home(options: Options) -> Path:
     return settings_of(options).base_home
 
 
-def _status(result: "StatusResult") -> "Iterator[str]":
+def _started(result: StartResult) -> str:
+    how = "started" if result.started else "runs already"
+    return f"{how}: {visible(result.url)} (process {result.pid})"
+
+
+def _stopped(result: StopResult) -> str:
+    return f"stopped process {result.pid}" if result.stopped else "it does not run"
+
+
+def _status(result: StatusResult) -> Iterator[str]:
     yield f"hub        {visible(result.url)}  {result.state}" + (
         "" if result.healthy or result.state != "running" else ", but does not answer"
     )
@@ -145,7 +93,7 @@ def _status(result: "StatusResult") -> "Iterator[str]":
         yield "it was stopped with parler hub stop; parler hub start starts it"
 
 
-def _service(result: "ServiceResult") -> "Iterator[str]":
+def _service(result: ServiceResult) -> Iterator[str]:
     what = "written" if result.installed else "removed"
     yield f"{what if result.changed else 'not there'}: {visible(result.file)}"
     if result.to_do:
@@ -165,3 +113,12 @@ def _duration(seconds: int) -> str:
 
 def _size(count: int) -> str:
     return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 1024:.0f} KiB"
+
+
+command(app, local_hub.STATUS)(status)
+shows(app, local_hub.START, _started, quoted=False)
+shows(app, local_hub.STOP, _stopped, quoted=False)
+command(app, local_hub.LOGS)(logs)
+shows(app, local_hub.INSTALL_SERVICE, _service, quoted=False)
+shows(app, local_hub.UNINSTALL_SERVICE, _service, quoted=False)
+COMMANDS = frozenset(one.name for one in app.registered_commands)

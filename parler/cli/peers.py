@@ -1,40 +1,38 @@
 """Who is here, what each works on, and which files are spoken for."""
 
+import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from parler.cli._arguments import between
-from parler.cli._command import command
+from parler.cli._command import command, shows
 from parler.cli._machine import here_of
 from parler.cli._run import HERE, Options, Run, carry_out
 from parler.errors import HubError, UsageError
+from parler.ops import peers, reservations
+from parler.ops.peers import Peer, PeersResult, Scope
+from parler.ops.reservations import (
+    ReleaseResult,
+    ReservationsResult,
+    Reserved,
+    ReserveResult,
+)
 from parler.text.terminal import paragraph, shell_word, shown_name, visible
+from parler.text.transcript import shown_time
 
-if TYPE_CHECKING:
-    from parler.ops.peers import Peer, PeersResult
-    from parler.ops.reservations import Reserved, ReserveResult
-
-_PEERS = """\
-parler peers
-parler peers --scope repo"""
-_SUMMARY = 'parler summary "building the dashboard data layer"'
-_RESERVE = 'parler reserve "src/auth/**" --for 30m --why "moving to sessions"'
-_RELEASE = """\
-parler release "src/auth/**"
-parler release"""
 _UNITS = {"s": 1 / 60, "m": 1, "h": 60}
 _MAX_FILES = 5
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    command(app, "peers", example=_PEERS)(peers)
-    command(app, "summary", example=_SUMMARY)(summary)
-    command(app, "reserve", example=_RESERVE)(reserve)
-    command(app, "reservations", example="parler reservations")(reservations)
-    command(app, "release", example=_RELEASE)(release)
+    command(app, peers.PEERS)(show_peers)
+    command(app, peers.SUMMARY)(summary)
+    command(app, reservations.RESERVE)(reserve)
+    shows(app, reservations.RESERVATIONS, _reservations)
+    command(app, reservations.RELEASE)(release)
 
 
 def _minutes(value: str | int) -> int:
@@ -47,41 +45,18 @@ def _minutes(value: str | int) -> int:
     return between(1, 24 * 60)(max(1, round(number * unit)) if number else 0)
 
 
-def peers(
-    options: Options,
-    scope: Annotated[
-        str,
-        typer.Option(
-            "--scope",
-            metavar="WHERE",
-            help="repo, directory, machine or hub.",
-        ),
-    ] = "machine",
-) -> None:
-    """Show the agents that are here now, and how a message would reach each.
-
-    Those of this machine need no hub. Whoever is not running any more is not shown.
-    """
-    from parler.ops import peers as operations
-
-    try:
-        where = operations.Scope(scope)
-    except ValueError:
-        raise UsageError(
-            f"{scope!r} is no scope", next_step="--scope repo|directory|machine|hub"
-        ) from None
-    here, params = here_of(options), operations.PeersParams(scope=where)
+def show_peers(options: Options, scope: Scope) -> None:
+    """Show who is here; only for the agents of a hub, one is needed."""
+    here, params = here_of(options), peers.PeersParams(scope=scope)
 
     async def work(run: Run) -> None:
-        result = await operations.peers(here, params, ctx=run.ctx)
+        result = await peers.peers(here, params, ctx=run.ctx)
         run.out.result(result, map(run.out.quoted, _peers(result)))
 
-    if where is operations.Scope.HUB:
+    if scope is Scope.HUB:
         carry_out(options, work, place=HERE)
         return
-    import asyncio
-
-    result = asyncio.run(operations.peers(here, params))
+    result = asyncio.run(peers.peers(here, params))
     if not result.peers:
         options.out.note(
             "an agent shows while its app runs, once it is wired: parler connect"
@@ -89,18 +64,9 @@ def peers(
     options.out.result(result, map(options.out.quoted, _peers(result)))
 
 
-def summary(
-    options: Options,
-    text: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="TEXT", help="What you work on; none: derived again."),
-    ] = None,
-) -> None:
-    """Tell the other agents of this machine what you work on."""
-    from parler.ops import peers as operations
-
-    params = operations.SummaryParams(text=" ".join(text or []))
-    result = operations.set_summary(here_of(options), params)
+def summary(options: Options, text: str) -> None:
+    """Tell the others what we work on, if there is a session that can."""
+    result = peers.set_summary(here_of(options), peers.SummaryParams(text=text))
     if not result.shown:
         raise UsageError(
             "no agent session runs here that would show it",
@@ -112,10 +78,7 @@ def summary(
 
 def reserve(
     options: Options,
-    glob: Annotated[
-        str,
-        typer.Argument(metavar="GLOB", help="Files from here: src/auth/**, a folder."),
-    ],
+    glob: str,
     for_: Annotated[
         int,
         typer.Option(
@@ -124,55 +87,36 @@ def reserve(
             help="How long, such as 30m or 2h; renewed while your session lives.",
             parser=_minutes,
         ),
-    ] = 30,
-    why: Annotated[
-        str, typer.Option("--why", metavar="TEXT", help="What the others are told.")
-    ] = "",
+    ] = reservations.DEFAULT_MINUTES,
+    *,
+    why: str,
 ) -> None:
-    """Ask the other agents of this machine to leave some files alone for a while.
-
-    It is advice: nothing stops an edit unless an app's hook was set up to ask. It
-    holds in every work tree and clone of this repository, and ends with your session.
-    """
-    from parler.ops import reservations as operations
-
-    params = operations.ReserveParams(glob=glob, minutes=for_, why=why)
-    result = operations.reserve(here_of(options), params)
+    """Reserve files; what is in the way is no success."""
+    params = reservations.ReserveParams(glob=glob, minutes=for_, why=why)
+    result = reservations.reserve(here_of(options), params)
     options.out.result(result, map(options.out.quoted, _reserved(result)))
     if result.reserved is None:
         raise typer.Exit(HubError.exit_status)
 
 
-def reservations(options: Options) -> None:
-    """Show what is reserved on this machine, and by whom."""
-    from parler.ops import reservations as operations
-
-    result = operations.reservations(here_of(options))
-    lines = [_reservation(one) for one in result.reservations]
-    options.out.result(result, map(options.out.quoted, lines or ["nothing"]))
-
-
-def release(
-    options: Options,
-    which: Annotated[
-        str | None,
-        typer.Argument(metavar="GLOB", help="A pattern or an id; none: all of yours."),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also if it is somebody else's.")
-    ] = False,
-) -> None:
-    """Give up what you reserved."""
-    from parler.ops import reservations as operations
-
+def release(options: Options, which: str | None, force: bool) -> None:
+    """Give up what was reserved; what others reserved only by name."""
     if force and which is None:
         raise UsageError("--force needs a pattern or an id")
-    result = operations.release(here_of(options), which, force=force)
+    result = reservations.release(here_of(options), which, force=force)
+    options.out.result(result, _released(result))
+
+
+def _released(result: ReleaseResult) -> list[str]:
     lines = [f"released {visible(one.glob)}" for one in result.released]
-    options.out.result(result, lines or ["you had nothing reserved"])
+    return lines or ["you had nothing reserved"]
 
 
-def _peers(result: "PeersResult") -> Iterator[str]:
+def _reservations(result: ReservationsResult) -> list[str]:
+    return [_reservation(one) for one in result.reservations] or ["nothing"]
+
+
+def _peers(result: PeersResult) -> Iterator[str]:
     if not result.peers:
         yield f"nobody is here ({result.scope})"
     for peer in result.peers:
@@ -181,7 +125,7 @@ def _peers(result: "PeersResult") -> Iterator[str]:
         yield f"— {visible(result.note)} —"
 
 
-def _peer(peer: "Peer") -> Iterator[str]:
+def _peer(peer: Peer) -> Iterator[str]:
     where = peer.project or peer.folder or ""
     branch = f" ({visible(peer.branch)})" if peer.branch else ""
     app = f"  {visible(peer.app)}" if peer.app else ""
@@ -203,9 +147,7 @@ def _peer(peer: "Peer") -> Iterator[str]:
     yield f"    {_reach(peer)}"
 
 
-def _reach(peer: "Peer") -> str:
-    from parler.text.transcript import shown_time
-
+def _reach(peer: Peer) -> str:
     if peer.other_hub:
         return f"on another hub ({visible(peer.hub or '')}): not reached from here"
     words = {
@@ -219,7 +161,7 @@ def _reach(peer: "Peer") -> str:
     return words + took
 
 
-def _reserved(result: "ReserveResult") -> Iterator[str]:
+def _reserved(result: ReserveResult) -> Iterator[str]:
     if result.reserved is not None:
         one = result.reserved
         how = "renewed while you are here" if one.renewed else "by time alone"
@@ -230,7 +172,7 @@ def _reserved(result: "ReserveResult") -> Iterator[str]:
         yield f"  {_reservation(other)}"
 
 
-def _reservation(one: "Reserved") -> str:
+def _reservation(one: Reserved) -> str:
     whose = "you" if one.mine else shown_name(one.name)
     why = f": {visible(one.why)}" if one.why else ""
     where = f"{visible(one.project)}: " if not one.here else ""

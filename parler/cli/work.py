@@ -1,77 +1,39 @@
 """Agents that act while nobody watches: ``work`` and ``supervise``."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from parler.apps.registry import DEFAULT_RUNNER, headless_ids
-from parler.cli._arguments import MAX_U32, Room, Service, between
+from parler.cli._arguments import between
 from parler.cli._command import command
 from parler.cli._run import Options, Place, Run, carry_out, in_room
 from parler.errors import UsageError
+from parler.identity.homes import process_environment
+from parler.ops import supervise as supervising
+from parler.ops import work as working
+from parler.ops.capability import MAX_U32
+from parler.ops.work import MAX_PER_CONVERSATION, Limits, Step, Surroundings, TaskEnd
 from parler.text.terminal import shell_word, visible
+from parler.wire.base import MessageId, RoomName
 from parler.wire.limits import MAX_TTL_SECS
-
-if TYPE_CHECKING:
-    from parler.ops.work import Step, Surroundings, TaskEnd
-    from parler.wire.base import MessageId
-
-_WORK = """\
-parler work --runner claude
-parler work --service review --allow-from ABCD-EFGH-IJKL-MNOP --runner codex"""
-_SUPERVISE = """\
-parler supervise --role review --runner './review.sh'
-parler supervise --room team --runner 'python answer.py' --once"""
-
-_AllowFrom = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-from",
-        metavar="ID",
-        help="Only this agent may ask: id or fingerprint, never a name; repeatable.",
-    ),
-]
-_PassOn = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--env",
-        metavar="NAME",
-        help="Pass this variable on to the runner; repeatable.",
-    ),
-]
-_ShareIdentity = Annotated[
-    bool,
-    typer.Option("--share-identity", help="Let the runner use parler as this agent."),
-]
-_Once = Annotated[bool, typer.Option("--once", help="End after one task.")]
+from parler.wire.names import service_room
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    command(app, "work", example=_WORK)(work)
-    command(app, "supervise", example=_SUPERVISE)(supervise)
+    command(app, working.WORK)(work)
+    command(app, supervising.SUPERVISE)(supervise)
 
 
 def work(
     options: Options,
-    room: Room = None,
-    service: Service = None,
-    runner: Annotated[
-        str,
-        typer.Option(
-            "--runner",
-            metavar="WHAT",
-            help=f"{', '.join(headless_ids())}, or a command for sh.",
-        ),
-    ] = DEFAULT_RUNNER,
-    all_messages: Annotated[
-        bool,
-        typer.Option("--all-messages", help="Plain text starts work, too."),
-    ] = False,
-    allow_from: _AllowFrom = None,
-    allow_any: Annotated[
-        bool, typer.Option("--allow-any", help="Anybody may ask a service.")
-    ] = False,
+    room: str | None,
+    service: str | None,
+    runner: str,
+    everything: bool,
+    allow_from: list[str],
+    allow_any: bool,
     max_per_hour: Annotated[
         int,
         typer.Option(
@@ -90,34 +52,26 @@ def work(
             parser=between(1, 7200),
         ),
     ] = 900,
-    once: _Once = False,
-    env: _PassOn = None,
-    share_identity: _ShareIdentity = False,
+    *,
+    once: bool,
+    pass_on: list[str],
+    share_identity: bool,
 ) -> None:
-    """Let an agent act on handoffs in this folder while nobody watches.
-
-    Only validly signed messages start work, each once. A message is given to the
-    runner on stdin, as data from its author. What it answers is sent to the room with
-    a receipt: done or failed. Receipts start no work.
-    """
+    """Let an agent act in this folder, until interrupted or after one task."""
     if room is not None and service is not None:
         raise UsageError("--room and --service exclude each other")
-    from parler.ops import work as operations
-    from parler.wire.base import RoomName
-    from parler.wire.names import service_room
-
-    limits = operations.Limits(
+    limits = Limits(
         timeout_secs=timeout_secs,
         per_hour=max_per_hour,
-        pass_on=env or [],
+        pass_on=pass_on,
         share_identity=share_identity,
     )
-    params = operations.WorkParams(
+    params = working.WorkParams(
         room=None if room is None else RoomName(room),
         service=service,
         runner=runner,
-        everything=all_messages,
-        allow_from=allow_from or [],
+        everything=everything,
+        allow_from=allow_from,
         allow_any=allow_any,
         once=once,
         limits=limits,
@@ -126,7 +80,7 @@ def work(
     async def stay(run: Run) -> None:
         where = service or run.ctx.room(room)
         run.out.note(f"working in {visible(where)} with {runner}; Ctrl-C ends it")
-        await operations.work(
+        await working.work(
             run.ctx,
             params,
             surroundings=_surroundings(),
@@ -140,21 +94,10 @@ def work(
 
 def supervise(
     options: Options,
-    runner: Annotated[
-        str,
-        typer.Option(
-            "--runner", metavar="CMD", help="A command for sh, or a known agent."
-        ),
-    ],
-    role: Annotated[
-        str | None,
-        typer.Option("--role", metavar="ROLE", help="Take tasks of this role."),
-    ] = None,
-    room: Annotated[
-        str | None,
-        typer.Option("--room", metavar="ROOM", help="Or take what is said here."),
-    ] = None,
-    allow_from: _AllowFrom = None,
+    runner: str,
+    role: str | None,
+    room: str | None,
+    allow_from: list[str],
     lease_secs: Annotated[
         int,
         typer.Option(
@@ -184,7 +127,6 @@ def supervise(
             parser=between(0, MAX_U32),
         ),
     ] = 0,
-    once: _Once = False,
     max_output_bytes: Annotated[
         int,
         typer.Option(
@@ -196,37 +138,27 @@ def supervise(
             clamp=True,
         ),
     ] = 65536,
-    env: _PassOn = None,
-    share_identity: _ShareIdentity = False,
+    *,
+    once: bool,
+    pass_on: list[str],
+    share_identity: bool,
 ) -> None:
-    """Run a command for each task of a role, or for each message of a room.
-
-    Exactly one free worker takes each task of a role. The command reads one JSON
-    object on stdin: who asks, and the parts of the message. It is also told
-    PARLER_TASK_ID, PARLER_ROOM, PARLER_FROM, PARLER_FROM_NAME and PARLER_ROLE. What
-    it prints is sent to the room with a receipt: done, or failed if its exit status
-    is not 0.
-    """
+    """Run a command for each task, until interrupted or after one."""
     if (role is None) == (room is None):
         raise UsageError("name either --role or --room")
-    from parler.ops import supervise as operations
-    from parler.ops.work import MAX_PER_CONVERSATION, Limits
-    from parler.wire.base import RoomName
-    from parler.wire.names import service_room
-
     limits = Limits(
         timeout_secs=timeout_secs,
         max_output_bytes=max_output_bytes,
         per_hour=max_per_hour,
         per_conversation=0 if role is not None else MAX_PER_CONVERSATION,
-        pass_on=env or [],
+        pass_on=pass_on,
         share_identity=share_identity,
     )
-    params = operations.SuperviseParams(
+    params = supervising.SuperviseParams(
         runner=runner,
         role=role,
         room=None if room is None else RoomName(room),
-        allow_from=allow_from or [],
+        allow_from=allow_from,
         lease_secs=lease_secs,
         once=once,
         limits=limits,
@@ -234,7 +166,7 @@ def supervise(
 
     async def stay(run: Run) -> None:
         run.out.note(f"working on {visible(role or room or '')}; Ctrl-C ends it")
-        await operations.supervise(
+        await supervising.supervise(
             run.ctx,
             params,
             surroundings=_surroundings(),
@@ -255,9 +187,7 @@ class _Screen:
         self._left = 0
         self._line = b""
 
-    def reached(self, step: "Step", task: "MessageId") -> None:
-        from parler.ops.work import Step
-
+    def reached(self, step: Step, task: MessageId) -> None:
         if step is Step.STARTED:
             self._left, self._line = self._shown_bytes, b""
             self._out.note(f"working on {visible(task)}")
@@ -284,16 +214,11 @@ class _Screen:
         self._out.note("  | " + line.decode("utf-8", "replace"))
 
 
-def _surroundings() -> "Surroundings":
-    from pathlib import Path
-
-    from parler.identity.homes import process_environment
-    from parler.ops.work import Surroundings
-
+def _surroundings() -> Surroundings:
     return Surroundings(environment=process_environment(), folder=Path.cwd())
 
 
-def _show(run: Run, end: "TaskEnd") -> None:
+def _show(run: Run, end: TaskEnd) -> None:
     note = f": {visible(end.note)}" if end.note else ""
     took = f" after {end.elapsed_ms} ms" if end.elapsed_ms is not None else ""
     line = f"{end.status.value} {shell_word(end.task)}{took} (seq {end.seq}){note}"

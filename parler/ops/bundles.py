@@ -63,7 +63,7 @@ class SelectParams:
             "A commit, or BASE..TIP.", "REF|RANGE", positional=True, argument="gitref"
         ),
     ] = "HEAD"
-    base: Annotated[str | None, Param("What the others have.", "REF")] = None
+    base: Annotated[str | None, Param("What the others have already.", "REF")] = None
     allow_dirty: Annotated[
         bool, Param("Although changes are not committed.", on_tool=False)
     ] = False

@@ -69,7 +69,7 @@ class PresenceResult(Result):
 
 async def presence(
     ctx: OpContext,
-    status: Annotated[str, Param("idle, working or waiting.", positional=True)],
+    status: Annotated[str, Param("As: idle, working, waiting.", positional=True)],
     *,
     activity: Annotated[str | None, Param("In a few words.", "TEXT")] = None,
 ) -> PresenceResult:

@@ -24,7 +24,7 @@ MAX_RECALL_LIMIT = 50
 """Hits a hub gives at most (protocol 9)."""
 
 
-_PRIVATE = Shown("private", bool, False, Param("For you alone."))
+_PRIVATE = Shown("private", bool, False, Param("For you alone, not for a room."))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

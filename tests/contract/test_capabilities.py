@@ -8,8 +8,10 @@ from functools import cache
 from typing import Any
 
 import pytest
+import typer
 
 import parler.ops
+from parler.cli import app, hub
 from parler.mcp_server.tools.registry import ALL
 from parler.ops.capability import Capability
 from parler.ops.context import Result
@@ -75,3 +77,24 @@ def test_every_declared_tool_is_offered_once() -> None:
 def test_every_operation_belongs_to_a_capability() -> None:
     """So that nothing can be done that is declared nowhere."""
     assert not set(operations()) - carried_out()
+
+
+ELSEWHERE = {"hub", "mcp"}
+"""Commands that hand over to another program, which explains itself."""
+
+
+def commands(group: Any, path: str = "") -> Iterator[str]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}"
+
+
+def test_every_command_is_of_a_declared_capability() -> None:
+    named = [one.command for one in declared().values() if one.command]
+    assert len(named) == len(set(named))
+    tree = typer.main.get_command(app.tree())
+    own_hub = typer.main.get_command(hub.app)
+    there = {*commands(tree), *commands(own_hub, "hub ")}
+    assert there - ELSEWHERE == set(named)

@@ -76,7 +76,8 @@ def test_help_needs_nothing_heavy() -> None:
         "from parler.cli.app import run\n"
         "run(['--help'])\n"
         "heavy = {'websockets', 'sqlalchemy', 'uvicorn', 'nacl', 'asyncio',\n"
-        "         'rich', 'parler.client.client', 'parler.ops', 'hub'}\n"
+        "         'rich', 'parler.client.client', 'parler.ops.context', 'hub',\n"
+        "         'msgspec'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     assert run("-c", program).stderr.strip() == "[]"
