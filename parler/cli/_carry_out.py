@@ -1,26 +1,39 @@
 """Carrying out what is only declared: on which hub, in which room, then doing it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from parler.cli._machine import here_of
 from parler.cli._run import HERE, Options, Place, Run, carry_out, in_room, settings_of
 from parler.cli._targets import place_of, target_of
 from parler.ops.capability import Capability, Means
 
+Lines: TypeAlias = Callable[[Any], Iterable[str]]
+
+
+def quoted(options: Options, view: Lines) -> Lines:
+    """A view of what strangers wrote a part of: its lines are wrapped."""
+    return lambda result: map(options.out.quoted, view(result))
+
 
 def carry_out_declared(
     options: Options,
     capability: Capability,
     given: Mapping[str, Any],
-    lines: Callable[[Any], Iterable[str]],
+    lines: Lines,
+    *,
+    place: Place | None = None,
 ) -> None:
-    """Do what was asked for, and show the result."""
-    if (place := _here(options, capability)) is not None:
+    """Do what was asked for, and show the result.
+
+    Args:
+        place: Which hub is meant, if the parameters do not say it.
+    """
+    if (here := _here(options, capability)) is not None:
         import asyncio
         import inspect
 
-        result = capability.perform(place, values_of(capability, given))
+        result = capability.perform(here, values_of(capability, given))
         if inspect.iscoroutine(result):
             result = asyncio.run(result)
         options.out.result(result, lines(result))
@@ -31,7 +44,7 @@ def carry_out_declared(
         result = await capability.perform(run.ctx, values)
         run.out.result(result, lines(result))
 
-    carry_out(options, work, place=place_for(capability, given))
+    carry_out(options, work, place=place or place_for(capability, given))
 
 
 def _here(options: Options, capability: Capability) -> Any:
@@ -48,7 +61,7 @@ def values_of(capability: Capability, given: Mapping[str, Any]) -> dict[str, Any
     return {
         one.source: given[one.key]
         for one in capability.params
-        if one.key in given and one.param.means is not Means.TARGET
+        if one.source and one.key in given and one.param.means is not Means.TARGET
     }
 
 

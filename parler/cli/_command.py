@@ -8,6 +8,7 @@ from typing import Annotated, Any, get_origin
 import typer
 
 from parler.cli._carry_out import carry_out_declared
+from parler.cli._carry_out import quoted as wrapped
 from parler.cli._parameters import parameter_of, shown_on, taken
 from parler.cli._run import Options
 from parler.ops.capability import Capability
@@ -105,11 +106,11 @@ def shows(
 
     def show(options: Options, **given: Any) -> None:
         def lines(result: Any) -> Iterable[str]:
-            seen = view(result)
-            told = [seen] if isinstance(seen, str) else seen
-            return map(options.out.quoted, told) if quoted else told
+            told = view(result)
+            return [told] if isinstance(told, str) else told
 
-        carry_out_declared(options, capability, given, lines)
+        seen = wrapped(options, lines) if quoted else lines
+        carry_out_declared(options, capability, given, seen)
 
     _register(app, capability, show, None)
 
@@ -145,7 +146,8 @@ def _register(
 
     invoke.__signature__ = _signature(parameters)  # type: ignore[attr-defined]
     invoke.__annotations__ = {"invocation": typer.Context}
-    lines = "\n".join(f"  {line}" for line in capability.example.splitlines())
+    example = capability.example or f"parler {capability.command}"
+    lines = "\n".join(f"  {line}" for line in example.splitlines())
     app.command(
         capability.command.rpartition(" ")[2],
         help=f"{capability.about}\n\n{capability.more}".strip(),

@@ -201,7 +201,7 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         "The members of a room of yours.",
     ),
     "project": (
-        "ask",
+        "projects",
         "The projects of this machine that can be asked.",
     ),
 }

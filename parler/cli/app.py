@@ -75,7 +75,17 @@ _NEXT = {
 
 AREAS = (
     *("session", "messages", "rooms", "memory", "directory", "attachments", "queue"),
-    *("work", "attention", "peers", "ask", "identity", "doctor", "mcp", "connect"),
+    *(
+        "work",
+        "attention",
+        "peers",
+        "ask",
+        "projects",
+        "identity",
+        "doctor",
+        "mcp",
+        "connect",
+    ),
 )
 """The modules of this folder that have commands, in the order they are shown."""
 

@@ -1,12 +1,13 @@
 """The directory, ``register``, ``discover``, ``card``, and tokens for HTTP."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from parler.cli._carry_out import carry_out_declared, quoted
 from parler.cli._command import command, shows
-from parler.cli._run import HERE, Options, Run, carry_out
+from parler.cli._run import Options
 from parler.errors import UsageError
 from parler.identity.message_signing import Signature
 from parler.ops import directory, tokens
@@ -33,64 +34,26 @@ def register(
     private: Annotated[
         bool, typer.Option("--private", help="Not for the public directory.")
     ] = False,
-    *,
-    tags: list[str],
-    skills: list[str],
-    description: str | None,
-    role: str | None,
-    remove_tags: list[str],
-    remove_skills: list[str],
-    replace: bool,
+    **given: Any,
 ) -> None:
     """Change our card, and show it."""
     if public and private:
         raise UsageError("--public and --private exclude each other")
     chosen = Visibility.PUBLIC if public else Visibility.PRIVATE
-    params = directory.RegisterParams(
-        visibility=chosen if public or private else None,
-        tags=tags,
-        remove_tags=remove_tags,
-        skills=skills,
-        remove_skills=remove_skills,
-        description=description,
-        role=role,
-        replace=replace,
-    )
-
-    async def work(run: Run) -> None:
-        result = await directory.register(run.ctx, params)
-        run.out.result(result, map(run.out.quoted, _registered(result)))
-
-    carry_out(options, work, place=HERE)
+    given["visibility"] = chosen if public or private else None
+    carry_out_declared(options, directory.REGISTER, given, quoted(options, _registered))
 
 
 def discover(
     options: Options,
-    query: str | None,
     public: Annotated[
         bool, typer.Option("--public", help="Only public cards.")
     ] = False,
-    *,
-    tag: str | None,
-    skill: str | None,
-    status: str | None,
-    limit: int,
+    **given: Any,
 ) -> None:
     """Look for agents, and show their cards."""
-    params = directory.DiscoverParams(
-        query=query,
-        tag=tag,
-        skill=skill,
-        status=status,
-        scope=Scope.PUBLIC if public else Scope.HUB,
-        limit=limit,
-    )
-
-    async def work(run: Run) -> None:
-        result = await directory.discover(run.ctx, params)
-        run.out.result(result, map(run.out.quoted, _found(result)))
-
-    carry_out(options, work, place=HERE)
+    given["scope"] = Scope.PUBLIC if public else Scope.HUB
+    carry_out_declared(options, directory.DISCOVER, given, quoted(options, _found))
 
 
 def _registered(result: RegisterResult) -> Iterator[str]:

@@ -9,7 +9,6 @@ from parler.cli._arguments import only_one
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command
 from parler.cli._run import HERE, Options, Run, carry_out, in_room
-from parler.cli._targets import place_of, target_of
 from parler.errors import UsageError
 from parler.ops import messages
 from parler.ops.messages import SendResult
@@ -23,35 +22,20 @@ def add_to(app: typer.Typer) -> None:
     command(app, messages.RECEIVE)(recv)
 
 
-def send(
-    options: Options,
-    text: str,
-    room: str | None,
-    to: str | None,
-    service: str | None,
-    role: str | None,
-    reply_to: str | None,
-    mentions: list[str],
-) -> None:
+def send(options: Options, **given: Any) -> None:
     """Say something, or give it to one worker."""
-    only_one(room=room, to=to, service=service, role=role)
+    role = given["role"]
+    only_one(**{name: given[name] for name in ("room", "to", "service", "role")})
     if role is not None:
-        if reply_to or mentions:
+        if given["reply_to"] or given["mentions"]:
             raise UsageError("--role takes no --reply-to or --mention")
-        _dispatch(options, role, text)
+        _dispatch(options, role, given["text"])
         return
 
-    async def work(run: Run) -> None:
-        params = messages.SendParams(
-            target=await target_of(run, room=room, to=to, service=service),
-            text=text,
-            reply_to=reply_to,
-            mentions=mentions,
-        )
-        result = await messages.send(run.ctx, params)
-        run.out.result(result, [f"sent to {visible(result.room)} (seq {result.seq})"])
+    def told(result: SendResult) -> Iterator[str]:
+        yield f"sent to {visible(result.room)} (seq {result.seq})"
 
-    carry_out(options, work, place=place_of(room, to, service))
+    carry_out_declared(options, messages.SEND, given, told)
 
 
 def _dispatch(options: Options, role: str, text: str) -> None:

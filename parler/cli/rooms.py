@@ -1,15 +1,18 @@
 """Rooms, their members and their keys."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
 from parler.cli import _format
 from parler.cli._arguments import only_one, pasted_key
+from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, group, shows
 from parler.cli._joining import join as redeem
-from parler.cli._run import Options, Place, Run, carry_out
+from parler.cli._run import Options, Place
 from parler.ops import invites, rooms, session
+from parler.ops.invites import RevokeResult
 from parler.ops.rooms import DeleteResult, RemoveResult
 from parler.text.terminal import shown_name, visible
 from parler.wire.records import RoomKind
@@ -38,38 +41,29 @@ def invite(
     service: Annotated[
         str | None, typer.Option("--service", metavar="NAME", help="A service.")
     ] = None,
-    *,
-    require_approval: bool,
-    ttl_secs: int,
-    max_uses: int | None,
+    **given: Any,
 ) -> None:
     """Make a key, and show it."""
     only_one(group=group_, service=service)
     kind = RoomKind.CHANNEL if group_ else RoomKind.DM
-    params = invites.InviteParams(
-        kind=RoomKind.SERVICE if service else kind,
-        name=group_ or service,
-        max_uses=max_uses,
-        require_approval=require_approval,
-        ttl_secs=ttl_secs,
-    )
-
-    async def work(run: Run) -> None:
-        result = await invites.invite(run.ctx, params)
-        run.out.result(result, _format.invited(result))
-
-    carry_out(options, work, place=Place(room=group_, in_session=bool(group_)))
+    given |= {
+        "kind": RoomKind.SERVICE if service else kind,
+        "name": group_ or service,
+    }
+    place = Place(room=group_, in_session=bool(group_))
+    carry_out_declared(options, invites.INVITE, given, _format.invited, place=place)
 
 
 def revoke(options: Options, key: str) -> None:
     """Make a key worthless, on the hub it names."""
     parsed = pasted_key(key)
+    place = Place(key_hub=parsed.hub)
+    given = {"key": parsed.code}
+    carry_out_declared(options, invites.REVOKE, given, _revoked, place=place)
 
-    async def work(run: Run) -> None:
-        result = await invites.revoke(run.ctx, parsed.code)
-        run.out.result(result, [f"{visible(result.code)} opens nothing any more"])
 
-    carry_out(options, work, place=Place(key_hub=parsed.hub))
+def _revoked(result: RevokeResult) -> Iterator[str]:
+    yield f"{visible(result.code)} opens nothing any more"
 
 
 def join(options: Options, key: str, wait_secs: float) -> None:

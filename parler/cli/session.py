@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from parler.cli import _format
 from parler.cli._arguments import piped_text
+from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, group, shows
 from parler.cli._joining import join as redeem
-from parler.cli._run import ELSEWHERE, Options, Run, carry_out
+from parler.cli._run import ELSEWHERE, Options
 from parler.errors import UsageError
 from parler.ops import admission, session, tokens
-from parler.ops.session import LeaveResult, OpenParams
+from parler.ops.session import LeaveResult
 from parler.ops.tokens import WatchResult
 from parler.text.terminal import visible
 from parler.text.transcript import shown_time
@@ -39,26 +40,12 @@ def open_session(
         bool,
         typer.Option("--no-approval", help="Let in whoever has the key, at once."),
     ] = False,
-    *,
-    preapprove: list[str],
-    ttl_secs: int,
-    max_uses: int | None,
+    **given: Any,
 ) -> None:
     """Open a session, and show the key to it."""
-    params = OpenParams(
-        topic=topic,
-        context=_recap(context, context_file),
-        gated=not no_approval,
-        preapprove=preapprove,
-        max_uses=max_uses,
-        ttl_secs=ttl_secs,
-    )
-
-    async def work(run: Run) -> None:
-        result = await session.open_session(run.ctx, params)
-        run.out.result(result, _format.opened(result))
-
-    carry_out(options, work, place=ELSEWHERE)
+    recap = _recap(context, context_file)
+    given |= {"topic": topic, "context": recap, "approval": not no_approval}
+    carry_out_declared(options, session.OPEN, given, _format.opened, place=ELSEWHERE)
 
 
 @command(app, session.JOIN_SESSION)

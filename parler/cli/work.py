@@ -1,7 +1,7 @@
 """Agents that act while nobody watches: ``work`` and ``supervise``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,9 +31,6 @@ def work(
     room: str | None,
     service: str | None,
     runner: str,
-    everything: bool,
-    allow_from: list[str],
-    allow_any: bool,
     max_per_hour: Annotated[
         int,
         typer.Option(
@@ -53,9 +50,9 @@ def work(
         ),
     ] = 900,
     *,
-    once: bool,
     pass_on: list[str],
     share_identity: bool,
+    **given: Any,
 ) -> None:
     """Let an agent act in this folder, until interrupted or after one task."""
     if room is not None and service is not None:
@@ -70,11 +67,8 @@ def work(
         room=None if room is None else RoomName(room),
         service=service,
         runner=runner,
-        everything=everything,
-        allow_from=allow_from,
-        allow_any=allow_any,
-        once=once,
         limits=limits,
+        **given,
     )
 
     async def stay(run: Run) -> None:
@@ -97,7 +91,6 @@ def supervise(
     runner: str,
     role: str | None,
     room: str | None,
-    allow_from: list[str],
     lease_secs: Annotated[
         int,
         typer.Option(
@@ -139,9 +132,9 @@ def supervise(
         ),
     ] = 65536,
     *,
-    once: bool,
     pass_on: list[str],
     share_identity: bool,
+    **given: Any,
 ) -> None:
     """Run a command for each task, until interrupted or after one."""
     if (role is None) == (room is None):
@@ -158,10 +151,9 @@ def supervise(
         runner=runner,
         role=role,
         room=None if room is None else RoomName(room),
-        allow_from=allow_from,
         lease_secs=lease_secs,
-        once=once,
         limits=limits,
+        **given,
     )
 
     async def stay(run: Run) -> None:

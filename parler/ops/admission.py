@@ -72,7 +72,6 @@ REQUESTS = Capability(
     run=join_requests,
     about="Show who is waiting to be let in.",
     command="session requests",
-    example="parler session requests",
     tool="parler_join_requests",
     hints=READS,
 )

@@ -365,7 +365,6 @@ BUNDLES = Capability(
     about="List the bundles of the session, and what was imported into this "
     "repository.",
     command="bundles",
-    example="parler bundles",
     tool="parler_bundles",
     brief="Commits that were sent to a session.",
     hints=READS,

@@ -149,7 +149,7 @@ class Capability:
     """The words after `parler`."""
 
     example: str = ""
-    """Examples for a shell."""
+    """For a shell; the bare command, if not given."""
 
     hidden: bool = False
     tool: str = ""

@@ -103,7 +103,6 @@ INVITES = Capability(
     run=invites,
     about="List the live keys to a room of yours.",
     command="invites",
-    example="parler invites",
     no_tool="which keys stay good is for a person to look after",
 )
 

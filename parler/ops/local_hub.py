@@ -143,7 +143,6 @@ START = Capability(
     run=begin,
     about="Start the hub in the background.",
     command="hub start",
-    example="parler hub start",
     no_tool=_OWNER,
 )
 
@@ -166,7 +165,6 @@ STOP = Capability(
     run=end,
     about="Stop the hub. A command that needs it starts it again; agents do not.",
     command="hub stop",
-    example="parler hub stop",
     no_tool=_OWNER,
 )
 
@@ -247,7 +245,6 @@ INSTALL_SERVICE = Capability(
     run=install_service,
     about="Have the system start the hub at login, as a service of yours alone.",
     command="hub install-service",
-    example="parler hub install-service",
     no_tool=_OWNER,
 )
 
@@ -274,7 +271,6 @@ UNINSTALL_SERVICE = Capability(
     run=uninstall_service,
     about="Undo install-service.",
     command="hub uninstall-service",
-    example="parler hub uninstall-service",
     no_tool=_OWNER,
 )
 

@@ -259,7 +259,6 @@ LIST = Capability(
     run=list_projects,
     about="Show the projects that can be asked, and what each permits to whom.",
     command="project list",
-    example="parler project list",
     no_tool="who may ask what is for a person to decide",
 )
 
@@ -276,7 +275,6 @@ DISCOVER = Capability(
     run=discover_projects,
     about="Show folders that could be projects: where agents worked, and those beside.",
     command="project discover",
-    example="parler project discover",
     no_tool="who may ask what is for a person to decide",
 )
 

@@ -153,7 +153,6 @@ RESERVATIONS = Capability(
     run=reservations,
     about="Show what is reserved on this machine, and by whom.",
     command="reservations",
-    example="parler reservations",
     no_tool="parler_peers shows it with each agent",
 )
 

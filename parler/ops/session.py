@@ -262,7 +262,6 @@ LEAVE = Capability(
     run=leave_session,
     about="Leave a session; the others stay.",
     command="session leave",
-    example="parler session leave",
     tool="parler_close_session",
     hints=Hints(destroys=True),
 )

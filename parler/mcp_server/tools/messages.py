@@ -26,7 +26,6 @@ from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveResult
 from parler.ops.receipts import StatusResult
 from parler.ops.session import MAX_CONTEXT_BYTES
-from parler.runtime.delivery import Delivery
 from parler.runtime.entry import MAX_CHARS
 from parler.runtime.outbox import Queued
 from parler.text.terminal import shown_name, visible
@@ -51,17 +50,6 @@ PARKED_SECS = 20
 OTHER_WINDOW = (
     "(Another window of this agent reads its messages: shown here, these do not count "
     "as read.)"
-)
-
-_SEEN = Capability(
-    run=Delivery.mark_seen,
-    about="Confirm channel events of parler that you have read, so that they are not "
-    "shown again.",
-    tool="parler_seen",
-    call='{"refs": ["room.abc234#12"]}',
-    hints=SETS,
-    common=True,
-    no_command="only an app's model is shown such events",
 )
 
 
@@ -288,6 +276,18 @@ async def seen(call: Call, args: Any) -> Answer:
     count = await call.services.delivery.mark_seen(set(map(_mark, args.refs)))
     call.services.channel_works()
     return Answer(text=f"{count} noted as seen")
+
+
+_SEEN = Capability(
+    run=seen,
+    about="Confirm channel events of parler that you have read, so that they are not "
+    "shown again.",
+    tool="parler_seen",
+    call='{"refs": ["room.abc234#12"]}',
+    hints=SETS,
+    common=True,
+    no_command="only an app's model is shown such events",
+)
 
 
 def _mark(ref: str) -> tuple[str, int]:

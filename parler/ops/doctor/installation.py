@@ -147,7 +147,6 @@ DOCTOR = Capability(
     about="Examine this installation and its hub; changes nothing.",
     more="The exit status is 0, or that of the first thing that is broken.",
     command="doctor",
-    example="parler doctor",
     no_tool="an app that does not work has no tools",
 )
 

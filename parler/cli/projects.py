@@ -1,0 +1,165 @@
+"""The projects of this machine that can be asked: ``project``."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from parler.apps.kit.permission import Permission
+from parler.ask.thread import Line
+from parler.cli._command import command, group, shows
+from parler.cli._machine import here_of
+from parler.cli._run import Options
+from parler.ops import projects
+from parler.ops.projects import (
+    DiscoverResult,
+    ForgetResult,
+    LogResult,
+    NotesResult,
+    ProjectResult,
+    ProjectsResult,
+)
+from parler.text.terminal import paragraph, shell_word, shown_name, visible
+from parler.text.transcript import shown_time
+
+project_app = group("The projects of this machine that can be asked.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    shows(project_app, projects.ADD, _project, quoted=False)
+    shows(project_app, projects.DISCOVER, _found)
+    shows(project_app, projects.LIST, _projects, quoted=False)
+    shows(project_app, projects.REMOVE, _removed, quoted=False)
+    command(project_app, projects.ALLOW)(allow)
+    shows(project_app, projects.DENY, _project, quoted=False)
+    shows(project_app, projects.LOG, _log)
+    shows(project_app, projects.FORGET_SESSION, _forgotten, quoted=False)
+    command(project_app, projects.REMEMBER)(remember)
+    app.add_typer(project_app, name="project")
+
+
+def allow(
+    options: Options,
+    project: str,
+    from_: str,
+    write: Annotated[
+        bool, typer.Option("--write", help="May change files of the folder.")
+    ] = False,
+    network: Annotated[
+        bool, typer.Option("--network", help="May use the network.")
+    ] = False,
+    servers: Annotated[
+        bool, typer.Option("--servers", help="May use its MCP servers.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="May do whatever its app can do.")
+    ] = False,
+    *,
+    name: str | None,
+) -> None:
+    """Let somebody ask a project, to read or for more."""
+    permission = Permission(write=write, network=network, servers=servers, full=full)
+    params = projects.AllowParams(
+        alias=project, asker=from_, permission=permission, name=name
+    )
+    result = projects.allow(here_of(options), params)
+    options.out.result(result, _project(result))
+
+
+def remember(options: Options, project: str, note: str, forget: int | None) -> None:
+    """Keep a note, drop one, or show them."""
+    here = here_of(options)
+    if here.projects.find(project) is None:
+        options.out.note(
+            f"{project} is no project of this machine: its notes go along to whoever "
+            "answers for that name on a hub"
+        )
+    if forget is not None:
+        result = projects.forget_note(here, project, forget)
+    elif note:
+        result = projects.remember(here, project, note)
+    else:
+        result = projects.notes_of(here, project)
+    options.out.result(result, map(options.out.quoted, _notes(result)))
+
+
+def _project(result: ProjectResult) -> Iterator[str]:
+    gone = "" if result.here else "  (the folder is gone)"
+    live = f"  {result.live} live" if result.live else ""
+    yield f"{result.alias}  {result.app}  {visible(result.folder)}{gone}{live}"
+    if result.describe:
+        yield f"    {paragraph(result.describe)}"
+    yield (
+        f"    up to {result.per_hour} answers an hour, ${result.usd_per_day:g} a day, "
+        f"{result.timeout_secs} s each"
+    )
+    for grant in result.grants:
+        may = "may not ask" if grant.denied else grant.permission.words
+        yield f"    {visible(projects.asker_words(grant))}: {may}"
+
+
+def _projects(result: ProjectsResult) -> list[str]:
+    lines = [line for one in result.projects for line in _project(one)]
+    return lines or ["no projects: parler project discover"]
+
+
+def _removed(result: ProjectResult) -> str:
+    return f"removed {result.alias}"
+
+
+def _forgotten(result: ForgetResult) -> str:
+    return f"forgotten: {result.forgotten} conversation(s)"
+
+
+def _found(result: DiscoverResult) -> Iterator[str]:
+    if not result.found:
+        yield "no repositories found near here"
+    for one in result.found:
+        if one.known_as:
+            yield f"{one.known_as:<20} {visible(one.folder)}  (a project already)"
+        else:
+            name, folder = one.alias or "NAME", shell_word(one.folder)
+            yield f"{visible(one.folder)}"
+            yield f"    parler project add {name} {folder}"
+
+
+def _log(result: LogResult) -> Iterator[str]:
+    if result.omitted:
+        yield f"— {result.omitted} earlier lines —"
+    if not result.lines:
+        yield "nothing was asked yet"
+    for line in result.lines:
+        yield from _line(line)
+    for turn in result.open:
+        yield f"no end yet: {visible(turn)}"
+
+
+def _line(line: Line) -> Iterator[str]:
+    details = [line.tier, line.app, line.answerer and shown_name(line.answerer)]
+    if line.elapsed_ms is not None:
+        details.append(f"{line.elapsed_ms / 1000:.1f} s")
+    if line.usd is not None:
+        details.append(usd_words(line.usd))
+    if line.permission and line.event == "asked":
+        details.append(visible(line.permission))
+    words = ", ".join(str(one) for one in details if one)
+    asker = shown_name(line.asker)
+    head = f"{shown_time(line.at, None)}  {line.event}  {asker}"
+    yield head + (f"  ({words})" if words else "")
+    if line.text:
+        yield f"    {paragraph(line.text)}"
+    if line.note:
+        yield f"    — {visible(line.note)}"
+
+
+def _notes(result: NotesResult) -> Iterator[str]:
+    if not result.notes:
+        yield f"no notes for {result.project}"
+    for number, note in enumerate(result.notes, 1):
+        yield f"{number:3}  {paragraph(note)}"
+
+
+def usd_words(usd: float) -> str:
+    """Money for people."""
+    return "under $0.0001" if 0 < usd < 0.0001 else f"${usd:.4f}"
