@@ -100,6 +100,9 @@ def cli_page() -> str:
         "Every command also takes `--json`, `--quiet`, `--hub URL`, `--home DIR`, "
         "`--insecure` and `--help`.",
         "",
+        "A shell completes commands, options and values after "
+        '`eval "$(_PARLER_COMPLETE=bash_source parler)"`, or `zsh_source`.',
+        "",
     ]
     for path, command in walk("parler", typer.main.get_command(app)):
         lines += command_lines(path, command)

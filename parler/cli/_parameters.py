@@ -22,15 +22,7 @@ def shown_on(capability: Capability) -> dict[str, Shown]:
 def parameter_of(one: Shown) -> inspect.Parameter:
     """What typer makes an option or an argument of."""
     param, bare = one.param, _bare(one.kind)
-    about: dict[str, Any] = {"help": param.about, "metavar": _metavar(one)}
-    if param.stdin:
-        about["help"] = f"{param.about.removesuffix('.')}; - reads stdin.".lstrip("; ")
-    if one.default == [] and not param.words:
-        about["help"] = f"{param.about.removesuffix('.')}; repeatable."
-    if bare is bool:
-        del about["metavar"]
-    elif parse := _parser(one, bare):
-        about["parser"] = parse
+    about = _about(one, bare)
     names = param.option.split() or [f"--{one.name.replace('_', '-')}"]
     default, kind = one.default, str if "parser" in about else bare
     if param.words:
@@ -85,6 +77,28 @@ def _taken(one: Shown, value: Any) -> Any:
             return list(one.default)
         return None if param.optional else one.default
     return value
+
+
+def _about(one: Shown, bare: Any) -> dict[str, Any]:
+    """What help says of it, and how it is read."""
+    param = one.param
+    words = param.about.removesuffix(".")
+    about: dict[str, Any] = {"help": param.about, "metavar": _metavar(one)}
+    if param.stdin:
+        about["help"] = f"{words}; - reads stdin."
+    elif one.default == [] and not param.words:
+        about["help"] = f"{words}; repeatable."
+    if bare is bool:
+        del about["metavar"]
+    elif parse := _parser(one, bare):
+        about["parser"] = parse
+    if isinstance(bare, type) and issubclass(bare, StrEnum):
+
+        def complete(incomplete: str) -> list[str]:
+            return [word for word in map(str, bare) if word.startswith(incomplete)]
+
+        about["autocompletion"] = complete
+    return about
 
 
 def _metavar(one: Shown) -> str:

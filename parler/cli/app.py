@@ -5,7 +5,7 @@ the time; the list of commands, and whatever is none, needs no module at all.
 """
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Annotated
@@ -30,6 +30,7 @@ from parler.errors import (
     TimedOut,
     VersionMismatch,
 )
+from parler.identity.homes import process_environment
 from parler.wire.codes import ErrorCode
 
 INTERRUPTED = 130
@@ -55,6 +56,9 @@ Exit status:
 Environment:
   PARLER_HOME, PARLER_HUB, PARLER_NAME, PARLER_ROLE, PARLER_JOIN_SECRET
 """
+
+_COMPLETE = "_PARLER_COMPLETE"
+"""Where a shell says that it wants to complete a line, as click has it."""
 
 _NEXT = {
     ErrorCode.NOT_MEMBER: "parler rooms",
@@ -180,6 +184,9 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     try:
         prepare_streams()
+        environment = process_environment()
+        if wanted := environment.get(_COMPLETE):
+            return _complete(environment, wanted)
         return _invoke(arguments)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
@@ -187,6 +194,17 @@ def run(arguments: Sequence[str]) -> int:
         return _report(_first(several), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the outermost place of the program
         return _report(error, as_json=as_json)
+
+
+def _complete(environment: Mapping[str, str], wanted: str) -> int:
+    """Tell a shell what may follow, or how it asks for that."""
+    from click.shell_completion import shell_complete, split_arg_string
+
+    line = environment.get("COMP_WORDS", "")
+    words = split_arg_string(line)[1:]
+    has_command = len(words) > 1 or line.endswith(" ")
+    command = typer.main.get_command(_tree_for(words) if has_command else outline())
+    return shell_complete(command, {}, "parler", _COMPLETE, wanted)
 
 
 def _invoke(arguments: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ import pytest
 from parler import errors
 from parler.cli import app
 from parler.identity.message_signing import Signature
+from parler.wire.records import TaskStatus
 
 
 def ends_with(error: BaseException, monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
@@ -197,3 +198,26 @@ def test_json_is_one_line_whatever_a_part_contains() -> None:
     decoded = json.loads(line)
     assert decoded["from"] == {"id": "U", "name": "b"}
     assert decoded["signature"] == "valid"
+
+
+@pytest.mark.parametrize(
+    ("line", "follow"),
+    [
+        ("parler ser", ["serve"]),
+        ("parler session ap", ["approve"]),
+        ("parler send --ro", ["--room", "--role"]),
+        ("parler peers --scope m", ["machine"]),
+        ("parler task ", [one.value for one in TaskStatus]),
+    ],
+)
+def test_a_shell_is_told_what_may_follow(
+    line: str,
+    follow: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("_PARLER_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    assert app.run([]) == 0
+    assert capfd.readouterr().out.split() == [f"plain,{word}" for word in follow]
