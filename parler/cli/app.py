@@ -79,17 +79,8 @@ _NEXT = {
 
 AREAS = (
     *("session", "messages", "rooms", "memory", "directory", "attachments", "queue"),
-    *(
-        "work",
-        "attention",
-        "peers",
-        "ask",
-        "projects",
-        "identity",
-        "doctor",
-        "mcp",
-        "connect",
-    ),
+    *("work", "attention", "peers", "ask", "projects", "identity", "doctor", "mcp"),
+    "connect",
 )
 """The modules of this folder that have commands, in the order they are shown."""
 
@@ -149,6 +140,10 @@ def tree(word: str | None = None) -> typer.Typer:
     for name in AREAS if word is None else COMMANDS[word][:1]:
         if name:
             import_module(f"parler.cli.{name}").add_to(app)
+    if word is not None:  # the others of its module would be made for nothing
+        commands, groups = app.registered_commands, app.registered_groups
+        app.registered_commands = [one for one in commands if one.name == word]
+        app.registered_groups = [one for one in groups if one.name == word]
     return app
 
 

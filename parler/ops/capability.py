@@ -2,6 +2,7 @@
 
 From a declaration are made the command with its options and help, the tool with its
 schema, and their pages in the reference. What a face of its own does is with that face.
+Every command makes these classes as it starts: they have no methods they do not need.
 """
 
 import inspect
@@ -43,7 +44,7 @@ class Means(Enum):
     """A service; the hub is the one its room is on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Param:
     """What faces say of a parameter, as ``Annotated[type, Param(…)]``."""
 
@@ -96,7 +97,7 @@ TO = Param("One agent: id, name or fingerprint.", "AGENT")
 SERVICE = Param("Whoever serves it.", "NAME", brief="")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Shown:
     """A parameter as it is given to a face."""
 
@@ -116,7 +117,7 @@ class Shown:
         return self.key.removesuffix("_")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class Hints:
     """What a call does to the world; hosts decide by it whom to ask."""
 
@@ -132,7 +133,7 @@ TALKS = Hints()
 SETS = Hints(repeatable=True)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Capability:
     """Something that can be done, and how it is shown."""
 
