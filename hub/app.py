@@ -120,7 +120,7 @@ class Hub:
             return
         await send({"type": "websocket.accept"})
         transport = AsgiTransport(scope, send)
-        ip = peer_address(scope, trust_proxy=self.settings.trust_proxy_headers)
+        ip = peer_address(scope, header=self.settings.address_header)
         connection = Connection(self.services, transport, ip)
         if len(self._connections) >= self.settings.max_connections:
             connection.refuse(

@@ -6,6 +6,7 @@ over its variable, which is ``PARLER_HUB_`` and the flag in capitals.
 
 import argparse
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ DEFAULT_NAME = "Parler Protocol Hub"
 LOCAL_DATABASE = "hub.sqlite"
 LOCAL_RUNNING = "running"
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -36,6 +39,7 @@ class Settings:
     public: bool = False
     join_secret: str | None = None
     trust_proxy_headers: bool = False
+    client_ip_header: str | None = None
     idle_timeout_secs: float = 1800.0
     handshake_timeout_secs: float = 15.0
     ready_file: Path | None = None
@@ -76,6 +80,12 @@ class Settings:
         """``public`` or ``private``, as HTTP and the start line say it."""
         return "public" if self.public else "private"
 
+    @property
+    def address_header(self) -> str | None:
+        """The header in which the proxy says who asks, in lower case."""
+        forwarded = "x-forwarded-for" if self.trust_proxy_headers else None
+        return self.client_ip_header or forwarded
+
 
 def read_settings(
     argv: Sequence[str], environment: Mapping[str, str] | None = None
@@ -101,6 +111,8 @@ def read_settings(
     )
     if values["metrics_addr"] is not None:
         values["metrics_addr"] = split_address(values["metrics_addr"])
+    if values["client_ip_header"] is not None:
+        values["client_ip_header"] = _header_name(values["client_ip_header"])
     if values["web"] and not values["web"].startswith(("https://", "http://")):
         raise CannotStart("--web takes an http(s) link")
     settings = Settings(**values)
@@ -154,8 +166,14 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
     add(
         "--trust-proxy-headers",
         False,
-        "take client addresses from Fly-Client-IP or X-Forwarded-For",
+        "a proxy says who asks, as the last value of X-Forwarded-For",
         action="store_true",
+    )
+    add(
+        "--client-ip-header",
+        None,
+        "the one header in which it says so instead: its last value counts",
+        metavar="NAME",
     )
     add(
         "--idle-timeout-secs",
@@ -287,6 +305,14 @@ def _secret(given: str | None, file: Path | None) -> str | None:
     except (OSError, UnicodeError) as error:
         raise CannotStart(f"cannot use the join secret file {file}: {error}") from None
     return secret
+
+
+def _header_name(name: str) -> str:
+    if name.lower() == "forwarded":  # its values are no addresses, but `for=…`
+        raise CannotStart("--client-ip-header takes a header of bare addresses")
+    if not _TOKEN.fullmatch(name):
+        raise CannotStart(f"--client-ip-header {name!r} is no name of a header")
+    return name.lower()
 
 
 def _whole_number(text: str) -> int:

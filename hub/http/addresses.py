@@ -21,18 +21,18 @@ _PORT = re.compile(r"(\d+\.\d+\.\d+\.\d+):\d+|\[([^\]]*)\](?::\d+)?")
 _LOCAL = ("localhost", "0.0.0.0", "127.", "[::")  # noqa: S104  (a prefix, no bind)
 
 
-def peer_address(scope: MutableMapping[str, Any], *, trust_proxy: bool) -> str | None:
+def peer_address(scope: MutableMapping[str, Any], *, header: str | None) -> str | None:
     """The address that limits count a request under; None if it is not known.
 
-    With a trusted proxy that is the one the proxy saw: ``Fly-Client-IP``, else the last
-    of ``X-Forwarded-For``, since whatever stands before it was written by the client
-    (protocol 13.17). IPv6 addresses count by their /64.
+    IPv6 addresses count by their /64.
+
+    Args:
+        header: The one in which a proxy says who asks, in lower case. Its last value
+            counts, since whatever stands before it was written by the client (protocol
+            13.17); where that is no address, it is the proxy itself that asks.
     """
-    if trust_proxy:
-        forwarded = _header(scope, b"fly-client-ip") or _header(
-            scope, b"x-forwarded-for"
-        )
-        seen = _as_key(forwarded.rpartition(",")[2])
+    if header is not None:
+        seen = _as_key(_header(scope, header.encode()).rpartition(",")[2])
         if seen is not None:
             return seen
     client = scope.get("client")

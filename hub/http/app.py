@@ -79,8 +79,8 @@ class Site:
 
     def admits(self, scope: Scope) -> bool:
         """Count a request or an upgrade; False if its address had too many."""
-        trust_proxy = self._services.settings.trust_proxy_headers
-        address = peer_address(scope, trust_proxy=trust_proxy)
+        header = self._services.settings.address_header
+        address = peer_address(scope, header=header)
         return address is None or self._services.limits.admits_http(address)
 
     def _answering(self, scope: Scope) -> ASGIApp:

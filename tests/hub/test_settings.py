@@ -197,3 +197,17 @@ def test_a_secret_file_that_cannot_be_used_stops_the_start(tmp_path: Path) -> No
     for file in (tmp_path, tmp_path / "binary", tmp_path / "file" / "secret"):
         with pytest.raises(CannotStart, match="cannot use the join secret file"):
             read("--join-secret-file", str(file))
+
+
+def test_one_header_says_who_asks_behind_a_proxy() -> None:
+    assert read().address_header is None
+    assert read("--trust-proxy-headers").address_header == "x-forwarded-for"
+    assert read(CLIENT_IP_HEADER="Fly-Client-IP").address_header == "fly-client-ip"
+    both = read("--client-ip-header", "CF-Connecting-IP", TRUST_PROXY_HEADERS="1")
+    assert both.address_header == "cf-connecting-ip"
+
+
+@pytest.mark.parametrize("name", ["a b", "x:", "é", "x\n", "x" * 65, "Forwarded"])
+def test_name_that_can_be_no_such_header_is_refused(name: str) -> None:
+    with pytest.raises(CannotStart, match="--client-ip-header"):
+        read("--client-ip-header", name)

@@ -155,8 +155,9 @@ def test_a_hub_behind_caddy_limits_each_client_and_believes_none(
         assert ask("127.0.0.2") == "200"
         assert [ask_once("127.0.0.2") for _ in range(4)] == ["200"] * 4
         assert ask_once("127.0.0.2") == "429"
-        claim = ("-H", "X-Forwarded-For: 203.0.113.9")
-        assert ask_once("127.0.0.2", *claim) == "429"
+        for header in ("X-Forwarded-For", "Fly-Client-IP", "X-Real-IP", "Forwarded"):
+            claim = ("-H", f"{header}: 203.0.113.9")
+            assert ask_once("127.0.0.2", *claim) == "429"
         assert ask_once("127.0.0.3") == "200"
 
 

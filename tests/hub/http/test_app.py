@@ -1,6 +1,7 @@
 """What holds for every HTTP request: CORS, methods, budget, connections."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -166,17 +167,44 @@ def test_spoofed_forwarding_header_buys_no_budget(start_hub: StartHub) -> None:
     assert statuses == [404, 429]
 
 
-def test_address_a_trusted_proxy_appended_is_the_one_that_counts(
-    start_hub: StartHub,
+@pytest.mark.parametrize(
+    ("setting", "header"),
+    [
+        ({"trust_proxy_headers": True}, "X-Forwarded-For"),
+        ({"client_ip_header": "fly-client-ip"}, "Fly-Client-IP"),
+        # The name is what counts where both are set.
+        (
+            {"client_ip_header": "fly-client-ip", "trust_proxy_headers": True},
+            "Fly-Client-IP",
+        ),
+    ],
+)
+def test_address_that_the_proxy_appended_is_the_one_that_counts(
+    start_hub: StartHub, setting: dict[str, Any], header: str
+) -> None:
+    hub = start_hub(max_http_per_min=1, **setting)
+    statuses = [
+        hub.get("/nope", headers={header: f"203.0.113.{spoofed}, {seen}"}).status
+        for spoofed, seen in ((1, "198.51.100.7"), (2, "198.51.100.7"), (3, "::1"))
+    ]
+    assert statuses == [404, 429, 404]
+
+
+@pytest.mark.parametrize(
+    "header", ["Fly-Client-IP", "X-Real-IP", "True-Client-IP", "Forwarded"]
+)
+def test_header_that_nobody_named_buys_no_budget(
+    start_hub: StartHub, header: str
 ) -> None:
     hub = start_hub(max_http_per_min=1, trust_proxy_headers=True)
     statuses = [
         hub.get(
-            "/nope", headers={"X-Forwarded-For": f"203.0.113.{spoofed}, {seen}"}
+            "/nope",
+            headers={header: f"203.0.113.{last}", "X-Forwarded-For": "198.51.100.7"},
         ).status
-        for spoofed, seen in ((1, "198.51.100.7"), (2, "198.51.100.7"), (3, "::1"))
+        for last in (1, 2)
     ]
-    assert statuses == [404, 429, 404]
+    assert statuses == [404, 429]
 
 
 def test_failure_inside_is_answered_without_telling_anything(
