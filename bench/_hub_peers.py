@@ -172,7 +172,8 @@ class Crowd:
 # --------------------------------------------------- strangers that stop on the way in
 
 _UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: hub\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\n"
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: c29tZXRoaW5nIHJhbmRvbQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 

@@ -34,10 +34,7 @@ from hub.delivery.room_cache import RoomCache
 from hub.errors import CannotStart, Refusal
 from hub.http import (
     Site,
-    is_near,
     peer_address,
-    refuse_all,
-    refuse_upgrade,
     too_many,
 )
 from hub.server.uvicorn_server import (
@@ -116,7 +113,7 @@ class Hub:
         await receive()
         refusal = self._refusal_of_upgrade(scope)
         if refusal is not None:
-            await refuse_upgrade(refusal, send)
+            await self.site.answer(refusal, scope, receive, send)
             return
         await send({"type": "websocket.accept"})
         transport = AsgiTransport(scope, send)
@@ -176,9 +173,12 @@ class Hub:
             log.exception("positions were not stored")
 
     def _refusal_of_upgrade(self, scope: Message) -> Response | None:
-        if scope["path"] != "/ws":
-            return Response(status_code=404)
-        return None if self.site.admits(scope) else too_many()
+        refusal = self.site.refusal(scope)
+        if refusal is None and scope["path"] != "/ws":
+            refusal = Response(status_code=404)
+        if refusal is None and not self.site.admits(scope):
+            refusal = too_many()
+        return refusal
 
     @property
     def live_connections(self) -> int:
@@ -199,12 +199,8 @@ class Hub:
 def build_app(hub: Hub) -> AsgiApp:
     """The ASGI application: WebSockets to the hub, the rest to the pages."""
 
-    lan_only = hub.settings.lan_only
-
     async def app(scope: Message, receive: Receive, send: Send) -> None:
-        if lan_only and not is_near(scope.get("client")):
-            await refuse_all(scope, receive, send)
-        elif scope["type"] == "websocket":
+        if scope["type"] == "websocket":
             await hub.serve_websocket(scope, receive, send)
         else:
             await hub.site(scope, receive, send)
@@ -336,7 +332,8 @@ async def _serve(
             if metrics is not None:
                 from hub.http.metrics import metrics_app  # slow to import, seldom on
 
-                shown = make_server(metrics_app(hub))
+                host = metrics.getsockname()[0]
+                shown = make_server(metrics_app(hub, host=host))
                 group.create_task(serve(shown, metrics, drained))
             waiting = group.create_task(asked_to_stop.wait())
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -24,6 +24,7 @@ DEFAULT_NAME = "Parler Protocol Hub"
 LOCAL_DATABASE = "hub.sqlite"
 LOCAL_RUNNING = "running"
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 
 
@@ -40,6 +41,7 @@ class Settings:
     join_secret: str | None = None
     trust_proxy_headers: bool = False
     client_ip_header: str | None = None
+    allow_origin: frozenset[str] = frozenset()
     idle_timeout_secs: float = 1800.0
     handshake_timeout_secs: float = 15.0
     ready_file: Path | None = None
@@ -113,6 +115,7 @@ def read_settings(
         values["metrics_addr"] = split_address(values["metrics_addr"])
     if values["client_ip_header"] is not None:
         values["client_ip_header"] = _header_name(values["client_ip_header"])
+    values["allow_origin"] = _origins(values["allow_origin"])
     if values["web"] and not values["web"].startswith(("https://", "http://")):
         raise CannotStart("--web takes an http(s) link")
     settings = Settings(**values)
@@ -174,6 +177,12 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
         None,
         "the one header in which it says so instead: its last value counts",
         metavar="NAME",
+    )
+    add(
+        "--allow-origin",
+        None,
+        "web origins whose pages may ask everything, with commas between; * for any",
+        metavar="ORIGIN",
     )
     add(
         "--idle-timeout-secs",
@@ -313,6 +322,17 @@ def _header_name(name: str) -> str:
     if not _TOKEN.fullmatch(name):
         raise CannotStart(f"--client-ip-header {name!r} is no name of a header")
     return name.lower()
+
+
+def _origins(text: str | None) -> frozenset[str]:
+    origins = frozenset(filter(None, re.split(r"[\s,]+", text or "")))
+    for origin in origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise CannotStart(
+                f"--allow-origin {origin!r}: an origin is scheme://host or "
+                "scheme://host:port, in lower case, as browsers send it"
+            )
+    return origins
 
 
 def _whole_number(text: str) -> int:

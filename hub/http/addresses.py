@@ -12,7 +12,7 @@ _IPV6_NETWORK = 64
 _CARRIER = ipaddress.ip_network("100.64.0.0/10")
 """Private networks laid over others use these; they are behind somebody's door too."""
 
-_HOST = re.compile(
+HOST = re.compile(
     r"[A-Za-z0-9._-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?"
 )
 _PORT = re.compile(r"(\d+\.\d+\.\d+\.\d+):\d+|\[([^\]]*)\](?::\d+)?")
@@ -55,7 +55,7 @@ def is_near(client: tuple[str, int] | None) -> bool:
 def base_url(scope: MutableMapping[str, Any], public_url: str) -> str:
     """Under which http(s) URL the one who asks reached this hub (protocol 11)."""
     host = _header(scope, b"host")
-    if not _HOST.fullmatch(host):
+    if not HOST.fullmatch(host):
         return http_url(public_url)
     proto = _header(scope, b"x-forwarded-proto").partition(",")[0].strip().lower()
     if proto not in ("http", "https"):

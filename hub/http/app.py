@@ -1,5 +1,6 @@
 """The routes of the hub's HTTP side, and what holds for every request (protocol 11):
-CORS, the budget per address, empty refusals, errors that say nothing of the inside.
+who may come in, the budget per address, empty refusals, errors that say nothing of the
+inside.
 """
 
 import contextlib
@@ -17,9 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.errors import Refusal
 from hub.http.a2a import A2aPages
-from hub.http.addresses import peer_address
+from hub.http.addresses import is_near, peer_address
 from hub.http.answers import Refused, text
 from hub.http.directory import DirectoryPages
+from hub.http.origins import OriginPolicy
 from hub.http.pages import Connections, Pages
 from hub.http.viewer import Viewer
 from hub.services import Services
@@ -28,12 +30,6 @@ from parler.wire.codes import MEANINGS
 log = logging.getLogger(__name__)
 
 HEALTH = "/health"
-VARY = "origin, access-control-request-method, access-control-request-headers"
-SAFE_HEADERS = [
-    (b"access-control-allow-origin", b"*"),
-    (b"vary", VARY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-]
 _PREFLIGHT = {
     "access-control-allow-methods": "*",
     # Browsers do not let the star cover `authorization`.
@@ -50,23 +46,36 @@ class Site:
         Args:
             connections: Counts of WebSockets, for the statistics.
         """
+        settings = services.settings
         self._services = services
+        self._origins = OriginPolicy(
+            host=settings.host,
+            url=settings.url,
+            public=settings.public,
+            allowed=settings.allow_origin,
+        )
         self._routes = _routes(services, connections)
         self.answers: Counter[int] = Counter()
         """Answers by status, for the metrics."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        with contextlib.suppress(Exception):  # `_failed` has logged it
+            await self.answer(self._answering(scope), scope, receive, send)
+
+    async def answer(
+        self, answer: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request or an upgrade, and say which pages may read that."""
 
         async def send_safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"].endswith("http.response.start"):
                 self.answers[message["status"]] += 1
-                message = {**message, "headers": [*message["headers"], *SAFE_HEADERS]}
+                headers = [*message["headers"], *self._origins.headers(scope)]
+                message = {**message, "headers": headers}
             await send(message)
 
-        answer = self._answering(scope)
-        with contextlib.suppress(Exception):  # `_failed` has logged it
-            await answer(scope, receive, send_safely)
+        await answer(scope, receive, send_safely)
 
     @property
     def methods(self) -> dict[str, frozenset[str]]:
@@ -77,6 +86,17 @@ class Site:
             if isinstance(route, Route)
         }
 
+    def refusal(self, scope: Scope) -> Response | None:
+        """The answer to whoever may not come in at all; nothing is counted.
+
+        A page that is refused so cannot use up what its user's own agents may ask.
+        """
+        if self._services.settings.lan_only and not is_near(scope.get("client")):
+            return text(
+                "this hub is for its own network only", status=HTTPStatus.FORBIDDEN
+            )
+        return self._origins.refusal(scope)
+
     def admits(self, scope: Scope) -> bool:
         """Count a request or an upgrade; False if its address had too many."""
         header = self._services.settings.address_header
@@ -84,6 +104,9 @@ class Site:
         return address is None or self._services.limits.admits_http(address)
 
     def _answering(self, scope: Scope) -> ASGIApp:
+        refusal = self.refusal(scope)
+        if refusal is not None:
+            return refusal
         if scope["method"] == "OPTIONS":
             return Response(headers=_PREFLIGHT)
         if scope["path"] != HEALTH and not self.admits(scope):
@@ -98,29 +121,6 @@ def too_many() -> Response:
         status=HTTPStatus.TOO_MANY_REQUESTS,
         headers={"retry-after": "60"},
     )
-
-
-async def refuse_upgrade(answer: Response, send: Send) -> None:
-    """Answer a WebSocket upgrade with a plain response."""
-    await send(
-        {
-            "type": "websocket.http.response.start",
-            "status": answer.status_code,
-            "headers": [*answer.raw_headers, *SAFE_HEADERS],
-        }
-    )
-    await send({"type": "websocket.http.response.body", "body": answer.body})
-
-
-async def refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
-    """Turn away somebody from beyond the networks this hub is for."""
-    answer = text("this hub is for its own network only", status=HTTPStatus.FORBIDDEN)
-    if scope["type"] == "websocket":
-        await receive()
-        await refuse_upgrade(answer, send)
-    else:
-        answer.raw_headers.extend(SAFE_HEADERS)
-        await answer(scope, receive, send)
 
 
 def _routes(services: Services, connections: Connections) -> Starlette:

@@ -19,7 +19,9 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hub.http.origins import OriginPolicy
 from hub.http.pages import Connections
 from hub.services import Services
 
@@ -40,8 +42,13 @@ class Measured(Connections, Protocol):
         """HTTP answers by status."""
 
 
-def metrics_app(hub: Measured) -> Starlette:
-    """An application that answers ``/metrics`` only."""
+def metrics_app(hub: Measured, *, host: str) -> ASGIApp:
+    """An application that answers ``/metrics`` only, and to no page of another site.
+
+    Args:
+        host: Where it is bound.
+    """
+    origins = OriginPolicy(host=host)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_HubCollector(hub))
 
@@ -51,7 +58,13 @@ def metrics_app(hub: Measured) -> Starlette:
             headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4},
         )
 
-    return Starlette(routes=[Route("/metrics", metrics)])
+    pages = Starlette(routes=[Route("/metrics", metrics)])
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = origins.refusal(scope) or pages
+        await answer(scope, receive, send)
+
+    return app
 
 
 class _HubCollector(Collector):

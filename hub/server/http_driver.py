@@ -5,6 +5,7 @@ within so many bytes; a connection that says nothing is closed as well.
 """
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -19,6 +20,8 @@ STALL_SECS = 60.0
 """How long a peer may read nothing of an answer."""
 
 TOO_LARGE = 431
+
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]+)(.*)", re.DOTALL)
 
 
 class HttpDriver(HttpToolsProtocol):
@@ -65,6 +68,7 @@ class HttpDriver(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Its head is there."""
         self._in_head = False
+        self._take_absolute_target()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -88,6 +92,16 @@ class HttpDriver(HttpToolsProtocol):
         """The peer has read."""
         self._reads_again()
         super().resume_writing()
+
+    def _take_absolute_target(self) -> None:
+        """Of an absolute target the authority is the host (RFC 9112 3.2.2)."""
+        absolute = _ABSOLUTE.fullmatch(self.url)
+        if absolute is None:
+            return
+        authority, target = absolute.groups()
+        fields = [field for field in self.headers if field[0] != b"host"]
+        self.headers[:] = [*fields, (b"host", authority)]
+        self.url = target if target.startswith(b"/") else b"/" + target
 
     def _reads_again(self) -> None:
         if self._stalled is not None:

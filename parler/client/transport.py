@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -200,6 +201,8 @@ def _why_status(error: InvalidStatus) -> str:
     target = error.response.headers.get("Location")
     if 300 <= status < 400 and target:
         return f"it redirects to {target}; name the final address instead"
+    if status == HTTPStatus.MISDIRECTED_REQUEST:
+        return "it does not answer to that name; its operator names it by --url"
     if status >= 500:
         return f"it answered HTTP {status}; the hub behind it may be down"
     return f"it answered HTTP {status}; that is no hub, or the path is wrong"

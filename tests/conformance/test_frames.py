@@ -250,7 +250,7 @@ async def test_the_socket_address_wants_an_upgrade(mesh: Mesh) -> None:
             address.hostname, address.port or 80
         )
         writer.write(
-            b"GET /ws HTTP/1.1\r\nHost: hub.invalid\r\nConnection: close\r\n\r\n"
+            b"GET /ws HTTP/1.1\r\nHost: hub.localhost\r\nConnection: close\r\n\r\n"
         )
         await writer.drain()
         status = await reader.readline()

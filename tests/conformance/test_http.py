@@ -60,26 +60,36 @@ async def upload(link: Link, room: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/hub", "/api/session", "/no/such/path"])
-async def test_any_origin_may_read_every_answer(mesh: Mesh, path: str) -> None:
+async def test_answers_say_which_origins_may_read_them(mesh: Mesh, path: str) -> None:
     answer = await get(mesh, path)
-    assert answer.headers["access-control-allow-origin"] == "*"
+    # Ours says it to pages that its operator allows, a public one to all.
+    allowed = None if mesh.hub.ours else "*"
+    assert answer.headers.get("access-control-allow-origin") == allowed
     assert answer.headers["vary"] == (
         "origin, access-control-request-method, access-control-request-headers"
     )
 
 
+@pytest.mark.extension("rid")
+@pytest.mark.parametrize("origin", ["https://viewer.example", "null"])
+async def test_pages_of_other_origins_are_refused(mesh: Mesh, origin: str) -> None:
+    upgrade = {
+        **{"Connection": "Upgrade", "Upgrade": "websocket"},
+        **{"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "A" * 22 + "=="},
+    }
+    sent = {"Origin": origin}
+    assert (await get(mesh, "/api/session", headers=sent)).status == 403
+    assert (await get(mesh, "/ws", headers=sent | upgrade)).status == 403
+
+
 @pytest.mark.parametrize("path", ["/", "/api/session", "/ws", "/no/such/path"])
 async def test_preflight_is_answered_on_any_path(mesh: Mesh, path: str) -> None:
-    answer = await get(
-        mesh,
-        path,
-        method="OPTIONS",
-        headers={
-            "Origin": "https://viewer.example",
-            "Access-Control-Request-Method": "GET",
-            "Access-Control-Request-Headers": "authorization",
-        },
-    )
+    asked = {
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "authorization",
+    }
+    origin = {} if mesh.hub.ours else {"Origin": "https://viewer.example"}
+    answer = await get(mesh, path, method="OPTIONS", headers=asked | origin)
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["access-control-allow-methods"] == "*"
     allowed = answer.headers["access-control-allow-headers"]
@@ -353,11 +363,11 @@ async def test_a2a_cards_are_named_by_the_address_they_were_asked_under(
     mesh: Mesh,
 ) -> None:
     for headers, base in (
-        ({"Host": "hub.example"}, "https://hub.example"),
+        ({"Host": "hub.localhost"}, "https://hub.localhost"),
         ({"Host": "localhost:7070"}, "http://localhost:7070"),
         (
-            {"Host": "hub.example", "X-Forwarded-Proto": "http, https"},
-            "http://hub.example",
+            {"Host": "hub.localhost", "X-Forwarded-Proto": "http, https"},
+            "http://hub.localhost",
         ),
     ):
         if not mesh.hub.managed:

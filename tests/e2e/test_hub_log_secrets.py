@@ -54,7 +54,7 @@ async def _get(url: str, path: str) -> None:
     host, _, port = url.removeprefix("ws://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     )
     async with asyncio.timeout(5):
         await reader.read()

@@ -15,7 +15,8 @@ from tests._support.plainclient import PlainAgent
 from tests._support.processes import HubProcess
 
 UPGRADE = (
-    "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "GET /ws HTTP/1.1\r\nHost: localhost\r\n"
+    "Connection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 WAIT = 20.0
@@ -56,7 +57,9 @@ def upgraded(hub: HubProcess, *, small: bool = False) -> socket.socket:
 async def live(hub: HubProcess) -> int:
     host, _, port = hub.url.removeprefix("ws://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(b"GET /api/hub HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    writer.write(
+        b"GET /api/hub HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
     async with asyncio.timeout(WAIT):
         answer = await reader.read()
     writer.close()

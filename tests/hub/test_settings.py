@@ -211,3 +211,19 @@ def test_one_header_says_who_asks_behind_a_proxy() -> None:
 def test_name_that_can_be_no_such_header_is_refused(name: str) -> None:
     with pytest.raises(CannotStart, match="--client-ip-header"):
         read("--client-ip-header", name)
+
+
+def test_allowed_origins_are_a_list() -> None:
+    assert read().allow_origin == frozenset()
+    several = read("--allow-origin", "https://a.example, http://localhost:5173")
+    assert several.allow_origin == {"https://a.example", "http://localhost:5173"}
+    assert read(ALLOW_ORIGIN="*").allow_origin == {"*"}
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["null", "a.example", "https://a.example/", "https://A.example", "https://", "**"],
+)
+def test_text_that_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(CannotStart, match="--allow-origin"):
+        read("--allow-origin", origin)

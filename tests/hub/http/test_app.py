@@ -1,11 +1,11 @@
-"""What holds for every HTTP request: CORS, methods, budget, connections."""
+"""What holds for every HTTP request: headers, methods, budget, connections."""
 
 import asyncio
 from typing import Any
 
 import pytest
 
-from hub.http.app import VARY
+from hub.http.origins import VARY
 from tests._support.plainhttp import Answer, fetch, http_link
 from tests.hub.conftest import RunningHub, StartHub
 
@@ -33,30 +33,33 @@ UPGRADE = {
 }
 
 
-def allows_any_origin(answer: Answer) -> bool:
+def is_for_no_page(answer: Answer) -> bool:
     return (
-        answer.headers["access-control-allow-origin"] == "*"
+        "access-control-allow-origin" not in answer.headers
+        and answer.headers["cross-origin-resource-policy"] == "same-origin"
         and answer.headers["vary"] == VARY
     )
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_answer_may_be_read_by_any_origin(hub: RunningHub, path: str) -> None:
-    assert allows_any_origin(hub.get(path))
+def test_answer_of_a_private_hub_is_for_no_page(hub: RunningHub, path: str) -> None:
+    assert is_for_no_page(hub.get(path))
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_preflight_of_any_path_lists_the_authorization_header(
-    hub: RunningHub, path: str
+    start_hub: StartHub, path: str
 ) -> None:
-    answer = hub.get(path, method="OPTIONS")
+    hub = start_hub(allow_origin=frozenset({"https://viewer.example"}))
+    origin = {"Origin": "https://viewer.example"}
+    answer = hub.get(path, method="OPTIONS", headers=origin)
     assert (answer.status, answer.body) == (200, b"")
     assert answer.headers["access-control-allow-methods"] == "*"
     assert (
         "authorization, content-type"
         in (answer.headers["access-control-allow-headers"])
     )
-    assert allows_any_origin(answer)
+    assert answer.headers["access-control-allow-origin"] == "https://viewer.example"
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -73,7 +76,7 @@ def test_wrong_method_is_refused_with_an_empty_body(
 ) -> None:
     answer = hub.get(path, method=method, body=b"some bytes")
     assert (answer.status, answer.body) == (405, b"")
-    assert allows_any_origin(answer)
+    assert is_for_no_page(answer)
 
 
 @pytest.mark.parametrize("path", ["/nope", "/health/", "//", "/api", "/join/"])
@@ -101,9 +104,9 @@ def test_pipelined_requests_are_answered_in_order(hub: RunningHub) -> None:
     async def story() -> None:
         async with http_link(hub.url) as link:
             await link.raw(
-                b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n"
-                b"GET /nope HTTP/1.1\r\nHost: h\r\n\r\n"
-                b"GET /ws HTTP/1.1\r\nHost: h\r\n\r\n"
+                b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n"
             )
             statuses = [(await link.answer()).status for _ in range(3)]
             assert statuses == [200, 404, 400]
@@ -120,7 +123,7 @@ def test_budget_of_an_address_covers_everything_but_health(
     assert over.status == 429
     assert over.headers["retry-after"] == "60"
     assert over.headers["content-type"].startswith("text/plain")
-    assert allows_any_origin(over)
+    assert is_for_no_page(over)
     assert hub.get("/nope").status == 429
     assert hub.get("/health").status == 200
     assert hub.get("/api/hub", method="OPTIONS").status == 200
@@ -133,7 +136,7 @@ def test_upgrades_count_against_the_budget_and_are_refused_over_it(
 
     async def upgrade() -> Answer:
         async with http_link(hub.url) as link:
-            head = "GET /ws HTTP/1.1\r\nHost: h\r\n" + "".join(
+            head = "GET /ws HTTP/1.1\r\nHost: localhost\r\n" + "".join(
                 f"{name}: {value}\r\n" for name, value in UPGRADE.items()
             )
             await link.raw(head.encode() + b"\r\n")
@@ -214,7 +217,7 @@ def test_failure_inside_is_answered_without_telling_anything(
     del hub.hub.services.notifier.pushes  # whatever breaks
     answer = hub.get("/api/hub?token=planted-secret")
     assert (answer.status, answer.text) == (500, "the hub failed\n")
-    assert allows_any_origin(answer)
+    assert is_for_no_page(answer)
     assert "an HTTP request failed" in caplog.text
     assert "planted-secret" not in caplog.text
     assert hub.get("/health").status == 200

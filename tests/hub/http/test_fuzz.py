@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.http.app import VARY
+from hub.http.origins import VARY
 from parler.wire.records import DirectoryEntry
 from tests._support.plainclient import PlainAgent
 from tests._support.plainhttp import Answer, fetch, http_link
@@ -215,10 +215,13 @@ def test_every_request_gets_an_answer_of_the_contract(
     if isinstance(bearer, int):
         header = header | {"Authorization": f"Bearer {known(bearer)}"}
     answer = asyncio.run(fetch(target.hub.url, asked, method=method, headers=header))
-    assert answer.status in {200, 400, 401, 403, 404, 405}, answer
-    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.status in {200, 400, 401, 403, 404, 405, 421}, answer
+    assert "access-control-allow-origin" not in answer.headers
     assert answer.headers["vary"] == VARY
-    if method == "OPTIONS":
+    refused = answer.status == 421 or ("Origin" in header and answer.status == 403)
+    if refused:
+        assert method == "HEAD" or answer.body
+    elif method == "OPTIONS":
         assert (answer.status, answer.body) == (200, b"")
     elif method == "HEAD":
         assert answer.body == b""
@@ -250,7 +253,7 @@ pieces = st.sampled_from(
         b" HTTP/1.1\r\n",
         b" HTTP/1.0\r\n",
         b" HTTP/9.9\r\n",
-        b"Host: h\r\n",
+        b"Host: localhost\r\n",
         b"Connection: Upgrade\r\nUpgrade: websocket\r\n",
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
         b"Sec-WebSocket-Version: 13\r\n",

@@ -61,7 +61,7 @@ def test_numbers_are_those_of_the_hub(start_hub: StartHub) -> None:
 
     asyncio.run(story())
     hub.get("/nope")
-    headers, text = scrape(metrics_app(hub.hub))
+    headers, text = scrape(metrics_app(hub.hub, host="127.0.0.1"))
     assert headers["content-type"].startswith("text/plain; version=0.0.4")
     for line in (
         "parler_hub_connections 0.0",
@@ -94,7 +94,7 @@ def test_numbers_name_nobody(start_hub: StartHub) -> None:
             return [ada.id, "ada-lovelace", opened["room"], opened["code"]]
 
     secrets = asyncio.run(story())
-    text = scrape(metrics_app(hub.hub))[1]
+    text = scrape(metrics_app(hub.hub, host="127.0.0.1"))[1]
     assert not [secret for secret in secrets if secret in text]
     assert "127.0.0" not in text
 

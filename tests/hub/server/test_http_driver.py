@@ -12,8 +12,8 @@ from tests.hub.conftest import RunningHub, StartHub
 BEGINNINGS = {
     "nothing": b"",
     "half a line": b"GET /hea",
-    "half a head": b"GET /health HTTP/1.1\r\nHost: h\r\n",
-    "half a body": b"GET /health HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf",
+    "half a head": b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
+    "half a body": b"GET /health HTTP/1.1\r\nHost: 127.1\r\nContent-Length: 9\r\n\r\n12",
 }
 
 
@@ -54,9 +54,9 @@ def test_head_without_an_end_is_refused(hub: RunningHub, endless: bytes) -> None
     "nonsense",
     [
         b"\x00\x01\x02\r\n\r\n",
-        b"GET /\xff\xfe HTTP/1.1\r\nHost: h\r\n\r\n",
-        b"GET http:// HTTP/1.1\r\nHost: h\r\n\r\n",
-        b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET http:// HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT h:1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -86,12 +86,12 @@ def test_reader_that_stops_reading_is_dropped(
     async def story() -> None:
         async with http_link(hub.url) as link:
             for _ in range(20):
-                await link.raw(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                await link.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             # Nothing is read until the hub gave up.
             async with asyncio.timeout(5):
                 while True:
                     try:
-                        await link.raw(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                        await link.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                     except ConnectionError:
                         return
                     await asyncio.sleep(0)

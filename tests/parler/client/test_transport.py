@@ -169,6 +169,17 @@ async def test_an_http_answer_is_no_hub(status: int, words: str) -> None:
     assert words in error.reason
 
 
+async def test_hub_that_does_not_answer_to_a_name_says_what_mends_it() -> None:
+    def answer(socket: ServerConnection, request: Request) -> Response:
+        return socket.respond(http.HTTPStatus.MISDIRECTED_REQUEST, "not mine\n")
+
+    async with serve(
+        lambda socket: socket.wait_closed(), "127.0.0.1", 0, process_request=answer
+    ) as server:
+        error = await failure(url_of(server))
+    assert "--url" in error.reason
+
+
 async def test_a_redirect_is_not_followed() -> None:
     visited: list[str] = []
 
