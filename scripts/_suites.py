@@ -16,7 +16,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-PACKAGE_SECONDS = 900  # the longest one package of npm's or Go's may take
+PACKAGE_SECONDS = 900  # the longest one package of a registry may take
 
 
 def compiler() -> str | None:
@@ -37,6 +37,17 @@ def node() -> str | None:
 def go() -> str | None:
     """What is missing for building the checkers of workflows, if anything."""
     return None if shutil.which("go") else "Go"
+
+
+def chromium() -> str | None:
+    """What is missing for playing attackers against a hub, if anything."""
+    if shutil.which("prlimit") is None or shutil.which("taskset") is None:
+        return "Linux with util-linux"
+    if shutil.which("chromium"):
+        return None
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        return "chromium, or root on Debian to install it"
+    return None
 
 
 def root() -> str | None:
@@ -72,6 +83,12 @@ class Suite:
     go: tuple[str, ...] = ()
     """Programs, from Go's."""
 
+    apt: tuple[str, ...] = ()
+    """Programs that Debian has as packages of the same name."""
+
+    told: bool = False
+    """What its tests print is shown, also where they pass."""
+
     apart: bool = False
     """Its tests run a program of these packages and import none of them."""
 
@@ -95,6 +112,13 @@ SUITES = (
         about="the site of docs/, built strictly",
         packages=("sphinx==9.0.4", "myst-parser==5.2.0", "furo==2025.12.19"),
         apart=True,
+    ),
+    Suite(
+        mark="attack",
+        about="attackers, one of them in Chromium, against a small hub",
+        missing=chromium,
+        apt=("chromium",),
+        told=True,
     ),
     Suite(mark="ship", about="installing and deploying, as root", missing=root),
     Suite(
@@ -153,6 +177,8 @@ def main(arguments: list[str]) -> int:
             return 1
     if wanted:
         marks = " or ".join(suite.mark for suite in wanted)
+        if any(suite.told for suite in wanted):
+            for_pytest = ["-rA", *for_pytest]
         return run("pytest", "-n", "2", "-m", marks, *for_pytest)
     for command in LINT:
         status = run(*command)
@@ -168,6 +194,9 @@ def main(arguments: list[str]) -> int:
 
 def provide(suite: Suite) -> bool:
     """Install what a suite needs, once, and let its tests import it."""
+    if not all(shutil.which(program) or from_apt(program) for program in suite.apt):
+        print(f"test: --{suite.mark} needs {' '.join(suite.apt)}", file=sys.stderr)
+        return False
     if not (suite.packages or suite.npm or suite.go):
         return True
     folder = suite.folder()
@@ -197,6 +226,27 @@ def from_pip(suite: Suite) -> bool:
         return True
     target = ("--target", str(suite.folder()))
     return not run("python", "-m", "pip", "install", "-q", *target, *suite.packages)
+
+
+def from_apt(package: str) -> bool:
+    """Install a package of Debian, for the whole machine."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    for command in (
+        ("apt-get", "-q", "update"),
+        ("apt-get", "-q", "install", "-y", "--no-install-recommends", package),
+    ):
+        print(f"test: {shlex.join(command)}", file=sys.stderr, flush=True)
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr,
+            timeout=PACKAGE_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            return False
+    return shutil.which(package) is not None
 
 
 def from_npm(package: str, folder: Path) -> bool:
