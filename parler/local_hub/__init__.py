@@ -16,15 +16,17 @@ from parler.local_hub.record import (
     starts_by_itself,
     write_record,
 )
-from parler.local_hub.status import Seen, State, look
+from parler.local_hub.status import OwnHub, Seen, State, find_own_hub, look
 
 __all__ = [
     "HubPaths",
     "LocalHub",
+    "OwnHub",
     "Record",
     "Seen",
     "State",
     "ensure_local_hub",
+    "find_own_hub",
     "look",
     "hub_paths",
     "read_record",

@@ -93,6 +93,11 @@ class HubPaths:
         """The join secret of a team hub."""
         return self.folder / "join-secret"
 
+    @property
+    def local_secret(self) -> Path:
+        """That of a hub for this machine alone: web pages and other users have none."""
+        return self.folder / "local-secret"
+
 
 def hub_paths(base_home: Path) -> HubPaths:
     """The one place for all homes below a machine's."""
@@ -132,12 +137,17 @@ def write_record(paths: HubPaths, record: Record) -> None:
     files.write_private(paths.record, data + b"\n")
 
 
+def secret_file(paths: HubPaths, record: Record) -> Path:
+    """The file with the hub's join secret; the hub makes it if it is missing."""
+    return paths.secret if record.team else paths.local_secret
+
+
 def hub_arguments(paths: HubPaths, record: Record) -> list[str]:
     """The command line of the hub that a record describes, without its program."""
     arguments = ["--addr", record.addr, "--db", str(paths.database)]
     arguments += ["--running-file", str(paths.running)]
+    arguments += ["--join-secret-file", str(secret_file(paths, record))]
     if record.team:
-        arguments += ["--join-secret-file", str(paths.secret)]
         arguments += ["--lan-only", "--announce"]
     if record.name:
         arguments += ["--name", record.name]

@@ -7,15 +7,25 @@ file is believed only while somebody holds it. Cheap enough to ask before every 
 import errno
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from parler.errors import ConfigError
-from parler.local_hub.record import HubPaths, serves
+from parler.local_hub.record import (
+    HubPaths,
+    Record,
+    hub_paths,
+    read_record,
+    secret_file,
+    serves,
+)
+from parler.machine import files
 
 _MAX_BYTES = 64 * 1024
 
@@ -46,6 +56,37 @@ class Seen:
     def is_at(self, url: str) -> bool:
         """Whether it is what a loopback URL dials."""
         return self.url is not None and serves(urlsplit(self.url).netloc, url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnHub:
+    """This machine's own hub, which runs."""
+
+    url: str
+    """As it was asked for."""
+    secret: str | None = field(repr=False)
+    """None for one that was started before it had one."""
+
+
+def find_own_hub(homes: Iterable[Path], url: str) -> OwnHub | None:
+    """The hub of one of these homes, if it runs under a URL now.
+
+    The lock that it holds says so: what else may have the port is told no secret.
+
+    Raises:
+        ConfigError: Its files are damaged or cannot be read.
+        IdentityError: Other users may read its secret.
+    """
+    for paths in dict.fromkeys(hub_paths(home) for home in homes):
+        if not look(paths).is_at(url):
+            continue
+        path = secret_file(paths, read_record(paths) or Record())
+        try:
+            secret = files.read_private(path).decode("utf-8", "replace").strip()
+        except FileNotFoundError:
+            secret = ""
+        return OwnHub(url=url, secret=secret or None)
+    return None
 
 
 class _Words(msgspec.Struct, frozen=True):

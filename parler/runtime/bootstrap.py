@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from parler.identity.identity import Identity
     from parler.identity.known_hubs import KnownHubs
     from parler.identity.settings import Settings
+    from parler.local_hub import OwnHub
     from parler.ops.context import OpContext
     from parler.text.transcript import Reader
 
@@ -85,8 +86,10 @@ async def dialled(
     shared = machine_home(settings.base_home)
     secrets = join_secrets.JoinSecrets(shared / join_secrets.FILE_NAME)
     join_secrets.require_safe_url(hub, allow_plain=settings.allow_plain)
-    secret = join_secrets.secret_for(hub, settings, secrets)
     dial = await _dialler(hub, settings, local)
+    own = _own_hub(hub, settings)
+    secret = own.secret if own else None
+    secret = secret or join_secrets.secret_for(hub, settings, secrets)
     connecting = connect(
         hub,
         identity.keypair,
@@ -139,6 +142,20 @@ async def _dialler(
         return await dial_websocket(url)
 
     return dial
+
+
+def _own_hub(hub: str, settings: "Settings") -> "OwnHub | None":
+    """This machine's own hub, if it is what is dialled; an agent's home may be apart
+    from the one it belongs to."""
+    if not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
+        return None
+    from parler.identity.homes import process_environment, user_home_of
+    from parler.local_hub import find_own_hub
+
+    user = user_home_of(process_environment())
+    return find_own_hub(
+        [settings.base_home, *([user / ".parler"] if user else [])], hub
+    )
 
 
 @asynccontextmanager

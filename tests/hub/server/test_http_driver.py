@@ -13,7 +13,8 @@ BEGINNINGS = {
     "nothing": b"",
     "half a line": b"GET /hea",
     "half a head": b"GET /health HTTP/1.1\r\nHost: localhost\r\n",
-    "half a body": b"GET /health HTTP/1.1\r\nHost: 127.1\r\nContent-Length: 9\r\n\r\n12",
+    "half a body": b"GET /health HTTP/1.1\r\nHost: 127.1\r\n"
+    b"Content-Length: 9\r\n\r\n12",
 }
 
 

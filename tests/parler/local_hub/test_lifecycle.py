@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Awaitable, Iterator
@@ -24,6 +25,7 @@ from parler.local_hub import (
     Record,
     State,
     ensure_local_hub,
+    find_own_hub,
     hub_paths,
     look,
     read_record,
@@ -36,6 +38,7 @@ from parler.local_hub import (
 from parler.local_hub.port_owner import PortOwner
 from parler.local_hub.record import hub_arguments, serves
 from parler.machine import files
+from tests._support.plainclient import PlainAgent, UnexpectedFrame
 from tests._support.processes import Agent, environment
 
 CROWD = 20
@@ -80,6 +83,48 @@ def hubs_of(base: Path) -> list[int]:
         if "run" in (process.info["cmdline"] or ())
         and str(base) in process.info["cmdline"]
     ]
+
+
+# ------------------------------------------------------------------- for its user alone
+
+
+def test_the_machines_own_hub_has_a_secret_that_its_user_reads(
+    base: Path, port: int, tmp_path: Path
+) -> None:
+    url = f"ws://127.0.0.1:{port}"
+    own = start(base, Record(addr=f"127.0.0.1:{port}"))
+    assert own.started
+    secret = hub_paths(base).local_secret
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+
+    async def stranger() -> None:
+        async with PlainAgent.create("eve").dial(url):
+            pass
+
+    with pytest.raises(UnexpectedFrame, match="not_authorized"):
+        asyncio.run(stranger())
+    # An app's agent, and one of this user whose home is elsewhere.
+    app, elsewhere = (Agent(tmp_path, name, url) for name in ("app", "elsewhere"))
+    app.environment["PARLER_HOME"] = str(base / "agents" / "codex")
+    elsewhere.environment["HOME"] = str(base.parent)
+    for agent in (app, elsewhere):
+        done = agent("rooms")
+        assert done.status == 0, done.err
+    other_user = Agent(tmp_path, "other", url)
+    assert other_user("rooms").status == 6
+
+
+def test_secret_is_told_to_no_hub_that_only_has_the_port(base: Path, port: int) -> None:
+    own = start(base, Record(addr=f"127.0.0.1:{port}"))
+    url = f"ws://127.0.0.1:{port}"
+    found = find_own_hub([base], url)
+    assert found is not None
+    assert found.secret == hub_paths(base).local_secret.read_text("utf-8").strip()
+    assert find_own_hub([base], f"ws://127.0.0.1:{port + 1}") is None
+    assert found.secret not in repr(found)
+    stop(base)
+    assert own.url == url
+    assert find_own_hub([base], url) is None
 
 
 # -------------------------------------------------------------------- one for everybody
