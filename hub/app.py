@@ -37,6 +37,7 @@ from hub.http import (
     peer_address,
     too_many,
 )
+from hub.ids import hub_token
 from hub.server.uvicorn_server import (
     AsgiApp,
     AsgiTransport,
@@ -93,6 +94,7 @@ class Hub:
             blob_changes=asyncio.Lock(),
             now=now,
             public_url=lambda: self.public_url,
+            hub_token=hub_token(self.store.hub_id, settings.url),
         )
         self.public_url = settings.url or f"parler://{settings.host}:{settings.port}"
         self._connections: set[Connection] = set()

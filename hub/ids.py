@@ -13,6 +13,7 @@ SUFFIX_ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 _READABLE = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghjkmnpqrstuvwxyz23456789"
 CHALLENGE_TTL_MS = 60_000
+TOKEN_DIGITS = 12
 
 RandomBytes = Callable[[int], bytes]
 
@@ -73,15 +74,25 @@ def room_name(prefix: str) -> RoomName:
     return RoomName(f"{prefix}.{_pick(SUFFIX_ALPHABET, 6)}")
 
 
-def hub_token(public_url: str) -> str:
-    """What stands for this hub in its nonces (protocol 2.3)."""
-    return hashlib.sha256(public_url.encode()).hexdigest()[:12]
+def hub_id() -> str:
+    """A new hub's id: 128 random bits in hex."""
+    return secrets.token_hex(16)
 
 
-def challenge(public_url: str, now_ms: int) -> str:
-    """A nonce to sign, valid for a minute (protocol 2.3)."""
-    expires = now_ms + CHALLENGE_TTL_MS
-    return f"parler-auth:v1:{hub_token(public_url)}:{expires}:{uuid.uuid4()}"
+def hub_token(hub_id: str, url: str | None) -> str:
+    """What stands for a hub in its nonces (protocol 2.3).
+
+    That of its URL, if it was given one, and else of its id: any number of hubs share
+    a bind address.
+    """
+    if url is None:
+        return hub_id[:TOKEN_DIGITS]
+    return hashlib.sha256(url.encode()).hexdigest()[:TOKEN_DIGITS]
+
+
+def challenge(token: str, now_ms: int) -> str:
+    """A nonce of a hub to sign, valid for a minute (protocol 2.3)."""
+    return f"parler-auth:v1:{token}:{now_ms + CHALLENGE_TTL_MS}:{uuid.uuid4()}"
 
 
 def _pick(alphabet: str, length: int) -> str:

@@ -93,6 +93,9 @@ class Services:
 
     now: Clock
     public_url: Callable[[], str]
+    hub_token: str
+    """What stands for this hub in its challenges."""
+
     background: BackgroundWork = field(default_factory=BackgroundWork)
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Requests by op and outcome: ``ok``, or the code of the error."""

@@ -18,6 +18,7 @@
     │   └── StorageFull · HubFault
     ├── VerificationError          never retried, never hidden                exit 7
     │   ├── RelayedChallenge       a hub offered another hub's challenge
+    │   ├── ReplacedHub            another hub answers at a known address
     │   └── DigestMismatch         bytes that are not the ones asked for
     ├── HandoffError               code or a file could not change hands      exit 8
     │   ├── NothingToSend          no commits, or none that the base lacks
@@ -223,6 +224,12 @@ class RelayedChallenge(VerificationError):
     """A hub offered a challenge that belongs to another hub (protocol 13.1)."""
 
     code = "relayed_challenge"
+
+
+class ReplacedHub(VerificationError):
+    """At a known address answers a hub of another id (protocol 2.3)."""
+
+    code = "replaced_hub"
 
 
 class DigestMismatch(VerificationError):

@@ -108,7 +108,7 @@ class Connection:
         self._transport = transport
         self._ip = ip
         self._protocol = ServerProtocol(
-            make_nonce=lambda: challenge(services.public_url(), services.now()),
+            make_nonce=lambda: challenge(services.hub_token, services.now()),
             now_ms=services.now,
             join_secret=services.settings.join_secret,
         )

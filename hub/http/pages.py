@@ -139,6 +139,7 @@ class Pages:
         return {
             "name": settings.name,
             "mode": settings.mode,
+            "hubId": self._services.store.hub_id,
             "protocolVersion": PROTOCOL_VERSION,
             "capabilities": capabilities(settings),
         }

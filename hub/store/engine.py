@@ -22,7 +22,7 @@ from typing import IO, Any, TypeVar
 import sqlalchemy as sa
 
 from hub.errors import CannotStart, Refusal
-from hub.store import migrations, search
+from hub.store import identity, migrations, search
 from parler.wire.codes import ErrorCode
 
 T = TypeVar("T")
@@ -243,6 +243,7 @@ class Store:
         with connection.begin():
             migrations.prepare(connection, backup=self._backup, database=self._path)
             search.give_up_arriving(connection)
+            self.hub_id = identity.hub_id(connection)
         return connection
 
     def _open_readers(self) -> None:

@@ -2,38 +2,41 @@
 
 Whoever answers a challenge signs in at the hub that made it. A hostile hub could ask a
 real one for a challenge, hand it to us, and be us over there (protocol 13.1). Each
-challenge carries a token, a hash of its hub's public URL (protocol 2.3): we remember
-where we met a token first, and refuse to answer it elsewhere.
+challenge carries a token that stands for its hub: a hash of its URL, or the beginning
+of its id (protocol 2.3). We remember which token an address has, and stop where a token
+comes from another address, or an address shows another token: there is another hub now.
 
 What a token can and cannot tell decides the exceptions:
 
 - A token that is the hash of the dialled URL itself belongs there, whatever we noted
   before.
-- A hub without a configured URL uses its bind address, as ``parler://127.0.0.1:7070``:
-  countless hubs share that token, and it names no particular one. On this machine and
-  in private networks it is neither compared nor remembered. Beyond, where a hub
-  behind a proxy may show it, it is remembered, and a second such hub is refused; but
-  having met it in here is no objection, because nobody out there can reach a hub in
-  here to ask it for a challenge.
-- Two loopback addresses are two ports of this machine, a forwarded port or a restarted
-  hub. To relay between them somebody must already run programs here, who has nearer
-  ways to the key; an alarm would only teach people to override it.
-- Everything else that differs is refused, also between machines of one network: there
-  a stranger's laptop is enough.
+- Loopback and this machine's own addresses are one place, if the port is one.
+- An existing hub without a configured URL uses its bind address, such as
+  ``parler://127.0.0.1:7070``: countless hubs share that token, and it names no
+  particular one. On this machine and in private networks it is neither compared nor
+  remembered. Beyond, where a hub behind a proxy may show it, it is remembered, and a
+  second such hub is refused; but having met it in here is no objection, because nobody
+  out there can reach a hub in here to ask it for a challenge. Where such a hub was and
+  one with an id is now, it was upgraded.
+- Everything else that differs is refused, also between two ports of this machine and
+  two machines of one network: there a stranger's laptop is enough.
 """
 
 import hashlib
 import logging
 import re
 import shlex
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from parler.errors import ConfigError, RelayedChallenge
+from parler.errors import ConfigError, RelayedChallenge, ReplacedHub
 from parler.identity.settings import dialled, hub_key
 from parler.machine import files
+from parler.machine.network import own_addresses
 from parler.wire.urls import is_loopback, leaves_this_network
 
 FILE_NAME = "known_hubs.json"
@@ -53,6 +56,7 @@ class _Verdict(Enum):
     FINE = auto()
     REMEMBER = auto()
     RELAYED = auto()
+    REPLACED = auto()
 
 
 @dataclass(slots=True)
@@ -64,16 +68,31 @@ class _File:
 
 
 class KnownHubs:
-    """The known_hubs.json of one base home; safe to share between processes."""
+    """The known_hubs.json of one machine's home; safe to share between processes."""
 
-    def __init__(self, path: Path, *, remember: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        remember: bool = True,
+        own_hub: str | None = None,
+        earlier: Path | None = None,
+        own_addresses: Callable[[], Collection[str]] = own_addresses,
+    ) -> None:
         """Take the file's path; nothing is read yet.
 
         Args:
             remember: Whether `check` notes what it meets; to look only, it does not.
+            own_hub: Where this machine's own hub runs, if that is known by the lock it
+                holds: it may come from another port of this machine.
+            earlier: Where an app's home had a file of its own, which is known too.
+            own_addresses: The addresses of this machine's interfaces.
         """
         self._path = path
         self._remember = remember
+        self._own_hub = own_hub
+        self._earlier = earlier
+        self._places = _Places(own_addresses)
 
     def check(self, token_field: str, dialled_url: str) -> None:
         """Make sure that a challenge may be answered, and remember where it was met.
@@ -86,38 +105,46 @@ class KnownHubs:
             dialled_url: The hub's URL in any spelling.
 
         Raises:
-            RelayedChallenge: The token is known from another hub.
+            RelayedChallenge: The token is known from another address.
+            ReplacedHub: The address is known with another token.
             ConfigError: The file is damaged.
         """
         if not _TOKEN.fullmatch(token_field):
             raise ValueError("the token of a hub has twelve hex digits")
         url = _display(dialled_url)
         file = self._read()
-        verdict = _judge(file, token_field, url)
+        verdict = self._judge(file, token_field, url)
         if verdict is _Verdict.FINE:
             return
         if verdict is _Verdict.REMEMBER and not self._remember:
             return
-        met_under = file.hubs.get(token_field, [])
         try:
             with files.locked(self._path):
                 file = self._read()
-                verdict = _judge(file, token_field, url)
-                met_under = file.hubs.get(token_field, met_under)
+                verdict = self._judge(file, token_field, url)
                 if verdict is _Verdict.REMEMBER:
-                    _remember(file, token_field, url)
-                elif verdict is _Verdict.RELAYED:
-                    _note_refusal(file, token_field, url)
+                    self._note(file, token_field, url)
+                elif verdict is not _Verdict.FINE:
+                    self._note_refusal(file, token_field, url)
                 self._write(file)
         except files.Unwritable:
             logger.warning("cannot remember hubs in %s", self._path)
+        mend = f"parler trust-hub {shlex.quote(url)}"
         if verdict is _Verdict.RELAYED:
             raise RelayedChallenge(
                 f"the hub {url} asks for proof with a challenge that belongs to "
-                f"{' or '.join(met_under)}: somebody may be relaying it to sign in "
-                "there as you; nothing was signed. Only if both addresses are one "
-                "hub, say so",
-                next_step=f"parler trust-hub {shlex.quote(url)}",
+                f"{' or '.join(file.hubs[token_field])}: somebody may be relaying it "
+                "to sign in there as you; nothing was signed. Only if both addresses "
+                "are one hub, say so",
+                next_step=mend,
+            )
+        if verdict is _Verdict.REPLACED:
+            before = self._places.token_of(file, url)
+            raise ReplacedHub(
+                f"another hub answers at {url}: your rooms live on hub {before}, this "
+                f"is hub {token_field}; nothing was signed. Only if the hub there was "
+                "set up anew, say so",
+                next_step=mend,
             )
 
     def trust(self, url: str, token: str | None = None) -> str:
@@ -133,7 +160,7 @@ class KnownHubs:
         shown = _display(url)
         with files.locked(self._path):
             file = self._read()
-            pending = _pending(file, shown)
+            pending = self._pending(file, shown)
             token = token or (file.refused[pending] if pending else None)
             if token is None or not _TOKEN.fullmatch(token):
                 raise ConfigError(
@@ -141,28 +168,83 @@ class KnownHubs:
                     "to it first",
                     next_step=f"parler doctor --hub {shlex.quote(shown)}",
                 )
-            _remember(file, token, shown, trusted=True)
+            self._note(file, token, shown, trusted=True)
             if pending:
                 del file.refused[pending]
             self._write(file)
         return shown
 
     def _read(self) -> _File:
-        try:
-            return _book(files.json_object(files.read_bounded(self._path)))
-        except FileNotFoundError:
-            return _File()
-        except ValueError as exc:
-            # Starting afresh on our own would forget whom to refuse.
-            aside = self._path.with_name(f"{self._path.name}.bak")
-            raise ConfigError(
-                f"{self._path} is damaged ({exc}): which hub is which is not known",
-                next_step=shlex.join(["mv", str(self._path), str(aside)]),
-            ) from None
+        file = _read_file(self._path)
+        if self._earlier is not None:
+            for token, urls in _read_file(self._earlier).hubs.items():
+                file.hubs.setdefault(token, urls)
+        return file
 
     def _write(self, file: _File) -> None:
         value: dict[str, object] = {"hubs": file.hubs, "refused": file.refused}
         files.write_private(self._path, files.json_bytes(value))
+
+    def _judge(self, file: _File, token: str, url: str) -> _Verdict:
+        known = file.hubs.get(token, [])
+        if any(self._places.same(url, other) for other in known):
+            return _Verdict.FINE
+        nobodys = _is_bind_address(token, [url, *known])
+        at_home = not nobodys and _is_hash_of(token, url)
+        verdict = self._judge_token(known, url, nobodys=nobodys, at_home=at_home)
+        if verdict is _Verdict.RELAYED or at_home:
+            return verdict
+        before = self._places.token_of(file, url)
+        if before is None or _is_from_before_ids(before, url):
+            return verdict
+        return _Verdict.REPLACED
+
+    def _judge_token(
+        self, known: list[str], url: str, *, nobodys: bool, at_home: bool
+    ) -> _Verdict:
+        if nobodys and _is_local(url):
+            return _Verdict.FINE
+        if at_home or not known:
+            return _Verdict.REMEMBER
+        if nobodys and all(_is_local(other) for other in known):
+            return _Verdict.REMEMBER
+        here = self._places.on_this_machine
+        if self._own_hub and self._places.same(url, self._own_hub):
+            moved = all(here(other) for other in known)
+            return _Verdict.REMEMBER if moved else _Verdict.RELAYED
+        return _Verdict.RELAYED
+
+    def _note(
+        self, file: _File, token: str, url: str, *, trusted: bool = False
+    ) -> None:
+        for other in list(file.hubs):
+            # A hub has one token: what it had before is not its own any more.
+            left = [at for at in file.hubs[other] if not self._places.same(at, url)]
+            if left:
+                file.hubs[other] = left
+            else:
+                del file.hubs[other]
+        known = file.hubs.pop(token, [])
+        if not trusted and _is_hash_of(token, url):
+            # Proven to be at home here. Where we met it first was chance, and perhaps
+            # a relay; what the user trusted since stays.
+            known = [url, *(k for k in known[:1] if _is_hash_of(token, k)), *known[1:]]
+        else:
+            known = [*known, url]
+        file.hubs[token] = known[:MAX_URLS_PER_TOKEN]
+        for oldest in list(file.hubs)[:-MAX_TOKENS]:
+            del file.hubs[oldest]
+
+    def _note_refusal(self, file: _File, token: str, url: str) -> None:
+        if pending := self._pending(file, url):
+            del file.refused[pending]
+        file.refused[url] = token
+        for oldest in list(file.refused)[:-MAX_REFUSED]:
+            del file.refused[oldest]
+
+    def _pending(self, file: _File, url: str) -> str | None:
+        same = self._places.same
+        return next((known for known in file.refused if same(known, url)), None)
 
 
 def names_one_hub(token: str, url: str) -> bool:
@@ -170,58 +252,50 @@ def names_one_hub(token: str, url: str) -> bool:
     return not _is_bind_address(token, [_display(url)])
 
 
-def _judge(file: _File, token: str, url: str) -> _Verdict:
-    known = file.hubs.get(token, [])
-    if any(_same(url, other) for other in known):
-        return _Verdict.FINE
-    if _is_hash_of(token, url):
-        return _Verdict.REMEMBER
-    anybodys = _is_bind_address(token, [url, *known])
-    if anybodys and _is_local(url):
-        return _Verdict.FINE
-    if not known:
-        return _Verdict.REMEMBER
-    if _on_this_machine(url) and all(_on_this_machine(other) for other in known):
-        return _Verdict.FINE
-    if anybodys and all(_is_local(other) for other in known):
-        return _Verdict.REMEMBER
-    return _Verdict.RELAYED
+class _Places:
+    """Which addresses are one place."""
+
+    def __init__(self, own_addresses: Callable[[], Collection[str]]) -> None:
+        self._own_addresses = own_addresses
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two URLs lead to one port of one machine."""
+        if hub_key(one) == hub_key(other):
+            return True
+        return (
+            _port_and_path(one) == _port_and_path(other)
+            and self.on_this_machine(one)
+            and self.on_this_machine(other)
+        )
+
+    def on_this_machine(self, url: str) -> bool:
+        """Whether a URL dials this machine, be it by its address in a network."""
+        host = urlsplit(url).hostname or ""
+        return is_loopback(host) or host.partition("%")[0] in self._own_addresses()
+
+    def token_of(self, file: _File, url: str) -> str | None:
+        """The token that an address was last met with."""
+        for token, urls in file.hubs.items():
+            if any(self.same(known, url) for known in urls):
+                return token
+        return None
 
 
-def _remember(file: _File, token: str, url: str, *, trusted: bool = False) -> None:
-    for other in list(file.hubs):
-        # A hub has one token: a stranger who shows a new one at each connection fills
-        # no more than his own entry, and cannot push out the others.
-        left = [known for known in file.hubs[other] if not _same(known, url)]
-        if left:
-            file.hubs[other] = left
-        else:
-            del file.hubs[other]
-    known = file.hubs.pop(token, [])
-    if not trusted and _is_hash_of(token, url):
-        # Proven to be at home here. Where we met it first was chance, and perhaps a
-        # relay; what the user trusted since stays.
-        known = [url, *(k for k in known[:1] if _is_hash_of(token, k)), *known[1:]]
-    else:
-        known = [*known, url]
-    file.hubs[token] = known[:MAX_URLS_PER_TOKEN]
-    for oldest in list(file.hubs)[:-MAX_TOKENS]:
-        del file.hubs[oldest]
+def _read_file(path: Path) -> _File:
+    try:
+        return _file(files.json_object(files.read_bounded(path)))
+    except FileNotFoundError:
+        return _File()
+    except ValueError as exc:
+        # Starting afresh on our own would forget whom to refuse.
+        aside = path.with_name(f"{path.name}.bak")
+        raise ConfigError(
+            f"{path} is damaged ({exc}): which hub is which is not known",
+            next_step=shlex.join(["mv", str(path), str(aside)]),
+        ) from None
 
 
-def _note_refusal(file: _File, token: str, url: str) -> None:
-    if pending := _pending(file, url):
-        del file.refused[pending]
-    file.refused[url] = token
-    for oldest in list(file.refused)[:-MAX_REFUSED]:
-        del file.refused[oldest]
-
-
-def _pending(file: _File, url: str) -> str | None:
-    return next((known for known in file.refused if _same(known, url)), None)
-
-
-def _book(raw: dict[str, object]) -> _File:
+def _file(raw: dict[str, object]) -> _File:
     hubs, refused = raw.get("hubs", {}), raw.get("refused", {})
     if not isinstance(hubs, dict) or not isinstance(refused, dict):
         raise ValueError("not a list of hubs")
@@ -249,16 +323,13 @@ def _display(url: str) -> str:
     return dialled(url).removesuffix("/ws")
 
 
-def _same(one: str, other: str) -> bool:
-    return hub_key(one) == hub_key(other)
+def _port_and_path(url: str) -> tuple[int, str]:
+    parts = urlsplit(_display(url))
+    return parts.port or (443 if parts.scheme == "wss" else 80), parts.path
 
 
 def _is_local(url: str) -> bool:
     return not leaves_this_network(url)
-
-
-def _on_this_machine(url: str) -> bool:
-    return is_loopback(urlsplit(url).hostname or "")
 
 
 def _is_hash_of(token: str, url: str) -> bool:
@@ -286,6 +357,20 @@ def _is_bind_address(token: str, urls: list[str]) -> bool:
         _hash(f"parler://{host}:{port}") == token
         for host in _BIND_HOSTS
         for port in ports
+    )
+
+
+def _is_from_before_ids(token: str, url: str) -> bool:
+    """Whether a token may be what a hub had for its bind address, on whatever port."""
+    return _hash(f"parler://{urlsplit(url).netloc}") == token or _is_of_any_port(token)
+
+
+@lru_cache(maxsize=64)
+def _is_of_any_port(token: str) -> bool:
+    return any(
+        _hash(f"parler://{host}:{port}") == token
+        for host in _BIND_HOSTS
+        for port in range(2**16)
     )
 
 

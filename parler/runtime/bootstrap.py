@@ -96,7 +96,9 @@ async def dialled(
         name=identity.name,
         role=identity.role,
         secret=secret,
-        known_hubs=known_hubs(settings, remember=remember),
+        known_hubs=known_hubs(
+            settings, remember=remember, own_hub=own.url if own else None
+        ),
         seen=seen_messages.SeenMessages(shared / seen_messages.FOLDER),
         allow_plain=settings.allow_plain,
         dial=dial,
@@ -197,11 +199,21 @@ def reader_of(identity: "Identity") -> "Reader":
     return Reader(agent=identity.agent_id, name=identity.name, role=identity.role)
 
 
-def known_hubs(settings: "Settings", *, remember: bool = True) -> "KnownHubs":
+def known_hubs(
+    settings: "Settings", *, remember: bool = True, own_hub: str | None = None
+) -> "KnownHubs":
     """Which hub each challenge belongs to, for all homes of this user."""
     from parler.identity import known_hubs as module
 
-    return module.KnownHubs(settings.base_home / module.FILE_NAME, remember=remember)
+    shared = machine_home(settings.base_home)
+    return module.KnownHubs(
+        shared / module.FILE_NAME,
+        remember=remember,
+        own_hub=own_hub,
+        earlier=None
+        if shared == settings.base_home
+        else settings.base_home / module.FILE_NAME,
+    )
 
 
 def now() -> int:

@@ -158,7 +158,8 @@ async def test_link_of_an_invite_tells_what_to_run(mesh: Mesh) -> None:
 
 async def test_hub_describes_itself(mesh: Mesh) -> None:
     described = (await get(mesh, "/.well-known/parler.json")).json()
-    assert set(described) == {"name", "mode", "protocolVersion", "capabilities"}
+    ours = {"hubId"} if mesh.hub.ours else set()
+    assert set(described) == {"name", "mode", "protocolVersion", "capabilities"} | ours
     assert described["mode"] in ("public", "private")
     assert described["protocolVersion"] == "0.2"
     can = described["capabilities"]

@@ -8,6 +8,7 @@ from hub.ids import (
     SUFFIX_ALPHABET,
     bearer_token,
     challenge,
+    hub_id,
     hub_token,
     join_secret,
     message_id,
@@ -50,12 +51,19 @@ def test_keys_tokens_secrets_and_names_have_their_alphabets() -> None:
         assert re.fullmatch(rf"{prefix}\.[{SUFFIX_ALPHABET}]{{6}}", room_name(prefix))
 
 
+def test_token_of_a_hub_is_that_of_its_url_or_else_of_its_id() -> None:
+    one, other = hub_id(), hub_id()
+    assert re.fullmatch("[0-9a-f]{32}", one)
+    assert hub_token(one, None) == one[:12] != hub_token(other, None)
+    of_url = hashlib.sha256(b"wss://hub.example").hexdigest()[:12]
+    assert hub_token(one, "wss://hub.example") == of_url
+
+
 def test_a_challenge_is_one_that_clients_sign_and_names_the_hub() -> None:
-    made = challenge("wss://hub.example", NOON_MS)
+    made = challenge("0123456789ab", NOON_MS)
     assert is_challenge(made)
     _, version, token, expires, _ = made.split(":")
     assert version == "v1"
-    assert token == hub_token("wss://hub.example")
-    assert token == hashlib.sha256(b"wss://hub.example").hexdigest()[:12]
+    assert token == "0123456789ab"
     assert int(expires) == NOON_MS + 60_000
-    assert challenge("wss://hub.example", NOON_MS) != made
+    assert challenge("0123456789ab", NOON_MS) != made

@@ -39,7 +39,7 @@ class Link:
         )
 
     def _nonce(self) -> str:
-        self.nonces.append(challenge("parler://hub", self.clock()))
+        self.nonces.append(challenge("0123456789ab", self.clock()))
         return self.nonces[-1]
 
     def says(self, request: AnyRequest) -> protocol.Action:

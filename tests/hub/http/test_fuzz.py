@@ -87,6 +87,7 @@ class _Capabilities(_Strict):
 class _Description(_Strict):
     name: str
     mode: str
+    hub_id: str
     protocol_version: str
     capabilities: _Capabilities
 

@@ -117,7 +117,7 @@ def contents(path: Path) -> set[str]:
     with sqlite3.connect(path) as connection:
         rows = connection.execute("SELECT key FROM meta").fetchall()
     connection.close()
-    return {key for (key,) in rows} - {"schema_version", "compat_version"}
+    return {key for (key,) in rows} - {"schema_version", "compat_version", "hub_id"}
 
 
 # ------------------------------------------------------------------------------ groups
@@ -547,12 +547,15 @@ def test_a_newer_or_unreadable_schema_is_refused_and_not_touched(
         if version is None:
             connection.execute("DELETE FROM meta")
         else:
-            connection.execute("UPDATE meta SET value = ?", (version,))
+            change = "UPDATE meta SET value = ? WHERE key = 'schema_version'"
+            connection.execute(change, (version,))
     connection.close()
     with pytest.raises(CannotStart, match=r"newer version|which schema"):
         Store(path)
     assert list(tmp_path.glob("*.bak")) == []
     with sqlite3.connect(path) as connection:
-        found = connection.execute("SELECT value FROM meta").fetchall()
+        found = connection.execute(
+            "SELECT value FROM meta WHERE key = 'schema_version'"
+        ).fetchall()
     connection.close()
     assert found == ([] if version is None else [(version,)])

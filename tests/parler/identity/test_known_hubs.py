@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from parler.errors import ConfigError, RelayedChallenge
+from parler.errors import ConfigError, RelayedChallenge, ReplacedHub
 from parler.identity.known_hubs import MAX_REFUSED, MAX_TOKENS, KnownHubs
 from parler.machine import files
 
@@ -96,19 +96,68 @@ def test_hubs_with_their_own_tokens_are_all_fine(known: KnownHubs) -> None:
         known.check(f"{number:012x}", f"wss://hub{number}.example")
 
 
-def test_hub_with_a_new_public_url_is_learnt_anew(known: KnownHubs, path: Path) -> None:
+@pytest.mark.parametrize(
+    "url", [REAL, "ws://192.168.1.5:7070", "ws://127.0.0.1:7070", "ws://nas.local"]
+)
+def test_another_hub_at_a_known_address_stops_with_both_named(
+    known: KnownHubs, path: Path, url: str
+) -> None:
+    known.check("a" * 12, url)
+    for _ in range(2):
+        with pytest.raises(ReplacedHub) as caught:
+            known.check("b" * 12, url)
+        assert url in caught.value.message
+        assert "your rooms live on hub aaaaaaaaaaaa" in caught.value.message
+        assert "this is hub bbbbbbbbbbbb" in caught.value.message
+        assert caught.value.next_step == f"parler trust-hub {url}"
+    known.check("a" * 12, url)
+    known.trust(url)
+    known.check("b" * 12, url)
+    assert saved(path) == {"b" * 12: [url]}
+
+
+def test_hub_run_by_hand_in_place_of_the_known_one_is_noticed(known: KnownHubs) -> None:
+    known.check("a" * 12, "ws://127.0.0.1:7070")
+    with pytest.raises(ReplacedHub):
+        known.check(DEFAULT, "ws://localhost:7070")
+
+
+@pytest.mark.parametrize(
+    ("bound", "url"),
+    [
+        ("parler://127.0.0.1:7070", "ws://127.0.0.1:7070"),
+        ("parler://0.0.0.0:7070", "ws://192.168.1.5:7070"),
+        ("parler://0.0.0.0:8080", "wss://team.example"),
+        ("parler://192.168.1.5:7070", "ws://192.168.1.5:7070"),
+    ],
+)
+def test_hub_that_has_an_id_since_its_upgrade_is_the_hub_it_was(
+    known: KnownHubs, path: Path, bound: str, url: str
+) -> None:
+    # As an earlier version of this file has it.
+    before = {"hubs": {token_of(bound): [url]}, "refused": {}}
+    files.write_private(path, files.json_bytes(before))
+    known.check("a" * 12, url)
+    assert saved(path) == {"a" * 12: [url]}
+
+
+def test_hub_that_was_given_its_url_is_the_hub_it_was(
+    known: KnownHubs, path: Path
+) -> None:
     known.check("a" * 12, REAL)
-    known.check("b" * 12, REAL)
-    assert saved(path) == {"b" * 12: [REAL]}
+    known.check(token_of(REAL), REAL)
+    assert saved(path) == {token_of(REAL): [REAL]}
 
 
 def test_hub_cannot_push_out_others_by_showing_many_tokens(
     known: KnownHubs, path: Path
 ) -> None:
     known.check(OPAQUE, REAL)
+    known.check("f" * 12, EVIL)
     for number in range(20):
-        known.check(f"{number:012x}", EVIL)
-    assert len(saved(path)) == 2
+        with pytest.raises(ReplacedHub):
+            known.check(f"{number:012x}", EVIL)
+    assert saved(path) == {OPAQUE: [REAL], "f" * 12: [EVIL]}
     with pytest.raises(RelayedChallenge):
         known.check(OPAQUE, EVIL)
 
@@ -171,9 +220,74 @@ def test_relay_between_machines_of_one_network_is_refused(known: KnownHubs) -> N
         known.check(token_of("parler://192.168.1.5:7070"), "ws://192.168.1.66:7070")
 
 
-def test_ports_of_this_machine_are_no_relay(known: KnownHubs) -> None:
-    for port in (9001, 9002, 9001):
-        known.check(OPAQUE, f"ws://127.0.0.1:{port}")
+@pytest.mark.parametrize(
+    ("first", "relay"),
+    [
+        ("ws://192.168.1.5:7070", "ws://192.168.1.66:7070"),
+        ("ws://192.168.1.5:7070", "ws://192.168.1.5:7071"),
+        ("ws://192.168.1.5:7070", "ws://127.0.0.1:7070"),
+        ("ws://127.0.0.1:9001", "ws://127.0.0.1:9002"),
+        ("ws://127.0.0.1:7070", "ws://10.0.0.9:7070"),
+        ("ws://nas.local:7070", "ws://10.0.0.9:7070"),
+    ],
+)
+def test_id_of_one_hub_is_never_answered_at_another_address(
+    known: KnownHubs, first: str, relay: str
+) -> None:
+    # Also what a copy of a hub's database shows on another machine.
+    known.check(OPAQUE, first)
+    with pytest.raises(RelayedChallenge) as caught:
+        known.check(OPAQUE, relay)
+    assert first in caught.value.message
+    assert caught.value.next_step == f"parler trust-hub {relay}"
+    known.trust(relay)
+    known.check(OPAQUE, relay)
+    known.check(OPAQUE, first)
+
+
+def test_what_an_apps_home_knew_is_known_to_all(path: Path, tmp_path: Path) -> None:
+    earlier = tmp_path / "home" / "agents" / "codex" / "known_hubs.json"
+    KnownHubs(earlier).check(OPAQUE, REAL)
+    known = KnownHubs(path, earlier=earlier)
+    for _ in range(2):
+        known.check(OPAQUE, REAL)
+        with pytest.raises(RelayedChallenge):
+            known.check(OPAQUE, EVIL)
+        with pytest.raises(ReplacedHub):
+            known.check("b" * 12, REAL)
+    # What a person then says in a terminal holds for the app as well.
+    KnownHubs(path).trust(EVIL, OPAQUE)
+    known.check(OPAQUE, EVIL)
+
+
+def test_loopback_and_own_addresses_are_one_place(path: Path) -> None:
+    known = KnownHubs(path, own_addresses=lambda: {"192.168.1.5", "fe80::5"})
+    known.check(OPAQUE, "ws://127.0.0.1:7070")
+    for same in ("localhost", "[::1]", "127.0.0.9", "192.168.1.5", "[fe80::5%eth0]"):
+        known.check(OPAQUE, f"ws://{same}:7070")
+    assert saved(path) == {OPAQUE: ["ws://127.0.0.1:7070"]}
+    with pytest.raises(ReplacedHub):
+        known.check("b" * 12, "ws://192.168.1.5:7070")
+    for other in ("ws://192.168.1.5:7071", "ws://192.168.1.6:7070"):
+        with pytest.raises(RelayedChallenge):
+            known.check(OPAQUE, other)
+
+
+def test_own_hub_may_move_to_another_port(path: Path) -> None:
+    KnownHubs(path).check(OPAQUE, "ws://127.0.0.1:7070")
+    moved = KnownHubs(path, own_hub="ws://127.0.0.1:7071")
+    moved.check(OPAQUE, "ws://127.0.0.1:7071")
+    KnownHubs(path).check(OPAQUE, "ws://127.0.0.1:7071")
+    with pytest.raises(ReplacedHub):
+        moved.check("b" * 12, "ws://127.0.0.1:7071")
+
+
+def test_own_hub_passes_on_no_challenge_from_beyond_this_machine(path: Path) -> None:
+    KnownHubs(path).check(OPAQUE, "ws://192.168.1.66:7070")
+    with pytest.raises(RelayedChallenge):
+        KnownHubs(path, own_hub="ws://127.0.0.1:7070").check(
+            OPAQUE, "ws://127.0.0.1:7070"
+        )
 
 
 @pytest.mark.parametrize(
@@ -336,12 +450,15 @@ def test_token_is_never_accepted_at_two_hubs_beyond_this_network(
     for token, url in meetings:
         try:
             known.check(token, url)
-        except RelayedChallenge:
+        except (RelayedChallenge, ReplacedHub):
             continue
         if url in (REAL, EVIL):
             before = at.get(token, url)
             home = token == token_of(REAL) and url == REAL
-            # One hub has one token: a hub that showed another since is forgotten.
+            # One hub has one token: what it had before it was known by its URL, or by
+            # an id, is forgotten.
             assert before == url or home
+            shown = {known_token for known_token, u in at.items() if u == url}
+            assert shown <= {token, DEFAULT} or home
             at = {known_token: u for known_token, u in at.items() if u != url}
             at[token] = url
