@@ -15,12 +15,12 @@ def here_of(options: Options) -> "Here":
     from parler.errors import UsageError
     from parler.identity.homes import (
         current_directory,
+        machine_home,
         process_environment,
         user_home_of,
     )
     from parler.identity.identity import find_identity
     from parler.ops.machine_context import Here
-    from parler.peers.presence import machine_home
     from parler.runtime.bootstrap import now
 
     folder = current_directory()

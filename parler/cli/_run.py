@@ -1,7 +1,7 @@
 """From a command's flags to what it works with: which hub, and in whose name.
 
-How a client is connected is `composition`; how results look is `render` and `views`;
-what commands there are is in their modules.
+How a client is connected is `runtime.bootstrap`; how results look is `render` and
+`_format`; what commands there are is in their modules.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -112,7 +112,7 @@ def identity_of(
     """Who we are, under the name of this process; made on first use, which is said.
 
     Args:
-        hub: The hub that is about to be dialled; see `composition.identity_of`.
+        hub: The hub that is about to be dialled; see `bootstrap.identity_of`.
     """
     from parler.identity.signing import fingerprint
 

@@ -294,7 +294,7 @@ class Client:
             ts=self._now(),
             uid=str(uuid.uuid4()),
             reply_to=reply_to,
-            hub=self._signed_hub,
+            hub_token=self._signed_hub,
         )
         frame = Send(
             target=target,
@@ -443,7 +443,8 @@ class Client:
     def _judged(self, several: Sequence[StoredMessage]) -> list[Message]:
         token = self.hub_token
         messages = [
-            read_message(stored, reader=self.agent_id, hub=token) for stored in several
+            read_message(stored, reader=self.agent_id, hub_token=token)
+            for stored in several
         ]
         if self._seen is None or token is None:
             return messages

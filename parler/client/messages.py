@@ -83,10 +83,10 @@ class Batch:
 
 
 def read_message(
-    stored: StoredMessage, *, reader: AgentId, hub: str | None = None
+    stored: StoredMessage, *, reader: AgentId, hub_token: str | None = None
 ) -> Message:
     """Judge and read a message for one reader, of one hub (protocol 6.4)."""
-    signature = check_message(stored, reader=reader, hub=hub)
+    signature = check_message(stored, reader=reader, hub_token=hub_token)
     try:
         parts = read_parts(stored.parts)
     except InvalidParts:

@@ -138,11 +138,11 @@ def find_home(
     return Home(base, _scope(base, env, cwd, user_home, command, disk))
 
 
-def machine_home(base_home: Path) -> Path:
-    """The home that all agents of this user share, above those of single apps."""
-    if base_home.parent.name == "agents":
-        return base_home.parent.parent
-    return base_home
+def machine_home(home: Path) -> Path:
+    """The home that all agents of this user share, above those of apps and folders."""
+    if home.parent.name in ("ws", "answerers"):
+        home = home.parent.parent
+    return home.parent.parent if home.parent.name == "agents" else home
 
 
 def truthy(value: str | None) -> bool:

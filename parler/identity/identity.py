@@ -1,7 +1,8 @@
 """The agent's own files in one home: its key, how it is called, where it is active.
 
 A config.json is written here and nowhere else (protocol 2.4). Which home that is, and
-which name or hub a command uses in the end, is decided in `config`.
+which name or hub a command uses in the end, is decided in `homes` and
+`settings`.
 """
 
 import shlex

@@ -57,7 +57,7 @@ def sign_parts(
     ts: int,
     uid: str,
     reply_to: str | None = None,
-    hub: str | None = None,
+    hub_token: str | None = None,
 ) -> msgspec.Raw:
     """Print `parts` with the author's signature as the last one (protocol 6.3).
 
@@ -65,7 +65,7 @@ def sign_parts(
         target: Exactly as it will stand in the send.
         ts: The author's clock, in epoch milliseconds.
         uid: A fresh unique id of this message.
-        hub: The token in the challenge of the hub it goes to.
+        hub_token: That in the challenge of the hub it goes to.
 
     Raises:
         ValueError: A part that has no canonical JSON.
@@ -80,21 +80,21 @@ def sign_parts(
         reply_to=reply_to,
     )
     signature = SigPart(sig=keypair.sign(signed), ts=ts, uid=uid, target=target)
-    if hub is not None:
-        signature.hub = hub
-        signature.hub_sig = keypair.sign(hub_bytes(hub, signature.sig))
+    if hub_token is not None:
+        signature.hub = hub_token
+        signature.hub_sig = keypair.sign(hub_bytes(hub_token, signature.sig))
     return encode_parts([*plain, signature])
 
 
 def check_message(
-    message: StoredMessage, *, reader: AgentId | None, hub: str | None = None
+    message: StoredMessage, *, reader: AgentId | None, hub_token: str | None = None
 ) -> Signature:
     """Judge a delivered message (protocol 6.4, with the room binding of step 3).
 
     Args:
         reader: Who received it. A direct message is only valid for the agent it was
             written to, and for its author.
-        hub: The token in the challenge of the hub it came from, if that is known.
+        hub_token: That in the challenge of the hub it came from, if that is known.
     """
     try:
         objects = part_objects(message.parts)
@@ -118,10 +118,10 @@ def check_message(
         return Signature.INVALID
     genuine = verify(message.author.id, signed, part.sig)
     bound = belongs_to(part.target, message, reader=reader)
-    return _at_hub(message, part, hub) if genuine and bound else Signature.INVALID
+    return _at_hub(message, part, hub_token) if genuine and bound else Signature.INVALID
 
 
-def _at_hub(message: StoredMessage, part: SigPart, hub: str | None) -> Signature:
+def _at_hub(message: StoredMessage, part: SigPart, hub_token: str | None) -> Signature:
     """Judge a genuine message by the hub that its author names."""
     if part.hub in (None, UNSET) and part.hub_sig in (None, UNSET):
         return Signature.VALID  # an older client's
@@ -133,7 +133,8 @@ def _at_hub(message: StoredMessage, part: SigPart, hub: str | None) -> Signature
         return Signature.INVALID
     if not verify(message.author.id, signed, part.hub_sig):
         return Signature.INVALID
-    return Signature.VALID if hub in (None, part.hub) else Signature.REPLAYED
+    known_as = (None, part.hub)
+    return Signature.VALID if hub_token in known_as else Signature.REPLAYED
 
 
 def belongs_to(

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parler.errors import HubError, UsageError
+from parler.identity.homes import machine_home
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint, is_agent_id
 from parler.ops.context import OpContext
-from parler.peers.presence import machine_home, read_live
+from parler.peers.presence import read_live
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, RoomName
 from parler.wire.replies import Directory, RosterList

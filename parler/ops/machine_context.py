@@ -19,7 +19,7 @@ class Here:
     """This machine, as seen by one process of one agent."""
 
     home: Path
-    """What all agents of this user share (`live.machine_home`)."""
+    """What all agents of this user share (`homes.machine_home`)."""
 
     folder: Path
     environment: Mapping[str, str]

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from parler.apps.registry import DEFAULT_RUNNER, headless_ids
 from parler.errors import ConfigError, UsageError
+from parler.identity.homes import machine_home
 from parler.identity.identity import load_identity
 from parler.machine.backoff import system_fraction
 from parler.machine.runner import GRACE_SECS
@@ -20,7 +21,7 @@ from parler.ops.admission import check_preapproved
 from parler.ops.capability import SERVICE, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.queue import serve
-from parler.peers.presence import Kind, announce, machine_home, record_here
+from parler.peers.presence import Kind, announce, record_here
 from parler.text.transcript import Reader
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.records import TaskStatus

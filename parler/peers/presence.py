@@ -21,7 +21,6 @@ import msgspec
 
 from parler.apps.running import AppProcess, app_above
 from parler.errors import ConfigError
-from parler.identity import homes
 from parler.machine.files import locked, read_bounded, write_private
 from parler.machine.processes import (
     Process,
@@ -174,13 +173,6 @@ class LiveHandle:
             current = _read(path)
             if current is None or current.helper == self._record.helper:
                 _remove(path)
-
-
-def machine_home(home: Path) -> Path:
-    """The home that all agents of this user share, above any home of a single one."""
-    if home.parent.name in ("ws", "answerers"):
-        home = home.parent.parent
-    return homes.machine_home(home)
 
 
 def record_here(

@@ -192,7 +192,7 @@ def check_edit(
     """Whether another live session has reserved a file that is about to be changed.
 
     Args:
-        home: The home that all agents of this user share (`live.machine_home`).
+        home: The home that all agents of this user share (`homes.machine_home`).
         agent: Who wants to edit, if that is known; counts where a reservation names
             no process.
         pid: A process below the session that wants to edit; else our own.

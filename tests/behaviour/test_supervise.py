@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from hub.store.schema import claims
 from parler.errors import NotMember, UsageError
+from parler.identity.homes import machine_home
 from parler.identity.identity import AttentionPolicy, update_identity
 from parler.identity.message_signing import sign_parts
 from parler.ops.context import OpContext
@@ -17,7 +18,7 @@ from parler.ops.queue import DispatchParams, QueueParams, dispatch, queue, serve
 from parler.ops.supervise import SuperviseParams, supervise
 from parler.ops.tasks import TaskParams, task
 from parler.ops.work import Limits, Step
-from parler.peers.presence import Kind, machine_home, read_live
+from parler.peers.presence import Kind, read_live
 from parler.wire.base import RoomName
 from parler.wire.parts import DispatchPart, TextPart
 from parler.wire.records import RoomTarget, ServiceTarget, TaskStatus

@@ -86,8 +86,10 @@ async def test_a_send_is_signed_for_its_target_and_has_a_client_id(
     message.reply_to = "m0"
     here = client.hub_token
     assert here
-    assert check_message(message, reader=ANN.agent_id, hub=here) is Signature.VALID
-    there = check_message(message, reader=ANN.agent_id, hub="0" * 12)
+    assert (
+        check_message(message, reader=ANN.agent_id, hub_token=here) is Signature.VALID
+    )
+    there = check_message(message, reader=ANN.agent_id, hub_token="0" * 12)
     assert there is Signature.REPLAYED
     assert b'"ts":4711' in bytes(frame.parts)
 
@@ -172,7 +174,7 @@ async def test_a_copied_message_is_replayed_wherever_it_is_put(
     """Read here, then on another hub, and here again, by three processes."""
     token = NONCE.split(":")[2] if named else None
     parts = sign_parts(
-        ANN, RoomTarget(room=DEN), [TextPart(text="go")], ts=7, uid="u", hub=token
+        ANN, RoomTarget(room=DEN), [TextPart(text="go")], ts=7, uid="u", hub_token=token
     )
     original = stored(3, author=ANN.agent_id, parts=parts)
     copy = stored(4, author=ANN.agent_id, parts=parts)
@@ -208,7 +210,7 @@ async def test_a_hub_that_got_another_name_keeps_what_was_read_there(
                 [TextPart(text="go")],
                 ts=7,
                 uid=f"u{seq}",
-                hub=token,
+                hub_token=token,
             ),
         )
         for seq in (3, 4)

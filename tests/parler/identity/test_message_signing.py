@@ -309,7 +309,7 @@ REPLAYED = Signature.REPLAYED
 
 def said_at(at: str | None, /, **changes: Any) -> StoredMessage:
     """A message of Ann's, signed for a hub, and what somebody made of its signature."""
-    raw = sign_parts(ANN, DEN, [TextPart(text="do it")], ts=7, uid=UID, hub=at)
+    raw = sign_parts(ANN, DEN, [TextPart(text="do it")], ts=7, uid=UID, hub_token=at)
     *others, sig = part_objects(raw)
     sig = {key: value for key, value in (sig | changes).items() if value is not None}
     return msgspec.structs.replace(
@@ -328,10 +328,10 @@ def test_the_bytes_of_before_are_signed_as_before() -> None:
 
 
 def test_what_was_said_at_another_hub_is_a_replay() -> None:
-    assert check_message(said_at(HOME), reader=None, hub=HOME) is VALID
+    assert check_message(said_at(HOME), reader=None, hub_token=HOME) is VALID
     assert check_message(said_at(HOME), reader=None) is VALID
-    assert check_message(said_at(None), reader=None, hub=HOME) is VALID
-    assert check_message(said_at(HOME), reader=None, hub=ELSEWHERE) is REPLAYED
+    assert check_message(said_at(None), reader=None, hub_token=HOME) is VALID
+    assert check_message(said_at(HOME), reader=None, hub_token=ELSEWHERE) is REPLAYED
 
 
 @pytest.mark.parametrize(
@@ -351,13 +351,13 @@ def test_a_hub_that_the_author_did_not_sign_is_a_failure(
     changes: dict[str, Any],
 ) -> None:
     for hub in (HOME, ELSEWHERE, None):
-        judged = check_message(said_at(HOME, **changes), reader=None, hub=hub)
+        judged = check_message(said_at(HOME, **changes), reader=None, hub_token=hub)
         assert judged is INVALID
 
 
 def test_a_forged_message_of_another_hub_is_a_forgery() -> None:
     forged = said_at(HOME, uid="another")
-    assert check_message(forged, reader=None, hub=ELSEWHERE) is INVALID
+    assert check_message(forged, reader=None, hub_token=ELSEWHERE) is INVALID
 
 
 def test_only_what_fails_is_no_word_of_its_author() -> None:

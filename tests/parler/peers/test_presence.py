@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from parler.identity import homes
 from parler.machine import processes
 from parler.machine.processes import Process, process
 from parler.peers import presence
@@ -203,8 +204,8 @@ def test_no_folder_is_nobody(tmp_path: Path) -> None:
 def test_all_apps_of_a_user_share_one_folder(tmp_path: Path) -> None:
     codex = tmp_path / "agents" / "codex"
     for home in (codex, codex / "ws" / "0123", tmp_path / "answerers" / "shop"):
-        assert presence.machine_home(home) == tmp_path
-    assert presence.machine_home(tmp_path) == tmp_path
+        assert homes.machine_home(home) == tmp_path
+    assert homes.machine_home(tmp_path) == tmp_path
 
 
 def test_a_record_of_this_process_names_the_app_above_it(tmp_path: Path) -> None:
