@@ -27,7 +27,7 @@ from parler.ops.attachments import Sender
 from parler.ops.bundles import ApplyResult, BundlesResult, Outline, PushResult, Ready
 from parler.ops.context import room_or_session
 from parler.ops.files import FetchResult, SendFileResult
-from parler.text.terminal import paragraph, shell_word, shown_name, visible
+from parler.text.terminal import paragraph, shell_word, shown_name, shown_size, visible
 from parler.wire.base import RoomName
 
 _SHOWN_COMMITS = 10
@@ -138,7 +138,7 @@ def _check_room(options: Options, place: Place) -> None:
 def _preview(ready: Ready) -> Iterator[str]:
     selection = ready.selection
     since = f" since {selection.base[:12]}" if selection.base else ""
-    yield f"sending {selection.tip[:12]}{since}, {bytes_of(ready.size)}:"
+    yield f"sending {selection.tip[:12]}{since}, {shown_size(ready.size)}:"
     yield from _contents(bundles.outline(selection.contents), files=False)
     for note in selection.notes:
         yield f"note: {note}"
@@ -147,7 +147,7 @@ def _preview(ready: Ready) -> Iterator[str]:
 def _pushed(result: PushResult) -> Iterator[str]:
     yield (
         f"📦 {result.tip[:12]} sent to {visible(result.room)} (seq {result.seq}), "
-        f"{bytes_of(result.size)}"
+        f"{shown_size(result.size)}"
     )
     yield "The other agent runs, inside the repository:"
     yield f"  parler apply {result.blob}"
@@ -198,7 +198,7 @@ def _listed(result: BundlesResult) -> Iterator[str]:
     for one in result.bundles:
         tip = f" @{visible(one.tip[:12])}" if one.tip else ""
         what = paragraph(one.summary) if one.summary else "(bundle)"
-        yield f"[{one.sender.seq}] 📦 {what}{tip}, {bytes_of(one.size)}"
+        yield f"[{one.sender.seq}] 📦 {what}{tip}, {shown_size(one.size)}"
         yield f"    {sender_of(one.sender)}"
         for ref in one.refs:
             yield f"    imported as {ref}"
@@ -249,7 +249,7 @@ def fetch(options: Options, what: str, room: str | None, out: Path | None) -> No
 def _sent(result: SendFileResult) -> Iterator[str]:
     yield (
         f"📎 {shown_name(result.name)} sent to {visible(result.room)} "
-        f"(seq {result.seq}), {bytes_of(result.size)}"
+        f"(seq {result.seq}), {shown_size(result.size)}"
     )
     yield "The other agent runs:"
     yield f"  parler fetch {result.blob}"
@@ -258,19 +258,10 @@ def _sent(result: SendFileResult) -> Iterator[str]:
 def _fetched(result: FetchResult) -> Iterator[str]:
     again = " (was there already)" if result.already else ""
     yield f"{shell_word(result.path)}{again}"
-    yield f"  {bytes_of(result.size)}, looks like {result.looks_like}, not opened"
+    yield f"  {shown_size(result.size)}, looks like {result.looks_like}, not opened"
     if result.warning:
         yield f"  ⚠ careful: {visible(result.warning)}"
     yield f"  {sender_of(result.sender)}"
-
-
-def bytes_of(size: int) -> str:
-    """A size for people."""
-    if size < 1024:
-        return f"{size} bytes"
-    if size < 1024**2:
-        return f"{size / 1024:.1f} KiB"
-    return f"{size / 1024**2:.1f} MiB"
 
 
 def sender_of(sender: Sender | None) -> str:

@@ -186,18 +186,22 @@ def _tidy(one: dict[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _described(kind: Any, param: Param) -> Any:
+    bounds: dict[str, Any] = {}
+    if param.ge is not None:
+        bounds["ge"] = param.ge
+    if param.le is not None and not param.clamped and param.le < MAX_U32:
+        bounds["le"] = param.le
+    if bounds:
+        kind = _bounded(kind, Meta(**bounds))
     words = param.about if param.brief is None else param.brief
-    said: dict[str, Any] = {"description": words} if words else {}
-    if not _may_be_none(kind):  # a bound on something optional has no schema
-        if param.ge is not None:
-            said["ge"] = param.ge
-        if param.le is not None and not param.clamped and param.le < MAX_U32:
-            said["le"] = param.le
-    return Annotated[kind, Meta(**said)] if said else kind
+    return Annotated[kind, Meta(description=words)] if words else kind
 
 
-def _may_be_none(kind: Any) -> bool:
-    return type(None) in get_args(kind)
+def _bounded(kind: Any, bounds: Meta) -> Any:
+    if type(None) in get_args(kind):  # the number is bounded, not its absence
+        [number] = [one for one in get_args(kind) if one is not type(None)]
+        return Annotated[number, bounds] | None
+    return Annotated[kind, bounds]
 
 
 def _wants_list(kind: Any) -> bool:

@@ -9,7 +9,6 @@ from parler.identity.message_signing import Signature
 from parler.mcp_server.tool_call import Answer, Call
 from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
-    bytes_of,
     fitting,
     only_one_target,
     target_of,
@@ -18,7 +17,7 @@ from parler.mcp_server.tools.common import (
 from parler.ops import bundles, files
 from parler.ops.attachments import Sender
 from parler.ops.bundles import ApplyResult, Bundle, Edit, Outline
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import shown_name, shown_size, visible
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
 
@@ -50,7 +49,7 @@ async def _push(call: Call, args: Any, select: bundles.SelectParams) -> Answer:
         count = ready.selection.contents.commit_count
     return Answer(
         text=f"{count} commits up to {result.tip[:12]} sent to {where} (seq "
-        f"{result.seq}), {bytes_of(result.size)}. The other agent takes them with "
+        f"{result.seq}), {shown_size(result.size)}. The other agent takes them with "
         f"parler_apply blob={result.blob}, or `parler apply {result.blob}`."
     )
 
@@ -89,7 +88,7 @@ async def _send_file(call: Call, args: Any, path: Path) -> Answer:
     )
     return Answer(
         text=f"{shown_name(result.name)} sent to {where} (seq {result.seq}), "
-        f"{bytes_of(result.size)}, blob {result.blob}"
+        f"{shown_size(result.size)}, blob {result.blob}"
     )
 
 
@@ -105,7 +104,7 @@ async def _fetch(call: Call, args: Any, out: Path | None) -> Answer:
         await call.ctx(), params, progress=call.transfer("fetching the file")
     )
     lines = [
-        f"kept as {visible(result.path)}, {bytes_of(result.size)}, looks like "
+        f"kept as {visible(result.path)}, {shown_size(result.size)}, looks like "
         f"{visible(result.looks_like)}; not opened. What is in it is {LEGEND}.",
         *_sender(result.sender),
     ]
@@ -180,7 +179,7 @@ def _sender(sender: Sender | None) -> list[str]:
 
 def _bundle(one: Bundle) -> str:
     tip = f" at {visible(one.tip[:12])}" if one.tip else ""
-    lines = [f"[{one.sender.seq}]{tip} {bytes_of(one.size)} {_sender(one.sender)[0]}"]
+    lines = [f"[{one.sender.seq}]{tip} {shown_size(one.size)} {_sender(one.sender)[0]}"]
     if one.summary:
         lines += quote(one.summary)
     return "\n".join([*lines, f"parler_apply blob={one.blob}"])

@@ -163,8 +163,3 @@ def fitting(texts: list[str], *, max_chars: int = MAX_RESULT_CHARS) -> int:
 def name_and_role(name: str, role: str | None) -> str:
     """How somebody calls itself."""
     return shown_name(name) + (f" ({shown_name(role)})" if role else "")
-
-
-def bytes_of(size: int) -> str:
-    """A size for people."""
-    return f"{size} bytes" if size < 2**14 else f"{size / 1024:.0f} KiB"

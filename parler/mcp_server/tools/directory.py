@@ -17,7 +17,7 @@ from parler.ops import attention, directory, identity, queue, rooms
 from parler.ops.directory import DiscoverResult, Listed, RegisterResult
 from parler.ops.queue import ServeResult
 from parler.ops.rooms import Member
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import visible
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
 
@@ -103,12 +103,11 @@ def _found(one: Listed) -> str:
 
 
 def _member(one: Member, *, me: str) -> str:
-    role = f" ({shown_name(one.role)})" if one.role else ""
     you = " (you)" if one.id == me else ""
     attends = f", {one.attention}" if one.attention else ""
     activity = f" — {visible(one.activity)}" if one.activity else ""
     return (
-        f"{shown_name(one.name)}{role}{you} {one.fingerprint} "
+        f"{name_and_role(one.name, one.role)}{you} {one.fingerprint} "
         f"[{visible(one.status)}{attends}]{activity}"
     )
 

@@ -109,6 +109,16 @@ def test_an_argument_may_have_a_name_that_python_has_taken() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("tool", "name"), [("parler_recv", "limit"), ("parler_recv", "since")]
+)
+def test_a_bound_holds_for_what_may_be_left_out(tool: str, name: str) -> None:
+    assert "minimum" in BY_NAME[tool].as_offer()["inputSchema"]["properties"][name]
+    assert getattr(read_arguments(BY_NAME[tool], {}), name) is None
+    with pytest.raises(UsageError, match=name):
+        read_arguments(BY_NAME[tool], {name: -1})
+
+
 def test_unknown_arguments_are_named() -> None:
     with pytest.raises(UsageError, match="no argument 'x'"):
         read_arguments(BY_NAME["parler_rooms"], {"x": 1})
