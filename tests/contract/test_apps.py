@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from parler.apps.config_files.edits import Format
+from parler.apps.config_files.edits import FileEdit, Format
 from parler.apps.kit.app import App
 from parler.apps.kit.config import Config, Wiring
 from parler.apps.kit.headless import Headless
@@ -31,6 +31,11 @@ MACHINE = Machine(platform=Platform.LINUX, env={}, home=HOME)
 WIRING = Wiring(
     app="x", command=("/usr/local/bin/parler",), home=HOME, hub="ws://127.0.0.1:7070"
 )
+
+
+def asks_us(edit: FileEdit) -> bool:
+    """Whether what an app is given runs `parler hook`."""
+    return " hook " in repr(edit) or "'hook'" in repr(edit)
 
 
 def test_every_folder_with_an_app_is_in_the_registry() -> None:
@@ -129,5 +134,17 @@ def test_each_file_of_the_user_that_an_app_has_stands_among_the_golden(
         if edit.format is not Format.OWN
     ]
     cases = [case for app in apps for case in (GOLDEN / app.id).glob("*.before")]
-    assert bool(cases) is bool(foreign)
-    assert all(case.with_suffix(".after").exists() for case in cases)
+    assert bool(cases) is bool(foreign), (
+        f"{folder} has files of the user's: tests/parler/apps/golden/<app id>/ needs a "
+        "<case>.before of each role"
+        if foreign
+        else f"{folder} has no file of the user's"
+    )
+    unwritten = [case.name for case in cases if not case.with_suffix(".after").exists()]
+    assert not unwritten, "write them with PARLER_TEST_WRITE_GOLDEN=1"
+
+
+@pytest.mark.parametrize("app", all_apps(), ids=lambda app: app.id)
+def test_an_app_that_is_given_hooks_says_how_they_are_answered(app: App) -> None:
+    given = [edit for edit in app.config().files(MACHINE, WIRING) if asks_us(edit)]
+    assert not given or app.hooks is not None, "its `App` has no `hooks`"

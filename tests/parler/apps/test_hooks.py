@@ -70,8 +70,11 @@ def test_each_app_is_answered_in_its_own_words(app: str) -> None:
     assert not hooks.wakes_by_exit(headless)
 
 
-def test_unknown_app_gets_no_answer() -> None:
+def test_each_app_with_hooks_has_its_answers_above() -> None:
     assert {app.id for app in all_apps() if app.hooks} == set(ANSWERS)
+
+
+def test_unknown_app_gets_no_answer() -> None:
     assert hooks_of("zed") is None
     assert hooks_of("notepad") is None
 

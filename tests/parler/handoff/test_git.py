@@ -156,7 +156,8 @@ async def test_every_git_runs_within_limits(
     limits = (await git.run("log", secs=6.5)).lines
     assert limits == [str(MEMORY_KIB), str(MAX_FILE_KIB * 2), "8", "0"]
     program = tmp_path / "bin" / "git"
-    program.write_text(f"#!{sys.executable}\nbytearray({2 * MEMORY_KIB * 1024})\n")
+    hungry = f"#!{sys.executable}\nbytearray({2 * MEMORY_KIB * 1024})\n"
+    program.write_text(hungry, encoding="utf-8")
     with pytest.raises(GitFailed, match="MemoryError"):
         await git.run("log")
 
