@@ -4,9 +4,13 @@ Any input gives a frame or one `BadFrame`, nothing else: a frame that passes can
 stored and handed verbatim to every client of the protocol without breaking one.
 """
 
-import json
+import operator
 import re
 from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+from itertools import accumulate, chain, compress
+from math import isinf
 from typing import Any
 
 import msgspec
@@ -28,14 +32,17 @@ _REQUESTS = msgspec.json.Decoder(AnyRequest)
 _REPLIES = msgspec.json.Decoder(AnyReply)
 _ENCODER = msgspec.json.Encoder()
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_PARTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_RAWS = msgspec.json.Decoder(list[msgspec.Raw])
+_OBJECTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 _MAX_REASON = 300
+
+_MAX_RECOUNTED = 10_000
+"""Members that are looked at one by one; twice a key among more is not to be parsed."""
 
 # Strings may be unterminated and numbers malformed here: neither pattern ever looks at
 # a byte twice, or a stranger's frame would hold up everybody.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_LONG_NUMBER = re.compile(rb"[0-9.eE+-]{5,}")
 _ODD_TOKEN = re.compile(
     rb"(?<![0-9.eE+-])-?(?:[0-9.eE+-]{200,}|[0-9.]+[eE]\+?[0-9]{3,})"
 )
@@ -117,37 +124,72 @@ def _utf8(text: str | bytes) -> bytes:
 
 
 def _decode(decoder: "msgspec.json.Decoder[Any]", data: bytes) -> Any:
-    _check_depth(data)
-    _check_numbers(data)
+    outside = _outside_strings(data)
+    _check_depth(data, outside)
+    _check_numbers(data, outside)
     try:
         return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadFrame(str(error), _rid_of(data)) from None
 
 
-def _check_depth(data: bytes) -> None:
+# What follows looks at every byte of a stranger's frame, so no line of it is run once
+# for a byte: two mebibytes take milliseconds, and never the interpreter for long.
+
+_OPEN_OR_CLOSE = bytes.maketrans(b"[{]}", b"0011")
+_NO_BRACKET = bytes(set(range(256)) - set(b"[{]}"))
+_TOGETHER = 8  # brackets that make one byte
+_AT_ONCE = _TOGETHER * 2**13
+
+
+def _walk(byte: int) -> list[int]:
+    return list(accumulate(1 - 2 * int(bit) for bit in f"{byte:08b}"))
+
+
+_RISE = bytes(_walk(byte)[-1] % 256 for byte in range(256))
+"""By how much each eight brackets get deeper, as a signed byte."""
+
+_PEAK = bytes(max(0, *_walk(byte)) for byte in range(256))
+"""How deep they get on the way."""
+
+
+def _check_depth(data: bytes, outside: bytes) -> None:
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
+    brackets = outside.translate(_OPEN_OR_CLOSE, _NO_BRACKET)
+    brackets += b"1" * (-len(brackets) % _TOGETHER)
     depth = 0
-    for char in _outside_strings(data):
-        if char in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise BadFrame(f"nested deeper than {MAX_DEPTH}")
-        elif char in b"]}":
-            depth -= 1
+    for start in range(0, len(brackets), _AT_ONCE):
+        some = brackets[start : start + _AT_ONCE]
+        eights = int(some, 2).to_bytes(len(some) // _TOGETHER)
+        rises = memoryview(eights.translate(_RISE)).cast("b")
+        depths = list(accumulate(rises, initial=depth))
+        if max(depths) + _TOGETHER > MAX_DEPTH and (
+            max(map(operator.add, depths, eights.translate(_PEAK))) > MAX_DEPTH
+        ):
+            raise BadFrame(f"nested deeper than {MAX_DEPTH}")
+        depth = depths[-1]
 
 
-def _check_numbers(data: bytes) -> None:
+_SHAPE = bytes.maketrans(b"123456789.-E", b"0000000000+e")
+_RUN = bytes.maketrans(b"+e", b"00")
+_LONG = b"0" * 200
+"""A number of fewer characters and without an exponent is no large one."""
+
+
+def _check_numbers(data: bytes, outside: bytes) -> None:
     # Raw values are passed on unread, and existing clients refuse a whole reply for
     # one number that is no finite double.
-    outside = _outside_strings(data)
-    if not any(map(_may_overflow, _LONG_NUMBER.findall(outside))):
+    shape = outside.translate(_SHAPE)
+    if b"0e" not in shape and _LONG not in shape.translate(_RUN):
         return
-    for found in _ODD_TOKEN.finditer(outside):
-        token = found.group()
-        if len(token) > 2 * MAX_DIGITS or _overflows(token):
-            raise BadFrame("a number is too large", _rid_of(data))
+    tokens = _ODD_TOKEN.findall(outside)
+    try:
+        overflows = any(map(isinf, map(float, tokens)))
+    except ValueError:
+        overflows = False  # malformed: the decoder says so better
+    if overflows or max(map(len, tokens), default=0) > 2 * MAX_DIGITS:
+        raise BadFrame("a number is too large", _rid_of(data))
 
 
 def _outside_strings(data: bytes) -> bytes:
@@ -155,17 +197,6 @@ def _outside_strings(data: bytes) -> bytes:
     if b"\\" in data:
         return _STRING.sub(b'""', data)
     return b'""'.join(data.split(b'"')[::2])
-
-
-def _may_overflow(token: bytes) -> bool:
-    return len(token) >= 200 or b"e" in token or b"E" in token
-
-
-def _overflows(token: bytes) -> bool:
-    try:
-        return float(token) in (float("inf"), float("-inf"))
-    except ValueError:
-        return False  # malformed: the decoder says so better
 
 
 def _rid_of(data: bytes) -> str | None:
@@ -191,13 +222,13 @@ def _check_duplicates(data: bytes, request: AnyRequest) -> None:
     if clean:
         return
     try:
-        root = json.loads(data, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError) as error:
+        compact = msgspec.json.format(data, indent=-1)
+        for text, known in _known_objects(compact, request):
+            twice = _twice(text, known)
+            if twice:
+                raise BadFrame(f"key {min(twice)!r} occurs twice", request.rid)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadFrame(str(error), request.rid) from None
-    for value, known in _known_objects(root, request):
-        twice = value.duplicates & known
-        if twice:
-            raise BadFrame(f"key {min(twice)!r} occurs twice", request.rid)
 
 
 def _is_clean_send(data: bytes, request: Send) -> bool:
@@ -206,7 +237,7 @@ def _is_clean_send(data: bytes, request: Send) -> bool:
     if len(_ENCODER.encode(request)) != len(data):
         return False
     raw = bytes(request.parts)
-    return len(_ENCODER.encode(_PARTS.decode(raw))) == len(raw)
+    return len(_ENCODER.encode(_OBJECTS.decode(raw))) == len(raw)
 
 
 def _accounts_for(fields: dict[str, msgspec.Raw], data: bytes) -> bool:
@@ -224,17 +255,66 @@ def _nested_are_clean(fields: dict[str, msgspec.Raw], request: AnyRequest) -> bo
     return not isinstance(request, PutBlob) or _is_compact(bytes(fields["target"]))
 
 
-class _Pairs(dict[str, Any]):
-    """A JSON object that remembers which keys came more than once."""
+def _twice(text: bytes, known: frozenset[str]) -> set[str]:
+    """The known keys that occur twice in one of some objects, a compact array.
 
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        super().__init__(pairs)
-        self.duplicates: frozenset[str] = frozenset()
-        if len(self) < len(pairs):
-            counted = Counter(name for name, _ in pairs)
-            self.duplicates = frozenset(n for n, times in counted.items() if times > 1)
+    A key that is named more often than there are objects with it, and not in their
+    values, is one; or it is named in a value that a later one of the same key hides.
+    Only then are the members looked at one by one.
+    """
+    objects = _OBJECTS.decode(text)
+    within = b"\n".join(chain.from_iterable(map(dict.values, objects)))
+    text, within = _plainly(text), _plainly(within)
+    suspects = {
+        key
+        for key in known
+        if _named(key, text) - _named(key, within)
+        > sum(map(operator.contains, objects, [key] * len(objects)))
+    }
+    if not suspects or text.count(b'":') > _MAX_RECOUNTED:
+        return suspects
+    members: list[dict[_Key, msgspec.Raw]] = _MEMBERS.decode(text)
+    return {key for each in members for key in _repeated(each) if key in suspects}
 
 
+def _repeated(keys: Iterable[str]) -> set[str]:
+    return {key for key, times in Counter(map(str, keys)).items() if times > 1}
+
+
+def _named(key: str, compact: bytes) -> int:
+    quoted = b'"%b":' % key.encode()
+    return compact.count(b"{" + quoted) + compact.count(b"," + quoted)
+
+
+_SPELLED = [
+    (b"\\u00" + spelling.encode(), chr(code).encode())
+    for code in (*range(ord("a"), ord("z") + 1), ord("_"))
+    for spelling in {f"{code:02x}", f"{code:02X}"}
+]
+"""How else the characters of known keys may be written."""
+
+
+def _plainly(compact: bytes) -> bytes:
+    if b"\\u00" in compact:
+        compact = compact.replace(rb"\\", b"//")
+        for spelled, plain in _SPELLED:
+            compact = compact.replace(spelled, plain)
+    return compact
+
+
+class _Key(str):
+    """A key that no other one replaces in a dict, though it is the same."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+
+
+_MEMBERS = msgspec.json.Decoder(list[dict[_Key, msgspec.Raw]], dec_hook=operator.call)
+
+
+@cache
 def _keys(struct: type[msgspec.Struct], tag_field: str | None = None) -> frozenset[str]:
     names = (field.encode_name for field in msgspec.structs.fields(struct))
     return frozenset({*names, *([tag_field] if tag_field else [])})
@@ -245,23 +325,26 @@ _CARD_KEYS, _SKILL_KEYS, _FACT_KEYS = _keys(AgentCard), _keys(Skill), _keys(Fact
 
 
 def _known_objects(
-    root: _Pairs, request: AnyRequest
-) -> list[tuple[_Pairs, frozenset[str]]]:
-    found = [(root, _keys(type(request), "op"))]
+    frame: bytes, request: AnyRequest
+) -> Iterable[tuple[bytes, frozenset[str]]]:
+    """The objects of a compact frame whose keys are known, each kind as an array."""
+    yield b"[%b]" % frame, _keys(type(request), "op")
+    fields = _FIELDS.decode(frame)
     match request:
         case Send() | PutBlob():
-            found.append((root["target"], _TARGET_KEYS))
+            yield b"[%b]" % bytes(fields["target"]), _TARGET_KEYS
     match request:
         case Send():
-            core = frozenset({"kind", "text", "data"})
-            found += [
-                (part, core if part["kind"] in ("text", "data") else core & {"kind"})
-                for part in root["parts"]
-            ]
+            parts = fields["parts"]
+            yield bytes(parts), frozenset({"kind"})
+            core = map(frozenset({"text", "data"}).__contains__, check_parts(parts))
+            texts = b",".join(compress(_RAWS.decode(parts), core))
+            yield b"[%b]" % texts, frozenset({"kind", "text", "data"})
         case Register():
-            card = root["card"]
-            found.append((card, _CARD_KEYS))
-            found += [(skill, _SKILL_KEYS) for skill in card.get("skills") or []]
+            card = bytes(fields["card"])
+            yield b"[%b]" % card, _CARD_KEYS
+            skills = _FIELDS.decode(card).get("skills")
+            if skills is not None and bytes(skills) != b"null":
+                yield bytes(skills), _SKILL_KEYS
         case Remember():
-            found.append((root["fact"], _FACT_KEYS))
-    return found
+            yield b"[%b]" % bytes(fields["fact"]), _FACT_KEYS
