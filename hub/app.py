@@ -65,6 +65,9 @@ COLLECT = (20_000, 20, 50)
 GIVE_BACK_SECS = 60.0
 """How long memory that nobody uses is kept for the next rush."""
 
+GIVE_BACK_AFTER = 1000
+"""Connections that came and went before it is looked for what they left behind."""
+
 DRAIN_SECS = 5.0
 """How long connections may take to end when the hub stops."""
 
@@ -161,8 +164,13 @@ class Hub:
             await self.store_positions()
 
     async def _give_memory_back(self) -> None:
+        collected = 0
         while True:
             await asyncio.sleep(GIVE_BACK_SECS)
+            if self.connections_total > GIVE_BACK_AFTER + collected:
+                # What a storm of connections left: at rest no collection would come.
+                collected = self.connections_total
+                gc.collect()
             await asyncio.to_thread(give_back)
 
     async def store_positions(self) -> None:

@@ -78,6 +78,7 @@ class Driver(WebSocketsSansIOProtocol):
         self._receiver: Receiver | None = None
         self._untaken: list[str | bytes] = []
         self._frames = TextReader()
+        self._deadline: asyncio.TimerHandle | None = None
 
     def start(self, receiver: Receiver) -> None:
         """Give messages to `receiver` from now on, without ASGI in between."""
@@ -115,6 +116,9 @@ class Driver(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Notice that the peer is gone."""
         super().connection_lost(exc)
+        if self._deadline is not None:  # it would keep all of this alive
+            self._deadline.cancel()
+            self._deadline = None
         self._tell_lost()
 
     def _tell_lost(self) -> None:
@@ -227,7 +231,11 @@ class Driver(WebSocketsSansIOProtocol):
         """End the connection, also if the peer does not read the reason."""
         super().handle_parser_exception()
         self._tell_lost()
-        self.loop.call_later(CLOSE_SECS, self.abort)
+        self._abort_in_time()
+
+    def _abort_in_time(self) -> None:
+        if self._deadline is None and not self.disconnected:
+            self._deadline = self.loop.call_later(CLOSE_SECS, self.abort)
 
     def abort(self) -> None:
         """Drop the connection with all that was not written."""
@@ -251,7 +259,7 @@ class Driver(WebSocketsSansIOProtocol):
             await super().run_asgi()
         finally:
             # Closing waits for a peer to read what is left; it need not for ever.
-            self.loop.call_later(CLOSE_SECS, self.abort)
+            self._abort_in_time()
 
     async def send(self, message: Any) -> None:
         """Send what the application says, in fragments if it says so."""
