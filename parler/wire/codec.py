@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
-from itertools import accumulate, chain, compress
+from itertools import accumulate, chain, compress, repeat
 from math import isinf
 from typing import Any
 
@@ -199,6 +199,11 @@ def _outside_strings(data: bytes) -> bytes:
     return b'""'.join(data.split(b'"')[::2])
 
 
+def rid_of(text: str) -> str | None:
+    """The `rid` of a frame that is not read otherwise."""
+    return _rid_of(text.encode(errors="replace"))
+
+
 def _rid_of(data: bytes) -> str | None:
     try:
         rid = msgspec.json.decode(_FIELDS.decode(data)["rid"], type=str)
@@ -262,15 +267,16 @@ def _twice(text: bytes, known: frozenset[str]) -> set[str]:
     values, is one; or it is named in a value that a later one of the same key hides.
     Only then are the members looked at one by one.
     """
-    objects = _OBJECTS.decode(text)
-    within = b"\n".join(chain.from_iterable(map(dict.values, objects)))
-    text, within = _plainly(text), _plainly(within)
-    suspects = {
-        key
+    objects, plain = _OBJECTS.decode(text), _plainly(text)
+    more = {
+        key: named
         for key in known
-        if _named(key, text) - _named(key, within)
-        > sum(map(operator.contains, objects, [key] * len(objects)))
+        if (named := _named(key, plain) - _having(key, objects)) > 0
     }
+    if not more:
+        return set()
+    within = _plainly(b"\n".join(chain.from_iterable(map(dict.values, objects))))
+    suspects = {key for key, named in more.items() if named > _named(key, within)}
     if not suspects or text.count(b'":') > _MAX_RECOUNTED:
         return suspects
     members: list[dict[_Key, msgspec.Raw]] = _MEMBERS.decode(text)
@@ -279,6 +285,10 @@ def _twice(text: bytes, known: frozenset[str]) -> set[str]:
 
 def _repeated(keys: Iterable[str]) -> set[str]:
     return {key for key, times in Counter(map(str, keys)).items() if times > 1}
+
+
+def _having(key: str, objects: list[dict[str, msgspec.Raw]]) -> int:
+    return sum(map(operator.contains, objects, repeat(key)))
 
 
 def _named(key: str, compact: bytes) -> int:
