@@ -6,7 +6,6 @@ import gc
 import json
 import logging
 import os
-import resource
 import shutil
 import signal
 import socket
@@ -16,6 +15,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from starlette.responses import Response
@@ -38,6 +38,9 @@ from hub.http import (
     too_many,
 )
 from hub.ids import hub_token
+from hub.quotas.accountant import Accountant, files_wanted
+from hub.quotas.machine import allow_files
+from hub.quotas.seats import Seat
 from hub.server.uvicorn_server import (
     AsgiApp,
     AsgiTransport,
@@ -50,14 +53,11 @@ from hub.server.uvicorn_server import (
 )
 from hub.services import Clock, Limits, Services, system_clock
 from hub.settings import Settings, read_settings
-from hub.store.engine import Store, lock_database
+from hub.store.engine import Store, lock_database, used_bytes
 from parler._version import __version__
 from parler.wire.codes import ErrorCode
 
 log = logging.getLogger(__name__)
-
-SPARE_FILES = 256
-"""Open files beside one per connection: database, blobs, HTTP."""
 
 COLLECT = (20_000, 20, 50)
 """Allocations before each generation of the garbage collector runs."""
@@ -82,7 +82,15 @@ class Hub:
             CannotStart: The database cannot be used.
         """
         self.settings = settings
-        self.store = Store(settings.db)
+        wanted = files_wanted(settings.max_connections)
+        quotas = Accountant(settings, time.monotonic, files=allow_files(wanted))
+        if quotas.connections.total < settings.max_connections:
+            log.warning(
+                "%d connections at most: more need %d open files",
+                quotas.connections.total,
+                wanted,
+            )
+        self.store = Store(settings.db, max_bytes=quotas.disk.budget)
         notifier = Notifier()
         self.services = Services(
             settings=settings,
@@ -93,6 +101,7 @@ class Hub:
             last_seen=LastSeen(self.store),
             online=Counter(),
             limits=Limits(settings, time.monotonic),
+            quotas=quotas,
             blobs=_blob_folder(settings),
             blob_changes=asyncio.Lock(),
             now=now,
@@ -103,6 +112,7 @@ class Hub:
         self._connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self.connections_total = 0
+        self._writes_seen = -1
         self.site = Site(self.services, self)
 
     def listening_on(self, host: str, port: int) -> None:
@@ -123,11 +133,20 @@ class Hub:
         await send({"type": "websocket.accept"})
         transport = AsgiTransport(scope, send)
         ip = peer_address(scope, header=self.settings.address_header)
-        connection = Connection(self.services, transport, ip)
-        if len(self._connections) >= self.settings.max_connections:
-            connection.refuse(
-                ErrorCode.AT_CAPACITY, "hub at capacity — try again shortly"
-            )
+
+        def settle() -> None:
+            if seat is not None:
+                seat.settle()
+
+        connection = Connection(self.services, transport, ip, welcomed=settle)
+        full = partial(
+            connection.refuse,
+            ErrorCode.AT_CAPACITY,
+            "hub at capacity — try again shortly",
+        )
+        seat = self.services.quotas.connections.take(ip or "", full)
+        if seat is None:
+            full()
         self.connections_total += 1
         self._connections.add(connection)
         try:
@@ -136,8 +155,18 @@ class Hub:
             log.exception("a connection failed")
         finally:
             self._connections.discard(connection)
+            if seat is not None:
+                seat.free()
             if not self._connections:
                 self._idle.set()
+
+    def take_seat(
+        self, client: tuple[str, int] | None, leave: Callable[[], object]
+    ) -> Seat | None:
+        """Take a place for a socket that was accepted."""
+        scope: Message = {"client": client, "headers": ()}
+        address = peer_address(scope, header=None)
+        return self.services.quotas.sockets.take(address or "", leave)
 
     async def drain(self) -> None:
         """End all connections: parked pulls answer, then each is closed."""
@@ -162,6 +191,17 @@ class Hub:
         while True:
             await asyncio.sleep(FLUSH_SECS)
             await self.store_positions()
+            await self._look_at_the_disk()
+
+    async def _look_at_the_disk(self) -> None:
+        disk = self.services.quotas.disk
+        if not disk.budget or self.store.writes == self._writes_seen:
+            return
+        self._writes_seen = self.store.writes
+        try:
+            disk.used = await self.store.read("used", used_bytes)
+        except Exception:  # outermost: no full or damaged disk may end the hub
+            log.exception("the size of the database is not known")
 
     async def _give_memory_back(self) -> None:
         collected = 0
@@ -244,33 +284,24 @@ def _folder_of_blobs(settings: Settings) -> Path | None:
 
 
 def _blob_folder(settings: Settings) -> BlobFolder:
+    # Of a hub that others reach, half is for all other addresses.
+    pool = settings.max_inflight_blob_bytes
+    half = pool // 2 if settings.max_agent_blob_bytes else 0
+    bounds = {"max_in_flight": pool, "max_per_owner": half}
     folder = _folder_of_blobs(settings)
     if folder is not None:
-        blobs = BlobFolder(folder, max_in_flight=settings.max_inflight_blob_bytes)
+        blobs = BlobFolder(folder, **bounds)
         blobs.sweep()
         return blobs
     # A hub that keeps nothing leaves nothing behind, however its process ends.
     scratch = Path(tempfile.mkdtemp(prefix="parler-hub-"))
-    blobs = BlobFolder(scratch, max_in_flight=settings.max_inflight_blob_bytes)
+    blobs = BlobFolder(scratch, **bounds)
     weakref.finalize(blobs, shutil.rmtree, scratch, ignore_errors=True)
     return blobs
 
 
-def _allow_connections(wanted: int) -> None:
-    """Raise the limit of open files to what the connections need, if we may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + SPARE_FILES
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < needed:
-        log.warning("%d open files allowed, %d connections need more", allowed, wanted)
-
-
 def _run(settings: Settings) -> None:
     keep_buffers()
-    _allow_connections(settings.max_connections)
     with contextlib.ExitStack() as stack:
         lock_file = None
         if settings.running_file is not None:
@@ -312,6 +343,7 @@ async def _serve(
 ) -> None:
     host, port = listener.getsockname()[:2]
     hub = Hub(settings)
+    listener.listen(hub.services.quotas.backlog)
     hub.listening_on(host, port)
     hub.store.start()
     asked_to_stop, drained = asyncio.Event(), asyncio.Event()
@@ -323,6 +355,8 @@ async def _serve(
         build_app(hub),
         max_blob_bytes=settings.max_blob_bytes,
         max_text_bytes=settings.max_text_frame_bytes,
+        take_seat=hub.take_seat,
+        memory=hub.services.quotas.memory,
     )
     try:
         async with asyncio.TaskGroup() as group:
@@ -357,6 +391,7 @@ async def _serve(
             drained.set()
     finally:
         await hub.services.background.finish(DRAIN_SECS)
+        hub.services.quotas.decoders.close()
         await hub.store.close()
 
 

@@ -23,8 +23,8 @@ class Windows:
         self._clock = clock
         self._open: dict[Hashable, tuple[float, int]] = {}
 
-    def admit(self, key: Hashable) -> bool:
-        """Count one event; False if it is one too many."""
+    def admit(self, key: Hashable, amount: int = 1) -> bool:
+        """Count one event, or an amount of it; False if that is too much."""
         if self._limit == 0:
             return True
         now = self._clock()
@@ -33,8 +33,13 @@ class Windows:
             self._open.pop(key, None)
             self._forget(now)
             began, count = now, 0
-        self._open[key] = (began, count + 1)
-        return count < self._limit
+        self._open[key] = (began, count + amount)
+        return count + amount <= self._limit
+
+    def used(self, key: Hashable) -> int:
+        """What was counted of a key in its window; 0 where all is allowed."""
+        began, count = self._open.get(key, (0.0, 0))
+        return count if self._clock() - began < self._seconds else 0
 
     def _forget(self, now: float) -> None:
         # Windows stand in the order they began, so the oldest are at the front.

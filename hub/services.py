@@ -13,6 +13,7 @@ from hub.delivery.notifier import Notifier
 from hub.delivery.receipts import Receipts
 from hub.delivery.room_cache import RoomCache
 from hub.errors import Refusal
+from hub.quotas.accountant import Accountant
 from hub.rate_limit import Windows
 from hub.settings import Settings
 from hub.store.engine import Store
@@ -82,6 +83,7 @@ class Services:
     rooms: RoomCache
     notifier: Notifier
     limits: Limits
+    quotas: Accountant
     receipts: Receipts
     last_seen: LastSeen
     online: Counter[AgentId]

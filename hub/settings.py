@@ -8,6 +8,7 @@ import argparse
 import os
 import re
 import stat
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from hub.errors import CannotStart
 from hub.ids import join_secret
+from hub.quotas.machine import disk_bytes
 from parler._version import __version__
 from parler.wire import limits
 from parler.wire.urls import is_loopback
@@ -22,6 +24,20 @@ from parler.wire.urls import is_loopback
 DEFAULT_ADDR = "127.0.0.1:7070"
 DEFAULT_NAME = "Parler Protocol Hub"
 LOCAL_DATABASE = "hub.sqlite"
+MIB = 2**20
+SHARES = {
+    "max_connections_per_ip": 256,
+    "max_bytes_per_min": 32 * MIB,
+    "max_bytes_per_ip_per_min": 64 * MIB,
+    "max_stored_bytes_per_day": 64 * MIB,
+    "max_room_stored_bytes_per_day": 256 * MIB,
+    "max_stored_bytes_per_ip_per_day": 128 * MIB,
+    "max_agent_blob_bytes": 256 * MIB,
+    "max_room_blob_bytes": 512 * MIB,
+    "max_uploaded_bytes_per_ip_per_day": 512 * MIB,
+}
+"""Of what all need, what one may take of a hub that others than its machine reach."""
+
 LOCAL_RUNNING = "running"
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
@@ -70,6 +86,22 @@ class Settings:
     max_sends_per_min: int = 240
     max_room_sends_per_min: int = 1200
     max_http_per_min: int = 600
+    max_connections_per_ip: int = 0
+    max_bytes_per_min: int = 0
+    max_bytes_per_ip_per_min: int = 0
+    max_stored_bytes_per_day: int = 0
+    max_room_stored_bytes_per_day: int = 0
+    max_stored_bytes_per_ip_per_day: int = 0
+    max_agent_blob_bytes: int = 0
+    max_room_blob_bytes: int = 0
+    max_uploaded_bytes_per_ip_per_day: int = 0
+    max_waiting_bytes: int | None = None
+    """None takes a quarter of the memory the process may use."""
+
+    max_database_bytes: int | None = None
+    """None takes half of its file system, or in memory as much as may wait."""
+
+    decoders: int = 2
     web: str | None = None
     metrics_addr: tuple[str, int] | None = None
     max_knocks_per_min: int = 10
@@ -116,6 +148,12 @@ def read_settings(
     if values["client_ip_header"] is not None:
         values["client_ip_header"] = _header_name(values["client_ip_header"])
     values["allow_origin"] = _origins(values["allow_origin"])
+    private = is_loopback(values["host"]) and not values["public"]
+    for name, share in SHARES.items():
+        if values[name] is None:
+            values[name] = 0 if private else share
+    if values["max_blob_dir_bytes"] is None:
+        values["max_blob_dir_bytes"] = _blob_budget(values["blob_dir"], values["db"])
     if values["web"] and not values["web"].startswith(("https://", "http://")):
         raise CannotStart("--web takes an http(s) link")
     settings = Settings(**values)
@@ -150,12 +188,13 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
     def add(flag: str, default: Any, text: str, **options: Any) -> None:
         variable = "PARLER_HUB_" + flag.strip("-").upper().replace("-", "_")
         value = variables.get(variable) or default
+        shown = options.pop("shown", default)
         if options.get("action") == "store_true":
             value = _truthy(variables.get(variable))
         if value not in options.get("choices", (value,)):  # only flags are checked
             raise CannotStart(f"{variable}={value!r} is not a choice of {flag}")
-        shown = "" if default in (None, False) else f" (default: {default})"
-        top.add_argument(flag, default=value, help=text + shown, **options)
+        said = "" if shown in (None, False) else f" (default: {shown})"
+        top.add_argument(flag, default=value, help=text + said, **options)
 
     whole = {"type": _whole_number, "metavar": "N"}
     add("--addr", DEFAULT_ADDR, "host:port to listen on; port 0 picks a free one")
@@ -211,7 +250,13 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--max-text-frame-bytes", 2 * 2**20, "one text frame", **whole)
     add("--max-blob-bytes", limits.DEFAULT_MAX_BLOB_BYTES, "one blob", **whole)
     add("--blob-dir", None, "folder of blobs (default: <db>.blobs)", type=Path)
-    add("--max-blob-dir-bytes", 2**30, "all blobs together", **whole)
+    add(
+        "--max-blob-dir-bytes",
+        None,
+        "all blobs together",
+        shown="1 GiB, or a quarter of a smaller file system",
+        **whole,
+    )
     add("--max-inflight-blob-bytes", 50 * 2**20, "uploads on their way", **whole)
     add("--max-blobs-per-hour", 120, "uploads of one agent; 0 = no limit", **whole)
     add("--max-room-blobs-per-hour", 600, "uploads to a room; 0 = no limit", **whole)
@@ -264,6 +309,35 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
         **whole,
     )
     add("--max-http-per-min", 600, "HTTP requests of an address", **whole)
+    for flag, text in (
+        ("--max-connections-per-ip", "connections from an address"),
+        ("--max-bytes-per-min", "bytes of requests of one agent"),
+        ("--max-bytes-per-ip-per-min", "bytes of requests from an address"),
+        ("--max-stored-bytes-per-day", "bytes of messages and facts of one agent"),
+        ("--max-room-stored-bytes-per-day", "bytes of messages and facts in a room"),
+        ("--max-stored-bytes-per-ip-per-day", "the same from an address"),
+        ("--max-agent-blob-bytes", "blobs of one agent"),
+        ("--max-room-blob-bytes", "blobs of a room"),
+        ("--max-uploaded-bytes-per-ip-per-day", "uploads from an address"),
+    ):
+        share = SHARES[flag.strip("-").replace("-", "_")]
+        shown = f"{share} with --public or beyond the loopback, else 0"
+        add(flag, None, f"{text}; 0 = no limit", shown=shown, **whole)
+    add(
+        "--max-waiting-bytes",
+        None,
+        "bytes that wait for all peers together; 0 = no limit",
+        shown="a quarter of the memory, at most 512 MiB",
+        **whole,
+    )
+    add(
+        "--max-database-bytes",
+        None,
+        "the database; 0 = what the disk has",
+        shown="half of its file system, or a quarter of the memory",
+        **whole,
+    )
+    add("--decoders", 2, "threads that read large frames", type=_count, metavar="N")
     add("--web", None, "link to show on the landing page", metavar="URL")
     add("--metrics-addr", None, "host:port to serve Prometheus /metrics on; no auth")
     add(
@@ -340,6 +414,18 @@ def _whole_number(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError("must not be negative")
     return number
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _blob_budget(folder: Path | None, db: Path | None) -> int:
+    disk = disk_bytes(folder or db or Path(tempfile.gettempdir()))
+    return min(2**30, disk // 4)
 
 
 def _seconds(text: str) -> float:

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,7 @@ class Upload:
     room: int
     media_type: str | None
     rid: str | None
+    owner: str
     _pool: "BlobFolder" = field(repr=False)
     _held: bool = True
     expired: bool = False
@@ -55,27 +57,33 @@ class Upload:
         """Give the reserved bytes back; may be called twice."""
         if self._held:
             self._held = False
-            self._pool.reserved -= self.size
+            self._pool.release(self.owner, self.size)
 
 
 class BlobFolder:
     """The folder that holds the blobs of one hub."""
 
-    def __init__(self, folder: Path, *, max_in_flight: int) -> None:
+    def __init__(
+        self, folder: Path, *, max_in_flight: int, max_per_owner: int = 0
+    ) -> None:
         """Take the folder, which is made when first needed.
 
         Args:
             max_in_flight: Bytes of all uploads that may be awaited at a time.
+            max_per_owner: How many of them for one owner; 0 = all.
         """
         self.folder = folder
         self.max_in_flight = max_in_flight
+        self.max_per_owner = max_per_owner or max_in_flight
         self.reserved = 0
+        self._reserved_for: Counter[str] = Counter()
 
     def reserve(
         self,
         digest: Digest,
         size: int,
         *,
+        owner: str = "",
         room: int,
         media_type: str | None,
         rid: str | None,
@@ -85,24 +93,37 @@ class BlobFolder:
         Raises:
             Refusal: Too much is on its way already.
         """
-        self.check_pool(size)
+        self.check_pool(size, owner)
         self.reserved += size
+        self._reserved_for[owner] += size
         return Upload(
             digest=digest,
             size=size,
             room=room,
             media_type=media_type,
             rid=rid,
+            owner=owner,
             _pool=self,
         )
 
-    def check_pool(self, size: int) -> None:
+    def release(self, owner: str, size: int) -> None:
+        """Take reserved bytes back; for `Upload` alone."""
+        self.reserved -= size
+        self._reserved_for[owner] -= size
+        if not self._reserved_for[owner]:
+            del self._reserved_for[owner]
+
+    def check_pool(self, size: int, owner: str) -> None:
         """Refuse an upload there is no room for now.
 
         Raises:
             Refusal: Too much is on its way already.
         """
-        if self.reserved + size > self.max_in_flight:
+        mine = self._reserved_for[owner]
+        if (
+            self.reserved + size > self.max_in_flight
+            or mine + size > self.max_per_owner
+        ):
             raise Refusal(
                 ErrorCode.AT_CAPACITY, "too many uploads at the moment; try again"
             )

@@ -12,8 +12,9 @@ requests pass (protocol 14.2). What ends a connection is decided here and nowher
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hub.blobs.folder import Download
@@ -35,11 +36,22 @@ from hub.server.transport import Transport
 from hub.services import Services
 from parler.identity.signing import fingerprint
 from parler.wire.bounds import oversized
-from parler.wire.codec import BadFrame, decode_request, encode_utf8
+from parler.wire.codec import BadFrame, decode_request, encode_utf8, rid_of
 from parler.wire.codes import PROTOCOL_VERSION, ErrorCode, Feature
-from parler.wire.limits import MAX_IN_FLIGHT
+from parler.wire.limits import MAX_IN_FLIGHT, MAX_PULLED_BYTES
 from parler.wire.replies import Challenge, Error, Reply, Sent, Welcome
-from parler.wire.requests import AnyRequest, Hello, Pull, Send, op_of
+from parler.wire.requests import (
+    AnyRequest,
+    Discover,
+    Hello,
+    Pull,
+    Queue,
+    Recall,
+    Rooms,
+    Roster,
+    Send,
+    op_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +81,11 @@ _SEND = '{"op":"send"'
 
 AT_ONCE_BYTES = MAX_UNREAD // MAX_IN_FLIGHT
 """Sends are under way together if all of them are no more than might wait."""
+
+LARGE_ANSWERS = (Discover, Queue, Recall, Rooms, Roster)
+"""What may be answered with as much as a pull, which reserves what it needs itself."""
+
+SHORT_OF_MEMORY = "the hub is short of memory; try again"
 
 PENALTY_SECS = 0.02
 """What a refusal for haste costs its sender in time."""
@@ -101,10 +118,21 @@ class Connection:
     """One WebSocket of an agent, or of somebody who still has to prove who it is."""
 
     def __init__(
-        self, services: Services, transport: Transport, ip: str | None
+        self,
+        services: Services,
+        transport: Transport,
+        ip: str | None,
+        *,
+        welcomed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take an upgraded transport and the peer's address, if it is known."""
+        """Take an upgraded transport and the peer's address, if it is known.
+
+        Args:
+            welcomed: Called when the peer has proved who it is.
+        """
         self._services = services
+        self._memory = services.quotas.memory
+        self._on_welcome = welcomed
         self._transport = transport
         self._ip = ip
         self._protocol = ServerProtocol(
@@ -120,7 +148,7 @@ class Connection:
         self._sending = 0
         self._landed: asyncio.Future[None] | None = None
         self._parked: set[asyncio.Task[None]] = set()
-        self._outbox = Outbox(self._write_soon)
+        self._outbox = Outbox(self._write_soon, self._memory)
         self._flushing = False
         self._group: asyncio.TaskGroup | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -155,12 +183,28 @@ class Connection:
             self._is_too_long(data) or self._is_sent_at_once(data)
         ):
             return
-        self._inbox.append(data)
-        self._unread += len(data)
+        if len(data) >= BIG_FRAME_BYTES and self._memory.is_full:
+            self._refuse_unread(data)
+        else:
+            self._inbox.append(data)
+            self._unread += len(data)
+            self._memory.take(len(data))
         if self._reading and self._is_behind():
             self._reading = False
             self._transport.pause_reading()
         self._wake_worker()
+
+    @property
+    def stalled_since(self) -> float | None:
+        """Since when the peer lets bytes wait, by the loop's clock; or None."""
+        return self._transport.stalled_since
+
+    def cut_off(self) -> None:
+        """Let go of all bytes at once: the peer is too slow, and others need them."""
+        self._end(OVERLOADED, SHORT_OF_MEMORY)
+        self._drop_unread()
+        self._outbox.abandon()
+        self._transport.abort()
 
     def lost(self) -> None:
         """The peer is gone."""
@@ -179,6 +223,7 @@ class Connection:
         deadline = self._loop.call_later(
             settings.handshake_timeout_secs, self._handshake_is_over
         )
+        self._memory.holders.add(self)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
@@ -200,6 +245,8 @@ class Connection:
                 self._idle_timer.cancel()
             if self._caller is not None:
                 self._forget(self._caller)
+            self._memory.holders.discard(self)
+            self._drop_unread()
             self._outbox.abandon()
 
     def _log_end(self, ending: _Ending) -> None:
@@ -222,6 +269,10 @@ class Connection:
     def refuse(self, code: ErrorCode, text: str) -> None:
         """End the connection with an error frame, before or while serving it."""
         self._end(OVERLOADED, text, Error(message=text, code=code.value))
+
+    async def has_room(self) -> None:
+        """Return when the peer has read enough to be answered."""
+        await self._outbox.wait_for_room()
 
     def stop(self) -> None:
         """End the connection because the hub stops; parked pulls answer first."""
@@ -260,16 +311,32 @@ class Connection:
                 await self._arrived
                 continue
             data = self._inbox.popleft()
-            if not isinstance(data, _Refused):
-                self._unread -= len(data)
+            size = 0 if isinstance(data, _Refused) else len(data)
+            self._unread -= size
             if not (self._reading or self._is_behind()):
                 self._reading = True
                 self._transport.resume_reading()
-            await self._outbox.wait_for_room()
-            if not self._stopping.is_set():
-                await self._answer(data, group)
+            try:
+                await self._outbox.wait_for_room()
+                if not self._stopping.is_set():
+                    await self._answer(data, group)
+            finally:
+                self._memory.give(size)
+            del data  # it may be large, and the next one may not come for long
         await self._until(most=0)
         self._end(RESTART, "the hub is restarting")
+
+    def _refuse_unread(self, data: str | bytes) -> None:
+        if isinstance(data, bytes):  # it was announced, so nothing else fits here
+            self._end(OVERLOADED, SHORT_OF_MEMORY)
+            return
+        refusal = Refusal(ErrorCode.AT_CAPACITY, SHORT_OF_MEMORY)
+        self._inbox.append(_Refused(refusal, rid_of(data)))
+
+    def _drop_unread(self) -> None:
+        self._inbox.clear()
+        self._memory.give(self._unread)
+        self._unread = 0
 
     # Writing.
 
@@ -331,6 +398,10 @@ class Connection:
     async def _write_blob(self, blob: Download) -> None:
         # Nothing may come between the frame that announces a blob and its bytes, and
         # a slow reader costs one fragment of memory (protocol 1.5, 8.3).
+        async with self._services.quotas.downloads:
+            await self._write_blob_now(blob)
+
+    async def _write_blob_now(self, blob: Download) -> None:
         try:
             opened = await asyncio.to_thread(blob.path.open, "rb")
         except OSError:
@@ -365,10 +436,12 @@ class Connection:
             self._reply(as_error(data.refusal), data.rid)
             return
         try:
-            if len(data) < BIG_FRAME_BYTES:
-                request = decode_request(data)
-            else:
-                request = await asyncio.to_thread(decode_request, data)
+            request = await self._decoded(data)
+        except Refusal as refusal:  # for its size: it is not read at all
+            await self._until(sends=0)
+            await self._punish(refusal)
+            self._reply(as_error(refusal), rid_of(data))
+            return
         except BadFrame as bad:
             await self._until(sends=0)
             await self._refuse_malformed(bad)
@@ -377,7 +450,7 @@ class Connection:
         if (
             isinstance(request, Send)
             and len(data) < AT_ONCE_BYTES
-            and self._send_at_once(request)
+            and self._send_at_once(request, len(data))
         ):
             return
         await self._until(sends=0)
@@ -391,6 +464,15 @@ class Connection:
         else:
             await self._answer_now(request)
 
+    async def _decoded(self, data: str) -> AnyRequest:
+        caller, quotas = self._caller, self._services.quotas
+        if caller is not None:
+            quotas.count_read(caller.agent, self._ip, len(data))
+        if len(data) < BIG_FRAME_BYTES:
+            return decode_request(data)
+        whose = self._ip if quotas.is_shared else caller and caller.agent
+        return await quotas.decoders.run(whose, partial(decode_request, data))
+
     # Sends that need not wait for each other.
 
     def _is_sent_at_once(self, text: str) -> bool:
@@ -400,6 +482,7 @@ class Connection:
             not idle
             or self._in_flight >= MAX_IN_FLIGHT
             or self._outbox.is_full
+            or self._memory.is_full
             or len(text) >= AT_ONCE_BYTES
             or not text.startswith(_SEND)
         ):
@@ -408,10 +491,19 @@ class Connection:
             request = decode_request(text)
         except BadFrame:
             return False
-        return isinstance(request, Send) and self._send_at_once(request)
+        if not isinstance(request, Send):
+            return False
+        return self._send_at_once(request, len(text), uncounted=True)
 
-    def _send_at_once(self, request: Send) -> bool:
-        """Give a send to the store; False if something has to be looked up first."""
+    def _send_at_once(
+        self, request: Send, size: int, *, uncounted: bool = False
+    ) -> bool:
+        """Give a send to the store; False if something has to be looked up first.
+
+        Args:
+            size: Of its frame, in bytes.
+            uncounted: Nobody has counted these bytes yet.
+        """
         caller = self._caller
         if caller is None or caller.upload is not None or self._ended.done():
             return False
@@ -420,11 +512,14 @@ class Connection:
             return False
 
         def answer(outcome: Sent | BaseException) -> None:
+            self._memory.give(size)
             self._sending -= 1
             self._land()
             self._answer_send(outcome, request.rid)
 
         try:
+            if uncounted:
+                self._services.quotas.count_read(caller.agent, self._ip, size)
             self._services.limits.count_request(caller.agent)
             self._check_bounds(request)
             send_soon(self._services, caller, request, live, answer)
@@ -433,6 +528,7 @@ class Connection:
             self._inbox.appendleft(_Refused(refusal, request.rid))
             self._wake_worker()
             return True
+        self._memory.take(size)
         self._in_flight += 1
         self._sending += 1
         return True
@@ -525,10 +621,18 @@ class Connection:
                 assert self._caller is not None
                 self._services.limits.count_request(self._caller.agent)
                 self._check_bounds(request)
-                answer = await handle(self._services, self._caller, request)
+                answer = await self._handle(self._caller, request)
                 if self._caller.upload is not None:
                     self._transport.accept_binary(self._caller.upload.size)
                 return answer
+
+    async def _handle(
+        self, caller: Caller, request: AnyRequest
+    ) -> Reply | Download | Handed:
+        if not isinstance(request, LARGE_ANSWERS):
+            return await handle(self._services, caller, request)
+        async with self._memory.reserved(MAX_PULLED_BYTES):
+            return await handle(self._services, caller, request)
 
     def _check_bounds(self, request: AnyRequest) -> None:
         limit = self._services.settings.max_message_bytes
@@ -555,6 +659,8 @@ class Connection:
             touched_ms=now,
         )
         self._protocol.welcomed()
+        self._transport.trust()
+        self._on_welcome()
         self._services.online[proven.id] += 1
         self._watch_idle()
         return Welcome(id=proven.id, name=proven.name, features=list(FEATURES))

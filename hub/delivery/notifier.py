@@ -28,6 +28,9 @@ class Listener(Protocol):
     def push(self, frame: Text) -> bool:
         """Queue a frame; False if it was dropped because the peer is slow."""
 
+    async def has_room(self) -> None:
+        """Return when the peer has read enough to be answered."""
+
 
 class Notifier:
     """The readers that wait and the connections that listen."""
@@ -100,11 +103,11 @@ class Notifier:
 
     def tell(self, event: Event, to: Iterable[AgentId]) -> None:
         """Push an event to those who asked for such (protocol 14.3)."""
-        text: bytes | None = None
+        text: Handed | None = None
         for agent in to:
             for listener in self._listeners.get(agent, ()):
                 if event.event in listener.events:
-                    text = text or encode_utf8(event)
+                    text = text or Handed(encode_utf8(event))
                     self._push(listener, text)
 
     def _push(self, listener: Listener, frame: Text) -> None:

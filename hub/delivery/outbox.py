@@ -7,9 +7,10 @@ is dropped when the peer reads too slowly: the log in the store still has the me
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hub.blobs.folder import Download
+from hub.quotas.memory import Memory
 
 MAX_PUSHES = 256
 """Pushes that wait for one peer (protocol 5.4)."""
@@ -18,13 +19,17 @@ MAX_BYTES = 1 << 20
 """Bytes that wait for one peer before pushes are dropped and requests wait."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Handed:
-    """A frame with messages of a room up to `seq`; once written they were delivered."""
+    """A frame with messages of a room up to `seq`; once written they were delivered.
+
+    One that is pushed waits in many outboxes, and its bytes count once.
+    """
 
     text: bytes
-    room: int
-    seq: int
+    room: int = 0
+    seq: int = 0
+    outboxes: int = field(default=0, compare=False)
 
 
 Text = bytes | Handed
@@ -36,8 +41,15 @@ Frame = Text | Download
 class Outbox:
     """A queue of frames for one connection."""
 
-    def __init__(self, filled: Callable[[], None]) -> None:
-        """Start empty; `filled` is called for every frame that is put in."""
+    def __init__(
+        self, filled: Callable[[], None], memory: Memory | None = None
+    ) -> None:
+        """Start empty; `filled` is called for every frame that is put in.
+
+        Args:
+            memory: Where its bytes count beside those of all others.
+        """
+        self._memory = memory or Memory(0)
         self._frames: deque[Frame] = deque()
         self._bytes = 0
         self._filled = filled
@@ -57,18 +69,14 @@ class Outbox:
 
     def reply(self, frame: Frame) -> None:
         """Queue a frame that must be written."""
-        self._frames.append(frame)
-        self._bytes += _size(frame)
-        self._filled()
+        self._put(frame)
 
     def push(self, frame: Text) -> bool:
         """Queue a frame unless too much is waiting already."""
         if self._bytes >= MAX_BYTES or len(self._frames) >= MAX_PUSHES:
             self.dropped += 1
             return False
-        self._frames.append(frame)
-        self._bytes += _size(frame)
-        self._filled()
+        self._put(frame)
         return True
 
     async def wait_for_room(self) -> None:
@@ -102,20 +110,41 @@ class Outbox:
     def written(self, count: int = 1) -> None:
         """Drop so many frames from the head."""
         for _ in range(count):
-            self._bytes -= _size(self._frames.popleft())
+            self._drop()
         if self._waiting is not None:
             self._tell()
 
     def abandon(self) -> None:
         """Drop everything: the peer is gone."""
-        self._frames.clear()
-        self._bytes = 0
+        while self._frames:
+            self._drop()
         self._tell()
 
     async def wait_until_written(self) -> None:
         """Return when nothing waits any more."""
         while self._frames:
             await self._written_some()
+
+    def _put(self, frame: Frame) -> None:
+        size = _size(frame)
+        self._frames.append(frame)
+        self._bytes += size
+        if type(frame) is Handed:
+            frame.outboxes += 1
+        if type(frame) is not Handed or frame.outboxes == 1:
+            self._memory.take(size)
+        self._filled()
+
+    def _drop(self) -> None:
+        if not self._frames:  # abandoned while the head was being written
+            return
+        frame = self._frames.popleft()
+        size = _size(frame)
+        self._bytes -= size
+        if type(frame) is Handed:
+            frame.outboxes -= 1
+        if type(frame) is not Handed or not frame.outboxes:
+            self._memory.give(size)
 
     async def _written_some(self) -> None:
         # Made when it is needed: most connections never wait.
@@ -129,6 +158,8 @@ class Outbox:
 
 
 def _size(frame: Frame) -> int:
+    if type(frame) is bytes:  # most are, and this is asked for each
+        return len(frame)
     if isinstance(frame, Handed):
         return len(frame.text)
     if isinstance(frame, Download):

@@ -14,6 +14,7 @@ from hub.handlers.messages import resolve
 from hub.services import Services
 from hub.store import blobs, messages
 from parler.wire import requests
+from parler.wire.base import Digest
 from parler.wire.codec import encode_utf8
 from parler.wire.codes import ErrorCode
 from parler.wire.replies import BlobIncoming, BlobReady, BlobStored, Error
@@ -35,22 +36,20 @@ async def put_blob(
         raise Refusal(
             ErrorCode.TOO_LARGE, f"a blob may have {settings.max_blob_bytes} bytes"
         )
-    services.blobs.check_pool(request.size)
+    owner = caller.ip or caller.agent
+    services.blobs.check_pool(request.size, owner)
     services.limits.count_blob(caller.agent)
     await services.store.read(
         "blob budget",
-        lambda connection: blobs.check_budget(
-            connection,
-            request.sha256,
-            request.size,
-            budget=settings.max_blob_dir_bytes,
-        ),
+        partial(_check_budget, services, caller, request.sha256, request.size, None),
     )
     live = await resolve(services, caller, request.target)
     services.limits.count_room_blob(live.room.id)
+    services.quotas.count_upload(caller.ip, request.size)
     upload = services.blobs.reserve(
         request.sha256,
         request.size,
+        owner=owner,
         room=live.room.id,
         media_type=request.media_type,
         rid=request.rid,
@@ -79,12 +78,8 @@ async def _store_blob(
     now = services.now()
 
     def bind(connection: sa.Connection) -> None:
-        blobs.check_budget(
-            connection,
-            upload.digest,
-            upload.size,
-            budget=services.settings.max_blob_dir_bytes,
-        )
+        digest, size, room = upload.digest, upload.size, upload.room
+        _check_budget(services, caller, digest, size, room, connection)
         if not messages.is_member(connection, upload.room, caller.agent):
             raise messages.not_member()
         blobs.bind(
@@ -115,6 +110,20 @@ async def _store_blob(
     finally:
         upload.release()
     return BlobStored(id=upload.digest, size=upload.size)
+
+
+def _check_budget(
+    services: Services,
+    caller: Caller,
+    digest: Digest,
+    size: int,
+    room: int | None,
+    connection: sa.Connection,
+) -> None:
+    held = blobs.held(connection, digest, agent=caller.agent, room=room)
+    services.quotas.check_blobs(
+        stored=held.all, of_agent=held.of_agent, of_room=held.of_room, size=size
+    )
 
 
 async def _drop_unbound(services: Services, upload: Upload) -> None:

@@ -1,7 +1,7 @@
 """Who is asking: the agent behind a connection, as it proved itself."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hub.blobs.folder import Upload
 from hub.delivery.notifier import Listener
@@ -10,6 +10,10 @@ from parler.wire.base import AgentId
 UPLOAD_GRACE_SECS = 30.0
 UPLOAD_MIN_RATE = 64 * 1024
 """Bytes per second an upload has to make, after the grace (protocol 13.8)."""
+
+
+AT_A_TIME = 4
+"""Pulls of one connection whose answers are made at a time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,6 +27,11 @@ class Caller:
     listener: Listener
     stopping: asyncio.Event
     """Set when the hub stops: whatever waits answers now."""
+
+    pulling: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(AT_A_TIME)
+    )
+    """Held by pulls that are answered next: so that parked ones take turns."""
 
     events: frozenset[str] = frozenset()
     touched_ms: int = 0

@@ -35,6 +35,9 @@ async def remember(
     vector = _vector(request.embedding)
     max_keyed = services.settings.max_keyed_facts
 
+    size = len(request.fact.text) + len(vector or b"")
+    services.quotas.count_stored(caller.agent, caller.ip, request.fact.room, size)
+
     def new(connection: sa.Connection) -> NewFact:
         return NewFact(
             author=caller.agent,

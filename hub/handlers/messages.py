@@ -131,13 +131,15 @@ def _new_message(
         reply_to=request.reply_to,
         ts=now,
     )
+    encoded = _RECORD.encode(record)
+    services.quotas.count_stored(caller.agent, caller.ip, live.room.id, len(encoded))
     return NewMessage(
         room=live.room.id,
         id=record.id,
         author=caller.agent,
         client_id=request.client_id,
         ts=now,
-        record=_RECORD.encode(record).decode(),
+        record=encoded.decode(),
         roles=_roles(live, request.parts),
     )
 
@@ -245,15 +247,14 @@ async def pull(services: Services, caller: Caller, request: requests.Pull) -> Ha
     """Read a room, and wait for news if there is none (protocol 5.3)."""
     asked = DEFAULT_PULL_LIMIT if request.limit is None else request.limit
     limit = min(asked, MAX_PULL_LIMIT)
+    most = MAX_PARKED_BYTES if steps_aside(request) else MAX_PULLED_BYTES
     look = partial(
         messages.after,
         room=request.room,
         agent=caller.agent,
         since=request.since,
         limit=limit,
-        max_bytes=MAX_PARKED_BYTES
-        if request.rid and request.wait_secs
-        else MAX_PULLED_BYTES,
+        max_bytes=most,
     )
     waits = request.since is None and limit > 0
     deadline = asyncio.get_running_loop().time() + min(
@@ -267,15 +268,17 @@ async def pull(services: Services, caller: Caller, request: requests.Pull) -> Ha
 
     while True:
         with services.notifier.waiting(request.room) as news:
-            reply, raised = await services.store.read("pull", read)
-            if raised is not None:
-                await _mark_read(services, caller, reply.room, raised)
+            async with caller.pulling:  # until the reply is in the outbox
+                await caller.listener.has_room()
+                async with services.quotas.memory.reserved(most):
+                    reply, raised = await services.store.read("pull", read)
+                    if raised is not None:
+                        await _mark_read(services, caller, reply.room, raised)
+                    if request.since is None and request.ack is None and reply.seq:
+                        await _mark_read(services, caller, reply.room, reply.seq)
             if reply.seq or not await _news(news, caller.stopping, deadline):
-                break
+                return reply
             ack = None  # stored by now
-    if request.since is None and request.ack is None and reply.seq:
-        await _mark_read(services, caller, reply.room, reply.seq)
-    return reply
 
 
 def _as_reply(request: requests.Pull, page: Page) -> Handed:

@@ -89,6 +89,7 @@ class _HubCollector(Collector):
         yield _gauge(
             "uploads_bytes", "Bytes of uploads on their way", services.blobs.reserved
         )
+        yield from self._quotas()
         for name, text, value in (
             ("connections", "WebSockets since the start", self._hub.connections_total),
             ("messages_stored", "Messages stored since the start", notifier.messages),
@@ -100,6 +101,32 @@ class _HubCollector(Collector):
             yield _counter(name, text, value)
         yield self._requests()
         yield self._answers()
+
+    def _quotas(self) -> Iterator[Metric]:
+        quotas = self._hub.services.quotas
+        memory, disk, sockets = quotas.memory, quotas.disk, quotas.sockets
+        gauges: list[tuple[str, str, float]] = [
+            ("waiting_bytes", "Bytes that wait, of all peers together", memory.held),
+            ("waiting_bytes_limit", "How many may; 0 for any", memory.limit),
+            ("sockets", "Sockets now, connections among them", sockets.taken),
+            ("sockets_limit", "How many there may be", sockets.total),
+            ("strangers", "Sockets nobody signed in on", sockets.strangers),
+            ("database_used_bytes", "The database without free pages", disk.used),
+            ("database_bytes_limit", "What it may grow to; 0 for any", disk.budget),
+        ]
+        yield from (_gauge(*each) for each in gauges)
+        places = quotas.connections
+        gave_way = sockets.crowded_out + places.crowded_out
+        counters: list[tuple[str, str, float]] = [
+            ("peers_cut_off", "Slow peers that memory was taken from", memory.cut_off),
+            ("sockets_refused", "Sockets with no place", sockets.refused),
+            ("connections_refused", "Connections with no place", places.refused),
+            ("strangers_crowded_out", "Strangers that gave way", gave_way),
+            ("bytes_refused", "Requests over a share of bytes", quotas.reads_refused),
+            ("storage_refused", "Refused a share of disk", quotas.storage_refused),
+            ("decoding_seconds", "CPU of large frames", quotas.decoders.seconds),
+        ]
+        yield from (_counter(*each) for each in counters)
 
     def _requests(self) -> Metric:
         family = CounterMetricFamily(

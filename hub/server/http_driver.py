@@ -6,9 +6,17 @@ within so many bytes; a connection that says nothing is closed as well.
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from hub.quotas.memory import Memory
+from hub.quotas.seats import Seat
+
+Client = tuple[str, int] | None
+TakeSeat = Callable[[Client, Callable[[], object]], Seat | None]
+"""Takes a place for a socket, if there is one, with how to end it when it has to go."""
 
 MAX_HEAD_BYTES = 32 * 1024
 """Request line and headers, while they are still incomplete."""
@@ -31,18 +39,33 @@ class HttpDriver(HttpToolsProtocol):
 
     stall_secs = STALL_SECS
 
+    take_seat: TakeSeat | None = None
+    memory = Memory(0)
+
+    _seat: Seat | None = None
     _arriving: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
+    stalled_since: float | None = None
+    """Since when the peer lets an answer wait; what waits of it counts."""
+
+    _unread = 0
     _head_bytes = 0
     _in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for the first request."""
         super().connection_made(transport)
+        if self.take_seat is not None:
+            self._seat = type(self).take_seat(self.client, transport.abort)  # type: ignore[misc]
+            if self._seat is None:
+                transport.abort()
+                return
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
+        if self._seat is not None:
+            self._seat.free()
         self._request_arrived()
         self._reads_again()
         super().connection_lost(exc)
@@ -74,6 +97,8 @@ class HttpDriver(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """It is there as a whole."""
         self._request_arrived()
+        if self._seat is not None:
+            self._seat.renew()
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
@@ -81,12 +106,18 @@ class HttpDriver(HttpToolsProtocol):
         self._request_arrived()
         self._in_head = False
         super().handle_websocket_upgrade()
+        driver: Any = self.transport.get_protocol()
+        driver.seat, self._seat = self._seat, None
 
     def pause_writing(self) -> None:
         """The peer reads slowly."""
         super().pause_writing()
         if self._stalled is None:
             self._stalled = self.loop.call_later(self.stall_secs, self.transport.abort)
+            self.stalled_since = self.loop.time()
+            self._unread = self.transport.get_write_buffer_size()
+            self.memory.holders.add(self)
+            self.memory.take(self._unread)
 
     def resume_writing(self) -> None:
         """The peer has read."""
@@ -107,6 +138,15 @@ class HttpDriver(HttpToolsProtocol):
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
+            self.stalled_since = None
+            self.memory.holders.discard(self)
+            self.memory.give(self._unread)
+            self._unread = 0
+
+    def cut_off(self) -> None:
+        """Let go of what waits of an answer."""
+        self._reads_again()
+        self.transport.abort()
 
     def _expect_request(self) -> None:
         self._arriving = self.loop.call_later(self.request_secs, self._too_late)

@@ -21,6 +21,11 @@ class Transport(Protocol):
     def writable(self) -> bool:
         """Whether the peer reads fast enough to be sent more."""
 
+    @property
+    def stalled_since(self) -> float | None:
+        """Since when the peer takes nothing that waits for it, or does not go on with
+        a message that it began; by the loop's clock. None if neither is so."""
+
     def start(self, receiver: Receiver) -> None:
         """Give what comes to `receiver` from now on, and what came already."""
 
@@ -50,6 +55,12 @@ class Transport(Protocol):
         Raises:
             ConnectionError: The peer is gone.
         """
+
+    def trust(self) -> None:
+        """Let messages have their full size: the peer has proved who it is."""
+
+    def abort(self) -> None:
+        """Drop the connection with all that was not written."""
 
     def accept_binary(self, max_bytes: int) -> None:
         """Let the next message have so many bytes, because one was announced."""

@@ -18,7 +18,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import (
 from websockets.frames import Frame
 from websockets.protocol import State
 
-from hub.server.http_driver import HttpDriver
+from hub.quotas.memory import Memory
+from hub.quotas.seats import Seat
+from hub.server.http_driver import HttpDriver, TakeSeat
 from hub.server.text_frames import TextReader
 from hub.server.transport import Receiver
 from parler.wire.codec import encode
@@ -47,6 +49,9 @@ LONG_BYTES = 64 * 1024
 """From here on a text is written as it is: to copy it takes longer than to write its
 head alone."""
 
+STRANGER_BYTES = 64 * 1024
+"""What a message may have before the peer has proved who it is."""
+
 MAX_UNTAKEN = 16
 """Messages that may wait before the application takes them."""
 
@@ -68,6 +73,9 @@ class Driver(WebSocketsSansIOProtocol):
 
     max_text_bytes = DEFAULT_MAX_TEXT_FRAME_BYTES
     announced = 0
+    trusted = False
+    seat: Seat | None = None
+    memory = Memory(0)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Start counting what is no message."""
@@ -79,6 +87,9 @@ class Driver(WebSocketsSansIOProtocol):
         self._untaken: list[str | bytes] = []
         self._frames = TextReader()
         self._deadline: asyncio.TimerHandle | None = None
+        self._unwritten = self._begun = 0
+        self._unwritten_since = self._begun_since = 0.0
+        self._held_back = self._behind = False
 
     def start(self, receiver: Receiver) -> None:
         """Give messages to `receiver` from now on, without ASGI in between."""
@@ -119,7 +130,48 @@ class Driver(WebSocketsSansIOProtocol):
         if self._deadline is not None:  # it would keep all of this alive
             self._deadline.cancel()
             self._deadline = None
+        if self.seat is not None:
+            self.seat.free()
+        # All of this is one cycle, which may live for long.
+        self.conn.reader.discard()
+        self.frames = []
+        self._count(unwritten=0, begun=0)
+        self.memory.forget(self._take_more)
         self._tell_lost()
+
+    def pause_writing(self) -> None:
+        """The peer reads slowly."""
+        super().pause_writing()
+        self._unwritten_since = self.loop.time()
+        self._count(unwritten=self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """The peer has read."""
+        super().resume_writing()
+        self._count(unwritten=0)
+
+    @property
+    def stalled_since(self) -> float | None:
+        """Since when bytes wait for the peer to go on; None if none do."""
+        since = []
+        if self._unwritten:
+            since.append(self._unwritten_since)
+        if self._begun:
+            since.append(self._begun_since)
+        return min(since, default=None)
+
+    def _count(self, *, unwritten: int | None = None, begun: int | None = None) -> None:
+        before = self._unwritten + self._begun
+        self._unwritten = self._unwritten if unwritten is None else unwritten
+        if begun is not None:
+            if not self._begun:
+                self._begun_since = self.loop.time()
+            self._begun = begun
+        more = self._unwritten + self._begun - before
+        if more > 0:
+            self.memory.take(more)
+        elif more < 0:
+            self.memory.give(-more)
 
     def _tell_lost(self) -> None:
         if self._receiver is not None:
@@ -168,11 +220,36 @@ class Driver(WebSocketsSansIOProtocol):
                 return
             piece = data[start : start + step]
             waiting = len(self.conn.reader.buffer) + (self.conn.current_size or 0)
-            allowed = max(2 * self.max_text_bytes, self.announced) + len(piece)
+            text = self.max_text_bytes if self.trusted else STRANGER_BYTES
+            allowed = max(2 * text, self.announced) + len(piece)
             if waiting > allowed:
                 self._refuse_message()
                 return
             super().data_received(piece)
+        begun = len(self.conn.reader.buffer) + (self.conn.current_size or 0)
+        if begun or self._begun:
+            self._count(begun=begun)
+            if begun and self.memory.is_full:
+                self._held_back = True
+                self._read_or_not()
+                self.memory.resume_later(self._take_more)
+
+    def _take_more(self) -> None:
+        self._held_back = False
+        self._read_or_not()
+
+    def let_read(self, reads: bool) -> None:
+        """Take messages from the peer, or none for now."""
+        self._behind = not reads
+        self._read_or_not()
+
+    def _read_or_not(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._held_back or self._behind:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
 
     def _takes_messages(self) -> bool:
         """Whether a whole message is given on, whatever the library knows besides."""
@@ -204,6 +281,19 @@ class Driver(WebSocketsSansIOProtocol):
         if self._is_one_too_many():
             return
         super().handle_cont(event)
+        event.data = b""
+
+    # The library's parser keeps a frame until the next one comes.
+
+    def handle_text(self, event: Frame) -> None:
+        """Take a text frame, and let go of its bytes."""
+        super().handle_text(event)
+        event.data = b""
+
+    def handle_bytes(self, event: Frame) -> None:
+        """Take a binary frame, and let go of its bytes."""
+        super().handle_bytes(event)
+        event.data = b""
 
     def handle_ping(self) -> None:
         """Answer a ping, unless the peer does not read what it is sent."""
@@ -290,19 +380,32 @@ class AsgiTransport:
         """Whether the peer reads fast enough to be sent more."""
         return self._driver.writable.is_set()
 
+    @property
+    def stalled_since(self) -> float | None:
+        """Since when the peer does not go on, in reading or with a message."""
+        return self._driver.stalled_since
+
+    def trust(self) -> None:
+        """Let messages have their full size."""
+        self._driver.trusted = True
+        if self._driver.seat is not None:
+            self._driver.seat.settle()
+
+    def abort(self) -> None:
+        """Drop the connection with all that was not written."""
+        self._driver.abort()
+
     def start(self, receiver: Receiver) -> None:
         """Give what comes to `receiver` from now on, and what came already."""
         self._driver.start(receiver)
 
     def pause_reading(self) -> None:
         """Take nothing more from the peer until `resume_reading`."""
-        if not self._driver.transport.is_closing():
-            self._driver.transport.pause_reading()
+        self._driver.let_read(False)
 
     def resume_reading(self) -> None:
         """Take messages again."""
-        if not self._driver.transport.is_closing():
-            self._driver.transport.resume_reading()
+        self._driver.let_read(True)
 
     def write(self, texts: Sequence[bytes]) -> None:
         """Write text messages at once and in order.
@@ -409,14 +512,23 @@ def make_server(
     *,
     max_blob_bytes: int = DEFAULT_MAX_BLOB_BYTES,
     max_text_bytes: int = DEFAULT_MAX_TEXT_FRAME_BYTES,
+    take_seat: TakeSeat | None = None,
+    memory: Memory | None = None,
 ) -> uvicorn.Server:
-    """A server for `app` with what protocol 1 asks of the transport."""
-    driver = type("ConfiguredDriver", (Driver,), {"max_text_bytes": max_text_bytes})
+    """A server for `app` with what protocol 1 asks of the transport.
+
+    Args:
+        take_seat: Asked for every socket that is accepted.
+        memory: Where bytes count that wait in it.
+    """
+    budget = {"memory": memory or Memory(0)}
+    http = type("OurHttpDriver", (HttpDriver,), {"take_seat": take_seat, **budget})
+    driver = type("OurDriver", (Driver,), {"max_text_bytes": max_text_bytes, **budget})
     return _Server(
         uvicorn.Config(
             app,
             loop="auto",
-            http=HttpDriver,
+            http=http,
             ws=driver,
             lifespan="off",
             interface="asgi3",

@@ -19,21 +19,31 @@ class Found:
     media_type: str | None
 
 
-def check_budget(
-    connection: sa.Connection, digest: Digest, size: int, *, budget: int
-) -> None:
-    """Refuse a blob that does not fit; one that is there already takes nothing.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes of blobs that are there, without one that is asked for."""
 
-    Raises:
-        Refusal: The disk budget is used up.
-    """
-    others = connection.execute(
-        sa.select(sa.func.coalesce(sa.func.sum(blobs.c.size), 0)).where(
-            blobs.c.digest != digest
-        )
-    ).scalar_one()
-    if others + size > budget:
-        raise Refusal(ErrorCode.STORAGE_FULL, "the hub's disk budget is used up")
+    all: int
+    of_agent: int
+    of_room: int
+
+
+def held(
+    connection: sa.Connection, digest: Digest, *, agent: AgentId, room: int | None
+) -> Held:
+    """What there is beside a blob; one that is there already takes nothing."""
+    size = sa.func.coalesce(sa.func.sum(blobs.c.size), 0)
+    others = sa.select(size).where(blobs.c.digest != digest)
+
+    def bound(which: sa.ColumnElement[bool]) -> sa.Select[int]:
+        digests = sa.select(blob_rooms.c.digest).where(which)
+        return others.where(blobs.c.digest.in_(digests))
+
+    return Held(
+        connection.execute(others).scalar_one(),
+        connection.execute(bound(blob_rooms.c.author == agent)).scalar_one(),
+        connection.execute(bound(blob_rooms.c.room == room)).scalar_one(),
+    )
 
 
 def is_known(connection: sa.Connection, digest: Digest) -> bool:

@@ -90,8 +90,11 @@ class _Spoiled(Exception):
 class Store:
     """The database of one hub."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, max_bytes: int = 0) -> None:
         """Open the database, or one in memory, and bring it to today's schema.
+
+        Args:
+            max_bytes: What it may grow to; 0 is what the disk has.
 
         Raises:
             CannotStart: It is in use by another hub, from newer code, or unreadable.
@@ -102,6 +105,8 @@ class Store:
             self._writer_engine = _engine(path, writer=True)
             self._reader_engine = _engine(path, writer=False) if path else None
             self._connection = self._open()
+            if max_bytes:
+                _hold_to(self._connection, max_bytes)
             self._open_readers()
         except CannotStart:
             self._unlock()
@@ -359,6 +364,22 @@ def last_seq(connection: sa.Connection) -> int:
     raw: Any = connection.connection.driver_connection
     found = raw.execute(_LAST_SEQ).fetchone()
     return found[0] if found else 0
+
+
+def used_bytes(connection: sa.Connection) -> int:
+    """What of the database is in use, without what is free in it."""
+    raw: Any = connection.connection.driver_connection
+    size, count, free = (
+        raw.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    return int(size * (count - free))
+
+
+def _hold_to(connection: sa.Connection, max_bytes: int) -> None:
+    raw: Any = connection.connection.driver_connection
+    page = raw.execute("PRAGMA page_size").fetchone()[0]
+    raw.execute(f"PRAGMA max_page_count = {max(max_bytes // page, 1)}")
 
 
 def vacuum_some(connection: sa.Connection) -> int:

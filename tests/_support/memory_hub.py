@@ -100,6 +100,7 @@ class MemoryTransport:
         self.reading = asyncio.Event()
         self.reading.set()
         self.gone = False
+        self.stopped = 0.0
         self._pieces = b""
         self.closed: asyncio.Future[tuple[int, str]] = (
             asyncio.get_running_loop().create_future()
@@ -109,6 +110,20 @@ class MemoryTransport:
     def writable(self) -> bool:
         """Whether the peer reads."""
         return self.reading.is_set()
+
+    @property
+    def stalled_since(self) -> float | None:
+        """Since when the peer reads nothing."""
+        return None if self.reading.is_set() else self.stopped
+
+    def trust(self) -> None:
+        """A pipe in memory takes messages of any size."""
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self.gone = True
+        self.reading.set()
+        self.to_hub.put_nowait(None)
 
     def start(self, receiver: Receiver) -> None:
         """Give the hub what the peer says."""
@@ -180,6 +195,7 @@ class Peer:
 
     def stops_reading(self) -> None:
         """Take nothing from the hub any more."""
+        self.transport.stopped = asyncio.get_running_loop().time()
         self.transport.reading.clear()
 
     def reads_on(self) -> None:

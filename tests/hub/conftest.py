@@ -51,7 +51,11 @@ def running(settings: Settings) -> Iterator[RunningHub]:
         hub.store.start()
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        server = make_server(build_app(hub))
+        server = make_server(
+            build_app(hub),
+            take_seat=hub.take_seat,
+            memory=hub.services.quotas.memory,
+        )
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(serve(server, listener, stop))

@@ -110,7 +110,7 @@ def test_an_event_reaches_only_those_who_asked_for_it() -> None:
         notifier.subscribe(agent, ear)
     event = Event(event="member", room=DEN, agent=ANN, name="ann", change="joined")
     notifier.tell(event, [ANN, BOB, CID])
-    assert [json.loads(text) for text in asked.heard] == [
+    assert [json.loads(frame.text) for frame in asked.heard] == [
         {
             "type": "event",
             "event": "member",

@@ -82,8 +82,19 @@ def test_reader_that_stops_reading_is_dropped(
     start_hub: StartHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(HttpDriver, "stall_secs", 0.05)
-    hub = start_hub(name="x" * 2**20)
+    _ask_until_dropped(start_hub(name="x" * 2**20))
 
+
+def test_reader_that_stops_reading_is_dropped_at_once_where_memory_is_short(
+    start_hub: StartHub,
+) -> None:
+    hub = start_hub(name="x" * 2**20, max_waiting_bytes=2**18)
+    _ask_until_dropped(hub)
+    memory = hub.hub.services.quotas.memory
+    assert (memory.held, memory.cut_off) == (0, 1)
+
+
+def _ask_until_dropped(hub: RunningHub) -> None:
     async def story() -> None:
         async with http_link(hub.url) as link:
             for _ in range(20):
