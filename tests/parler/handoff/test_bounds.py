@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +34,8 @@ from tests._support.bundles import (
     tree_bomb,
 )
 from tests._support.gitrepo import Repo
+
+resource = pytest.importorskip("resource", reason="limits need POSIX")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of Unix")
 
