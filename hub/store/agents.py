@@ -52,18 +52,6 @@ _ARRIVE = sa.text(
 )
 
 
-def greet(
-    connection: sa.Connection,
-    agent: AgentId,
-    name: str,
-    role: str | None,
-    *,
-    now: int,
-) -> None:
-    """Note that one agent connected."""
-    greet_all(connection, [Greeting(agent=agent, name=name, role=role, now=now)])
-
-
 def greet_all(
     connection: sa.Connection, greetings: list[Greeting]
 ) -> list[Refusal | None]:

@@ -58,5 +58,3 @@ EMBEDDING_DIMENSIONS = 768
 DEFAULT_MAX_MESSAGE_BYTES = 2**20
 DEFAULT_MAX_TEXT_FRAME_BYTES = 2 * 2**20
 DEFAULT_MAX_BLOB_BYTES = 25 * 2**20
-MAX_BLOB_FRAGMENT_BYTES = 4 * 2**20
-"""Existing clients refuse a larger WebSocket fragment than 16 MiB (protocol 1.5)."""

@@ -8,7 +8,9 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
+from hub.store.agents import Greeting, greet_all
 from hub.store.engine import Store
+from parler.wire.base import AgentId
 
 T = TypeVar("T")
 WAIT = 5.0
@@ -53,3 +55,15 @@ def open_store(path: Path) -> Iterator[OpenStore]:
             yield OpenStore(store, runner)
         finally:
             runner.run(store.close())
+
+
+def greet(
+    connection: sa.Connection,
+    agent: AgentId,
+    name: str,
+    role: str | None,
+    *,
+    now: int,
+) -> None:
+    """Note that one agent connected."""
+    greet_all(connection, [Greeting(agent=agent, name=name, role=role, now=now)])

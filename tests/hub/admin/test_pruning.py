@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hub.admin.pruning import DAY_MS, STEP, Pruner
 from hub.app import Hub
 from hub.settings import Settings
-from hub.store import agents, blobs, invites, members, messages, rooms
+from hub.store import blobs, invites, members, messages, rooms
 from hub.store.invites import Invite
 from hub.store.messages import NewMessage
 from hub.store.rooms import Room
@@ -27,6 +27,7 @@ from hub.store.schema import messages as message_table
 from hub.store.schema import presence as presence_table
 from parler.wire.base import AgentId, Code, Digest, MessageId, RoomName
 from parler.wire.records import RoomKind
+from tests._support.stores import greet
 
 ANN, BOB = AgentId("ann"), AgentId("bob")
 NOW = 100 * DAY_MS
@@ -55,7 +56,7 @@ def _room(connection: sa.Connection) -> Room:
         now=0,
     )
     for agent in (ANN, BOB):
-        agents.greet(connection, agent, agent, None, now=NOW)
+        greet(connection, agent, agent, None, now=NOW)
         members.add(connection, room.id, agent, now=0)
     return room
 

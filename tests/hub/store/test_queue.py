@@ -19,7 +19,7 @@ from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import MAX_PULLED_BYTES
 from parler.wire.records import RoomKind, TaskStatus
-from tests._support.stores import OpenStore, open_store
+from tests._support.stores import OpenStore, greet, open_store
 
 ANN, BOB, EVE = AgentId("ann"), AgentId("bob"), AgentId("eve")
 LEASE = 300_000
@@ -47,7 +47,7 @@ class Service:
 
     def enter(self, agent: AgentId, *, floor: int = 0) -> None:
         def add(connection: sa.Connection) -> None:
-            agents.greet(connection, agent, agent, None, now=0)
+            greet(connection, agent, agent, None, now=0)
             members.add(connection, self.room, agent, now=0, floor=floor)
 
         self.store.write(add)

@@ -3,13 +3,14 @@
 import pytest
 import sqlalchemy as sa
 
-from hub.store import agents, invites, members, rooms
+from hub.store import invites, members, rooms
 from hub.store.invites import Invite, Knock
 from hub.store.messages import NewMessage, append, is_member
 from hub.store.rooms import Room
 from hub.store.schema import metadata
 from parler.wire.base import AgentId, Code, MessageId, RoomName
 from parler.wire.records import RoomKind
+from tests._support.stores import greet
 
 ANN, BOB, CID = AgentId("ANN"), AgentId("BOB"), AgentId("CID")
 
@@ -168,8 +169,8 @@ def test_who_knocks_is_listed_oldest_first_with_the_name_of_today(
     db: sa.Connection,
 ) -> None:
     den = make(db, "den")
-    agents.greet(db, BOB, "bob", "dev", now=1)
-    agents.greet(db, ANN, "ann", None, now=1)
+    greet(db, BOB, "bob", "dev", now=1)
+    greet(db, ANN, "ann", None, now=1)
     for agent, knock, now in (
         (CID, Knock.PENDING, 5),
         (BOB, Knock.PENDING, 3),
@@ -177,7 +178,7 @@ def test_who_knocks_is_listed_oldest_first_with_the_name_of_today(
         (AgentId("X"), Knock.REMOVED, 1),
     ):
         invites.note_knock(db, den.id, agent, knock, now=now)
-    agents.greet(db, BOB, "robert", None, now=2)
+    greet(db, BOB, "robert", None, now=2)
     waiting = invites.waiting(db, den.id)
     assert [(one.agent, one.name, one.role, one.requested_at) for one in waiting] == [
         (BOB, "robert", None, 3),
