@@ -72,6 +72,7 @@ def begin(hub: LimitedHub, name: str, folder: Path) -> "subprocess.Popen[str]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
     )
     assert process.stdout
     if process.stdout.readline() != "on\n":
