@@ -99,9 +99,6 @@ def mark_replays(
 ) -> list[Message]:
     """Mark what is known from another place; the others are remembered.
 
-    What names another hub is genuine if it is known from this very place: then the
-    hub has got another name since.
-
     Args:
         token: What the hub's challenge calls it.
         url: Under which address it was dialled.
@@ -110,7 +107,7 @@ def mark_replays(
     signed = [
         (index, message, sig)
         for index, message in enumerate(messages)
-        if message.signature in (Signature.VALID, Signature.REPLAYED)
+        if message.signature is Signature.VALID
         if (sig := next((p for p in message.parts if isinstance(p, SigPart)), None))
     ]
     sightings = [
@@ -119,7 +116,7 @@ def mark_replays(
             uid=sig.uid,
             room=message.room,
             seq=message.seq,
-            named_here=message.signature is Signature.VALID,
+            named=isinstance(sig.hub, str),
         )
         for _, message, sig in signed
     ]
@@ -127,6 +124,4 @@ def mark_replays(
     for (index, message, _), standing in zip(signed, found, strict=True):
         if standing is Standing.ELSEWHERE:
             judged[index] = replace(message, signature=Signature.REPLAYED)
-        elif standing is Standing.SAME:
-            judged[index] = replace(message, signature=Signature.VALID)
     return judged

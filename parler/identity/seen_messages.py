@@ -3,7 +3,8 @@
 A signature says who wrote something and for which room; whoever has read it can put it
 again into a room of that name, on this hub or on another one. So the agents of a user
 remember the place of each message that they read: met there again it was read again,
-met elsewhere it is a replay.
+met elsewhere it is a replay. What names the hub that it was met at beats what names
+none, because anybody can strip that name off a copy and have it read first.
 
 One file for each name of a room, with records of `RECORD_BYTES` that are appended. A
 copy fits no room of another name, so that no other file is asked; direct messages,
@@ -22,6 +23,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from parler.errors import ConfigError
+from parler.identity.known_hubs import names_one_hub
 from parler.identity.settings import dialled, hub_key
 from parler.machine.files import locked, make_private_dir, read_bounded, write_private
 from parler.wire.base import AgentId, RoomName, Seq
@@ -63,8 +65,8 @@ class Sighting(NamedTuple):
     uid: str
     room: RoomName
     seq: Seq
-    named_here: bool = True
-    """It names no other hub than this; if it does, it is not remembered."""
+    named: bool = False
+    """Its author signed it for this very hub, instead of for none."""
 
 
 def _are_same(one: bytes, other: bytes) -> bool:
@@ -95,7 +97,9 @@ class SeenMessages:
             token: What the hub's challenge calls it (protocol 2.3).
             url: Under which address it was dialled, in any spelling.
         """
-        hub = (_short(token), _short(_address(url)))
+        address = _address(url)
+        hub = token if names_one_hub(token, url) else f"{token} at {address}"
+        at = (_short(hub), _short(address))
         books: dict[str, list[bytes]] = {}
         found = []
         for one in sightings:
@@ -103,17 +107,16 @@ class SeenMessages:
             if name not in books:
                 self._book(name).refresh()
                 books[name] = []
-            key = _hash(f"{one.author}:{one.uid}")[:_KEY_BYTES]
-            place = _PLACE.pack(_short(one.room), *hub, one.seq)
-            known = self._book(name).places.get(key)
-            if known is not None:
+            key = _key(one)
+            place = _PLACE.pack(_short(one.room), *at, one.seq)
+            places = self._book(name).places
+            if known := places.get(_key(one._replace(named=True))) or places.get(key):
                 same = _are_same(known, place)
                 found.append(Standing.SAME if same else Standing.ELSEWHERE)
                 continue
             found.append(Standing.NEW)
-            if one.named_here:
-                self._book(name).remember({key: place})
-                books[name].append(key + place)
+            self._book(name).remember({key: place})
+            books[name].append(key + place)
         for name, records in books.items():
             if records:
                 self._write(name, records)
@@ -227,10 +230,17 @@ def _file_name(room: RoomName) -> str:
     return _hash(name)[:16].hex() + _SUFFIX
 
 
+def _key(one: Sighting) -> bytes:
+    kind = "named" if one.named else "unnamed"
+    return _hash(f"{kind}:{one.author}:{one.uid}")[:_KEY_BYTES]
+
+
 def _address(url: str) -> str:
-    # This machine's hub may have got another port.
-    host = urlsplit(dialled(url)).hostname or ""
-    return "loopback" if is_loopback(host) else hub_key(url)
+    """One name for all spellings of an address, those of the loopback included."""
+    parts = urlsplit(dialled(url))
+    if not is_loopback(parts.hostname or ""):
+        return hub_key(url)
+    return f"loopback:{parts.port}{parts.path}"
 
 
 def _short(text: str) -> bytes:

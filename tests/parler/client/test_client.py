@@ -2,9 +2,12 @@
 
 import asyncio
 import hashlib
-from contextlib import aclosing
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from parler.client.client import MAX_NOTES, Client, Gap, connect
@@ -196,31 +199,65 @@ async def test_a_copied_message_is_replayed_wherever_it_is_put(
     assert await read(original) == [Signature.VALID] * 2
 
 
-async def test_a_hub_that_got_another_name_keeps_what_was_read_there(
+HERE, AT_EVES = (HUB, NONCE.split(":")[2]), ("wss://eve.example", "f" * 12)
+
+
+@asynccontextmanager
+async def reading_at(
+    place: tuple[str, str], folder: Path
+) -> AsyncIterator[Callable[[StoredMessage], Signature]]:
+    """Judge as a new process does that is connected there."""
+    async with connected(Wire(), seen=SeenMessages(folder)) as (client, _):
+        client.hub, client.hub_token = place
+        yield lambda message: client.judge(message).signature
+
+
+def signed_here(seq: int = 3) -> StoredMessage:
+    raw = sign_parts(
+        ANN,
+        RoomTarget(room=DEN),
+        [TextPart(text="go")],
+        ts=7,
+        uid="u",
+        hub_token=HERE[1],
+    )
+    return stored(seq, author=ANN.agent_id, parts=raw)
+
+
+def stripped(message: StoredMessage) -> StoredMessage:
+    """What anybody who read it can make of it: the hub's name is not in `sig`."""
+    *others, sig = json.loads(bytes(message.parts))
+    del sig["hub"], sig["hubSig"]
+    parts = msgspec.Raw(json.dumps([*others, sig]).encode())
+    return msgspec.structs.replace(message, parts=parts)
+
+
+async def test_a_stripped_copy_that_was_read_first_takes_nothing_from_the_original(
     tmp_path: Path,
 ) -> None:
-    token = NONCE.split(":")[2]
-    message, unread = (
-        stored(
-            seq,
-            author=ANN.agent_id,
-            parts=sign_parts(
-                ANN,
-                RoomTarget(room=DEN),
-                [TextPart(text="go")],
-                ts=7,
-                uid=f"u{seq}",
-                hub_token=token,
-            ),
-        )
-        for seq in (3, 4)
-    )
-    async with connected(Wire(), seen=SeenMessages(tmp_path)) as (client, _):
-        assert client.judge(message).signature is Signature.VALID
-        client.hub_token = "f" * 12
-        assert client.judge(message).signature is Signature.VALID
-        assert client.judge(unread).signature is Signature.REPLAYED
-        assert client.judge(unread).signature is Signature.REPLAYED
+    original = signed_here()
+    async with reading_at(AT_EVES, tmp_path) as judge:
+        assert judge(stripped(original)) is Signature.VALID  # as an older client's
+    async with reading_at(HERE, tmp_path) as judge:
+        assert judge(original) is Signature.VALID
+        assert judge(signed_here(seq=9)) is Signature.REPLAYED
+    async with reading_at(AT_EVES, tmp_path) as judge:
+        assert judge(stripped(original)) is Signature.REPLAYED
+    async with reading_at(HERE, tmp_path) as judge:
+        assert judge(original) is Signature.VALID
+
+
+async def test_what_was_read_on_this_machine_is_a_replay_at_its_other_hubs(
+    tmp_path: Path,
+) -> None:
+    original = signed_here()
+    async with reading_at(("ws://127.0.0.1:7070", HERE[1]), tmp_path) as judge:
+        assert judge(original) is Signature.VALID
+    for other in ("ws://127.0.0.1:9999", "ws://127.0.0.1:7070"):
+        async with reading_at((other, "c" * 12), tmp_path) as judge:
+            assert judge(original) is Signature.REPLAYED
+    async with reading_at(("ws://127.0.0.1:9999", HERE[1]), tmp_path) as judge:
+        assert judge(original) is Signature.VALID
 
 
 async def test_a_pull_holds_the_cursor_unless_told_otherwise() -> None:

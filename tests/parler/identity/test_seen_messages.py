@@ -1,5 +1,6 @@
 """Which messages are copies: the same place again, another place, another process."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -59,12 +60,36 @@ def test_a_hub_by_another_address_or_name_is_the_same_hub(seen: SeenMessages) ->
     assert note(seen, sighting(), token=OTHER_TOKEN, url="hub.example/ws") == [SAME]
 
 
-def test_this_machines_hub_on_another_port_is_the_same_hub(seen: SeenMessages) -> None:
+def test_this_machines_hub_on_another_port_is_the_same_hub_by_its_token(
+    seen: SeenMessages,
+) -> None:
     note(seen, sighting(), url="ws://127.0.0.1:7070")
-    moved = "ws://localhost:7171"
-    assert note(seen, sighting(), token=OTHER_TOKEN, url=moved) == [SAME]
-    assert note(seen, sighting(seq=2), token=OTHER_TOKEN, url=moved) == [ELSEWHERE]
-    assert note(seen, sighting(), token=OTHER_TOKEN, url=URL) == [ELSEWHERE]
+    assert note(seen, sighting(), token=OTHER_TOKEN, url="localhost:7070") == [SAME]
+    for elsewhere in ("ws://localhost:7171", "ws://127.0.0.1:7070/other", URL):
+        assert note(seen, sighting(), url=elsewhere) == [SAME]
+        assert note(seen, sighting(), token=OTHER_TOKEN, url=elsewhere) == [ELSEWHERE]
+
+
+def test_a_bind_address_that_many_hubs_share_makes_them_no_hub(
+    seen: SeenMessages,
+) -> None:
+    shared = hashlib.sha256(b"parler://127.0.0.1:7070").hexdigest()[:12]
+    note(seen, sighting(), token=shared, url="ws://10.0.0.1:7070")
+    assert note(seen, sighting(), token=shared, url="ws://10.0.0.1:7070") == [SAME]
+    assert note(seen, sighting(), token=shared, url="ws://10.0.0.2:7070") == [ELSEWHERE]
+
+
+def test_what_names_this_hub_beats_a_copy_that_was_met_first(
+    seen: SeenMessages,
+) -> None:
+    """Eve strips the hub's name and posts the copy at her own hub, before Bob reads."""
+    copy, original = sighting(), sighting()._replace(named=True)
+    assert note(seen, copy, token=OTHER_TOKEN, url=OTHER_URL) == [NEW]
+    assert note(seen, original) == [NEW]
+    assert note(seen, original) == [SAME]
+    assert note(seen, copy, token=OTHER_TOKEN, url=OTHER_URL) == [ELSEWHERE]
+    assert note(seen, copy._replace(seq=2)) == [ELSEWHERE]
+    assert note(seen, original, original._replace(seq=2)) == [SAME, ELSEWHERE]
 
 
 def test_authors_choose_their_ids_and_do_not_meet(seen: SeenMessages) -> None:
@@ -72,16 +97,6 @@ def test_authors_choose_their_ids_and_do_not_meet(seen: SeenMessages) -> None:
     eve = Sighting(AgentId("eve"), "u1", RoomName("den"), 2)
     odd = Sighting(AgentId("eve"), "\ud800" * 10**5, RoomName("\ud800"), 2**64 - 1)
     assert note(seen, eve, odd) == [NEW, NEW]
-
-
-def test_what_names_another_hub_is_looked_up_and_not_remembered(
-    seen: SeenMessages,
-) -> None:
-    foreign = sighting()._replace(named_here=False)
-    assert note(seen, foreign) == [NEW]
-    assert note(seen, foreign) == [NEW]
-    note(seen, sighting())
-    assert note(seen, foreign) == [SAME]
 
 
 def test_another_process_knows_it_at_once_and_after_a_restart(tmp_path: Path) -> None:
