@@ -13,6 +13,7 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
+    Collection,
     Iterable,
     Iterator,
     Sequence,
@@ -111,6 +112,10 @@ class HubMemory(Protocol):
         """Raise `RelayedChallenge` if that token belongs to another URL."""
         ...
 
+    def former(self, dialled_url: str, /) -> Collection[str]:
+        """The tokens that the hub at that URL had before."""
+        ...
+
 
 def connect(
     hub: str,
@@ -163,6 +168,7 @@ def connect(
     def check(token: str) -> None:
         if known_hubs is not None:
             known_hubs.check(token, url)
+            client._former_tokens = known_hubs.former(url)
         client.hub_token = token
         client._signed_hub = token if names_one_hub(token, url) else None
 
@@ -202,6 +208,7 @@ class Client:
         self._now = now
         self._fraction = fraction
         self._seen = seen
+        self._former_tokens: Collection[str] = ()
         self._signed_hub: str | None = None
         self._acked: dict[RoomName, Seq] = {}
         self._notes: deque[Note] = deque()
@@ -443,7 +450,12 @@ class Client:
     def _judged(self, several: Sequence[StoredMessage]) -> list[Message]:
         token = self.hub_token
         messages = [
-            read_message(stored, reader=self.agent_id, hub_token=token)
+            read_message(
+                stored,
+                reader=self.agent_id,
+                hub_token=token,
+                former_tokens=self._former_tokens,
+            )
             for stored in several
         ]
         if self._seen is None or token is None:

@@ -4,7 +4,7 @@ Nothing here asks a hub. A message that cannot be read is handed out all the sam
 marked invalid, so that it never stands in the way of the next one.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from parler.identity.message_signing import Signature, check_message
@@ -83,10 +83,16 @@ class Batch:
 
 
 def read_message(
-    stored: StoredMessage, *, reader: AgentId, hub_token: str | None = None
+    stored: StoredMessage,
+    *,
+    reader: AgentId,
+    hub_token: str | None = None,
+    former_tokens: Collection[str] = (),
 ) -> Message:
     """Judge and read a message for one reader, of one hub (protocol 6.4)."""
-    signature = check_message(stored, reader=reader, hub_token=hub_token)
+    signature = check_message(
+        stored, reader=reader, hub_token=hub_token, former_tokens=former_tokens
+    )
     try:
         parts = read_parts(stored.parts)
     except InvalidParts:

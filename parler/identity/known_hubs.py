@@ -65,6 +65,8 @@ class _File:
 
     hubs: dict[str, list[str]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    former: dict[str, str] = field(default_factory=dict)
+    """Tokens that gave way to the hash of the URL that they were met under."""
 
 
 class KnownHubs:
@@ -174,6 +176,21 @@ class KnownHubs:
             self._write(file)
         return shown
 
+    def former(self, dialled_url: str) -> frozenset[str]:
+        """The tokens that the hub at a URL had before it was told that URL.
+
+        Whoever answers there could show them as well, so nobody gains by it.
+
+        Raises:
+            ConfigError: The file is damaged.
+        """
+        file, url = self._read(), _display(dialled_url)
+        return frozenset(
+            token
+            for token, at in file.former.items()
+            if token not in file.hubs and self._places.same(at, url)
+        )
+
     def _read(self) -> _File:
         file = _read_file(self._path)
         if self._earlier is not None:
@@ -183,6 +200,8 @@ class KnownHubs:
 
     def _write(self, file: _File) -> None:
         value: dict[str, object] = {"hubs": file.hubs, "refused": file.refused}
+        if file.former:
+            value["former"] = file.former
         files.write_private(self._path, files.json_bytes(value))
 
     def _judge(self, file: _File, token: str, url: str) -> _Verdict:
@@ -217,23 +236,36 @@ class KnownHubs:
     def _note(
         self, file: _File, token: str, url: str, *, trusted: bool = False
     ) -> None:
+        at_home = not trusted and _is_hash_of(token, url)
+        if not at_home:
+            self._forget_former(file, url)
         for other in list(file.hubs):
             # A hub has one token: what it had before is not its own any more.
             left = [at for at in file.hubs[other] if not self._places.same(at, url)]
+            gave_way = other != token and len(left) < len(file.hubs[other])
+            if at_home and gave_way and not _is_from_before_ids(other, url):
+                file.former[other] = url
             if left:
                 file.hubs[other] = left
             else:
                 del file.hubs[other]
         known = file.hubs.pop(token, [])
-        if not trusted and _is_hash_of(token, url):
+        if at_home:
             # Proven to be at home here. Where we met it first was chance, and perhaps
             # a relay; what the user trusted since stays.
             known = [url, *(k for k in known[:1] if _is_hash_of(token, k)), *known[1:]]
         else:
             known = [*known, url]
         file.hubs[token] = known[:MAX_URLS_PER_TOKEN]
-        for oldest in list(file.hubs)[:-MAX_TOKENS]:
-            del file.hubs[oldest]
+        for tokens in (file.hubs, file.former):
+            for oldest in list(tokens)[:-MAX_TOKENS]:
+                del tokens[oldest]
+
+    def _forget_former(self, file: _File, url: str) -> None:
+        """Another hub is there now, or one that goes by its id again."""
+        for token, at in list(file.former.items()):
+            if self._places.same(at, url):
+                del file.former[token]
 
     def _note_refusal(self, file: _File, token: str, url: str) -> None:
         if pending := self._pending(file, url):
@@ -296,17 +328,23 @@ def _read_file(path: Path) -> _File:
 
 
 def _file(raw: dict[str, object]) -> _File:
-    hubs, refused = raw.get("hubs", {}), raw.get("refused", {})
-    if not isinstance(hubs, dict) or not isinstance(refused, dict):
+    kinds = (raw.get(name, {}) for name in ("hubs", "refused", "former"))
+    hubs, refused, former = kinds
+    if not (
+        isinstance(hubs, dict)
+        and isinstance(refused, dict)
+        and isinstance(former, dict)
+    ):
         raise ValueError("not a list of hubs")
     for token, urls in hubs.items():
         if not _TOKEN.fullmatch(token) or not isinstance(urls, list) or not urls:
             raise ValueError("an entry is no hub")
         _expect_urls(urls)
-    _expect_urls(list(refused))
-    if not all(isinstance(t, str) and _TOKEN.fullmatch(t) for t in refused.values()):
-        raise ValueError("a refused entry is no hub")
-    return _File(hubs=hubs, refused=refused)
+    _expect_urls([*refused, *former.values()])
+    for token in (*refused.values(), *former):
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise ValueError("a refused or a former entry is no hub")
+    return _File(hubs=hubs, refused=refused, former=former)
 
 
 def _expect_urls(urls: list[object]) -> None:

@@ -6,6 +6,7 @@ noticed. The hub's name can be left out of a copy: only who remembers the origin
 notices that (`parler.identity.seen_messages`).
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
 
@@ -87,7 +88,11 @@ def sign_parts(
 
 
 def check_message(
-    message: StoredMessage, *, reader: AgentId | None, hub_token: str | None = None
+    message: StoredMessage,
+    *,
+    reader: AgentId | None,
+    hub_token: str | None = None,
+    former_tokens: Collection[str] = (),
 ) -> Signature:
     """Judge a delivered message (protocol 6.4, with the room binding of step 3).
 
@@ -95,6 +100,7 @@ def check_message(
         reader: Who received it. A direct message is only valid for the agent it was
             written to, and for its author.
         hub_token: That in the challenge of the hub it came from, if that is known.
+        former_tokens: What that very hub was called before.
     """
     try:
         objects = part_objects(message.parts)
@@ -118,11 +124,19 @@ def check_message(
         return Signature.INVALID
     genuine = verify(message.author.id, signed, part.sig)
     bound = belongs_to(part.target, message, reader=reader)
-    return _at_hub(message, part, hub_token) if genuine and bound else Signature.INVALID
+    if not genuine or not bound:
+        return Signature.INVALID
+    return _at_hub(message, part, (hub_token, *former_tokens))
 
 
-def _at_hub(message: StoredMessage, part: SigPart, hub_token: str | None) -> Signature:
-    """Judge a genuine message by the hub that its author names."""
+def _at_hub(
+    message: StoredMessage, part: SigPart, hub: tuple[str | None, ...]
+) -> Signature:
+    """Judge a genuine message by the hub that its author names.
+
+    Args:
+        hub: What the hub that is read is called, and was called.
+    """
     if part.hub in (None, UNSET) and part.hub_sig in (None, UNSET):
         return Signature.VALID  # an older client's
     if not isinstance(part.hub, str) or not isinstance(part.hub_sig, str):
@@ -133,8 +147,8 @@ def _at_hub(message: StoredMessage, part: SigPart, hub_token: str | None) -> Sig
         return Signature.INVALID
     if not verify(message.author.id, signed, part.hub_sig):
         return Signature.INVALID
-    known_as = (None, part.hub)
-    return Signature.VALID if hub_token in known_as else Signature.REPLAYED
+    here = hub[0] is None or part.hub in hub
+    return Signature.VALID if here else Signature.REPLAYED
 
 
 def belongs_to(

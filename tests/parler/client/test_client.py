@@ -18,7 +18,7 @@ from parler.errors import (
     RemoteProtocolError,
     UsageError,
 )
-from parler.identity.known_hubs import names_one_hub
+from parler.identity.known_hubs import KnownHubs, names_one_hub
 from parler.identity.message_signing import Signature, check_message, sign_parts
 from parler.identity.seen_messages import SeenMessages
 from parler.identity.signing import Keypair
@@ -245,6 +245,32 @@ async def test_a_stripped_copy_that_was_read_first_takes_nothing_from_the_origin
         assert judge(stripped(original)) is Signature.REPLAYED
     async with reading_at(HERE, tmp_path) as judge:
         assert judge(original) is Signature.VALID
+
+
+async def test_a_hub_that_was_given_a_url_keeps_what_was_said_there(
+    tmp_path: Path,
+) -> None:
+    """Its token was of its id, and is of its URL now; both messages were unread."""
+    known = KnownHubs(tmp_path / "known_hubs.json")
+    of_its_id, of_its_url = "a" * 12, hashlib.sha256(HUB.encode()).hexdigest()[:12]
+    raw = sign_parts(ANN, RoomTarget(room=DEN), [], ts=7, uid="u", hub_token=of_its_id)
+    unread = stored(3, author=ANN.agent_id, parts=raw)
+    foreign = signed_here(seq=4)
+
+    async def read(token: str) -> list[Signature]:
+        wire = Wire()
+        block = connect(HUB, ME, name="me", dial=wire.dial, known_hubs=known)
+        async with asyncio.TaskGroup() as group:
+            entering = group.create_task(block.__aenter__())
+            peer = await wire.peer()
+            await peer.admits(nonce=NONCE.replace(NONCE.split(":")[2], token))
+        client = entering.result()
+        found = [client.judge(one).signature for one in (unread, foreign)]
+        await block.__aexit__(None, None, None)
+        return found
+
+    assert await read(of_its_id) == [Signature.VALID, Signature.REPLAYED]
+    assert await read(of_its_url) == [Signature.VALID, Signature.REPLAYED]
 
 
 async def test_what_was_read_on_this_machine_is_a_replay_at_its_other_hubs(

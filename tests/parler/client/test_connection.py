@@ -473,6 +473,9 @@ async def test_a_relayed_challenge_is_refused() -> None:
             assert (token_field, dialled_url) == ("0123456789ab", HUB)
             raise RelayedChallenge("it belongs to another hub")
 
+        def former(self, dialled_url: str) -> list[str]:
+            raise AssertionError("nobody asks about a hub that was refused")
+
     challenge = replies.Challenge(nonce=NONCE)
     error = await first_answer(challenge, known_hubs=Memory())
     assert isinstance(error, RelayedChallenge)

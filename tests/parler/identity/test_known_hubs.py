@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parler.errors import ConfigError, RelayedChallenge, ReplacedHub
+from parler.identity import known_hubs as module
 from parler.identity.known_hubs import MAX_REFUSED, MAX_TOKENS, KnownHubs
 from parler.machine import files
 
@@ -114,6 +115,51 @@ def test_another_hub_at_a_known_address_stops_with_both_named(
     known.trust(url)
     known.check("b" * 12, url)
     assert saved(path) == {"b" * 12: [url]}
+
+
+def test_a_hub_that_was_told_its_url_is_known_by_its_former_token(
+    known: KnownHubs, path: Path
+) -> None:
+    known.check("a" * 12, REAL)
+    assert not known.former(REAL)
+    known.check(token_of(REAL), REAL)
+    assert KnownHubs(path).former(REAL + "/ws") == {"a" * 12}
+    assert not known.former(EVIL)
+
+
+def test_a_bind_address_is_no_former_token(known: KnownHubs) -> None:
+    known.check(token_of("parler://0.0.0.0:9"), REAL)
+    known.check(token_of(REAL), REAL)
+    assert not known.former(REAL)
+
+
+def test_a_former_token_that_is_another_hubs_is_nobodys(known: KnownHubs) -> None:
+    """Evil passed on the challenge of a hub that nobody knew yet."""
+    known.check(token_of(REAL), EVIL)
+    known.check(token_of(EVIL), EVIL)
+    assert known.former(EVIL) == {token_of(REAL)}
+    known.check(token_of(REAL), REAL)
+    assert not known.former(EVIL)
+
+
+def test_a_hub_that_was_set_up_anew_has_no_former_token(known: KnownHubs) -> None:
+    known.check("a" * 12, REAL)
+    known.check(token_of(REAL), REAL)
+    with pytest.raises(ReplacedHub):
+        known.check("b" * 12, REAL)
+    known.trust(REAL)
+    assert not known.former(REAL)
+
+
+def test_former_tokens_are_bounded(
+    known: KnownHubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_TOKENS", 3)
+    urls = [f"wss://hub{number}.example" for number in range(5)]
+    for number, url in enumerate(urls):
+        known.check(f"{number:012x}", url)
+        known.check(token_of(url), url)
+    assert [len(known.former(url)) for url in urls] == [0, 0, 1, 1, 1]
 
 
 def test_hub_run_by_hand_in_place_of_the_known_one_is_noticed(known: KnownHubs) -> None:
