@@ -16,7 +16,9 @@ import hashlib
 import logging
 import os
 import struct
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +27,7 @@ from urllib.parse import urlsplit
 from parler.errors import ConfigError
 from parler.identity.known_hubs import names_one_hub
 from parler.identity.settings import dialled, hub_key
-from parler.machine.files import locked, make_private_dir, read_bounded, write_private
+from parler.machine.files import locked, read_bounded, write_private
 from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.urls import is_loopback
 
@@ -78,7 +80,7 @@ def _are_same(one: bytes, other: bytes) -> bool:
 
 
 class SeenMessages:
-    """The memory of one user; any number of processes may share it.
+    """The memory of one user; any number of threads and processes may share it.
 
     If it cannot be read or written it goes on for this process alone.
     """
@@ -87,6 +89,7 @@ class SeenMessages:
         """Use the files in `folder`; nothing is read or written yet."""
         self._folder = folder
         self._open: dict[str, _Book] = {}
+        self._noting = threading.Lock()
 
     def note(
         self, sightings: Sequence[Sighting], *, token: str, url: str
@@ -97,16 +100,22 @@ class SeenMessages:
             token: What the hub's challenge calls it (protocol 2.3).
             url: Under which address it was dialled, in any spelling.
         """
+        with self._noting:
+            return self._note(sightings, token, url)
+
+    def _note(
+        self, sightings: Sequence[Sighting], token: str, url: str
+    ) -> list[Standing]:
         address = _address(url)
         hub = token if names_one_hub(token, url) else f"{token} at {address}"
         at = (_short(hub), _short(address))
-        books: dict[str, list[bytes]] = {}
+        news: dict[str, dict[bytes, bytes]] = {}
         found = []
         for one in sightings:
             name = _file_name(one.room)
-            if name not in books:
-                self._book(name).refresh()
-                books[name] = []
+            if name not in news:
+                self._look_at(name)
+                news[name] = {}
             key = _key(one)
             place = _PLACE.pack(_short(one.room), *at, one.seq)
             places = self._book(name).places
@@ -116,8 +125,8 @@ class SeenMessages:
                 continue
             found.append(Standing.NEW)
             self._book(name).remember({key: place})
-            books[name].append(key + place)
-        for name, records in books.items():
+            news[name][key] = place
+        for name, records in news.items():
             if records:
                 self._write(name, records)
         return found
@@ -129,24 +138,33 @@ class SeenMessages:
             del self._open[next(iter(self._open))]
         return book
 
-    def _write(self, name: str, records: list[bytes]) -> None:
+    def _look_at(self, name: str) -> None:
         book = self._book(name)
         try:
-            if book.is_new:
-                make_private_dir(self._folder)
-                self._make_room()
-            book.append(b"".join(records))
+            book.refresh()
+        except (ConfigError, OSError) as error:
+            _log.warning("cannot read %s: %s", book.path, error)
+
+    def _write(self, name: str, records: dict[bytes, bytes]) -> None:
+        book = self._book(name)
+        try:
+            # One lock for all: rooms are named by hubs, and locks are never removed.
+            with locked(self._folder / "all", wait_secs=LOCK_WAIT_SECS):
+                if not book.path.exists():
+                    self._make_room()
+                book.append(records)
         except (ConfigError, OSError) as error:
             _log.warning("cannot remember what was read in %s: %s", book.path, error)
 
     def _make_room(self) -> None:
-        """Forget the rooms that were not read for longest."""
-        paths = list(self._folder.glob(f"*{_SUFFIX}"))
-        if len(paths) < MAX_ROOMS:
-            return
-        paths.sort(key=lambda path: path.stat().st_mtime_ns)
-        for path in paths[: len(paths) - MAX_ROOMS + 1]:
-            path.unlink(missing_ok=True)
+        """Forget the rooms that were not written for longest."""
+        written: list[tuple[int, Path]] = []
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            with suppress(FileNotFoundError):
+                written.append((path.stat().st_mtime_ns, path))
+        for _, path in sorted(written)[: max(0, len(written) - MAX_ROOMS + 1)]:
+            with suppress(OSError):  # somebody reads it, on Windows
+                path.unlink()
 
 
 class _Book:
@@ -155,30 +173,42 @@ class _Book:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.places: dict[bytes, bytes] = {}
-        self._file: tuple[int, int] | None = None
+        self._looked_at: os.stat_result | None = None
         self._read_bytes = 0
+        self._last = b""
+        """The record before that, by which an exchanged file is told."""
 
-    @property
-    def is_new(self) -> bool:
-        """Whether there was no file at the last look."""
-        return self._file is None
+    def refresh(self) -> dict[bytes, bytes]:
+        """Read and return what others added, or all of it if the file was replaced.
 
-    def refresh(self) -> None:
-        """Read what others added, or all of it if the file was replaced."""
+        Raises:
+            ConfigError: It cannot be read, or is not ours.
+            OSError: It cannot be looked at.
+        """
         try:
             status = self.path.stat()
-            file = (status.st_dev, status.st_ino)
-            if file == self._file and status.st_size == self._read_bytes:
-                return
-            data = read_bounded(self.path, limit=4 * MAX_SEEN * RECORD_BYTES)
+            if _version(status) == _version(self._looked_at):
+                return {}
+            found = _records(self._read_on())
         except FileNotFoundError:
-            self._file = None
-            return
-        except (ConfigError, OSError) as error:
-            _log.warning("cannot read %s: %s", self.path, error)
-            return
-        self._file, self._read_bytes = file, len(data)
-        self.remember(_records(data))
+            self._looked_at, self._read_bytes, self._last = None, 0, b""
+            return {}
+        self._looked_at = status
+        self.remember(found)
+        return found
+
+    def _read_on(self) -> bytes:
+        limit = 4 * MAX_SEEN * RECORD_BYTES
+        start = self._read_bytes - len(self._last)
+        data = read_bounded(self.path, limit=limit, start=start)
+        if not data.startswith(self._last):
+            start, self._last = 0, b""
+            data = read_bounded(self.path, limit=limit)
+        whole = len(data) // RECORD_BYTES * RECORD_BYTES
+        added = data[len(self._last) : whole]
+        self._read_bytes = start + whole
+        self._last = data[max(0, whole - RECORD_BYTES) : whole]
+        return added
 
     def remember(self, places: dict[bytes, bytes]) -> None:
         """Keep places in memory, and not more of them than in a file."""
@@ -187,33 +217,43 @@ class _Book:
             for oldest in list(self.places)[:-MAX_SEEN]:
                 del self.places[oldest]
 
-    def append(self, records: bytes) -> None:
-        """Add records, whole even after a crash, and forget the oldest in time."""
-        with locked(self.path, wait_secs=LOCK_WAIT_SECS):
-            self.refresh()
-            whole = self._read_bytes // RECORD_BYTES * RECORD_BYTES
-            if self.is_new:
-                whole = 0
-            if whole + len(records) > 2 * MAX_SEEN * RECORD_BYTES:
-                self._replace(records)
-                return
-            flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-            flags |= getattr(os, "O_BINARY", 0)
-            with os.fdopen(os.open(self.path, flags, 0o600), "wb") as file:
-                file.truncate(whole)  # what a crash left of a record
-                file.seek(whole)
-                file.write(records)
-                file.flush()
-                status = os.fstat(file.fileno())
-            self._file = (status.st_dev, status.st_ino)
-            self._read_bytes = whole + len(records)
+    def append(self, records: dict[bytes, bytes]) -> None:
+        """Add records, whole even after a crash, and forget the oldest in time.
 
-    def _replace(self, records: bytes) -> None:
+        The caller holds the lock. What another process added meanwhile stands.
+        """
+        others = self.refresh()
+        data = b"".join(key + at for key, at in records.items() if key not in others)
+        if not data:
+            return
+        if self._read_bytes + len(data) > 2 * MAX_SEEN * RECORD_BYTES:
+            self._replace(data)
+            return
+        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        flags |= getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(self.path, flags, 0o600), "wb") as file:
+            file.truncate(self._read_bytes)  # what a crash left of a record
+            file.seek(self._read_bytes)
+            file.write(data)
+            file.flush()
+            self._looked_at = os.fstat(file.fileno())
+        self._read_bytes += len(data)
+        self._last = data[-RECORD_BYTES:]
+
+    def _replace(self, added: bytes) -> None:
         data = read_bounded(self.path, limit=4 * MAX_SEEN * RECORD_BYTES)
-        whole = data[: len(data) // RECORD_BYTES * RECORD_BYTES] + records
+        whole = data[: len(data) // RECORD_BYTES * RECORD_BYTES] + added
         write_private(self.path, whole[-MAX_SEEN * RECORD_BYTES :])
-        self._file, self.places = None, {}
+        self.places = {}
+        self._looked_at, self._read_bytes, self._last = None, 0, b""
         self.refresh()
+
+
+def _version(status: os.stat_result | None) -> tuple[int, ...] | None:
+    """What differs between two looks at a file if it was written between them."""
+    if status is None:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:

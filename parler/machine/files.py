@@ -44,14 +44,16 @@ def random_hex(size: int) -> str:
     return os.urandom(size).hex()
 
 
-def read_bounded(path: Path, *, limit: int = MAX_OWN_FILE_BYTES) -> bytes:
-    """Read a file of ours that holds no secret.
+def read_bounded(
+    path: Path, *, limit: int = MAX_OWN_FILE_BYTES, start: int = 0
+) -> bytes:
+    """Read a file of ours that holds no secret, from byte `start` on.
 
     Raises:
         FileNotFoundError: There is none.
         ConfigError: It cannot be read, is no regular file, or is larger than `limit`.
     """
-    return _read(path, limit, private=False)
+    return _read(path, limit, private=False, start=start)
 
 
 def read_private(path: Path, *, limit: int = MAX_OWN_FILE_BYTES) -> bytes:
@@ -225,7 +227,7 @@ def check_writable(path: Path) -> None:
         temporary.unlink()
 
 
-def _read(path: Path, limit: int, *, private: bool) -> bytes:
+def _read(path: Path, limit: int, *, private: bool, start: int = 0) -> bytes:
     try:
         descriptor = os.open(path, _READ_FLAGS)
         with os.fdopen(descriptor, "rb") as file:
@@ -234,6 +236,7 @@ def _read(path: Path, limit: int, *, private: bool) -> bytes:
                 raise ConfigError(f"{path} is not a regular file")
             if private:
                 _refuse_open_modes(path, status.st_mode)
+            file.seek(start)
             data = file.read(limit + 1)
     except FileNotFoundError:
         raise

@@ -4,6 +4,7 @@ These are single steps for scripts; a worker that takes them in the right order 
 here. Claiming is the hub's decision (protocol 10.4), and losing one is a result.
 """
 
+import asyncio
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -190,7 +191,9 @@ async def queue(ctx: OpContext, params: QueueParams) -> QueueResult:
     limit = min(params.limit, MAX_QUEUE_LIMIT)
     frame = Queue(room=room, role=params.service.strip(), limit=limit)
     queued = await ctx.client.request(frame, Queued)
-    judged = [ctx.client.judge(stored) for stored in queued.messages]
+    judged = [
+        await asyncio.to_thread(ctx.client.judge, stored) for stored in queued.messages
+    ]
     return QueueResult(room=room, messages=[shown(message) for message in judged])
 
 

@@ -170,7 +170,8 @@ class QueueWorker:
                 stored.author.id, office.rules
             ):
                 continue  # another worker may do it
-            if finished := await self._consider(office.client.judge(stored)):
+            message = await asyncio.to_thread(office.client.judge, stored)
+            if finished := await self._consider(message):
                 return finished
         return None
 

@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from parler.errors import (
 )
 from parler.identity.known_hubs import KnownHubs, names_one_hub
 from parler.identity.message_signing import Signature, check_message, sign_parts
-from parler.identity.seen_messages import SeenMessages
+from parler.identity.seen_messages import SeenMessages, Sighting, Standing
 from parler.identity.signing import Keypair
 from parler.wire import replies, requests
 from parler.wire.base import MessageId, RoomName
@@ -284,6 +285,32 @@ async def test_what_was_read_on_this_machine_is_a_replay_at_its_other_hubs(
             assert judge(original) is Signature.REPLAYED
     async with reading_at(("ws://127.0.0.1:9999", HERE[1]), tmp_path) as judge:
         assert judge(original) is Signature.VALID
+
+
+async def test_a_pull_that_waits_for_the_memory_holds_up_nothing_else(
+    tmp_path: Path,
+) -> None:
+    """Another process holds it while it writes."""
+    let_go = threading.Event()
+
+    class Held(SeenMessages):
+        def note(
+            self, sightings: Sequence[Sighting], *, token: str, url: str
+        ) -> list[Standing]:
+            assert let_go.wait(30), "the loop stood still"
+            return super().note(sightings, token=token, url=url)
+
+    async with (
+        connected(Wire(), seen=Held(tmp_path)) as (client, peer),
+        asyncio.TaskGroup() as group,
+    ):
+        pulling = group.create_task(client.pull(DEN))
+        await answer_pull(peer, signed_here())
+        asking = group.create_task(client.request(requests.Ping(), replies.Pong))
+        await peer.says(replies.Pong(), to=await peer.hears(requests.Ping))
+        await asking
+        let_go.set()
+    assert [message.signature for message in pulling.result().messages] == ["valid"]
 
 
 async def test_a_pull_holds_the_cursor_unless_told_otherwise() -> None:

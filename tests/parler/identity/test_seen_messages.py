@@ -1,5 +1,6 @@
 """Which messages are copies: the same place again, another place, another process."""
 
+import asyncio
 import hashlib
 import os
 from pathlib import Path
@@ -108,6 +109,53 @@ def test_another_process_knows_it_at_once_and_after_a_restart(tmp_path: Path) ->
     assert note(SeenMessages(tmp_path / "seen"), sighting(seq=9)) == [ELSEWHERE]
 
 
+def test_what_another_process_adds_is_read_from_where_we_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = (SeenMessages(tmp_path / "seen") for _ in range(2))
+    note(one, *(sighting(f"old{number}", seq=number) for number in range(100)))
+    assert note(two, sighting("old7", seq=7)) == [SAME]
+    note(one, sighting("new", seq=200))
+    taken: list[int] = []
+    records = module._records
+
+    def counting(data: bytes) -> dict[bytes, bytes]:
+        taken.append(len(data) // RECORD_BYTES)
+        return records(data)
+
+    monkeypatch.setattr(module, "_records", counting)
+    assert note(two, sighting("new", seq=201)) == [ELSEWHERE]
+    assert taken == [1]
+
+
+def test_a_file_that_was_made_anew_is_read_from_its_beginning(tmp_path: Path) -> None:
+    """Even where the new one has the number and the length of the old one."""
+    one, two = (SeenMessages(tmp_path / "seen") for _ in range(2))
+    note(one, sighting("u1"), sighting("u2", seq=2))
+    assert note(two, sighting("u1")) == [SAME]
+    [file] = files_of(tmp_path / "seen")
+    other = SeenMessages(tmp_path / "other")
+    note(other, *(sighting(f"v{number}", seq=number) for number in range(5)))
+    [replacement] = files_of(tmp_path / "other")
+    for size in (2, 5):
+        file.write_bytes(replacement.read_bytes()[: size * RECORD_BYTES])
+        os.utime(file, ns=(size, size))
+        assert note(two, sighting(f"v{size - 1}", seq=9)) == [ELSEWHERE]
+        assert note(two, sighting("v0", seq=9)) == [ELSEWHERE]
+
+
+async def test_threads_of_one_process_share_it(seen: SeenMessages) -> None:
+    several = [sighting(f"u{number}", seq=number) for number in range(20)]
+
+    def all_of_them() -> list[Standing]:
+        return [standing for one in several for standing in note(seen, one)]
+
+    async with asyncio.TaskGroup() as group:
+        found = [group.create_task(asyncio.to_thread(all_of_them)) for _ in range(4)]
+    results = [standing for task in found for standing in task.result()]
+    assert (results.count(NEW), results.count(SAME)) == (20, 60)
+
+
 def files_of(seen: Path) -> list[Path]:
     return sorted(seen.glob("*.seen"))
 
@@ -152,6 +200,30 @@ def test_rooms_are_bounded_on_disk_and_in_memory(
     assert len(files_of(tmp_path / "seen")) == 5
     assert len(seen._open) == 3
     assert note(seen, sighting(room="room-19", seq=2)) == [ELSEWHERE]
+
+
+def test_a_hostile_hubs_room_names_fill_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It makes up a room for each message; locks and all count."""
+    monkeypatch.setattr(module, "MAX_ROOMS", 5)
+    seen = SeenMessages(tmp_path / "seen")
+    for number in range(50):
+        assert note(seen, sighting(room=f"made-up-{number}")) == [NEW]
+    assert len(list((tmp_path / "seen").iterdir())) == 5 + 1  # one lock
+    assert note(seen, sighting(room="made-up-49", seq=2)) == [ELSEWHERE]
+
+
+def test_a_file_that_goes_while_others_are_looked_at_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_ROOMS", 2)
+    seen = SeenMessages(tmp_path / "seen")
+    for number in range(2):
+        note(seen, sighting(room=f"room-{number}"))
+    (tmp_path / "seen" / f"gone{module._SUFFIX}").symlink_to(tmp_path / "nowhere")
+    note(seen, sighting(room="den"))
+    assert note(SeenMessages(tmp_path / "seen"), sighting(seq=2)) == [ELSEWHERE]
 
 
 def _written(path: Path) -> int:
