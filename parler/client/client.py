@@ -31,7 +31,7 @@ from parler.client.blobs import Blob, as_digest, digest_of, read_bounded, verifi
 from parler.client.connection import Connection, Gap, Note, Pace
 from parler.client.messages import Batch, Message, mark_replays, read_message
 from parler.client.pending import Progress
-from parler.client.protocol import REPLIES, ClientProtocol, Introduction
+from parler.client.protocol import REPLIES, ClientProtocol, Introduction, Secret
 from parler.client.transport import Transport, dial_websocket
 from parler.errors import (
     ConfigError,
@@ -123,7 +123,7 @@ def connect(
     *,
     name: str,
     role: str | None = None,
-    secret: str | None = None,
+    secret: Secret = None,
     known_hubs: HubMemory | None = None,
     seen: SeenMessages | None = None,
     allow_plain: bool = False,
@@ -140,7 +140,8 @@ def connect(
     Args:
         hub: The hub's URL in any spelling (protocol 1.1).
         secret: The hub's join secret, if it asks for one. It goes to this hub only,
-            so name one only if it belongs there.
+            so name one only if it belongs there. A function is asked at each
+            connection.
         known_hubs: Notices a hub that relays another hub's challenge.
         seen: Notices messages that were copied from elsewhere. Without it only those
             are noticed that name another hub.

@@ -155,6 +155,10 @@ class NotAHub(RemoteProtocolError):
     """The first thing the other side said is nothing a hub says."""
 
 
+Secret: TypeAlias = str | Callable[[], str | None] | None
+"""A join secret, or what says which one the hub of this connection may be told."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Introduction:
     """Who connects, and with which join secret."""
@@ -162,7 +166,7 @@ class Introduction:
     keypair: Keypair
     name: str
     role: str | None = None
-    secret: str | None = None
+    secret: "Secret" = None
 
     def __repr__(self) -> str:
         """Never the secret."""
@@ -422,11 +426,12 @@ class ClientProtocol:
             )
         if self._check_hub is not None:
             self._check_hub(challenge.nonce.split(":")[2])
+        secret = self._who.secret
         proof = msgspec.structs.replace(
             self._introduce(),
             nonce=challenge.nonce,
             sig=self._who.keypair.sign(challenge.nonce.encode()),
-            secret=self._who.secret,
+            secret=secret() if callable(secret) else secret,
         )
         return Proof(encode(proof))
 

@@ -77,7 +77,7 @@ class KnownHubs:
         path: Path,
         *,
         remember: bool = True,
-        own_hub: str | None = None,
+        own_hub: Callable[[], str | None] = lambda: None,
         earlier: Path | None = None,
         own_addresses: Callable[[], Collection[str]] = own_addresses,
     ) -> None:
@@ -85,8 +85,8 @@ class KnownHubs:
 
         Args:
             remember: Whether `check` notes what it meets; to look only, it does not.
-            own_hub: Where this machine's own hub runs, if that is known by the lock it
-                holds: it may come from another port of this machine.
+            own_hub: Where this machine's own hub runs now, if that is known by the
+                lock it holds: it may come from another port of this machine.
             earlier: Where an app's home had a file of its own, which is known too.
             own_addresses: The addresses of this machine's interfaces.
         """
@@ -228,7 +228,8 @@ class KnownHubs:
         if nobodys and all(_is_local(other) for other in known):
             return _Verdict.REMEMBER
         here = self._places.on_this_machine
-        if self._own_hub and self._places.same(url, self._own_hub):
+        own = self._own_hub()
+        if own and self._places.same(url, own):
             moved = all(here(other) for other in known)
             return _Verdict.REMEMBER if moved else _Verdict.RELAYED
         return _Verdict.RELAYED

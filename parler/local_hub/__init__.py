@@ -16,7 +16,7 @@ from parler.local_hub.record import (
     starts_by_itself,
     write_record,
 )
-from parler.local_hub.status import OwnHub, Seen, State, find_own_hub, look
+from parler.local_hub.status import OwnHub, Seen, State, find_own_hub, is_starting, look
 
 __all__ = [
     "HubPaths",
@@ -27,6 +27,7 @@ __all__ = [
     "State",
     "ensure_local_hub",
     "find_own_hub",
+    "is_starting",
     "look",
     "hub_paths",
     "read_record",

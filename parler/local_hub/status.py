@@ -66,6 +66,9 @@ class OwnHub:
     """As it was asked for."""
     secret: str | None = field(repr=False)
     """None for one that was started before it had one."""
+    pid: int | None
+    started: int | None
+    """Epoch milliseconds."""
 
 
 def find_own_hub(homes: Iterable[Path], url: str) -> OwnHub | None:
@@ -78,15 +81,31 @@ def find_own_hub(homes: Iterable[Path], url: str) -> OwnHub | None:
         IdentityError: Other users may read its secret.
     """
     for paths in dict.fromkeys(hub_paths(home) for home in homes):
-        if not look(paths).is_at(url):
+        seen = look(paths)
+        if not seen.is_at(url):
             continue
         path = secret_file(paths, read_record(paths) or Record())
         try:
             secret = files.read_private(path).decode("utf-8", "replace").strip()
         except FileNotFoundError:
             secret = ""
-        return OwnHub(url=url, secret=secret or None)
+        return OwnHub(
+            url=url, secret=secret or None, pid=seen.pid, started=seen.started
+        )
     return None
+
+
+def is_starting(homes: Iterable[Path], url: str) -> bool:
+    """Whether the hub of one of these homes is about to run under a URL.
+
+    Raises:
+        ConfigError: Its files are damaged or cannot be read.
+    """
+    return any(
+        look(paths).state is State.STARTING
+        and serves((read_record(paths) or Record()).addr, url)
+        for paths in map(hub_paths, homes)
+    )
 
 
 class _Words(msgspec.Struct, frozen=True):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from parler.ops.context import OpContext
     from parler.text.transcript import Reader
 
+_POLL_SECS = 0.02
+
 
 def identity_of(
     settings: "Settings", *, hub: str | None = None
@@ -86,19 +88,16 @@ async def dialled(
     shared = machine_home(settings.base_home)
     secrets = join_secrets.JoinSecrets(shared / join_secrets.FILE_NAME)
     join_secrets.require_safe_url(hub, allow_plain=settings.allow_plain)
-    dial = await _dialler(hub, settings, local)
-    own = _own_hub(hub, settings)
-    secret = own.secret if own else None
-    secret = secret or join_secrets.secret_for(hub, settings, secrets)
+    own = _OwnHubNow(hub, settings)
+    dial = await _dialler(hub, settings, local, own.dial)
+    given = join_secrets.secret_for(hub, settings, secrets)
     connecting = connect(
         hub,
         identity.keypair,
         name=identity.name,
         role=identity.role,
-        secret=secret,
-        known_hubs=known_hubs(
-            settings, remember=remember, own_hub=own.url if own else None
-        ),
+        secret=lambda: own.secret or given,
+        known_hubs=known_hubs(settings, remember=remember, own_hub=lambda: own.url),
         seen=seen_messages.SeenMessages(shared / seen_messages.FOLDER),
         allow_plain=settings.allow_plain,
         dial=dial,
@@ -108,8 +107,8 @@ async def dialled(
     try:
         async with connecting as client:
             entered = True
-            given = secret if secret == settings.join_secret else None
-            if remember and given and given != secrets.for_hub(hub):
+            typed = given == settings.join_secret and not own.secret
+            if remember and given and typed and given != secrets.for_hub(hub):
                 secrets.remember(hub, given)
             yield client
     except HubError as refused:
@@ -122,18 +121,19 @@ async def dialled(
 
 
 async def _dialler(
-    hub: str, settings: "Settings", local: LocalStart | None
+    hub: str,
+    settings: "Settings",
+    local: LocalStart | None,
+    dial_only: "Callable[[str], Awaitable[Transport]]",
 ) -> "Callable[[str], Awaitable[Transport]]":
     """What opens a connection, now and whenever it was lost."""
-    from parler.client.transport import dial_websocket
-
     if local is None or not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
-        return dial_websocket
+        return dial_only
     from parler import local_hub
     from parler.errors import ConfigError
 
     if not local_hub.starts_by_itself(settings, hub):
-        return dial_websocket
+        return dial_only
     await local_hub.ensure_local_hub(
         settings.base_home, hub, note=local.note, revive=local.revive
     )
@@ -141,23 +141,58 @@ async def _dialler(
     async def dial(url: str) -> "Transport":
         with suppress(ConfigError):  # that would end a client which may yet recover
             await local_hub.ensure_local_hub(settings.base_home, hub, revive=False)
-        return await dial_websocket(url)
+        return await dial_only(url)
 
     return dial
 
 
-def _own_hub(hub: str, settings: "Settings") -> "OwnHub | None":
-    """This machine's own hub, if it is what is dialled; an agent's home may be apart
-    from the one it belongs to."""
-    if not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
-        return None
-    from parler.identity.homes import process_environment, user_home_of
-    from parler.local_hub import find_own_hub
+class _OwnHubNow:
+    """This machine's own hub, if it is what is dialled: asked at each connection.
 
-    user = user_home_of(process_environment())
-    return find_own_hub(
-        [settings.base_home, *([user / ".parler"] if user else [])], hub
-    )
+    What took the port after it ended is told nothing: the hub counts that ran before
+    the dial and runs still. An agent's home may be apart from the one it belongs to.
+    """
+
+    def __init__(self, hub: str, settings: "Settings") -> None:
+        from parler.identity.homes import process_environment, user_home_of
+
+        user = user_home_of(process_environment())
+        self._hub = hub
+        self._homes = [settings.base_home, *([user / ".parler"] if user else [])]
+        if not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
+            self._homes = []
+        self._dialled: OwnHub | None = None
+
+    async def dial(self, url: str) -> "Transport":
+        import asyncio
+
+        from parler.client.transport import dial_websocket
+
+        if self._homes:
+            from parler.local_hub import is_starting
+
+            while is_starting(self._homes, self._hub):  # noqa: ASYNC110 - a process's
+                await asyncio.sleep(_POLL_SECS)
+            self._dialled = self._find()
+        return await dial_websocket(url)
+
+    @property
+    def url(self) -> str | None:
+        return own.url if (own := self._now()) else None
+
+    @property
+    def secret(self) -> str | None:
+        return own.secret if (own := self._now()) else None
+
+    def _now(self) -> "OwnHub | None":
+        return self._dialled if self._dialled == self._find() else None
+
+    def _find(self) -> "OwnHub | None":
+        if not self._homes:
+            return None
+        from parler.local_hub import find_own_hub
+
+        return find_own_hub(self._homes, self._hub)
 
 
 @asynccontextmanager
@@ -200,7 +235,10 @@ def reader_of(identity: "Identity") -> "Reader":
 
 
 def known_hubs(
-    settings: "Settings", *, remember: bool = True, own_hub: str | None = None
+    settings: "Settings",
+    *,
+    remember: bool = True,
+    own_hub: Callable[[], str | None] = lambda: None,
 ) -> "KnownHubs":
     """Which hub each challenge belongs to, for all homes of this user."""
     from parler.identity import known_hubs as module

@@ -321,7 +321,7 @@ def test_loopback_and_own_addresses_are_one_place(path: Path) -> None:
 
 def test_own_hub_may_move_to_another_port(path: Path) -> None:
     KnownHubs(path).check(OPAQUE, "ws://127.0.0.1:7070")
-    moved = KnownHubs(path, own_hub="ws://127.0.0.1:7071")
+    moved = KnownHubs(path, own_hub=lambda: "ws://127.0.0.1:7071")
     moved.check(OPAQUE, "ws://127.0.0.1:7071")
     KnownHubs(path).check(OPAQUE, "ws://127.0.0.1:7071")
     with pytest.raises(ReplacedHub):
@@ -331,7 +331,7 @@ def test_own_hub_may_move_to_another_port(path: Path) -> None:
 def test_own_hub_passes_on_no_challenge_from_beyond_this_machine(path: Path) -> None:
     KnownHubs(path).check(OPAQUE, "ws://192.168.1.66:7070")
     with pytest.raises(RelayedChallenge):
-        KnownHubs(path, own_hub="ws://127.0.0.1:7070").check(
+        KnownHubs(path, own_hub=lambda: "ws://127.0.0.1:7070").check(
             OPAQUE, "ws://127.0.0.1:7070"
         )
 
