@@ -194,8 +194,12 @@ class KnownHubs:
     def _read(self) -> _File:
         file = _read_file(self._path)
         if self._earlier is not None:
-            for token, urls in _read_file(self._earlier).hubs.items():
-                file.hubs.setdefault(token, urls)
+            # What is said of an address here is newer.
+            earlier = {
+                token: [at for at in urls if self._places.token_of(file, at) is None]
+                for token, urls in _read_file(self._earlier).hubs.items()
+            }
+            file.hubs = {t: at for t, at in earlier.items() if at} | file.hubs
         return file
 
     def _write(self, file: _File) -> None:

@@ -306,6 +306,21 @@ def test_what_an_apps_home_knew_is_known_to_all(path: Path, tmp_path: Path) -> N
     known.check(OPAQUE, EVIL)
 
 
+def test_hub_that_was_replaced_is_not_known_again_by_an_apps_file(
+    path: Path, tmp_path: Path
+) -> None:
+    earlier = tmp_path / "home" / "agents" / "codex" / "known_hubs.json"
+    KnownHubs(earlier).check(OPAQUE, REAL)
+    known = KnownHubs(path, earlier=earlier)
+    with pytest.raises(ReplacedHub):
+        known.check("b" * 12, REAL)
+    KnownHubs(path).trust(REAL)
+    known.check("b" * 12, REAL)
+    with pytest.raises(ReplacedHub):
+        known.check(OPAQUE, REAL)
+    assert saved(path) == {"b" * 12: [REAL]}
+
+
 def test_loopback_and_own_addresses_are_one_place(path: Path) -> None:
     known = KnownHubs(path, own_addresses=lambda: {"192.168.1.5", "fe80::5"})
     known.check(OPAQUE, "ws://127.0.0.1:7070")
