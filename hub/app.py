@@ -90,6 +90,7 @@ class Hub:
                 quotas.connections.total,
                 wanted,
             )
+        self.public_url = settings.url or _bound_url(settings.host, settings.port)
         self.store = Store(settings.db, max_bytes=quotas.disk.budget)
         notifier = Notifier()
         self.services = Services(
@@ -106,9 +107,11 @@ class Hub:
             blob_changes=asyncio.Lock(),
             now=now,
             public_url=lambda: self.public_url,
-            hub_token=hub_token(self.store.hub_id, settings.url),
+            # What lies in memory has no id that lasts.
+            hub_token=hub_token(
+                self.store.hub_id, settings.url if settings.db else self.public_url
+            ),
         )
-        self.public_url = settings.url or f"parler://{settings.host}:{settings.port}"
         self._connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self.connections_total = 0
@@ -118,8 +121,7 @@ class Hub:
     def listening_on(self, host: str, port: int) -> None:
         """Learn the address that port 0 became."""
         if self.settings.url is None:
-            shown = f"[{host}]" if ":" in host else host
-            self.public_url = f"parler://{shown}:{port}"
+            self.public_url = _bound_url(host, port)
 
     async def serve_websocket(
         self, scope: Message, receive: Receive, send: Send
@@ -275,6 +277,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 3
     return 0
+
+
+def _bound_url(host: str, port: int) -> str:
+    return f"parler://[{host}]:{port}" if ":" in host else f"parler://{host}:{port}"
 
 
 def _folder_of_blobs(settings: Settings) -> Path | None:

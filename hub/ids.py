@@ -83,7 +83,8 @@ def hub_token(hub_id: str, url: str | None) -> str:
     """What stands for a hub in its nonces (protocol 2.3).
 
     That of its URL, if it was given one, and else of its id: any number of hubs share
-    a bind address.
+    a bind address. Of a hub that keeps nothing, `url` is that bind address: clients
+    take it for nobody's.
     """
     if url is None:
         return hub_id[:TOKEN_DIGITS]

@@ -139,7 +139,7 @@ class Pages:
         return {
             "name": settings.name,
             "mode": settings.mode,
-            "hubId": self._services.store.hub_id,
+            **({"hubId": self._services.store.hub_id} if settings.db else {}),
             "protocolVersion": PROTOCOL_VERSION,
             "capabilities": capabilities(settings),
         }

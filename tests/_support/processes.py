@@ -37,11 +37,14 @@ def environment(folder: Path, **variables: str) -> dict[str, str]:
 class HubProcess:
     """A hub with a durable database on a loopback port it keeps over restarts."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(
+        self, folder: Path, *, in_memory: bool = False, **variables: str
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.database = folder / "hub.sqlite"
         self._variables = variables
+        self._in_memory = in_memory
         self._address = "127.0.0.1:0"
         self._process: warm.WarmProcess | subprocess.Popen[bytes] | None = None
         self.start()
@@ -56,7 +59,9 @@ class HubProcess:
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
         command = [sys.executable, "-m", "parler", "hub", "--addr", self._address]
-        command += ["--db", str(self.database), "--ready-file", str(ready)]
+        command += ["--ready-file", str(ready)]
+        if not self._in_memory:
+            command += ["--db", str(self.database)]
         with (
             Path(os.devnull).open("rb") as nothing,
             (self.folder / "hub.log").open("ab") as log,

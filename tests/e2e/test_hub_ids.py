@@ -122,6 +122,22 @@ def test_hub_in_place_of_the_known_one_stops_until_it_is_trusted(
         assert ann("rooms").status == 0
 
 
+def test_hub_in_memory_has_no_id_and_locks_nobody_out_when_it_starts_again(
+    tmp_path: Path,
+) -> None:
+    hub = HubProcess(tmp_path / "hub", in_memory=True)
+    try:
+        ann = Agent(tmp_path, "ann", hub.url)
+        assert ann("rooms").status == 0
+        assert "hubId" not in asyncio.run(fetch(hub.url, "/api/hub")).json()
+        hub.stop()
+        hub.start()
+        again = ann("rooms")
+        assert again.status == 0, again.err
+    finally:
+        hub.stop()
+
+
 def test_copy_of_a_hub_elsewhere_is_not_the_hub(tmp_path: Path) -> None:
     with running_hub(tmp_path / "one") as one:
         ann = Agent(tmp_path, "ann", one.url)
