@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import json
 import logging
@@ -21,7 +22,7 @@ from pathlib import Path
 from starlette.responses import Response
 
 from hub.admin import commands
-from hub.admin.lock_file import LockFile
+from hub.admin.lock_file import LockFile, port_of_holder
 from hub.admin.logs import set_up
 from hub.admin.malloc import give_back, keep_buffers
 from hub.admin.pruning import Pruner
@@ -52,7 +53,7 @@ from hub.server.uvicorn_server import (
     serve,
 )
 from hub.services import Clock, Limits, Services, system_clock
-from hub.settings import Settings, read_settings
+from hub.settings import LOCAL_RUNNING, Settings, local_folder, read_settings
 from hub.store.engine import Store, lock_database, used_bytes
 from parler._version import __version__
 from parler.wire.codes import ErrorCode
@@ -335,6 +336,12 @@ def _listen(host: str, port: int, *, flag: str) -> socket.socket:
     try:
         return bind(host, port)
     except OSError as error:
+        own = local_folder(os.environ) / LOCAL_RUNNING
+        if error.errno == errno.EADDRINUSE and port_of_holder(own) == port:
+            raise CannotStart(
+                f"this machine's own hub has port {port} (see: parler hub status); "
+                f"parler hub stop, or pass another {flag}"
+            ) from None
         raise CannotStart(
             f"cannot listen on {host}:{port}: {error.strerror or error}; "
             f"pass another {flag}"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from hub.errors import CannotStart
 
@@ -90,3 +91,16 @@ class LockFile:
         except BlockingIOError:
             return False
         return True
+
+
+def port_of_holder(path: Path) -> int | None:
+    """Where the hub listens that holds a file locked; None if none does."""
+    try:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return urlsplit(str(json.loads(file.read()).get("url") or "")).port
+    except (OSError, ValueError):
+        pass
+    return None

@@ -61,9 +61,15 @@ def _home(options: Options) -> Path:
     return settings_of(options).base_home
 
 
-def _started(result: StartResult) -> str:
+def _started(result: StartResult) -> Iterator[str]:
     how = "started" if result.started else "runs already"
-    return f"{how}: {visible(result.url)} (process {result.pid})"
+    url = visible(result.url)
+    yield f"{how}: {url} (process {result.pid})"
+    if result.instead_of:
+        yield (
+            f"your rooms at {url} live on the hub {result.instead_of}: to use this one "
+            f"in its place, parler trust-hub {url}"
+        )
 
 
 def _stopped(result: StopResult) -> str:

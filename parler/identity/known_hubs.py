@@ -149,6 +149,15 @@ class KnownHubs:
                 next_step=mend,
             )
 
+    def token_of(self, url: str) -> str | None:
+        """The token of the one hub that an address is known for, if it is.
+
+        Raises:
+            ConfigError: The file is damaged.
+        """
+        token = self._places.token_of(self._read(), _display(url))
+        return token if token and names_one_hub(token, url) else None
+
     def trust(self, url: str, token: str | None = None) -> str:
         """Accept a hub's token under one more URL, as its user asked for.
 

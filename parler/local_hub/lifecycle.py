@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 
 from parler.errors import ConfigError, ConnectFailed, ParlerError
+from parler.identity import known_hubs
 from parler.identity.homes import process_environment
 from parler.local_hub import service
 from parler.local_hub.port_owner import port_owner_of, refuse
@@ -112,12 +113,45 @@ async def ensure_local_hub(
             raise refuse(url, owner)
         if not revive:
             _require_wanted(paths, url)
+        if token := known_instead(base_home, url):
+            raise ConnectFailed(
+                url,
+                f"your rooms there live on the hub {token}, which does not run",
+                next_step="start it again as you did (parler hub --db …), or this "
+                "machine's own in its place: parler hub start",
+            )
     if record is None or not serves(record.addr, url):
         record = record_for(url)
     hub = await asyncio.to_thread(_start, paths, record, url, wait_secs, revive=revive)
     if hub.started and note is not None:
         note(f"started this machine's hub in the background: {url} ({STATUS})")
     return hub
+
+
+def known_instead(base_home: Path, url: str) -> str | None:
+    """The token of another hub that agents know under an address of ours.
+
+    Raises:
+        ConfigError: The file of known hubs is damaged.
+    """
+    paths, file = hub_paths(base_home), known_hubs.FILE_NAME
+    known = known_hubs.KnownHubs(
+        paths.folder.parent / file, remember=False, earlier=base_home / file
+    )
+    token = known.token_of(url)
+    return None if token and (_hub_id(paths) or "").startswith(token) else token
+
+
+def _hub_id(paths: HubPaths) -> str | None:
+    """That of the hub's database, if there is one."""
+    sqlite3 = import_module("sqlite3")
+
+    with contextlib.suppress(sqlite3.Error):
+        uri = f"{paths.database.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+            found = database.execute("SELECT value FROM meta WHERE key = 'hub_id'")
+            return next((str(value) for (value,) in found), None)
+    return None
 
 
 def use_local_hub(base_home: Path, *, port: int = DEFAULT_PORT) -> LocalHub:

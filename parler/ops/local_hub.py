@@ -68,6 +68,8 @@ class StartResult(Result):
     pid: int | None
     started: bool
     """By this command."""
+    instead_of: str | None = None
+    """The token of another hub that agents know there."""
 
 
 class StopResult(Result):
@@ -136,7 +138,12 @@ def begin(base_home: Path) -> StartResult:
     """
     record = read_record(hub_paths(base_home)) or Record()
     hub = lifecycle.start(base_home, record)
-    return StartResult(url=hub.url, pid=hub.pid, started=hub.started)
+    return StartResult(
+        url=hub.url,
+        pid=hub.pid,
+        started=hub.started,
+        instead_of=lifecycle.known_instead(base_home, hub.url),
+    )
 
 
 START = Capability(

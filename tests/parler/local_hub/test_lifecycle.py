@@ -39,7 +39,7 @@ from parler.local_hub.port_owner import PortOwner
 from parler.local_hub.record import hub_arguments, serves
 from parler.machine import files
 from tests._support.plainclient import PlainAgent, UnexpectedFrame
-from tests._support.processes import Agent, environment
+from tests._support.processes import Agent, environment, running_hub
 
 CROWD = 20
 WAIT = 30.0
@@ -280,6 +280,44 @@ def test_a_hub_that_cannot_move_stays_where_it_was(base: Path, port: int) -> Non
             reconfigure(base, Record(addr=f"127.0.0.1:{there}"))
     assert read_record(hub_paths(base)) == before
     assert look(hub_paths(base)).is_at(before.url)
+
+
+# ------------------------------------------------------------ in place of another hub
+
+
+def test_own_hub_does_not_start_by_itself_where_another_hub_is_known(
+    home: Path, tmp_path: Path
+) -> None:
+    base = home / ".parler"
+    with running_hub(tmp_path / "by hand") as hub:
+        paths, address = hub_paths(base), hub.url.removeprefix("ws://")
+        write_record(paths, Record(addr=address))
+        ann = Agent(tmp_path, "ann", hub.url)
+        ann.environment["PARLER_HOME"] = str(base)
+        assert ann("rooms").status == 0
+        hub.stop()
+        try:
+            refused = ann("rooms", "--json")
+            assert refused.error["code"] == "connect_failed"
+            assert "which does not run" in refused.error["message"]
+            assert "parler hub --db" in refused.error["next"]
+            assert look(paths).state is State.STOPPED
+            hub.start()
+            assert ann("rooms").status == 0
+            hub.stop()
+            started = ann("hub", "start")
+            assert f"parler trust-hub {hub.url}" in started.out
+            assert ann("rooms", "--json").error["code"] == "replaced_hub"
+            taken = ann("hub", "--addr", address)
+            assert taken.status == 3
+            assert "parler hub stop" in taken.err
+            assert ann("trust-hub", hub.url).status == 0
+            assert ann("rooms").status == 0
+            assert stop(base)
+            assert ann("rooms").status == 0  # ours by now: it starts by itself
+            assert "trust-hub" not in ann("hub", "start").out
+        finally:
+            stop(base, force=True)
 
 
 # -------------------------------------------------------------------- what is not a hub
