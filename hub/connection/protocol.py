@@ -130,7 +130,9 @@ class ServerProtocol:
             return
         raise Refusal(
             ErrorCode.NOT_AUTHORIZED,
-            "this hub requires a join secret (set PARLER_JOIN_SECRET)",
+            "this hub requires a join secret, and that is another one"
+            if shown
+            else "this hub requires a join secret (set PARLER_JOIN_SECRET)",
         )
 
     def _perform(self, request: AnyRequest) -> Action:

@@ -9,7 +9,7 @@ from parler.ops.admission import DecisionResult, Knock, RequestsResult
 from parler.ops.invites import InviteResult, InvitesResult
 from parler.ops.message_view import ShownMessage
 from parler.ops.rooms import Member, RoomsResult, RosterResult
-from parler.ops.session import JoinResult, OpenResult
+from parler.ops.session import ONLY_THIS_USER, JoinResult, OpenResult
 from parler.text.terminal import shown_name, visible
 from parler.text.transcript import Transcript, newest_handoff, shown_time
 
@@ -28,6 +28,8 @@ def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
     yield ""
     yield "The other agent runs:"
     yield f"  {join_command(result.portable)}"
+    if result.for_this_user:
+        yield ONLY_THIS_USER
     if result.gated:
         yield "Then you run:"
         yield "  parler session requests"

@@ -66,6 +66,8 @@ class OwnHub:
     """As it was asked for."""
     secret: str | None = field(repr=False)
     """None for one that was started before it had one."""
+    team: bool
+    """Other machines may join."""
     pid: int | None
     started: int | None
     """Epoch milliseconds."""
@@ -84,13 +86,18 @@ def find_own_hub(homes: Iterable[Path], url: str) -> OwnHub | None:
         seen = look(paths)
         if not seen.is_at(url):
             continue
-        path = secret_file(paths, read_record(paths) or Record())
+        record = read_record(paths) or Record()
+        path = secret_file(paths, record)
         try:
             secret = files.read_private(path).decode("utf-8", "replace").strip()
         except FileNotFoundError:
             secret = ""
         return OwnHub(
-            url=url, secret=secret or None, pid=seen.pid, started=seen.started
+            url=url,
+            secret=secret or None,
+            team=record.team,
+            pid=seen.pid,
+            started=seen.started,
         )
     return None
 

@@ -51,6 +51,9 @@ class OpContext:
     shared_as: str | None = None
     """Where others reach the hub, if that is not as we named it."""
 
+    for_this_user: bool = False
+    """The hub is this machine's own, and lets in nobody else's agents."""
+
     def portable(self, code: str) -> str:
         """A key together with its hub, to be handed to others."""
         return f"{code}@{self.shared_as or self.hub}"

@@ -37,6 +37,10 @@ FIRST_POLL_SECS = 0.5
 LONGEST_POLL_SECS = 2.0
 ASK_OWNER = "ask the owner for a new key (parler session open, or parler invite)"
 _APPROVE_ANYWAY = "only the owner can still let you in: parler session approve {}"
+ONLY_THIS_USER = (
+    "Only your own agents on this machine reach this hub; for others: "
+    "parler connect --team"
+)
 MAX_CONTEXT_BYTES = DEFAULT_MAX_MESSAGE_BYTES - 4096
 """A recap must fit into one message together with its signature."""
 
@@ -80,6 +84,8 @@ class OpenResult(Result):
     room: RoomName
     gated: bool
     expires_at: int
+    for_this_user: bool = False
+    """No agent of somebody else can reach it."""
 
 
 class JoinState(StrEnum):
@@ -155,6 +161,7 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
         room=invited.room,
         gated=params.gated,
         expires_at=invited.expires_at,
+        for_this_user=ctx.for_this_user,
     )
 
 

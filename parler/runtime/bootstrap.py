@@ -84,6 +84,7 @@ async def dialled(
     from parler.client.client import connect
     from parler.errors import HubError
     from parler.identity import join_secrets, seen_messages
+    from parler.wire.codes import ErrorCode
 
     shared = machine_home(settings.base_home)
     secrets = join_secrets.JoinSecrets(shared / join_secrets.FILE_NAME)
@@ -112,12 +113,25 @@ async def dialled(
                 secrets.remember(hub, given)
             yield client
     except HubError as refused:
-        if not entered and join_secrets.is_withheld(hub, settings):
-            refused.next_step = (
-                f"PARLER_JOIN_SECRET belongs to {settings.hub}; add --hub {hub} "
-                "to send it there"
-            )
+        if not entered and refused.hub_code == ErrorCode.NOT_AUTHORIZED:
+            refused.next_step = _cure(hub, settings)
         raise
+
+
+def _cure(hub: str, settings: "Settings") -> str:
+    """What lets us in at a hub that wants a secret which we did not show."""
+    from parler.identity.join_secrets import is_withheld
+
+    give = "give it in PARLER_JOIN_SECRET"
+    if is_withheld(hub, settings):
+        give += f" (that of {settings.hub} was not sent), with --hub {hub}"
+    if not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
+        return f"ask whoever runs {hub} for its join secret, and {give}"
+    return (
+        "this is the own hub of another home or user: its secret is in <that home>"
+        f"/hub/local-secret, readable by its user only; {give}. For others its user "
+        "runs: parler connect --team"
+    )
 
 
 async def _dialler(
@@ -184,6 +198,11 @@ class _OwnHubNow:
     def secret(self) -> str | None:
         return own.secret if (own := self._now()) else None
 
+    @property
+    def for_this_user(self) -> bool:
+        own = self._find()
+        return bool(own and own.secret and not own.team)
+
     def _now(self) -> "OwnHub | None":
         return self._dialled if self._dialled == self._find() else None
 
@@ -213,6 +232,7 @@ async def connected(
             identity=identity,
             hub=hub,
             shared_as=_shared_as(hub, settings),
+            for_this_user=_OwnHubNow(hub, settings).for_this_user,
             known_rooms=KnownRooms(settings.home),
             now=now,
         )

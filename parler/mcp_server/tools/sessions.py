@@ -23,7 +23,7 @@ from parler.ops.capability import SESSION
 from parler.ops.context import OpContext
 from parler.ops.invites import InviteResult
 from parler.ops.rooms import RoomsResult
-from parler.ops.session import JoinResult, JoinState
+from parler.ops.session import ONLY_THIS_USER, JoinResult, JoinState
 from parler.ops.tokens import WatchResult
 from parler.runtime.entry import MAX_CHARS, MAX_SEED_CHARS
 from parler.runtime.hub_link import HubAway
@@ -64,6 +64,7 @@ async def open_session(call: Call, args: Any) -> Answer:
                 "The other agent's user gives it the key, or runs one of:",
                 f"  claude mcp add parler -e {pasted} -- parler mcp",
                 f"  parler session join {shlex.quote(visible(result.portable))}",
+                *([ONLY_THIS_USER] if result.for_this_user else ()),
                 "Show your user the key and these lines.",
             ]
         )

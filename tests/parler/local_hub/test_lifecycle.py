@@ -111,7 +111,27 @@ def test_the_machines_own_hub_has_a_secret_that_its_user_reads(
         done = agent("rooms")
         assert done.status == 0, done.err
     other_user = Agent(tmp_path, "other", url)
-    assert other_user("rooms").status == 6
+    refused = other_user("rooms", "--json")
+    assert refused.status == 6
+    assert "/hub/local-secret" in refused.error["next"]
+    assert "parler connect --team" in refused.error["next"]
+    opened = app("session", "open", "--topic", "x")
+    assert "Only your own agents" in opened.out
+    key = next(
+        line.split()[1] for line in opened.out.splitlines() if line[:8] == "portable"
+    )
+    # With the secret of another hub at hand, one step is enough.
+    other_user.environment |= {
+        "PARLER_HUB": "ws://127.0.0.1:1",
+        "PARLER_JOIN_SECRET": "of another",
+    }
+    withheld = other_user("session", "join", key, "--json")
+    assert f"--hub {url}" in withheld.error["next"]
+    other_user.environment["PARLER_JOIN_SECRET"] = "wrong"
+    wrong = other_user("session", "join", key, "--hub", url, "--json")
+    assert "another one" in wrong.error["message"]
+    other_user.environment["PARLER_JOIN_SECRET"] = secret.read_text("utf-8").strip()
+    assert other_user("session", "join", key, "--hub", url).status == 0
 
 
 def test_secret_is_told_to_no_hub_that_only_has_the_port(base: Path, port: int) -> None:
