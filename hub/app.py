@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -355,7 +356,7 @@ async def _serve(
     lock_file: LockFile | None,
 ) -> None:
     host, port = listener.getsockname()[:2]
-    hub = Hub(settings)
+    hub = Hub(replace(settings, host=host))  # whatever its name in the settings
     listener.listen(hub.services.quotas.backlog)
     hub.listening_on(host, port)
     hub.store.start()
@@ -389,8 +390,8 @@ async def _serve(
             if metrics is not None:
                 from hub.http.metrics import metrics_app  # slow to import, seldom on
 
-                host = metrics.getsockname()[0]
-                shown = make_server(metrics_app(hub, host=host))
+                bound = metrics.getsockname()[0]
+                shown = make_server(metrics_app(hub, host=bound))
                 group.create_task(serve(shown, metrics, drained))
             waiting = group.create_task(asked_to_stop.wait())
             await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)

@@ -48,7 +48,8 @@ def metrics_app(hub: Measured, *, host: str) -> ASGIApp:
     Args:
         host: Where it is bound.
     """
-    origins = OriginPolicy(host=host)
+    settings = hub.services.settings
+    origins = OriginPolicy(host=host, url=settings.url, allowed=settings.allow_origin)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_HubCollector(hub))
 

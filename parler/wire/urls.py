@@ -67,10 +67,11 @@ def leaves_this_network(url: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether a bind or dial host is this machine alone (protocol 12.1)."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        address = ipaddress.ip_address(host.strip("[]"))
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
     except ValueError:
         return False
 

@@ -38,14 +38,19 @@ class HubProcess:
     """A hub with a durable database on a loopback port it keeps over restarts."""
 
     def __init__(
-        self, folder: Path, *, in_memory: bool = False, **variables: str
+        self,
+        folder: Path,
+        *,
+        in_memory: bool = False,
+        address: str = "127.0.0.1:0",
+        **variables: str,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.database = folder / "hub.sqlite"
         self._variables = variables
         self._in_memory = in_memory
-        self._address = "127.0.0.1:0"
+        self._address = address
         self._process: warm.WarmProcess | subprocess.Popen[bytes] | None = None
         self.start()
 

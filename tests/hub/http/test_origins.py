@@ -23,6 +23,7 @@ UPGRADE = (
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
 )
 EVIL = "https://evil.example"
+FRIEND = "https://viewer.example"
 PUBLIC_PATHS = ["/", "/health", "/api/hub", "/api/directory", "/a2a/directory", "/no"]
 PRIVATE_PATHS = ["/api/session", "/api/session/blob/nothing"]
 OUR_NAMES = [
@@ -327,7 +328,14 @@ def test_refused_page_uses_up_nothing_of_its_users_budget(start_hub: StartHub) -
 
 
 def test_numbers_for_the_operator_are_for_no_page(tmp_path: Path) -> None:
-    hub = Hub(Settings(host="127.0.0.1", port=0, db=tmp_path / "hub.sqlite"))
+    settings = Settings(
+        host="127.0.0.1",
+        port=0,
+        db=tmp_path / "hub.sqlite",
+        url="wss://team.example",
+        allow_origin=frozenset({FRIEND}),
+    )
+    hub = Hub(settings)
     app = metrics_app(hub, host="127.0.0.1")
 
     def ask(*headers: tuple[str, str]) -> int:
@@ -347,6 +355,8 @@ def test_numbers_for_the_operator_are_for_no_page(tmp_path: Path) -> None:
         return int(sent[0]["status"])
 
     assert ask(("Host", "localhost:9100")) == 200
+    assert ask(("Host", "team.example:9100")) == 200
+    assert ask(("Host", "localhost:9100"), ("Origin", FRIEND)) == 200
     assert ask(("Host", "evil.example:9100")) == 421
     assert ask(("Host", "localhost:9100"), ("Origin", EVIL)) == 403
     asyncio.run(hub.store.close())

@@ -9,9 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
 
 from tests._support.plainclient import PlainAgent
-from tests._support.plainhttp import bearer, fetch
+from tests._support.plainhttp import bearer, fetch, http_link
+from tests._support.processes import HubProcess
 from tests.conformance.steps import open_room
 from tests.hub.http.test_app import UPGRADE
 
@@ -52,6 +56,25 @@ def test_log_holds_no_token_and_metrics_have_their_own_address(tmp_path: Path) -
     said = log.read_text(encoding="utf-8")
     assert not [secret for secret in planted if secret in said]
     assert b'parler_hub_requests_total{op="mint_watch",outcome="ok"} 1.0' in scraped
+
+
+@pytest.mark.parametrize("name", ["LOCALHOST", "127.1", "[::ffff:127.0.0.1]"])
+def test_hub_bound_to_the_loopback_by_any_name_answers_to_no_strangers(
+    tmp_path: Path, name: str
+) -> None:
+    hub = HubProcess(tmp_path, address=f"{name}:0", PARLER_HUB_PUBLIC="1")
+    try:
+        port = urlsplit(hub.url).port
+
+        async def ask(host: str) -> int:
+            async with http_link(f"ws://127.0.0.1:{port}") as link:
+                await link.raw(f"GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                return (await link.answer()).status
+
+        assert asyncio.run(ask("127.0.0.1")) == 200
+        assert asyncio.run(ask("evil.example")) == 421
+    finally:
+        hub.stop()
 
 
 async def ask_in_every_way(url: str, metrics: int) -> tuple[list[str], bytes]:

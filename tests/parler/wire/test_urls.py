@@ -138,7 +138,18 @@ def test_everything_else_leaves_it(host: str) -> None:
 
 
 def test_loopback_is_this_machine_only() -> None:
-    for host in ("localhost", "127.0.0.1", "127.1.2.3", "::1", "[::1]"):
+    for host in ("localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1", "[::1]"):
         assert is_loopback(host)
-    for host in ("0.0.0.0", "::", "", "10.0.0.1", "hub.example", "localhost.x", "LO"):
+    for host in ("::ffff:127.0.0.1", "[::ffff:7f00:1]"):
+        assert is_loopback(host)
+    for host in (
+        "0.0.0.0",
+        "::",
+        "",
+        "10.0.0.1",
+        "::ffff:10.0.0.1",
+        "hub.example",
+        "localhost.x",
+        "LO",
+    ):
         assert not is_loopback(host)
