@@ -274,6 +274,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             as_json=settings.log_format == "json",
             file=settings.log_file,
         )
+        if (
+            settings.address_header == "x-forwarded-for"
+            and "FLY_APP_NAME" in os.environ
+        ):
+            log.warning("on Fly.io pass --client-ip-header Fly-Client-IP")
         _run(settings)
     except CannotStart as error:
         sys.stderr.write(f"error: {error}\n")

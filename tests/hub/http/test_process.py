@@ -77,6 +77,15 @@ def test_hub_bound_to_the_loopback_by_any_name_answers_to_no_strangers(
         hub.stop()
 
 
+def test_header_that_fly_does_not_vouch_for_is_warned_of(tmp_path: Path) -> None:
+    on_fly = {"FLY_APP_NAME": "hub", "PARLER_HUB_TRUST_PROXY_HEADERS": "1"}
+    named = {"PARLER_HUB_CLIENT_IP_HEADER": "Fly-Client-IP"}
+    for folder, more, warned in (("x", {}, True), ("fly", named, False)):
+        HubProcess(tmp_path / folder, **on_fly, **more).stop()
+        said = (tmp_path / folder / "hub.log").read_text(encoding="utf-8")
+        assert ("--client-ip-header Fly-Client-IP" in said) is warned
+
+
 async def ask_in_every_way(url: str, metrics: int) -> tuple[list[str], bytes]:
     """Show tokens and keys to the hub wherever one can; returns them."""
     async with PlainAgent.create("ada").dial(url) as ada:
