@@ -65,6 +65,8 @@ def _started(result: StartResult) -> Iterator[str]:
     how = "started" if result.started else "runs already"
     url = visible(result.url)
     yield f"{how}: {url} (process {result.pid})"
+    if result.new_secret:
+        yield "it now asks for a secret: restart the apps that are open, to read it"
     if result.instead_of:
         yield (
             f"your rooms at {url} live on the hub {result.instead_of}: to use this one "

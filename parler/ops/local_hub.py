@@ -8,7 +8,13 @@ from typing import Annotated
 from parler.errors import ConfigError, UsageError
 from parler.local_hub import lifecycle, service
 from parler.local_hub.probe import ask
-from parler.local_hub.record import HubPaths, Record, hub_paths, read_record
+from parler.local_hub.record import (
+    HubPaths,
+    Record,
+    hub_paths,
+    read_record,
+    secret_file,
+)
 from parler.local_hub.status import Seen, State, look
 from parler.ops.capability import Capability, Param
 from parler.ops.context import Result
@@ -70,6 +76,8 @@ class StartResult(Result):
     """By this command."""
     instead_of: str | None = None
     """The token of another hub that agents know there."""
+    new_secret: bool = False
+    """It asks for one from now on, and did not before."""
 
 
 class StopResult(Result):
@@ -136,12 +144,15 @@ def begin(base_home: Path) -> StartResult:
         ConnectFailed: It does not come up.
         ConfigError: Its folder cannot be written.
     """
-    record = read_record(hub_paths(base_home)) or Record()
+    place = hub_paths(base_home)
+    record = read_record(place) or Record()
+    had_none = place.database.exists() and not secret_file(place, record).exists()
     hub = lifecycle.start(base_home, record)
     return StartResult(
         url=hub.url,
         pid=hub.pid,
         started=hub.started,
+        new_secret=hub.started and had_none,
         instead_of=lifecycle.known_instead(base_home, hub.url),
     )
 

@@ -39,7 +39,7 @@ from parler.local_hub.port_owner import PortOwner
 from parler.local_hub.record import hub_arguments, serves
 from parler.machine import files
 from tests._support.plainclient import PlainAgent, UnexpectedFrame
-from tests._support.processes import Agent, environment, running_hub
+from tests._support.processes import Agent, HubProcess, environment, running_hub
 
 CROWD = 20
 WAIT = 30.0
@@ -145,6 +145,17 @@ def test_secret_is_told_to_no_hub_that_only_has_the_port(base: Path, port: int) 
     stop(base)
     assert own.url == url
     assert find_own_hub([base], url) is None
+
+
+def test_who_starts_a_hub_that_had_no_secret_is_told_to_restart_apps(
+    base: Path, tmp_path: Path
+) -> None:
+    HubProcess(hub_paths(base).folder).stop()
+    ann = Agent(tmp_path, "ann", "")
+    ann.environment["PARLER_HOME"] = str(base)
+    assert "restart the apps" in ann("hub", "start").out
+    stop(base)
+    assert "restart the apps" not in ann("hub", "start").out
 
 
 # -------------------------------------------------------------------- one for everybody
