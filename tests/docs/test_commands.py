@@ -64,6 +64,8 @@ NOT_RUN = {
     "export PARLER_DOMAIN=hub.example.org": "needs a container engine",
     "docker compose up -d": "needs a container engine",
     "docker compose exec hub cat /data/join-secret": "needs a container engine",
+    "PARLER_INSECURE=1 PARLER_HUB=ws://host.docker.internal:7070 "
+    "parler rooms": "needs a container engine",
     "./smoke https://hub.example.org": "./scripts/test --ship, with another address",
     "./smoke http://127.0.0.1:7070": "./scripts/test --ship, with another address",
     "export PARLER_HUB_DB=/var/lib/parler/hub.sqlite "
@@ -359,6 +361,12 @@ def run_a_hub(world: World) -> None:
     operator("parler hub restore DIR --db hub.sqlite", "--force", folder="copy")
     line = "parler hub --addr 127.0.0.1:7070 --db hub.sqlite"
     with operator.staying(line, **{":7070": ":0"}) as hub:
+        hub.until("up ·")
+    line = (
+        "parler hub --addr 127.0.0.1:7070 --db hub.sqlite "
+        "--url ws://host.docker.internal:7070"
+    )
+    with operator.staying(line, **{"127.0.0.1:7070": "127.0.0.1:0"}) as hub:
         hub.until("up ·")
     for line in (
         "parler hub --addr 0.0.0.0:7070 --db hub.sqlite --join-secret-file secret",
