@@ -11,6 +11,7 @@ from hub.blobs.folder import BlobFolder
 from hub.delivery.last_seen import LastSeen
 from hub.delivery.notifier import Notifier
 from hub.delivery.receipts import Receipts
+from hub.delivery.rights import Rights
 from hub.delivery.room_cache import RoomCache
 from hub.errors import Refusal
 from hub.quotas.accountant import Accountant
@@ -99,6 +100,7 @@ class Services:
     """What stands for this hub in its challenges."""
 
     background: BackgroundWork = field(default_factory=BackgroundWork)
+    rights: Rights = field(default_factory=Rights)
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Requests by op and outcome: ``ok``, or the code of the error."""
 

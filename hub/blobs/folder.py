@@ -26,12 +26,13 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 class Download:
     """A blob on its way to a peer: the frame that announces it, and where it is.
 
-    It is opened when its turn comes; `unavailable` is said if it is gone by then.
+    It is looked for again when its turn comes; `rid` is that of the request.
     """
 
     incoming: bytes
     path: Path
-    unavailable: bytes
+    digest: Digest
+    rid: str | None
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO
 
 from hub.blobs.folder import Download
 from hub.connection.failures import as_error, as_fault, as_reply, outcome_of
@@ -28,7 +28,7 @@ from hub.connection.protocol import (
 from hub.delivery.outbox import Handed, Outbox, Text
 from hub.errors import Refusal
 from hub.handlers import handle
-from hub.handlers.blobs import store_blob
+from hub.handlers.blobs import UNAVAILABLE, readable, store_blob
 from hub.handlers.caller import Caller
 from hub.handlers.messages import ready_room, send_soon, steps_aside
 from hub.ids import challenge
@@ -152,6 +152,7 @@ class Connection:
         self._flushing = False
         self._group: asyncio.TaskGroup | None = None
         self._writer: asyncio.Task[None] | None = None
+        self._torn = False
         self._idle_timer: asyncio.TimerHandle | None = None
         self._strikes = 0
         self._caller: Caller | None = None
@@ -348,7 +349,7 @@ class Connection:
 
     def _flush(self) -> None:
         self._flushing = False
-        if self._writer is not None or self._group is None:
+        if self._writer is not None or self._group is None or self._torn:
             return
         try:
             while self._transport.writable:
@@ -398,15 +399,58 @@ class Connection:
     async def _write_blob(self, blob: Download) -> None:
         # Nothing may come between the frame that announces a blob and its bytes, and
         # a slow reader costs one fragment of memory (protocol 1.5, 8.3).
+        assert self._caller is not None
+        assert self._group is not None
         async with self._services.quotas.downloads:
-            await self._write_blob_now(blob)
+            with self._services.rights.watched(self._caller.agent) as ended:
+                try:
+                    await readable(self._services, self._caller, blob.digest)
+                    file = await asyncio.to_thread(blob.path.open, "rb")
+                except Refusal as refusal:
+                    self._refuse_blob(blob, as_error(refusal))
+                    return
+                except OSError:
+                    gone = Refusal(ErrorCode.INTERNAL, UNAVAILABLE)
+                    self._refuse_blob(blob, as_error(gone))
+                    return
+                except Exception as error:  # noqa: BLE001 - outermost; logged there
+                    self._refuse_blob(blob, as_fault(error))
+                    return
+                guard = self._group.create_task(
+                    self._stop_when_unreadable(blob, self._caller, ended)
+                )
+                try:
+                    await self._write_blob_now(blob, file)
+                finally:
+                    guard.cancel()
 
-    async def _write_blob_now(self, blob: Download) -> None:
-        try:
-            opened = await asyncio.to_thread(blob.path.open, "rb")
-        except OSError:
-            self._transport.write([blob.unavailable])
-            return
+    def _refuse_blob(self, blob: Download, error: Error) -> None:
+        error.rid = blob.rid
+        self._transport.write([encode_utf8(error)])
+
+    async def _stop_when_unreadable(
+        self, blob: Download, caller: Caller, ended: asyncio.Event
+    ) -> None:
+        while True:
+            await ended.wait()
+            ended.clear()
+            try:
+                await readable(self._services, caller, blob.digest)
+            except Refusal:
+                break
+            except Exception as error:  # noqa: BLE001 - outermost; it is logged there
+                as_fault(error)
+                break
+        # No frame but a close may follow a part of a blob (protocol 8.3).
+        self._torn = True
+        if self._writer is not None:
+            self._writer.cancel()
+        self._outbox.abandon()
+        if not self._transport.writable:
+            self._transport.abort()  # what waits to be read is no longer its to read
+        self._end(VIOLATION, "the blob is no longer yours to read")
+
+    async def _write_blob_now(self, blob: Download, opened: BinaryIO) -> None:
         with opened as file:
             self._transport.write([blob.incoming])
             piece = await asyncio.to_thread(file.read, FRAGMENT_BYTES)
@@ -697,7 +741,7 @@ class Connection:
     async def _say_goodbye(self, ending: _Ending) -> None:
         if ending.error is not None:
             self._outbox.reply(encode_utf8(ending.error))
-        if ending.code != NORMAL:
+        if ending.code != NORMAL and not self._torn:
             try:
                 async with asyncio.timeout(FLUSH_SECS):
                     await self._outbox.wait_until_written()

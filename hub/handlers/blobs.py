@@ -17,7 +17,7 @@ from parler.wire import requests
 from parler.wire.base import Digest
 from parler.wire.codec import encode_utf8
 from parler.wire.codes import ErrorCode
-from parler.wire.replies import BlobIncoming, BlobReady, BlobStored, Error
+from parler.wire.replies import BlobIncoming, BlobReady, BlobStored
 
 log = logging.getLogger(__name__)
 
@@ -138,10 +138,7 @@ async def get_blob(
     services: Services, caller: Caller, request: requests.GetBlob
 ) -> Download:
     """Announce a blob; its bytes follow in fragments."""
-    found = await services.store.read(
-        "get blob",
-        partial(blobs.readable_by, digest=request.id, agent=caller.agent),
-    )
+    found = await readable(services, caller, request.id)
     path = services.blobs.path(request.id)
     if not await asyncio.to_thread(path.is_file):
         raise Refusal(ErrorCode.INTERNAL, UNAVAILABLE)
@@ -153,8 +150,18 @@ async def get_blob(
     incoming = BlobIncoming(
         id=request.id, size=found.size, media_type=found.media_type, rid=request.rid
     )
-    gone = Error(message=UNAVAILABLE, code=ErrorCode.INTERNAL.value, rid=request.rid)
-    return Download(encode_utf8(incoming), path, encode_utf8(gone))
+    return Download(encode_utf8(incoming), path, request.id, request.rid)
+
+
+async def readable(services: Services, caller: Caller, digest: Digest) -> blobs.Found:
+    """A blob as the caller may read it now.
+
+    Raises:
+        Refusal: It is in none of the caller's rooms, or no longer.
+    """
+    return await services.store.read(
+        "get blob", partial(blobs.readable_by, digest=digest, agent=caller.agent)
+    )
 
 
 async def drop_useless(services: Services, *, idle_before: int = 0) -> None:

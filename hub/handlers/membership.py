@@ -43,6 +43,7 @@ def tell_joined(services: Services, change: Change) -> None:
 def _tell_gone(services: Services, change: Change, how: str) -> None:
     services.rooms.left(change.room, change.agent)
     services.notifier.wake(change.room.name)  # its parked pulls look again
+    services.rights.ended([change.agent])  # and so do its downloads
     _tell(services, change, how, [*change.everybody, change.agent])
 
 

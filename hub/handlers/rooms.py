@@ -75,6 +75,7 @@ async def delete_room(
         room, everybody, _ = deleted
         services.rooms.deleted(room)
         services.notifier.wake(room.name)
+        services.rights.ended(everybody)
         event = Event(event="room", room=room.name, change="deleted")
         services.notifier.tell(event, everybody)
 

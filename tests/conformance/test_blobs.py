@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -188,3 +189,79 @@ async def test_both_replies_to_an_upload_carry_its_rid(mesh: Mesh) -> None:
         assert ready["rid"] == "up"
         await ann.raw(b"abc")
         assert (await ann.next_reply())["rid"] == "up"
+
+
+Ends = Callable[[Link, Link, str], Awaitable[object]]
+
+
+async def _is_removed(owner: Link, link: Link, room: str) -> None:
+    await owner.ask("member_removed", "remove_member", room=room, agent=link.id)
+
+
+async def _leaves(owner: Link, link: Link, room: str) -> None:
+    await link.ask("left", "leave", room=room)
+
+
+async def _loses_the_room(owner: Link, link: Link, room: str) -> None:
+    await owner.ask("room_deleted", "delete_room", room=room)
+
+
+ENDS = [_is_removed, _leaves, _loses_the_room]
+
+
+@pytest.mark.extension("membership")
+@pytest.mark.parametrize("ends", ENDS)
+async def test_a_download_ends_with_the_right_to_it(mesh: Mesh, ends: Ends) -> None:
+    data = secrets.token_bytes(MAX_BLOB)
+    agent = mesh.agent("bob")
+    async with (
+        mesh.link("ann") as ann,
+        mesh.link(agent) as bob,
+        mesh.link(agent) as other,
+    ):
+        invited = await open_room(ann)
+        await join(bob, invited["code"])
+        await upload(ann, invited["room"], data)
+        await bob.ask("blob_incoming", "get_blob", id=digest(data))
+        bob.websocket.transport.pause_reading()
+        await bob.post("get_blob", id=digest(data))  # a second one waits behind it
+        await ends(ann, other, invited["room"])
+        bob.websocket.transport.resume_reading()
+        assert await bob.closed() in (1006, 1008)
+        assert not bob.binaries
+        await other.expect_error("unknown_blob", "get_blob", id=digest(data))
+
+
+@pytest.mark.extension("membership")
+async def test_a_download_goes_on_while_another_room_gives_the_right(
+    mesh: Mesh,
+) -> None:
+    data = secrets.token_bytes(MAX_BLOB)
+    async with mesh.room_of("ann", "bob") as ((ann, bob), room):
+        second = await open_room(ann)
+        await join(bob, second["code"])
+        await upload(ann, room, data)
+        await upload(ann, second["room"], data)
+        await bob.ask("blob_incoming", "get_blob", id=digest(data))
+        bob.websocket.transport.pause_reading()
+        await _is_removed(ann, bob, room)
+        bob.websocket.transport.resume_reading()
+        assert digest(await bob.next_binary(within=20)) == digest(data)
+
+
+@pytest.mark.extension("membership")
+@pytest.mark.parametrize("ends", ENDS)
+async def test_an_upload_of_who_is_out_is_not_stored(mesh: Mesh, ends: Ends) -> None:
+    data = secrets.token_bytes(70_000)
+    agent = mesh.agent("bob")
+    async with (
+        mesh.link("ann") as ann,
+        mesh.link(agent) as bob,
+        mesh.link(agent) as other,
+    ):
+        invited = await open_room(ann)
+        await join(bob, invited["code"])
+        await announce(bob, invited["room"], data)
+        await ends(ann, other, invited["room"])
+        await bob.expect_raw_error("not_member", data)
+        await ann.expect_error("unknown_blob", "get_blob", id=digest(data))

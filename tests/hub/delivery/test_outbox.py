@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hub.blobs.folder import Download
 from hub.delivery.outbox import MAX_BYTES, MAX_PUSHES, Handed, Outbox
+from parler.wire.base import Digest
 
 WAIT = 5.0
 
@@ -52,7 +53,7 @@ async def test_texts_are_taken_together_as_far_as_they_fit_and_never_past_a_blob
     None
 ):
     outbox = an_outbox()
-    blob = Download(b"incoming", Path("blob"), b"gone")
+    blob = Download(b"incoming", Path("blob"), Digest("0" * 64), None)
     for frame in (b"aaaa", Handed(b"bbbb", 1, 7), b"cccc", blob, b"dddd"):
         outbox.reply(frame)
     assert outbox.texts(5) == [b"aaaa", Handed(b"bbbb", 1, 7)]
