@@ -173,5 +173,8 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    log.error("an HTTP request failed", exc_info=error)
+    if isinstance(error.__cause__, Refused):  # its right ended in mid-answer
+        log.info("an HTTP answer was cut off: %s", error.__cause__.reason)
+    else:
+        log.error("an HTTP request failed", exc_info=error)
     return text("the hub failed", status=HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -50,8 +50,8 @@ class DirectoryPages:
             highest=2**63 - 1,
         )
         everything = request.query_params.get("scope") == Scope.HUB
-        if everything and not await self._may_see_all(request):
-            raise Refused(HTTPStatus.UNAUTHORIZED, _NEEDED)
+        if everything:
+            await self._must_see_all(request)
         now = self._services.now()
 
         def search(connection: sa.Connection) -> list[DirectoryEntry]:
@@ -68,7 +68,10 @@ class DirectoryPages:
                 now=now,
             )
 
-        return await query(self._services, "directory", search)
+        found = await query(self._services, "directory", search)
+        if everything:
+            await self._must_see_all(request)  # it may have been revoked meanwhile
+        return found
 
     async def entry(self, request: Request) -> DirectoryEntry:
         """The entry a request names.
@@ -93,6 +96,10 @@ class DirectoryPages:
         if found is None or not (public or await self._may_see_all(request)):
             raise Refused(HTTPStatus.NOT_FOUND, "no such public agent")
         return found
+
+    async def _must_see_all(self, request: Request) -> None:
+        if not await self._may_see_all(request):
+            raise Refused(HTTPStatus.UNAUTHORIZED, _NEEDED)
 
     async def _may_see_all(self, request: Request) -> bool:
         access = await access_of(self._services, bearer(request))

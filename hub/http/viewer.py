@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 
 PAGE = 1000
 MAX_AUTHORS = 1000
+_NEEDED = "a watch token is required"
 PIECE_BYTES = 256 * 1024
 _OBSERVATION = "com.parler.observation"
 _MAX_STRING = 2000
@@ -92,6 +93,7 @@ class Viewer:
         roster, page = await query(self._services, "session", read)
         async with bounded():
             count = await self._counts.current(room.id)
+        await self._access(request)  # it may have ended meanwhile
         return json(
             {
                 "room": room.name,
@@ -133,21 +135,35 @@ class Viewer:
         if request.method == "HEAD":
             await asyncio.to_thread(file.close)
             return Response(headers=headers)
-        return StreamingResponse(_pieces(file, size), headers=headers)
+        return StreamingResponse(self._pieces(request, file, size), headers=headers)
 
     async def _room(self, request: Request) -> Room:
-        access = await access_of(self._services, bearer(request, query="token"))
-        number = access.room if access is not None else None
-        room = None
-        if number is not None:
-            room = await query(
-                self._services,
-                "room",
-                lambda connection: rooms.by_id(connection, number),
-            )
+        number = await self._access(request)
+        room = await query(
+            self._services, "room", lambda connection: rooms.by_id(connection, number)
+        )
         if room is None:
-            raise Refused(HTTPStatus.UNAUTHORIZED, "a watch token is required")
+            raise Refused(HTTPStatus.UNAUTHORIZED, _NEEDED)
         return room
+
+    async def _access(self, request: Request) -> int:
+        """The number of the room that may be watched now."""
+        access = await access_of(self._services, bearer(request, query="token"))
+        if access is None or access.room is None:
+            raise Refused(HTTPStatus.UNAUTHORIZED, _NEEDED)
+        return access.room
+
+    async def _pieces(
+        self, request: Request, file: BinaryIO, size: int
+    ) -> AsyncIterator[bytes]:
+        with file:
+            while size > 0:
+                piece = await asyncio.to_thread(file.read, min(PIECE_BYTES, size))
+                if not piece:
+                    raise OSError("a blob is shorter than its size")
+                await self._access(request)  # it may have ended meanwhile
+                size -= len(piece)
+                yield piece
 
     async def _open(self, digest: Digest) -> BinaryIO:
         services = self._services
@@ -266,13 +282,3 @@ def _attachment(name: str | None, digest: Digest, media_type: str | None) -> str
     if not kept:
         kept = f"parler-{digest[:12]}{_EXTENSIONS.get(media_type or '', '.bin')}"
     return f'attachment; filename="{kept}"'
-
-
-async def _pieces(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
-    with file:
-        while size > 0:
-            piece = await asyncio.to_thread(file.read, min(PIECE_BYTES, size))
-            if not piece:
-                raise OSError("a blob is shorter than its size")
-            size -= len(piece)
-            yield piece

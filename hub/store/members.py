@@ -4,11 +4,14 @@ import sqlalchemy as sa
 
 from hub.store.messages import not_member
 from hub.store.schema import (
+    ACTIVE,
     blob_rooms,
+    claims,
     facts,
     former_members,
     members,
     service_workers,
+    tokens,
 )
 from parler.wire.base import AgentId
 
@@ -60,12 +63,18 @@ def _later_than_all(connection: sa.Connection, room: int, *, now: int) -> int:
 
 
 def remove(connection: sa.Connection, room: int, agent: AgentId) -> bool:
-    """End a membership, and any service in that room; False if there was none."""
-    connection.execute(
-        sa.delete(service_workers).where(
-            service_workers.c.room == room, service_workers.c.agent == agent
+    """End a membership with all that hangs on it; False if there was none.
+
+    That is the service in that room, the tasks it holds, and its watch tokens.
+    """
+    for table, holder, which in (
+        (service_workers, service_workers.c.agent, sa.true()),
+        (claims, claims.c.worker, claims.c.state == ACTIVE),
+        (tokens, tokens.c.created_by, sa.true()),
+    ):
+        connection.execute(
+            sa.delete(table).where(table.c.room == room, holder == agent, which)
         )
-    )
     mine = (members.c.room == room) & (members.c.agent == agent)
     connection.execute(
         sa.insert(former_members).from_select(

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from hub.store import messages as log
 from hub.store.agents import is_fresh
 from hub.store.schema import (
+    ACTIVE,
     claims,
     dispatches,
     members,
@@ -22,9 +23,6 @@ from hub.store.schema import (
 )
 from parler.wire.base import AgentId, MessageId
 from parler.wire.records import TaskStatus
-
-ACTIVE = "active"
-"""The state of a claim until its holder completes the task."""
 
 MAX_LEASE_MS = 3_600_000
 """The longest lease there is (protocol 10.4); so one that ends later than this from now

@@ -158,6 +158,9 @@ dispatches = sa.Table(
     sa.Index("dispatches_seq", "room", "seq"),
 )
 
+ACTIVE = "active"
+"""The state of a claim until its holder completes the task."""
+
 claims = sa.Table(
     "claims",
     metadata,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from hub.store.schema import tokens
+from hub.store.schema import members, rooms, tokens
 from parler.wire.base import AgentId
 
 
@@ -47,10 +47,24 @@ def live(connection: sa.Connection, agent: AgentId, *, now: int) -> int:
 
 
 def access(connection: sa.Connection, token: str, *, now: int) -> Access | None:
-    """What a token opens, or None. Found by its hash, so timing tells nothing."""
+    """What a token opens, or None. Found by its hash, so timing tells nothing.
+
+    One of a room opens it as long as who made it owns the room and is a member.
+    """
+    may_watch = (
+        sa.select(rooms.c.id)
+        .join(members, members.c.room == rooms.c.id)
+        .where(
+            rooms.c.id == tokens.c.room,
+            rooms.c.owner == tokens.c.created_by,
+            members.c.agent == tokens.c.created_by,
+        )
+    )
     found = connection.execute(
         sa.select(tokens.c.room).where(
-            tokens.c.hash == digest(token), tokens.c.expires >= now
+            tokens.c.hash == digest(token),
+            tokens.c.expires >= now,
+            tokens.c.room.is_(None) | may_watch.exists(),
         )
     ).one_or_none()
     return None if found is None else Access(found.room)

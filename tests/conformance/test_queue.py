@@ -128,6 +128,32 @@ async def test_a_removed_worker_cannot_slip_back(mesh: Mesh) -> None:
         assert bob.id not in await roster(boss, room)
 
 
+@pytest.mark.extension("membership")
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_what_a_worker_held_is_free_once_it_is_out(
+    mesh: Mesh, leaves: bool
+) -> None:
+    async with service_of(mesh, "boss", "bob") as ([ann, boss, bob], service):
+        room = f"svc.{service}"
+        for worker in (boss, bob):
+            await is_doing(worker, "idle")
+        task = await dispatch(ann, service, service)
+        assert (await claim(bob, room, task, leaseSecs=3600))["claimed"]
+        assert not (await claim(boss, room, task))["claimed"]
+        if leaves:
+            await bob.ask("left", "leave", room=room)
+            await serve(bob, service)  # back, it holds nothing any more
+            assert not await complete(bob, room, task)
+        else:
+            await boss.ask("member_removed", "remove_member", room=room, agent=bob.id)
+            await bob.expect_error(
+                "not_member", "complete", room=room, message=task, status="done"
+            )
+        assert await ids(boss, room, service) == [task]
+        assert (await claim(boss, room, task))["claimed"]
+        assert await complete(boss, room, task)
+
+
 @pytest.mark.extension("events")
 async def test_members_hear_of_a_new_worker(mesh: Mesh) -> None:
     async with mesh.links("ann", "bob") as (ann, bob):

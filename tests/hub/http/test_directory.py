@@ -2,14 +2,19 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from hub.store.schema import tokens
+from hub.store.tokens import revoke_directory
+from parler.wire.base import AgentId
 from tests._support.plainclient import PlainAgent
 from tests._support.plainhttp import bearer
 from tests.conformance.steps import open_room
-from tests.hub.conftest import RunningHub, running_hub
+from tests.hub.conftest import RunningHub, StartHub, running_hub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,3 +149,30 @@ def test_limit_that_is_no_number_is_refused_as_text(listed: Listed, limit: str) 
     answer = listed.hub.get(target)
     assert answer.status == 400
     assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_token_that_is_revoked_while_it_is_answered_opens_nothing(
+    start_hub: StartHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = start_hub()
+    read, write = hub.hub.store.read, hub.hub.store.write
+
+    async def story() -> str:
+        async with PlainAgent.create("ada").dial(hub.url) as ada:
+            reply = await ada.ask("directory_token", "mint_directory_token")
+            return str(reply["token"])
+
+    token = asyncio.run(story())
+
+    def owner_of(connection: sa.Connection) -> AgentId:
+        return AgentId(connection.execute(sa.select(tokens.c.created_by)).scalar_one())
+
+    async def revoked_meanwhile(name: str, *given: Any, **options: Any) -> Any:
+        found = await read(name, *given, **options)
+        if name == "directory":
+            owner = await read("owner", owner_of)
+            await write("revoke", partial(revoke_directory, agent=owner))
+        return found
+
+    monkeypatch.setattr(hub.hub.store, "read", revoked_meanwhile)
+    assert hub.get("/api/directory?scope=hub", headers=bearer(token)).status == 401

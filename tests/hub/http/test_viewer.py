@@ -3,14 +3,15 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from tests._support.plainclient import Link, PlainAgent
-from tests._support.plainhttp import bearer
+from tests._support.plainhttp import bearer, http_link
 from tests.conformance.steps import join, open_room
 from tests.hub.conftest import RunningHub, StartHub, running_hub
 
@@ -242,25 +243,6 @@ def test_token_may_stand_in_the_query(watched: Watched) -> None:
         assert watched.hub.get(f"{path}?token={watched.token}").status == 200
 
 
-def test_revoked_token_opens_nothing(start_hub: StartHub) -> None:
-    hub = start_hub()
-
-    async def story() -> list[int]:
-        async with PlainAgent.create("ada").dial(hub.url) as ada:
-            room = (await open_room(ada))["room"]
-            token = (await ada.ask("watch", "mint_watch", room=room))["token"]
-
-            async def watch() -> int:
-                path = f"/api/session?token={token}"
-                return (await asyncio.to_thread(hub.get, path)).status
-
-            before = await watch()
-            await ada.ask("tokens_revoked", "revoke_tokens", room=room)
-            return [before, await watch()]
-
-    assert asyncio.run(story()) == [200, 401]
-
-
 def test_token_dies_with_its_room(start_hub: StartHub) -> None:
     hub = start_hub()
 
@@ -274,6 +256,112 @@ def test_token_dies_with_its_room(start_hub: StartHub) -> None:
             return answer.status
 
     assert asyncio.run(story()) == 401
+
+
+Ends = Callable[[Link, str], Awaitable[object]]
+
+
+async def _revokes(owner: Link, room: str) -> None:
+    await owner.ask("tokens_revoked", "revoke_tokens", room=room)
+
+
+async def _leaves(owner: Link, room: str) -> None:
+    await owner.ask("left", "leave", room=room)
+
+
+async def _comes_back(owner: Link, room: str) -> None:
+    code = (await open_room(owner, room=room))["code"]
+    await _leaves(owner, room)
+    await join(owner, code)
+
+
+async def _deletes(owner: Link, room: str) -> None:
+    await owner.ask("room_deleted", "delete_room", room=room)
+
+
+ENDS = pytest.mark.parametrize("ends", [_revokes, _leaves, _comes_back, _deletes])
+
+
+@ENDS
+def test_token_opens_nothing_once_its_owner_may_not_read(
+    start_hub: StartHub, ends: Ends
+) -> None:
+    hub = start_hub()
+
+    async def story() -> list[int]:
+        async with PlainAgent.create("ada").dial(hub.url) as ada:
+            room = (await open_room(ada))["room"]
+            await upload(ada, room, FILE)
+            token = (await ada.ask("watch", "mint_watch", room=room))["token"]
+
+            async def statuses() -> list[int]:
+                return [
+                    (
+                        await asyncio.to_thread(hub.get, path, headers=bearer(token))
+                    ).status
+                    for path in ("/api/session", blob_path(FILE))
+                ]
+
+            before = await statuses()
+            await ends(ada, room)
+            return before + await statuses()
+
+    assert asyncio.run(story()) == [200, 200, 401, 401]
+
+
+@ENDS
+def test_answer_under_way_ends_with_the_token(
+    start_hub: StartHub, monkeypatch: pytest.MonkeyPatch, ends: Ends
+) -> None:
+    """Before it is sent, or before its next piece is."""
+    hub = start_hub()
+    read = hub.hub.store.read
+    asked = threading.Event()
+    ended = threading.Event()
+
+    async def slow(name: str, *given: Any, **options: Any) -> Any:
+        found = await read(name, *given, **options)
+        if name == "session":
+            asked.set()
+            assert await asyncio.to_thread(ended.wait, 10)
+        return found
+
+    monkeypatch.setattr(hub.hub.store, "read", slow)
+
+    async def story() -> int:
+        async with PlainAgent.create("ada").dial(hub.url) as ada:
+            room = (await open_room(ada))["room"]
+            token = (await ada.ask("watch", "mint_watch", room=room))["token"]
+            async with asyncio.TaskGroup() as group:
+                answer = group.create_task(
+                    asyncio.to_thread(hub.get, "/api/session", headers=bearer(token))
+                )
+                assert await asyncio.to_thread(asked.wait, 10)
+                await ends(ada, room)
+                ended.set()
+            return answer.result().status
+
+    assert asyncio.run(story()) == 401
+
+
+@ENDS
+def test_file_under_way_ends_with_the_token(start_hub: StartHub, ends: Ends) -> None:
+    hub = start_hub()
+    data = FILE * 20  # more than the system keeps for a peer that reads nothing
+
+    async def story() -> int:
+        async with PlainAgent.create("ada").dial(hub.url) as ada:
+            room = (await open_room(ada))["room"]
+            await upload(ada, room, data)
+            token = (await ada.ask("watch", "mint_watch", room=room))["token"]
+            async with http_link(hub.url) as link:
+                head = f"GET {blob_path(data)}?token={token} HTTP/1.1\r\n"
+                await link.raw(f"{head}Host: {link.host}\r\n\r\n".encode())
+                await link.reader.readuntil(b"\r\n\r\n")
+                await ends(ada, room)
+                return len(await link.closed())
+
+    assert asyncio.run(story()) < len(data)
 
 
 def test_file_is_downloaded_whole(watched: Watched) -> None:
