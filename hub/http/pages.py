@@ -82,12 +82,14 @@ class Pages:
         )
 
     async def health(self, request: Request) -> Response:
-        """``/health``: ok only if the database can be written."""
-        if await self._probe.passes():
+        """``/health``: ok only if the database is sound and can be written."""
+        if self._services.store.damaged:
+            wrong = "the database is damaged"
+        elif await self._probe.passes():
             return PlainTextResponse("ok")
-        return text(
-            "the database cannot be written", status=HTTPStatus.SERVICE_UNAVAILABLE
-        )
+        else:
+            wrong = "the database cannot be written"
+        return text(wrong, status=HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def socket(self, request: Request) -> Response:
         """``/ws`` without an upgrade"""

@@ -14,8 +14,10 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -43,6 +45,16 @@ commits change is then copied once."""
 
 MAX_BATCH = 512
 """Writes in one commit; the rest wait for the next."""
+
+CHECK_SECS = 5.0
+"""How long a start may look for damage; a database too large for it is opened."""
+
+CHECK_STEPS = 100_000
+"""Steps of SQLite between two looks at the clock; some milliseconds."""
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+UNAVAILABLE = "the hub's database is damaged; its operator has to restore it"
 
 _FULL = {
     sqlite3.SQLITE_FULL,
@@ -97,11 +109,17 @@ class Store:
             max_bytes: What it may grow to; 0 is what the disk has.
 
         Raises:
-            CannotStart: It is in use by another hub, from newer code, or unreadable.
+            CannotStart: It is in use by another hub, from newer code, damaged, or
+                unreadable.
         """
         self._path = path
+        self.damaged = False
+        """Whether damage was met since the start."""
+
         self._lock = lock_database(path)
         try:
+            if path is not None:
+                _must_be_sound(path)
             self._writer_engine = _engine(path, writer=True)
             self._reader_engine = _engine(path, writer=False) if path else None
             self._connection = self._open()
@@ -114,6 +132,8 @@ class Store:
         except (sa.exc.DBAPIError, sqlite3.Error) as error:
             self._unlock()
             original = getattr(error, "orig", error)
+            if _is_damage(error):
+                raise _damaged(path, str(original)) from None
             raise CannotStart(f"cannot open the database: {original}") from None
         self._queue: queue.SimpleQueue[list[Write]] = queue.SimpleQueue()
         self._gathered: list[Write] = []
@@ -249,6 +269,8 @@ class Store:
             migrations.prepare(connection, backup=self._backup, database=self._path)
             search.give_up_arriving(connection)
             self.hub_id = identity.hub_id(connection)
+            if lost := migrations.missing(connection):
+                raise _damaged(self._path, f"it lacks {', '.join(lost)}")
         return connection
 
     def _open_readers(self) -> None:
@@ -275,8 +297,23 @@ class Store:
 
     def _read(self, run: Callable[[sa.Connection], T]) -> T:
         assert self._reader_engine is not None
-        with self._reader_engine.connect() as connection, connection.begin():
-            return run(connection)
+        try:
+            with self._reader_engine.connect() as connection, connection.begin():
+                return run(connection)
+        except (sa.exc.DBAPIError, sqlite3.Error) as error:
+            if not _is_damage(error):
+                raise
+            raise self._unavailable(error) from None
+
+    def _as_refusal(self, error: BaseException, name: str) -> BaseException:
+        return self._unavailable(error) if _is_damage(error) else _as_full(error, name)
+
+    def _unavailable(self, error: BaseException) -> Refusal:
+        if not self.damaged:  # one line, not one for all who ask
+            self.damaged = True
+            original = getattr(error, "orig", error)
+            log.critical("%s", _damaged(self._path, str(original)))
+        return Refusal(ErrorCode.INTERNAL, UNAVAILABLE)
 
     # The writer thread.
 
@@ -313,7 +350,7 @@ class Store:
                     self._commit([write])
             else:
                 cause = error.__cause__ if isinstance(error, _Spoiled) else error
-                batch[0].error = _as_refusal(cause or error, batch[0].name)
+                batch[0].error = self._as_refusal(cause or error, batch[0].name)
 
     def _attempt(self, batch: list[Write]) -> None:
         raw: Any = self._connection.connection.driver_connection
@@ -327,7 +364,7 @@ class Store:
                     untouched = raw.total_changes == before and raw.in_transaction
                     if not untouched or len(group) > 1:
                         raise _Spoiled from error
-                    group[0].error = _as_refusal(error, group[0].name)
+                    group[0].error = self._as_refusal(error, group[0].name)
 
 
 def _neighbours(batch: list[Write]) -> Iterator[list[Write]]:
@@ -410,12 +447,50 @@ def _finish(batch: list[Write]) -> None:
             write.done.set_result(write.result)
 
 
-def _as_refusal(error: BaseException, name: str) -> BaseException:
-    if isinstance(error, Refusal):
-        return error
+def _code(error: BaseException) -> int | None:
+    """What SQLite calls an error, if it is one of its own."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _is_damage(error: BaseException) -> bool:
+    return _code(error) in _DAMAGED
+
+
+def _damaged(path: Path | None, what: str) -> CannotStart:
+    return CannotStart(
+        f"the database {path} is damaged: {what}; see `parler hub check --db {path}`, "
+        f"and put a backup in its place: `parler hub restore DIR --db {path} --force`"
+    )
+
+
+def _must_be_sound(path: Path) -> None:
+    """Look for damage before anything is written, as far as there is time for it.
+
+    Raises:
+        CannotStart: There is some.
+    """
+    deadline = time.monotonic() + CHECK_SECS
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA query_only = on")
+        search.equip(connection)
+        connection.set_progress_handler(
+            lambda: time.monotonic() > deadline, CHECK_STEPS
+        )
+        try:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_INTERRUPT:
+                raise
+            log.warning("the database was not looked through: that takes too long")
+            return
+    if found != "ok":
+        raise _damaged(path, found.splitlines()[-1])
+
+
+def _as_full(error: BaseException, name: str) -> BaseException:
     original = getattr(error, "orig", error)
-    code = getattr(original, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in _FULL:
+    if _code(error) in _FULL:
         log.error("cannot store %s: %s", name, original)
         return Refusal(
             ErrorCode.STORAGE_FULL, "the hub cannot store anything at the moment"

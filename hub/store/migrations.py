@@ -82,6 +82,12 @@ def prepare(
         )
 
 
+def missing(connection: sa.Connection) -> list[str]:
+    """The tables that a database of today's schema lacks."""
+    there = set(sa.inspect(connection).get_table_names())
+    return sorted(set(metadata.tables) - there)
+
+
 def _version(connection: sa.Connection) -> int | None:
     tables = sa.inspect(connection).get_table_names()
     if not tables:

@@ -511,7 +511,7 @@ def test_the_lock_is_given_back_when_opening_fails(tmp_path: Path) -> None:
     path = tmp_path / "db"
     for _ in range(2):
         path.write_bytes(b"this is no database at all" * 100)
-        with pytest.raises(CannotStart, match="cannot open the database"):
+        with pytest.raises(CannotStart, match="not a database"):
             Store(path)
     path.unlink()
     asyncio.run(Store(path).close())
