@@ -1,4 +1,4 @@
-"""Threads that read large frames, shared fairly (findings A7)."""
+"""Threads that read large frames, shared fairly."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What the database may grow to, and who may still add to it (findings A10)."""
+"""What the database may grow to, and who may still add to it."""
 
 from hub.errors import Refusal
 from parler.wire.codes import ErrorCode

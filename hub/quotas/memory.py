@@ -1,4 +1,4 @@
-"""Bytes that wait, of all connections together (findings A5).
+"""Bytes that wait, of all connections together.
 
 What is to be written and not read yet, what came and is not worked off, and what of a
 message is still to come. When they are too many, who waits longest for a peer that

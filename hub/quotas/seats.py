@@ -1,4 +1,4 @@
-"""Places that are few: sockets, and connections among them (findings A6).
+"""Places that are few: sockets, and connections among them.
 
 Who has not signed in yet holds a place only as long as nobody needs it: when all are
 taken, the one that has waited longest gives way, of the address that has most of them.

@@ -51,8 +51,9 @@ class OpContext:
     shared_as: str | None = None
     """Where others reach the hub, if that is not as we named it."""
 
-    for_this_user: bool = False
-    """The hub is this machine's own, and lets in nobody else's agents."""
+    for_this_user: Callable[[], bool] = lambda: False
+    """Whether the hub is this machine's own, and lets in nobody else's agents: looked
+    up when somebody asks."""
 
     def portable(self, code: str) -> str:
         """A key together with its hub, to be handed to others."""

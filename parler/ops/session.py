@@ -161,7 +161,7 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
         room=invited.room,
         gated=params.gated,
         expires_at=invited.expires_at,
-        for_this_user=ctx.for_this_user,
+        for_this_user=ctx.for_this_user(),
     )
 
 

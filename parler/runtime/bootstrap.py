@@ -108,8 +108,8 @@ async def dialled(
     try:
         async with connecting as client:
             entered = True
-            typed = given == settings.join_secret and not own.secret
-            if remember and given and typed and given != secrets.for_hub(hub):
+            typed = remember and given == settings.join_secret
+            if given and typed and given != secrets.for_hub(hub) and not own.secret:
                 secrets.remember(hub, given)
             yield client
     except HubError as refused:
@@ -125,7 +125,7 @@ def _cure(hub: str, settings: "Settings") -> str:
     give = "give it in PARLER_JOIN_SECRET"
     if is_withheld(hub, settings):
         give += f" (that of {settings.hub} was not sent), with --hub {hub}"
-    if not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
+    if not _is_on_loopback(hub):
         return f"ask whoever runs {hub} for its join secret, and {give}"
     return (
         "this is the own hub of another home or user: its secret is in <that home>"
@@ -141,7 +141,7 @@ async def _dialler(
     dial_only: "Callable[[str], Awaitable[Transport]]",
 ) -> "Callable[[str], Awaitable[Transport]]":
     """What opens a connection, now and whenever it was lost."""
-    if local is None or not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
+    if local is None or not _is_on_loopback(hub):
         return dial_only
     from parler import local_hub
     from parler.errors import ConfigError
@@ -173,7 +173,7 @@ class _OwnHubNow:
         user = user_home_of(process_environment())
         self._hub = hub
         self._homes = [settings.base_home, *([user / ".parler"] if user else [])]
-        if not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
+        if not _is_on_loopback(hub):
             self._homes = []
         self._dialled: OwnHub | None = None
 
@@ -198,8 +198,7 @@ class _OwnHubNow:
     def secret(self) -> str | None:
         return own.secret if (own := self._now()) else None
 
-    @property
-    def for_this_user(self) -> bool:
+    def is_for_this_user(self) -> bool:
         own = self._find()
         return bool(own and own.secret and not own.team)
 
@@ -232,15 +231,19 @@ async def connected(
             identity=identity,
             hub=hub,
             shared_as=_shared_as(hub, settings),
-            for_this_user=_OwnHubNow(hub, settings).for_this_user,
+            for_this_user=_OwnHubNow(hub, settings).is_for_this_user,
             known_rooms=KnownRooms(settings.home),
             now=now,
         )
 
 
+def _is_on_loopback(hub: str) -> bool:
+    return is_loopback(urlsplit(dial_url(hub)).hostname or "")
+
+
 def _shared_as(hub: str, settings: "Settings") -> str | None:
     """Where others reach a hub that we dial on the loopback, if they can."""
-    if not is_loopback(urlsplit(dial_url(hub)).hostname or ""):
+    if not _is_on_loopback(hub):
         return None
     from parler.local_hub.lan import reached_as
 

@@ -6,7 +6,7 @@ is searched for messages that name us. The hub announces news while we are conne
 """
 
 from parler.client.connection import Note
-from parler.client.messages import Batch
+from parler.client.messages import Batch, Message
 from parler.errors import HubError, NotMember, ParlerError, TransportError
 from parler.identity.identity import AttentionPolicy, active_session, load_identity
 from parler.ops.context import OpContext
@@ -78,8 +78,8 @@ class Follower:
         if room in boxes or (followed and len(boxes) < MAX_FOLLOWED):
             self._mailbox.box(room)
             self._stale.add(room)
-        else:
-            self._note_mention(stored)
+        elif not self._mailbox.notices.full:
+            self._note_mention(self.ctx.client.judge(stored))
 
     async def catch_up(self) -> None:
         """Fetch what is new.
@@ -194,12 +194,11 @@ class Follower:
             return
         self._scanned[room] = batch.cursor
         for message in batch.messages:
-            self._note_mention(message.stored)
+            self._note_mention(message)
 
-    def _note_mention(self, stored: StoredMessage) -> None:
+    def _note_mention(self, message: Message) -> None:
         if self._mailbox.notices.full:
             return
-        message = self.ctx.client.judge(stored)
         if mentions_us(message, self._reader, self._policy()):
             now = self.ctx.now()
             self._mailbox.mention(item_of(message, self._reader, now=now, urgent=True))

@@ -1,4 +1,4 @@
-"""A web page in a real browser does not get at a hub (findings A1).
+"""A web page in a real browser does not get at a hub.
 
 Each test prints what the page got. The last two show that the page would notice.
 """

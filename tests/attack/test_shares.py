@@ -1,9 +1,9 @@
 """Nobody gets all of a hub: attackers that want its places, memory, time or disk.
 
-Each plays for some seconds against a real hub in a small process (findings A5, A6, A7,
-A10) and prints what it got and what an honest agent felt meanwhile. What is held to is
-counted in bytes and places; how long a send took is printed, and only held to bounds
-that do not depend on who else uses the machine.
+Each plays for some seconds against a real hub in a small process and prints what it got
+and what an honest agent felt meanwhile. What is held to is counted in bytes and places;
+how long a send took is printed, and only held to bounds that do not depend on who else
+uses the machine.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """A hub is known by its id: no other one passes on its challenges, or takes its place.
 
-Real hubs and the real command (findings A2).
+Real hubs and the real command.
 """
 
 import asyncio

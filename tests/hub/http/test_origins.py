@@ -1,4 +1,4 @@
-"""Which pages may ask, and under which names a hub answers (findings A1)."""
+"""Which pages may ask, and under which names a hub answers."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The budget of bytes that wait (findings A5)."""
+"""The budget of bytes that wait."""
 
 import asyncio
 

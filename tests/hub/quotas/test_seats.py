@@ -1,4 +1,4 @@
-"""Who gets a place, and who gives way (findings A6)."""
+"""Who gets a place, and who gives way."""
 
 import pytest
 

@@ -21,7 +21,7 @@ def drivers() -> int:
 def test_a_closed_connection_is_not_kept_for_its_deadline(
     start_hub: StartHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A storm of handshakes left everything it made behind (findings A5)."""
+    """A storm of handshakes left everything it made behind."""
     monkeypatch.setattr(uvicorn_server, "CLOSE_SECS", 600.0)
     hub = start_hub()
 
