@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 CONFIG_FILE = "config.json"
+LEGACY_FOLDER = ".parler-codex"
 
 AGENT_SHELL = (
     "CODEX_THREAD_ID",
@@ -145,6 +146,15 @@ def machine_home(home: Path) -> Path:
     return home.parent.parent if home.parent.name == "agents" else home
 
 
+def person_home(home: Path, *, disk: Lookup = REAL_LOOKUP) -> Path:
+    """Where the person of a machine home lives: there, but for one of long ago."""
+    if home.name == ".parler" and not disk.exists(home / CONFIG_FILE):
+        legacy = home.parent / LEGACY_FOLDER
+        if disk.exists(legacy / CONFIG_FILE):
+            return legacy
+    return home
+
+
 def truthy(value: str | None) -> bool:
     """Whether a variable switches something on (protocol 2.4)."""
     return value is not None and value.strip().lower() not in _FALSY
@@ -233,11 +243,7 @@ def _base_home(
     app = _innermost_app(env)
     if app and disk.exists(default / "agents" / app):
         return default / "agents" / app
-    if user_home and not disk.exists(default / CONFIG_FILE):
-        legacy = here / user_home / ".parler-codex"
-        if disk.exists(legacy / CONFIG_FILE):
-            return legacy
-    return default
+    return person_home(default, disk=disk) if user_home else default
 
 
 def _innermost_app(env: Mapping[str, str]) -> str | None:

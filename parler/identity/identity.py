@@ -7,14 +7,16 @@ which name or hub a command uses in the end, is decided in `homes` and
 
 import shlex
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from parler.errors import ConfigError, IdentityError
-from parler.identity.homes import CONFIG_FILE, fnv1a
+from parler.identity.homes import CONFIG_FILE, fnv1a, machine_home
 from parler.identity.settings import clean_label, dialled, saved_settings
 from parler.identity.signing import InvalidKey, Keypair
 from parler.machine import files
+from parler.machine.user_name import user_names
 from parler.wire.base import AgentId, RoomName
 from parler.wire.limits import MAX_ID_BYTES
 from parler.wire.records import Attention
@@ -215,7 +217,7 @@ def _write_new(
     keypair = Keypair.generate()
     fresh = Identity(
         keypair=keypair,
-        name=clean_label(name or default_name(keypair.agent_id), what="name"),
+        name=clean_label(name or _first_name(home, keypair.agent_id), what="name"),
         role=clean_label(role, what="role") if role else None,
         hub_url=hub_url,
         home=home,
@@ -231,6 +233,15 @@ def _write_new(
     raw["attention"] = _attention_object(fresh.attention, None)
     _write_raw(home, raw)
     return fresh
+
+
+def _first_name(home: Path, agent_id: AgentId) -> str:
+    """A new identity's: the person is called as the user is."""
+    if machine_home(home) == home:
+        for name in user_names():
+            with suppress(ConfigError):  # no hub takes it
+                return clean_label(name, what="name")
+    return default_name(agent_id)
 
 
 def _read_raw(home: Path) -> dict[str, object] | None:

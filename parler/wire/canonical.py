@@ -16,6 +16,7 @@ from parler.wire.records import AgentCard, Target
 
 SIG_KIND = "com.parler.sig"
 _HUB_PREFIX = b"parler-hub:v1:"
+_VOUCH_PREFIX = b"parler-person:v1:"
 
 _MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
 
@@ -89,6 +90,20 @@ def hub_bytes(hub: str, sig: str) -> bytes:
         UnicodeEncodeError: A string with an unpaired surrogate.
     """
     return _HUB_PREFIX + canonical_json({"hub": hub, "sig": sig})
+
+
+def vouch_bytes(*, agent: AgentId, person: AgentId, name: str, since: int) -> bytes:
+    """What a person signs to say that an agent is its own.
+
+    Args:
+        name: What the person calls itself.
+        since: When it says so, in epoch milliseconds.
+
+    Raises:
+        UnicodeEncodeError: A string with an unpaired surrogate.
+    """
+    said = {"agent": agent, "id": person, "name": name, "since": since}
+    return _VOUCH_PREFIX + canonical_json(said)
 
 
 def _signed_part(part: dict[str, Any]) -> dict[str, Any]:

@@ -223,7 +223,7 @@ def test_processes_are_started_only_where_agreed(module: Module) -> None:
     used = {name.partition(".")[0] for name in imports(module.tree)} & starters
     agreed = (
         *("parler.handoff.git", "parler.machine.runner", "parler.machine.reaper"),
-        *("parler.workers.runners", "parler.local_hub"),
+        *("parler.machine.user_name", "parler.workers.runners", "parler.local_hub"),
     )
     wakes = module.is_in("parler.apps") and module.name.endswith(".wake")
     if not module.is_in(*agreed) and not wakes:

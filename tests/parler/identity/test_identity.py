@@ -319,8 +319,8 @@ def test_name_no_hub_takes_is_refused_before_anything_is_written(
     assert find_identity(tmp_path) is None
 
 
-def test_default_name_follows_from_the_id(tmp_path: Path) -> None:
-    minted = mint_identity(tmp_path, hub_url=HUB)
+def test_an_agents_default_name_follows_from_the_id(tmp_path: Path) -> None:
+    minted = mint_identity(tmp_path / "agents" / "codex", hub_url=HUB)
     assert minted.name == default_name(minted.agent_id)
     adjective, animal, number = minted.name.split("-")
     assert adjective in ADJECTIVES
