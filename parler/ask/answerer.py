@@ -11,9 +11,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
-
-import msgspec
 
 from parler.apps.kit.permission import Permission
 from parler.ask.headless import Bench, Question, answer
@@ -389,28 +386,6 @@ def _standing(
     if known is None:
         return asker, project.permission_of([author.id, LOCAL])
     return known, project.permission_of([author.id, known.label, LOCAL])
-
-
-def own_agents(home: Path) -> frozenset[str]:
-    """The ids of all identities under the home that this user's agents share."""
-    found: set[str] = set()
-    patterns = (
-        *("config.json", "ws/*/config.json", "agents/*/config.json"),
-        *("agents/*/ws/*/config.json", "answerers/*/config.json"),
-    )
-    for pattern in patterns:
-        for path in sorted(home.glob(pattern))[:_MAX_IDENTITIES]:
-            try:
-                raw = msgspec.json.decode(path.read_bytes()[:_MAX_CONFIG_BYTES])
-            except (OSError, msgspec.DecodeError, UnicodeError, RecursionError):
-                continue
-            if isinstance(raw, dict) and isinstance(raw.get("id"), str):
-                found.add(AgentId(raw["id"]))
-    return frozenset(found)
-
-
-_MAX_IDENTITIES = 2000
-_MAX_CONFIG_BYTES = 2**20
 
 
 def shown(asked: Asked) -> str:

@@ -10,6 +10,7 @@ from parler.ask import answerer
 from parler.ask.hops import check_not_asked
 from parler.ask.projects import Project
 from parler.errors import ParlerError, UsageError
+from parler.identity.own_agents import own_ids
 from parler.machine.runner import GRACE_SECS
 from parler.ops.ask import SKILL, bench_of
 from parler.ops.context import OpContext
@@ -67,7 +68,7 @@ async def serve_answers(
             ledger=Ledger(home, me, now=here.now),
             bench=replace(bench_of(here), grace_secs=grace_secs),
             projects=lambda: [here.projects.get(project.alias)],
-            own_agents=lambda: answerer.own_agents(here.home),
+            own_agents=lambda: own_ids(here.home),
             dealt=watcher.dealt,
             reached=watcher.reached,
         )
