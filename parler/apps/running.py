@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from parler.apps.kit.app import App
 from parler.apps.registry import app_of_program
-from parler.machine.processes import RUNTIMES, Process, ancestors
+from parler.machine.processes import RUNTIMES, Process, Seen, ancestors
 
 _WRAPPERS = frozenset(
     {
@@ -31,10 +31,19 @@ def app_above(pid: int) -> AppProcess:
     """
     chain = ancestors(pid)
     for seen in chain[1:]:
-        if app := app_of_program(seen.program) or app_of_program(seen.name):
+        if app := _app_of(seen):
             return AppProcess(seen.process, app)
     for seen in chain[1:]:
         if seen.program not in _WRAPPERS and seen.program not in RUNTIMES:
             return AppProcess(seen.process, None)
     nearest = chain[1:2] or chain[:1]
     return AppProcess(nearest[0].process if nearest else Process(pid, ""), None)
+
+
+def all_apps_above(pid: int) -> list[App]:
+    """The apps among the processes above one, the nearest first."""
+    return [app for seen in ancestors(pid)[1:] if (app := _app_of(seen))]
+
+
+def _app_of(seen: Seen) -> App | None:
+    return app_of_program(seen.program) or app_of_program(seen.name)

@@ -91,6 +91,13 @@ def complain(text: str) -> None:
     _print_error(visible(text))
 
 
+def put_question(question: str) -> bool:
+    """Ask the person at the terminal, on stderr; only y and Enter agrees."""
+    shown = wrap(f"{visible(question)} [y/N]: ", shutil.get_terminal_size().columns)
+    print(shown, end="", file=sys.stderr, flush=True)  # noqa: T201
+    return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
+
 def show_error(
     code: str,
     message: str,

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from parler.apps.running import app_above
 from parler.ask.hops import hops
 from parler.ask.projects import Project, Projects
-from parler.identity.homes import in_agent_shell
 from parler.machine.processes import Process, ancestors
 from parler.machine.workspace import Workspace, workspace_of
+from parler.ops.person_only import by_an_agent
 from parler.peers.presence import LiveRecord, read_live
 from parler.wire.base import AgentId
 
@@ -52,13 +51,8 @@ class Here:
         return {seen.process for seen in ancestors(self.pid)}
 
     def by_an_agent(self) -> bool:
-        """Whether an agent started us, as far as that can be seen.
-
-        A terminal within an editor is a person's: editors do not count.
-        """
-        app = app_above(self.pid).app
-        in_shell = in_agent_shell(self.environment)
-        return in_shell or self.depth > 0 or (app is not None and not app.is_editor)
+        """Whether an agent started us (`person_only.by_an_agent`)."""
+        return by_an_agent(self.environment, self.pid)
 
     def own_record(self) -> LiveRecord | None:
         """The live session that we belong to."""

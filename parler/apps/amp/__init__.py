@@ -20,5 +20,6 @@ APPS = (
         title="Amp",
         config=_config,
         commands=("amp",),
+        programs=("amp",),
     ),
 )

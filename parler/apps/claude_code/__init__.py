@@ -52,6 +52,7 @@ APPS = (
         aliases=("claude", "cc", "claudecode"),
         commands=("claude",),
         programs=("claude",),
+        marks=("CLAUDECODE",),
         clients=("claude-code",),
         channel="claude/channel",
         instructions=("CLAUDE.md", ".claude"),

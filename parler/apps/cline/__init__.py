@@ -26,6 +26,7 @@ APPS = (
         title="Cline (editor)",
         config=_config,
         programs=("cline",),
+        marks=("CLINE_ACTIVE",),
         clients=("@cline/core",),
     ),
     App(

@@ -51,6 +51,7 @@ APPS = (
         config=_config,
         commands=("codex",),
         programs=("codex", "codex-app-server"),
+        marks=("CODEX_SANDBOX", "CODEX_SANDBOX_NETWORK_DISABLED"),
         clients=("codex-mcp-client",),
         instructions=(".codex", "AGENTS.md"),
         hooks=_hooks,

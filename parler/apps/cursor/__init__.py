@@ -28,6 +28,7 @@ APPS = (
         config=_config,
         commands=("cursor", "cursor-agent"),
         programs=("cursor", "cursor-agent"),
+        marks=("CURSOR_AGENT",),
         is_editor=True,
         hooks=_hooks,
     ),

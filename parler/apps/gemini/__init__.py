@@ -36,6 +36,7 @@ APPS = (
         aliases=("gemini-cli",),
         commands=("gemini",),
         programs=("gemini",),
+        marks=("GEMINI_CLI",),
         clients=("gemini-cli-mcp-client",),
         instructions=("GEMINI.md", ".gemini"),
         hooks=_hooks,

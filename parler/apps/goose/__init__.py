@@ -20,5 +20,7 @@ APPS = (
         title="Goose",
         config=_config,
         commands=("goose",),
+        programs=("goose", "goosed"),
+        marks=("GOOSE_TERMINAL",),
     ),
 )

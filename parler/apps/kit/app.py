@@ -37,6 +37,9 @@ class App(NamedTuple):
     programs: tuple[str, ...] = ()
     """What its processes are called, without a suffix and in lower case."""
 
+    marks: tuple[str, ...] = ()
+    """Variables that the shells of its agent have, and no person's."""
+
     is_editor: bool = False
     """Its windows have terminals for people, too."""
 

@@ -36,6 +36,7 @@ APPS = (
         aliases=("open-code",),
         commands=("opencode",),
         programs=("opencode",),
+        marks=("OPENCODE",),
         clients=("opencode",),
         instructions=("opencode.json", "opencode.jsonc"),
         find_waker=_find_waker,

@@ -21,5 +21,7 @@ APPS = (
         config=_config,
         aliases=("qwen-code",),
         commands=("qwen",),
+        programs=("qwen",),
+        marks=("QWEN_CODE",),
     ),
 )

@@ -1,0 +1,29 @@
+"""Asking the person at the terminal, for what `ops.person_only` lets pass."""
+
+import os
+import sys
+
+import click
+
+from parler.cli.render import complain, put_question
+from parler.ops.person_only import Deciding, Person
+
+
+def check_agreed(deciding: Deciding, *, yes: bool) -> None:
+    """Go on only if a person wants it; a command given up on changes nothing.
+
+    Raises:
+        UsageError: An agent runs us, or there is nobody to ask.
+        click.Abort: The person said no.
+    """
+    from parler.identity.homes import process_environment
+
+    person = Person(
+        environment=process_environment(),
+        pid=os.getpid(),
+        ask=put_question if sys.stdin and sys.stdin.isatty() else None,
+        yes=yes,
+    )
+    if not person.agrees(deciding):
+        complain("nothing was changed")
+        raise click.Abort
