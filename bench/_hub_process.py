@@ -5,6 +5,7 @@ It knows flags, signals and /proc, and nothing of what a hub says.
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -57,6 +58,8 @@ class HubProcess:
         *,
         core: int | None = None,
         program: Sequence[str] = ("-m", "hub"),
+        flags: Sequence[str] = UNLIMITED,
+        limits: Mapping[int, int] | None = None,
     ) -> None:
         """Start nothing yet.
 
@@ -65,6 +68,8 @@ class HubProcess:
             run_dir: A folder for the ready file and the log, made if it is missing.
             core: The processor to pin the hub to.
             program: What Python runs.
+            flags: What the hub is told beside where it is.
+            limits: Of the system, by its constant `RLIMIT_`.
         """
         self.database = db
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -72,6 +77,8 @@ class HubProcess:
         self._log = run_dir / "hub.log"
         self._core = core
         self._program = program
+        self._flags = flags
+        self._limits = limits or {}
         self._port = 0
         self._child: subprocess.Popen[bytes] | None = None
         self.url = ""
@@ -103,13 +110,15 @@ class HubProcess:
                     f"--addr=127.0.0.1:{self._port}",
                     f"--db={self.database}",
                     f"--ready-file={self._ready}",
-                    *UNLIMITED,
+                    *self._flags,
                 ],
                 env={**plain, **(environment or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+        for which, limit in self._limits.items():  # before Python has even started
+            resource.prlimit(self._child.pid, which, (limit, limit))
         if self._core is not None:
             os.sched_setaffinity(self._child.pid, {self._core})
 

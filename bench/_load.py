@@ -106,6 +106,7 @@ class Agent(asyncio.Protocol, AbstractAsyncContextManager["Agent"]):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever waits; and the loop, if we did not hang up ourselves."""
         self._waiting.put_nowait(b"")
+        self._upgraded.set()
         if not self._over:
             self._fail(LoadFailed("the hub closed a connection"))
         if not self.closed.done():

@@ -1,6 +1,6 @@
 """Kill a hub again and again while agents talk, and see what became of their messages.
 
-    python -m bench.crash [--kills 20] [--power-cut] [--sabotage drop]
+    python -m bench.crash [--kills 20] [--attack] [--power-cut] [--sabotage drop]
 
 Prints one JSON line; exit 1 if anything acknowledged was lost, doubled, reordered, or
 read wrongly. See README.md for what each count means.
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 import random
+import resource
 import sqlite3
 import sys
 import tempfile
@@ -26,11 +27,21 @@ from bench._crash_things import Keeper, Things, ThingsVerdict, Worker
 from bench._crash_things import ask as ask_for_things
 from bench._crash_things import judge as judge_things
 from bench._crash_things import wrong as wrong_things
-from bench._hub_process import UNSYNCED, HubProcess
+from bench._hub_process import UNLIMITED, UNSYNCED, HubProcess
 from bench._load import Agent, open_room, sources
 from bench.powercut import PowerCut, PowerCutError
 from parler.identity.signing import Keypair
 from parler.wire.base import AgentId, RoomName
+
+SHARED = (
+    *(flag for flag in UNLIMITED if not flag.startswith("--max-connections")),
+    f"--max-blob-dir-bytes={16 * 2**30}",
+    "--max-blobs-per-hour=0",
+)
+"""A hub under attack has its ordinary places, and lets the attackers be hasty."""
+
+SMALL = {resource.RLIMIT_DATA: 512 * 2**20, resource.RLIMIT_NOFILE: 1536}
+"""And it has no more than the machine of `fly.toml`."""
 
 PROGRESS_SECS = 30.0
 """How long a sender may take to get something acknowledged after a restart."""
@@ -58,6 +69,7 @@ class Plan:
     seconds_between: float = 1.0
     seed: int = 1
     power_cut: bool = False
+    attack: bool = False
     sabotage: str | None = None
 
 
@@ -91,7 +103,13 @@ class Stage:
         self._db = folder / "root" / "hub.sqlite"
         self._blobs = self._db.with_name(f"{self._db.name}.blobs")
         program = UNSYNCED if plan.sabotage == UNSYNCED_HUB else ("-m", "hub")
-        self._hub = HubProcess(self._db, folder, program=program)
+        self._hub = HubProcess(
+            self._db,
+            folder,
+            program=program,
+            flags=SHARED if plan.attack else UNLIMITED,
+            limits=SMALL if plan.attack else None,
+        )
         self._power: PowerCut | None = None
         if plan.power_cut:
             shadow, build = folder / "shadow", folder / "build"
@@ -108,6 +126,7 @@ class Stage:
         self._found: dict[str, int] = {}
         self._wronged = plan.sabotage not in {*SABOTAGE, WRONG_THINGS}
         self.cuts = self.in_flight_at_kills = self.stop_status = 0
+        self.attackers_got: dict[str, int] = {}
 
     async def play(self) -> tuple[Verdict, ThingsVerdict, bool]:
         """Run the whole plan; returns what came out, and whether the file is whole."""
@@ -118,7 +137,7 @@ class Stage:
             if self._plan.sabotage == UNSYNCED_HUB:  # the rooms shall survive
                 await asyncio.to_thread(self._hub.stop)
                 await asyncio.to_thread(self._launch)
-            async with self._agents() as stop:
+            async with self._attackers(), self._agents() as stop:
                 for number in range(self._plan.kills):
                     early = number > 0 and self._chance.random() < EARLY_SHARE
                     await self._live(early=early)
@@ -193,6 +212,27 @@ class Stage:
             self._found = await ask_for_things(url, self._keepers, self.things)
             for task in readers:
                 task.cancel()
+
+    @asynccontextmanager
+    async def _attackers(self) -> AsyncIterator[None]:
+        """Attackers beside all that happens, if the plan has some."""
+        if not self._plan.attack:
+            yield
+            return
+        attackers = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bench._crash_attackers", self._hub.url),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+            yield
+            async with asyncio.timeout(CATCH_UP_SECS):
+                said, _ = await attackers.communicate(b"")
+            self.attackers_got = json.loads(said)
+        finally:
+            if attackers.returncode is None:
+                attackers.kill()
+                await attackers.wait()
 
     def _all_read(self) -> bool:
         return all(
@@ -348,6 +388,7 @@ def main(arguments: Sequence[str]) -> int:
         and whole
         and not ledger.refused
         and not stage.stop_status
+        and all(stage.attackers_got.values())  # else it was no attack
     )
     print(
         json.dumps(
@@ -370,6 +411,7 @@ def main(arguments: Sequence[str]) -> int:
                 "redelivered_before_ack": sum(
                     reading.redelivered for reading in ledger.readings.values()
                 ),
+                "attackers_got": stage.attackers_got,
                 "hub_errors": stage.hub_errors[:3],
                 "plan": asdict(plan),
                 "seconds": round(time.monotonic() - started, 1),
@@ -397,6 +439,12 @@ def _plan(arguments: Sequence[str]) -> Plan:
         action="store_true",
         default=None,
         help="each restart sees only what had been synced",
+    )
+    parser.add_argument(
+        "--attack",
+        action="store_true",
+        default=None,
+        help="attackers want the hub's memory, places, time and disk meanwhile",
     )
     parser.add_argument(
         "--sabotage",

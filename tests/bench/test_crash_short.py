@@ -55,6 +55,19 @@ def test_wronged_database_is_noticed(
     assert (status, line["ok"]) == (1, False)
 
 
+@pytest.mark.attack
+@pytest.mark.timeout(180)
+def test_nothing_is_lost_by_kills_under_attack(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    status, line = run(capsys, "--kills", "20", "--attack")
+    print(json.dumps(line))  # noqa: T201 - the suite tells what the attackers got
+    assert line["acknowledged"] == line["sent"] > 0
+    assert (status, line["ok"], line["kills"]) == (0, True, 20)
+    assert (line["lost"], line["duplicated"], line["vanished"]) == (0, 0, 0)
+    assert min(line["attackers_got"].values()) > 0
+
+
 @pytest.mark.powercut
 def test_nothing_is_lost_by_power_cuts(capsys: pytest.CaptureFixture[str]) -> None:
     status, line = run(capsys, "--kills", "4", "--power-cut")
