@@ -39,14 +39,17 @@ def go() -> str | None:
     return None if shutil.which("go") else "Go"
 
 
-def chromium() -> str | None:
+BROWSERS = ("chromium", "firefox-esr")
+
+
+def browsers() -> str | None:
     """What is missing for playing attackers against a hub, if anything."""
     if shutil.which("prlimit") is None or shutil.which("taskset") is None:
         return "Linux with util-linux"
-    if shutil.which("chromium"):
+    if all(map(shutil.which, BROWSERS)):
         return None
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        return "chromium, or root on Debian to install it"
+        return f"{' and '.join(BROWSERS)}, or root on Debian to install them"
     return None
 
 
@@ -115,9 +118,9 @@ SUITES = (
     ),
     Suite(
         mark="attack",
-        about="attackers, one of them in Chromium, against a small hub",
-        missing=chromium,
-        apt=("chromium",),
+        about="attackers, some of them in browsers, against a small hub",
+        missing=browsers,
+        apt=BROWSERS,
         told=True,
     ),
     Suite(mark="ship", about="installing and deploying, as root", missing=root),

@@ -1,8 +1,8 @@
 """A web page with bad intentions, and the real browser that somebody opens it in.
 
 The page's site is played here: it serves one page, takes what the page found out, and
-can rebind its own name, after which connections to it end at the hub. The browser is
-Debian's Chromium; nothing it asks for is looked up beyond this machine.
+can rebind its own name, after which connections to it end at the hub. The browsers are
+Debian's; nothing they ask for is looked up beyond this machine.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,9 @@ PAGE = Path(__file__).with_name("page.html")
 REFUSAL = "this hub does not answer to that name"
 """All that a page may read which rebound its name."""
 
-_FLAGS = (
+# In both, the hub is to hold by itself: not all browsers ask their user before a page
+# reaches this machine.
+_CHROMIUM = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -38,10 +40,49 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-    # The hub is to hold by itself, in browsers too that do not ask their user first.
     "--disable-features=LocalNetworkAccessChecks",
     f"--host-resolver-rules=MAP {NAME} 127.0.0.1,MAP *.invalid ~NOTFOUND",
 )
+_FIREFOX = {
+    "network.dns.localDomains": NAME,
+    "network.lna.enabled": False,
+    "network.lna.blocking": False,
+    # It asks for nothing by itself.
+    "app.normandy.enabled": False,
+    "app.update.disabledForTesting": True,
+    "browser.aboutwelcome.enabled": False,
+    "browser.safebrowsing.blockedURIs.enabled": False,
+    "browser.safebrowsing.malware.enabled": False,
+    "browser.safebrowsing.phishing.enabled": False,
+    "browser.shell.checkDefaultBrowser": False,
+    "datareporting.policy.dataSubmissionEnabled": False,
+    "extensions.update.enabled": False,
+    "network.captive-portal-service.enabled": False,
+    "network.connectivity-service.enabled": False,
+    "services.settings.server": "data:,",
+    "toolkit.telemetry.enabled": False,
+    "toolkit.telemetry.server": "data:,",
+}
+
+
+def _chromium(profile: Path, url: str) -> tuple[str, ...]:
+    return (*_CHROMIUM, f"--user-data-dir={profile}", url)
+
+
+def _firefox(profile: Path, url: str) -> tuple[str, ...]:
+    lines = (
+        f"user_pref({json.dumps(name)}, {json.dumps(value)});\n"
+        for name, value in _FIREFOX.items()
+    )
+    (profile / "user.js").write_text("".join(lines), encoding="utf-8")
+    return ("--headless", "--no-remote", "--profile", str(profile), url)
+
+
+BROWSERS: dict[str, Callable[[Path, str], tuple[str, ...]]] = {
+    "chromium": _chromium,
+    "firefox-esr": _firefox,
+}
+"""Their programs; how each opens a page with a profile of its own."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -134,18 +175,20 @@ async def attackers_site(hub: str) -> AsyncIterator[Site]:
         server.close()
 
 
-async def open_page(site: Site, url: str, folder: Path) -> dict[str, Any]:
-    """Open a page of the site in Chromium; returns what the page got.
+async def open_page(name: str, site: Site, url: str, folder: Path) -> dict[str, Any]:
+    """Open a page of the site in a browser; returns what the page got.
 
     Raises:
-        AssertionError: There is no Chromium, or the page did not run to its end.
+        AssertionError: There is no such browser, or the page did not run to its end.
     """
-    program = shutil.which("chromium")
-    assert program, "Debian's chromium is missing: ./scripts/test --attack"
-    log = folder / "chromium.log"
+    program = shutil.which(name)
+    assert program, f"Debian's {name} is missing: ./scripts/test --attack"
+    log, profile = folder / f"{name}.log", folder / name
+    profile.mkdir()
     with log.open("wb") as output:
         browser = await asyncio.create_subprocess_exec(
-            *(program, *_FLAGS, f"--user-data-dir={folder / 'profile'}", url),
+            *(program, *BROWSERS[name](profile, url)),
+            env=os.environ | {"HOME": str(profile)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -156,7 +199,7 @@ async def open_page(site: Site, url: str, folder: Path) -> dict[str, Any]:
             return await site.report
     except TimeoutError:
         said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise AssertionError(f"the page reported nothing; Chromium:\n{said}") from None
+        raise AssertionError(f"the page reported nothing; {name}:\n{said}") from None
     finally:
         os.killpg(browser.pid, signal.SIGKILL)  # with all it started
         await browser.wait()
