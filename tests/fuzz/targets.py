@@ -5,7 +5,10 @@ that are documented are caught here.
 """
 
 import contextlib
+import ipaddress
+import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -16,7 +19,10 @@ from hub.connection.protocol import (
     ServerProtocol,
     State,
 )
-from hub.errors import Refusal
+from hub.errors import CannotStart, Refusal
+from hub.http.addresses import HOST, base_url, is_near, peer_address
+from hub.http.origins import OriginPolicy
+from hub.settings import split_address
 from parler.identity.signing import Keypair, verify
 from parler.wire.canonical import canonical_json, parse_json
 from parler.wire.codec import (
@@ -28,6 +34,13 @@ from parler.wire.codec import (
 from parler.wire.joinkey import InvalidJoinKey, parse_join_key
 from parler.wire.parts import InvalidParts, check_parts, encode_parts, read_parts
 from parler.wire.requests import AnyRequest, Hello, Send
+from parler.wire.urls import (
+    InvalidHubUrl,
+    dial_url,
+    is_loopback,
+    leaves_this_network,
+    same_hub,
+)
 
 SECRET = "correct-horse-battery"
 KEYPAIR = Keypair(b"\x07" * 32)
@@ -134,6 +147,98 @@ def _frames(data: bytes, nonces: list[str]) -> Iterator[AnyRequest]:
                     yield decode_request(line)
 
 
+OUR_NAME, FRIEND = "team.example", "https://viewer.example"
+OUR_ORIGIN = f"https://{OUR_NAME}"
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+_ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+|[0-9a-f:.]+/64")
+
+
+def headers(data: bytes) -> None:
+    """A page gets at a private hub only by a name and an origin that are its own.
+
+    The first line says which hub it is and what is asked, the others are headers.
+    """
+    first, *lines = data.split(b"\n")[:_MAX_FRAMES]
+    public, beyond = b"p" in first[:2], b"b" in first[:2]
+    policy = OriginPolicy(
+        host="0.0.0.0" if beyond else "127.0.0.1",
+        url=f"wss://{OUR_NAME}",
+        public=public,
+        allowed=[FRIEND],
+    )
+    scope: dict[str, Any] = {
+        "type": "websocket" if b"w" in first[:2] else "http",
+        "method": "POST" if first[2:3] == b"P" else "GET",
+        "path": first[3:].decode("latin-1"),
+        "client": ("192.0.2.1", 1),
+        "headers": [
+            (name.lower(), value)
+            for name, _, value in (x.partition(b":") for x in lines)
+        ],
+    }
+    told = {name: value.decode("latin-1").strip() for name, value in scope["headers"]}
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    origins = [value for name, value in scope["headers"] if name == b"origin"]
+    answers = policy.headers(scope)
+    readers = dict(answers).get(b"access-control-allow-origin", b"").decode("latin-1")
+    ours = len(origins) == 1 and told[b"origin"] in (FRIEND, OUR_ORIGIN)
+    assert readers in ("", "*", *(told.get(b"origin"),) * ours)
+    open_to_all = public and scope["type"] == "http" and scope["method"] == "GET"
+    open_to_all = open_to_all and b"authorization" not in told
+    open_to_all = open_to_all and not scope["path"].startswith("/api/session")
+    assert readers != "*" or open_to_all
+    if policy.refusal(scope) is None:
+        assert ours or not origins or open_to_all
+        assert len(hosts) < 2
+        assert beyond or not hosts or _cannot_be_rebound(told[b"host"])
+    base = base_url(scope, f"wss://{OUR_NAME}")
+    assert re.fullmatch(r"https?://[\w.:\[\]-]+", base, re.ASCII), base
+
+
+def _cannot_be_rebound(host: str) -> bool:
+    """Whether no browser looks that name up, so that no page can be under it."""
+    name = re.sub(r":\d+\Z", "", host).lower().removesuffix(".")
+    if name.startswith("["):
+        return is_loopback(name)
+    last = name.rpartition(".")[2]
+    return name == OUR_NAME or last == "localhost" or bool(_NUMBER.fullmatch(last))
+
+
+def addresses(data: bytes) -> None:
+    """What a proxy says last is one address or none, whatever a client wrote before."""
+    text = data.decode("latin-1")
+
+    def counted(*values: str) -> str | None:
+        lines = [(b"x-forwarded-for", value.encode("latin-1")) for value in values]
+        scope = {"client": ("192.0.2.1", 1), "headers": lines}
+        return peer_address(scope, header="x-forwarded-for")
+
+    key = counted(text)
+    assert key
+    assert _ADDRESS.fullmatch(key), key
+    assert counted(key.removesuffix("/64")) == key
+    last = text.rpartition(",")[2]
+    assert counted(last) == key
+    assert counted("6.6.6.6", text) == key
+    assert counted(f"{text}, 198.51.100.2") == "198.51.100.2"
+    assert counted(text, "[2001:db8::9]:443") == "2001:db8::/64"
+    with contextlib.suppress(ValueError):  # what is an address by itself counts as one
+        plain = ipaddress.ip_address(last.strip())
+        own = str(getattr(plain, "ipv4_mapped", None) or plain)
+        assert plain.version == 6 or key == own
+    is_near((text, 1))
+    is_loopback(text)
+    with contextlib.suppress(CannotStart):
+        host, port = split_address(text)
+        assert host
+        assert 0 <= port <= 65_535
+    with contextlib.suppress(InvalidHubUrl):
+        url = dial_url(text)
+        assert dial_url(url) == url
+        assert same_hub(text, url) or not HOST.fullmatch(text.strip())
+        leaves_this_network(url)
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "request": request,
     "reply": reply,
@@ -141,4 +246,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "parts": parts,
     "canonical": canonical,
     "dialogue": dialogue,
+    "headers": headers,
+    "addresses": addresses,
 }

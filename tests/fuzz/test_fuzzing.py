@@ -35,6 +35,10 @@ _SPELLINGS = [
     *("{}", "[]", "null", "true", "1e308", "1e309", "-0", "9223372036854775808"),
     *('{"kind":"', '"parts":[', '"target":{"kind":"room"', "\\ud800", "\\u0000"),
     *("/join/", "parler://", "@ws://", "ABCDEFGH", "\nh\np\n", "h\ns", "\n"),
+    *("\nhost:", "\norigin:", "\nauthorization:", "\nsec-fetch-site:", "\nx-"),
+    *("cross-site", "same-origin", "navigate", "document", "forwarded-proto:", "null"),
+    *("127.0.0.1", "localhost", "[::1]", "team.example", "https://", "viewer.example"),
+    *("[::ffff:7f00:1]", "2130706433", "0x7f.1", "%eth0", ":443", "/64", "evil", ", "),
 ]
 
 
