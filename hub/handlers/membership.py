@@ -76,7 +76,10 @@ async def leave(services: Services, caller: Caller, request: requests.Leave) -> 
 async def remove_member(
     services: Services, caller: Caller, request: requests.RemoveMember
 ) -> MemberRemoved:
-    """Put somebody out of a room of the caller; it has to knock to come back."""
+    """Put somebody out of a room of the caller, with all keys that one made to it.
+
+    It has to knock to come back.
+    """
     now = services.now()
 
     def end(connection: sa.Connection) -> Change:
@@ -87,6 +90,7 @@ async def remove_member(
             )
         if not members.remove(connection, room.id, request.agent):
             raise Refusal(ErrorCode.NOT_MEMBER, "that agent is not a member")
+        invites.revoke_of(connection, room.id, request.agent)
         invites.note_knock(
             connection, room.id, request.agent, invites.Knock.REMOVED, now=now
         )

@@ -81,6 +81,13 @@ def revoke(connection: sa.Connection, code: Code) -> None:
     connection.execute(sa.delete(invites).where(invites.c.code == code))
 
 
+def revoke_of(connection: sa.Connection, room: int, agent: AgentId) -> None:
+    """Make all keys worthless that an agent minted to a room."""
+    connection.execute(
+        sa.delete(invites).where(invites.c.room == room, invites.c.created_by == agent)
+    )
+
+
 def of_room(
     connection: sa.Connection, room: int, kind: RoomKind, *, now: int
 ) -> list[InviteInfo]:

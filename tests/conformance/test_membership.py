@@ -110,6 +110,23 @@ async def test_a_removed_member_knocks_again_also_on_an_open_key(mesh: Mesh) -> 
         assert set(await roster(bob, room)) == {ann.id, bob.id}
 
 
+@pytest.mark.parametrize("gated", [False, True], ids=["open", "gated"])
+async def test_the_keys_of_a_removed_member_end_with_it(
+    mesh: Mesh, gated: bool
+) -> None:
+    async with mesh.links("ann", "bob", "cas") as (ann, bob, cas):
+        opened = await open_room(ann)
+        room = opened["room"]
+        await join(bob, opened["code"])
+        theirs = await open_room(bob, room=room, gated=gated)
+        await remove(ann, room, agent=bob.id)
+        await cas.expect_error("invalid_invite", "redeem", code=theirs["code"])
+        await bob.expect_error("invalid_invite", "redeem", code=theirs["code"])
+        left = await ann.ask("invites", "invites", room=room)
+        assert [key["code"] for key in left["invites"]] == [opened["code"]]
+        await join(cas, opened["code"])
+
+
 async def test_a_removed_member_that_is_denied_stays_out(mesh: Mesh) -> None:
     async with mesh.links("ann", "bob") as (ann, bob):
         invited = await open_room(ann)

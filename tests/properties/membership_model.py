@@ -40,6 +40,7 @@ class Key:
     """A session key."""
 
     room: str
+    maker: str
     gated: bool
     uses_left: int
 
@@ -122,6 +123,10 @@ class Model:
         if owned.members.pop(other, None) is None:
             return NOT_MEMBER
         owned.knocks[other] = "removed"
+        theirs = (room, other)
+        self.keys = {
+            c: key for c, key in self.keys.items() if (key.room, key.maker) != theirs
+        }
         return DONE
 
     def delete(self, agent: str, room: str) -> str:

@@ -196,7 +196,7 @@ class Membership(RuleBasedStateMachine):
             return
         assert isinstance(reply, replies.Invited)
         assert expected == DONE
-        self.model.keys[reply.code] = Key(room, gated, max_uses)
+        self.model.keys[reply.code] = Key(room, agent, gated, max_uses)
         self.all_keys.append(reply.code)
 
     @rule(which=picks, who=picks)
