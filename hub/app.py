@@ -93,7 +93,11 @@ class Hub:
                 wanted,
             )
         self.public_url = settings.url or _bound_url(settings.host, settings.port)
-        self.store = Store(settings.db, max_bytes=quotas.disk.budget)
+        self.store = Store(
+            settings.db,
+            max_bytes=quotas.disk.budget,
+            owners_admit=settings.owners_admit,
+        )
         notifier = Notifier()
         self.services = Services(
             settings=settings,

@@ -54,6 +54,7 @@ class Settings:
     url: str | None = None
     name: str = DEFAULT_NAME
     public: bool = False
+    open_services: bool = False
     join_secret: str | None = None
     trust_proxy_headers: bool = False
     client_ip_header: str | None = None
@@ -113,6 +114,11 @@ class Settings:
     def mode(self) -> str:
         """``public`` or ``private``, as HTTP and the start line say it."""
         return "public" if self.public else "private"
+
+    @property
+    def owners_admit(self) -> bool:
+        """Whether the owner of a service says who works for it (protocol 14.10)."""
+        return self.public and not self.open_services
 
     @property
     def address_header(self) -> str | None:
@@ -203,6 +209,12 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--url", None, "this hub's URL in invites (default: parler://<addr>)")
     add("--name", DEFAULT_NAME, "display name")
     add("--public", False, "let anybody in, without a join secret", action="store_true")
+    add(
+        "--open-services",
+        False,
+        "let anybody work for any service, and ask it, though --public",
+        action="store_true",
+    )
     add("--join-secret", None, "secret every agent must show (prefer the file)")
     add("--join-secret-file", None, "file with the secret; made if missing", type=Path)
     add(

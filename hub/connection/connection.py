@@ -34,6 +34,7 @@ from hub.handlers.messages import ready_room, send_soon, steps_aside
 from hub.ids import challenge
 from hub.server.transport import Transport
 from hub.services import Services
+from hub.settings import Settings
 from parler.identity.signing import fingerprint
 from parler.wire.bounds import oversized
 from parler.wire.codec import BadFrame, decode_request, encode_utf8, rid_of
@@ -707,7 +708,9 @@ class Connection:
         self._on_welcome()
         self._services.online[proven.id] += 1
         self._watch_idle()
-        return Welcome(id=proven.id, name=proven.name, features=list(FEATURES))
+        return Welcome(
+            id=proven.id, name=proven.name, features=offered(self._services.settings)
+        )
 
     def _reply(self, reply: Reply | Download | Handed, rid: str | None) -> None:
         if isinstance(reply, Download | Handed):
@@ -748,6 +751,12 @@ class Connection:
             except TimeoutError:
                 log.info("a slow peer missed the end of its connection")
         await self._transport.close(ending.code, ending.reason)
+
+
+def offered(settings: Settings) -> list[str]:
+    """What of them holds for a hub with these settings."""
+    absent = set() if settings.owners_admit else {Feature.SERVICE_ADMISSION}
+    return [feature for feature in FEATURES if feature not in absent]
 
 
 def _utf8_longer(text: str, limit: int) -> bool:

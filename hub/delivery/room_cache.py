@@ -6,6 +6,7 @@ write; this only spares it the question of whom to tell.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -25,6 +26,18 @@ class LiveRoom:
 
     room: Room
     members: set[AgentId] = field(default_factory=set)
+    guests: set[AgentId] = field(default_factory=set)
+    """Those of them who are handed nothing but their own work (protocol 14.10)."""
+
+    def hear(self, requester: AgentId | None) -> set[AgentId]:
+        """The members who may have a message that belongs to somebody's work."""
+        if not self.guests:
+            return self.members
+        return {
+            agent
+            for agent in self.members
+            if agent not in self.guests or agent == requester
+        }
 
 
 class RoomCache:
@@ -51,21 +64,33 @@ class RoomCache:
             room = rooms.by_name(connection, name)
             if room is None:
                 return None
-            return LiveRoom(room, set(members.of_room(connection, room.id)))
+            return LiveRoom(
+                room,
+                set(members.of_room(connection, room.id)),
+                set(members.guests(connection, room.id)),
+            )
 
         loaded = await self._store.write("load room", load, after=self._loaded)
         # Whoever loaded it first has the one that is kept up to date.
         return self._rooms.get(name, loaded)
 
-    def joined(self, room: Room, agent: AgentId) -> None:
+    def joined(self, room: Room, agent: AgentId, *, guest: bool = False) -> None:
         """Apply a membership that was committed."""
         if (live := self._rooms.get(room.name)) is not None:
             live.members.add(agent)
+            if guest:
+                live.guests.add(agent)
+
+    def guests(self, room: Room, guests: Iterable[AgentId]) -> None:
+        """Apply who is a guest of a service now, as it was committed."""
+        if (live := self._rooms.get(room.name)) is not None:
+            live.guests = set(guests)
 
     def left(self, room: Room, agent: AgentId) -> None:
         """Apply the end of a membership that was committed."""
         if (live := self._rooms.get(room.name)) is not None:
             live.members.discard(agent)
+            live.guests.discard(agent)
 
     def deleted(self, room: Room) -> None:
         """Apply a deletion that was committed."""

@@ -36,6 +36,7 @@ HANDLERS: dict[type[Request], Handler] = {
     requests.Invites: invites.list_invites,
     requests.RevokeInvite: invites.revoke_invite,
     requests.Serve: queue.serve,
+    requests.AdmitWorker: queue.admit_worker,
     requests.Queue: queue.list_queue,
     requests.Claim: queue.claim,
     requests.Complete: queue.complete,

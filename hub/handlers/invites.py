@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from hub.errors import Refusal
 from hub.handlers import rules
 from hub.handlers.caller import Caller
-from hub.handlers.membership import Change, changed, tell_joined
+from hub.handlers.membership import Change, enter, tell_joined
 from hub.handlers.rules import Admission
 from hub.ids import room_name, session_key
 from hub.services import Services
@@ -50,6 +50,8 @@ async def invite(
         room = _existing(connection, request)
         if room is not None:
             member = messages.is_member(connection, room.id, caller.agent)
+            if members.is_guest(connection, room.id, caller.agent):
+                raise rules.not_owner("only workers of a service may make keys to it")
             rules.may_mint(room, caller.agent, member=member, gated=gated)
             live = invites.of_room(connection, room.id, room.kind, now=now)
             if len(live) >= MAX_LIVE_INVITES:
@@ -159,7 +161,7 @@ async def redeem(
     now = services.now()
     code = normalise_code(request.code)
 
-    def enter(connection: sa.Connection) -> _Redeemed:
+    def come_in(connection: sa.Connection) -> _Redeemed:
         key = invites.by_code(connection, code)
         room = rooms.by_id(connection, key.room) if key else None
         if key is None or room is None:
@@ -168,15 +170,24 @@ async def redeem(
             return _Redeemed(room, None)
         knock = invites.knock_of(connection, room.id, caller.agent)
         admission = rules.admission(key, room, caller.agent, knock, now=now)
-        _apply(connection, admission, key, caller.agent, now=now)
+        if admission is not Admission.STILL_WAITING:
+            invites.use(connection, key.code)
+        if admission is Admission.KNOCK:
+            invites.note_knock(
+                connection, room.id, caller.agent, Knock.PENDING, now=now
+            )
         if admission is not Admission.ENTER:
             return _Redeemed(room, admission)
-        return _Redeemed(room, admission, changed(connection, room, caller.agent))
+        invites.forget_knock(connection, room.id, caller.agent)
+        change = enter(services, connection, room, caller.agent, now=now)
+        return _Redeemed(room, admission, change)
 
     if await _is_a_try(services, caller, code, now=now):
         services.limits.count_knock(caller.agent, caller.ip)
     done = await services.store.write(
-        "redeem", enter, after=lambda done: _tell_redeemed(services, caller, done, now)
+        "redeem",
+        come_in,
+        after=lambda done: _tell_redeemed(services, caller, done, now),
     )
     if done.admission in (Admission.KNOCK, Admission.STILL_WAITING):
         return JoinPending(room=done.room.name)
@@ -206,26 +217,6 @@ async def _is_a_try(
         return admission is Admission.KNOCK
 
     return await services.store.read("is a try", look)
-
-
-def _apply(
-    connection: sa.Connection,
-    admission: Admission,
-    key: Invite,
-    agent: AgentId,
-    *,
-    now: int,
-) -> None:
-    match admission:
-        case Admission.ENTER:
-            invites.use(connection, key.code)
-            invites.forget_knock(connection, key.room, agent)
-            members.add(connection, key.room, agent, now=now)
-        case Admission.KNOCK:
-            invites.use(connection, key.code)
-            invites.note_knock(connection, key.room, agent, Knock.PENDING, now=now)
-        case Admission.STILL_WAITING:
-            pass
 
 
 def _tell_redeemed(
@@ -280,8 +271,15 @@ async def resolve_join(
         if request.history == "none":
             floor = messages.head(connection, room.id) or members.NO_MESSAGES_YET
         invites.forget_knock(connection, room.id, request.agent)
-        members.add(connection, room.id, request.agent, now=now, floor=floor)
-        return changed(connection, room, request.agent)
+        return enter(
+            services,
+            connection,
+            room,
+            request.agent,
+            now=now,
+            floor=floor,
+            approved=True,
+        )
 
     def tell(change: Change | None) -> None:
         if change is not None:

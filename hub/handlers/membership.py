@@ -8,12 +8,13 @@ from hub.errors import Refusal
 from hub.handlers import rules
 from hub.handlers.caller import Caller
 from hub.services import Services
-from hub.store import agents, invites, members, messages
+from hub.store import admission, agents, invites, members, messages
 from hub.store import rooms as stored
 from hub.store.rooms import Room
 from parler.wire import requests
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode
+from parler.wire.records import RoomKind
 from parler.wire.replies import Event, Left, MemberRemoved
 
 
@@ -24,30 +25,58 @@ class Change:
     room: Room
     agent: AgentId
     name: str
-    everybody: list[AgentId]
-    """The members after it."""
+    others: list[AgentId]
+    """The members after it, but guests of a service."""
+
+    guest: bool = False
 
 
-def changed(connection: sa.Connection, room: Room, agent: AgentId) -> Change:
-    """Note, inside its transaction, what the others are to hear."""
-    name = agents.name_of(connection, agent) or ""
-    return Change(room, agent, name, members.of_room(connection, room.id))
+def enter(
+    services: Services,
+    connection: sa.Connection,
+    room: Room,
+    agent: AgentId,
+    *,
+    now: int,
+    floor: int | None = None,
+    approved: bool = False,
+) -> Change:
+    """Make an agent a member, inside a transaction; see `members.add`."""
+    members.add(connection, room.id, agent, now=now, floor=floor, approved=approved)
+    if room.kind is RoomKind.SERVICE:
+        admission.apply_rule(
+            connection,
+            on=services.settings.owners_admit,
+            room=room.id,
+            agent=agent,
+        )
+    return _changed(connection, room, agent)
+
+
+def _changed(connection: sa.Connection, room: Room, agent: AgentId) -> Change:
+    return Change(
+        room,
+        agent,
+        name=agents.name_of(connection, agent) or "",
+        others=members.who_see_all(connection, room.id),
+        guest=members.is_guest(connection, room.id, agent),
+    )
 
 
 def tell_joined(services: Services, change: Change) -> None:
     """Apply a new membership that was committed, and let the members hear of it."""
-    services.rooms.joined(change.room, change.agent)
-    _tell(services, change, "joined", change.everybody)
+    services.rooms.joined(change.room, change.agent, guest=change.guest)
+    _tell(services, change, "joined")
 
 
 def _tell_gone(services: Services, change: Change, how: str) -> None:
     services.rooms.left(change.room, change.agent)
     services.notifier.wake(change.room.name)  # its parked pulls look again
     services.rights.ended([change.agent])  # and so do its downloads
-    _tell(services, change, how, [*change.everybody, change.agent])
+    _tell(services, change, how)
 
 
-def _tell(services: Services, change: Change, how: str, to: list[AgentId]) -> None:
+def _tell(services: Services, change: Change, how: str) -> None:
     event = Event(
         event="member",
         room=change.room.name,
@@ -55,7 +84,7 @@ def _tell(services: Services, change: Change, how: str, to: list[AgentId]) -> No
         name=change.name,
         change=how,
     )
-    services.notifier.tell(event, to)
+    services.notifier.tell(event, {*change.others, change.agent})
 
 
 async def leave(services: Services, caller: Caller, request: requests.Leave) -> Left:
@@ -65,7 +94,7 @@ async def leave(services: Services, caller: Caller, request: requests.Leave) -> 
         room = stored.by_name(connection, request.room)
         if room is None or not members.remove(connection, room.id, caller.agent):
             raise messages.not_member()
-        return changed(connection, room, caller.agent)
+        return _changed(connection, room, caller.agent)
 
     await services.store.write(
         "leave", end, after=lambda change: _tell_gone(services, change, "left")
@@ -94,7 +123,7 @@ async def remove_member(
         invites.note_knock(
             connection, room.id, request.agent, invites.Knock.REMOVED, now=now
         )
-        return changed(connection, room, request.agent)
+        return _changed(connection, room, request.agent)
 
     await services.store.write(
         "remove member",

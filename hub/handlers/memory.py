@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hub.errors import Refusal
 from hub.handlers.caller import Caller
 from hub.services import Services
-from hub.store import facts, messages, rooms, search
+from hub.store import admission, facts, members, messages, rooms, search
 from hub.store.facts import NewFact, Question
 from parler.wire import requests
 from parler.wire.base import RoomName
@@ -41,7 +41,7 @@ async def remember(
     def new(connection: sa.Connection) -> NewFact:
         return NewFact(
             author=caller.agent,
-            room=_room(connection, request.fact.room, caller),
+            room=_place(connection, request.fact.room, caller),
             key=request.fact.key or None,
             text=request.fact.text,
             vector=vector,
@@ -152,6 +152,15 @@ def _room(
     if room is None or not messages.is_member(connection, room.id, caller.agent):
         raise messages.not_member()
     return room.id
+
+
+def _place(
+    connection: sa.Connection, name: RoomName | None, caller: Caller
+) -> int | None:
+    number = _room(connection, name, caller)
+    if number is not None and members.is_guest(connection, number, caller.agent):
+        admission.check_may_ask(connection, number, caller.agent)
+    return number
 
 
 def _vector(embedding: Sequence[float] | None) -> bytes | None:

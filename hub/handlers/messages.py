@@ -12,11 +12,11 @@ from hub.delivery.outbox import Handed
 from hub.delivery.room_cache import LiveRoom
 from hub.errors import Refusal
 from hub.handlers.caller import Caller
-from hub.handlers.membership import Change, changed, tell_joined
+from hub.handlers.membership import Change, enter, tell_joined
 from hub.handlers.queue import dispatched_roles
 from hub.ids import message_id, room_name
 from hub.services import Services
-from hub.store import directory, invites, members, messages, rooms
+from hub.store import admission, directory, invites, members, messages, rooms
 from hub.store.messages import NewMessage, Page, Stored
 from hub.store.rooms import Room
 from parler.wire import requests
@@ -87,7 +87,9 @@ def ready_room(
     if not isinstance(request.target, RoomTarget):
         return None
     live = services.rooms.known(request.target.room)
-    return live if live is not None and caller.agent in live.members else None
+    if live is None or caller.agent not in live.members or caller.agent in live.guests:
+        return None
+    return live
 
 
 def send_soon(
@@ -141,6 +143,8 @@ def _new_message(
         ts=now,
         record=encoded.decode(),
         roles=_roles(live, request.parts),
+        in_service=live.room.kind is RoomKind.SERVICE,
+        reply_to=request.reply_to,
     )
 
 
@@ -156,7 +160,8 @@ def _tell_stored(
         text = b'{"type":"delivery","message":%b}' % message
         return Handed(text, live.room.id, stored.seq)
 
-    services.notifier.deliver(frame, live.members, author=new.author)
+    hear = live.hear(stored.requester)
+    services.notifier.deliver(frame, hear, author=new.author)
 
 
 def _roles(live: LiveRoom, parts: msgspec.Raw) -> tuple[str, ...]:
@@ -187,6 +192,9 @@ async def resolve(services: Services, caller: Caller, target: Target) -> LiveRoo
     live = await services.rooms.get(name)
     if live is None or caller.agent not in live.members:
         raise messages.not_member()
+    if caller.agent in live.guests:
+        check = partial(admission.check_may_ask, room=live.room.id, agent=caller.agent)
+        await services.store.read("may ask", check)
     return live
 
 
@@ -224,7 +232,7 @@ async def _enter_service(services: Services, caller: Caller, service: str) -> Ro
     """Let whoever asks a service into its room (protocol 5.2)."""
     now = services.now()
 
-    def enter(connection: sa.Connection) -> tuple[Room, Change | None]:
+    def come_in(connection: sa.Connection) -> tuple[Room, Change | None]:
         room = rooms.by_name(connection, service_room(service))
         if room is None:
             raise Refusal(ErrorCode.UNKNOWN_SERVICE, "nobody serves that name")
@@ -232,14 +240,15 @@ async def _enter_service(services: Services, caller: Caller, service: str) -> Ro
             return room, None
         if invites.knock_of(connection, room.id, caller.agent) is not None:
             raise messages.not_member()  # put out by the owner (protocol 14.5)
-        members.add(connection, room.id, caller.agent, now=now)
-        return room, changed(connection, room, caller.agent)
+        if services.settings.owners_admit:
+            admission.check_may_ask(connection, room.id, caller.agent)
+        return room, enter(services, connection, room, caller.agent, now=now)
 
     def tell(entered: tuple[Room, Change | None]) -> None:
         if entered[1] is not None:
             tell_joined(services, entered[1])
 
-    room, _ = await services.store.write("enter service", enter, after=tell)
+    room, _ = await services.store.write("enter service", come_in, after=tell)
     return room.name
 
 

@@ -1,24 +1,26 @@
 """Service queues: ``serve``, ``queue``, ``claim``, ``complete`` (protocol 10.4)."""
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from hub.errors import Refusal
+from hub.handlers import rules
 from hub.handlers.caller import Caller
 from hub.handlers.invites import check_room_quota
-from hub.handlers.membership import Change, changed, tell_joined
+from hub.handlers.membership import Change, enter, tell_joined
 from hub.services import Services
-from hub.store import invites, members, messages, queue, rooms
+from hub.store import admission, agents, invites, members, messages, queue, rooms
 from hub.store.rooms import Room
 from parler.wire import requests
-from parler.wire.base import RoomName
+from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import DEFAULT_LEASE_SECS, DEFAULT_QUEUE_LIMIT, MAX_ID_BYTES
 from parler.wire.names import service_room
 from parler.wire.records import RoomKind
-from parler.wire.replies import Claimed, Completed, Joined, Reply
+from parler.wire.replies import Claimed, Completed, Joined, Reply, WorkerAdmitted
 
 MAX_QUEUE_LIMIT = 200
 MIN_LEASE_SECS = 15
@@ -68,10 +70,14 @@ def dispatched_roles(parts: msgspec.Raw) -> tuple[str, ...]:
 
 
 async def serve(services: Services, caller: Caller, request: requests.Serve) -> Joined:
-    """Make the caller a worker of a service, which is new if nobody served it."""
-    now = services.now()
+    """Make the caller a worker of a service, which is new if nobody served it.
 
-    def enlist(connection: sa.Connection) -> tuple[Room, Change | None]:
+    Where its owner decides it may have to wait for that (protocol 14.10).
+    """
+    now = services.now()
+    admits = services.settings.owners_admit
+
+    def enlist(connection: sa.Connection) -> _Enlisted:
         room = rooms.by_name(connection, service_room(request.service))
         if room is None:
             check_room_quota(services, connection, caller.agent)
@@ -83,21 +89,63 @@ async def serve(services: Services, caller: Caller, request: requests.Serve) -> 
                 gated=False,
                 now=now,
             )
+        if admits and request.open is not None:
+            rules.must_own(room, caller.agent)
+            admission.set_open(connection, room.id, is_open=request.open)
+            admission.apply_rule(connection, on=True, room=room.id)
+            room = replace(room, open=request.open)
         change = None
         if not messages.is_member(connection, room.id, caller.agent):
             if invites.knock_of(connection, room.id, caller.agent) is not None:
                 raise messages.not_member()  # put out by the owner (protocol 14.5)
-            members.add(connection, room.id, caller.agent, now=now)
-            change = changed(connection, room, caller.agent)
+            change = enter(services, connection, room, caller.agent, now=now)
         queue.enlist(connection, room.id, caller.agent, request.service)
-        return room, change
+        return _Enlisted(room, members.guests(connection, room.id), change)
 
-    def tell(enlisted: tuple[Room, Change | None]) -> None:
-        if enlisted[1] is not None:
-            tell_joined(services, enlisted[1])
+    def tell(enlisted: _Enlisted) -> None:
+        services.rooms.guests(enlisted.room, enlisted.guests)
+        if enlisted.change is not None:
+            tell_joined(services, enlisted.change)
 
-    room, _ = await services.store.write("serve", enlist, after=tell)
-    return Joined(room=room.name, kind=room.kind)
+    done = await services.store.write("serve", enlist, after=tell)
+    return Joined(
+        room=done.room.name,
+        kind=done.room.kind,
+        admitted=False if caller.agent in done.guests else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Enlisted:
+    room: Room
+    guests: list[AgentId]
+    change: Change | None
+    """The new membership, if there is one."""
+
+
+async def admit_worker(
+    services: Services, caller: Caller, request: requests.AdmitWorker
+) -> WorkerAdmitted:
+    """Let an agent work for a service of the caller, now or when it comes."""
+    if not services.settings.owners_admit:
+        raise Refusal(ErrorCode.BAD_FRAME, "at this hub anybody may work")
+
+    def admit(connection: sa.Connection) -> tuple[Room, list[AgentId]]:
+        name = service_room(request.service)
+        room = rules.must_own(rooms.by_name(connection, name), caller.agent)
+        if agents.name_of(connection, request.agent) is None:
+            raise Refusal(None, "nobody of that id has been at this hub")
+        invites.forget_knock(connection, room.id, request.agent)
+        admission.admit(connection, room.id, request.agent, role=request.service)
+        admission.apply_rule(connection, on=True, room=room.id, agent=request.agent)
+        return room, members.guests(connection, room.id)
+
+    def tell(admitted: tuple[Room, list[AgentId]]) -> None:
+        services.rooms.guests(*admitted)
+        services.notifier.wake(admitted[0].name)  # its parked pulls look again
+
+    await services.store.write("admit worker", admit, after=tell)
+    return WorkerAdmitted(service=request.service, agent=request.agent)
 
 
 async def list_queue(
@@ -109,6 +157,8 @@ async def list_queue(
 
     def look(connection: sa.Connection) -> list[msgspec.Raw]:
         room = _service(connection, request.room, caller)
+        if members.is_guest(connection, room.id, caller.agent):
+            return []
         return queue.waiting(
             connection,
             room.id,
@@ -130,6 +180,8 @@ async def claim(services: Services, caller: Caller, request: requests.Claim) -> 
 
     def take(connection: sa.Connection) -> int | None:
         room = _service(connection, request.room, caller)
+        if members.is_guest(connection, room.id, caller.agent):
+            return None
         return queue.claim(
             connection,
             room.id,
@@ -156,6 +208,10 @@ async def complete(
 
     def end(connection: sa.Connection) -> bool:
         room = _service(connection, request.room, caller)
+        if members.is_guest(connection, room.id, caller.agent):
+            raise Refusal(
+                ErrorCode.NOT_AUTHORIZED, "the owner of this service did not admit you"
+            )
         if not request.status.final:
             raise Refusal(
                 ErrorCode.NOT_AUTHORIZED,

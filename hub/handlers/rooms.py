@@ -10,7 +10,7 @@ from hub.handlers.blobs import drop_useless
 from hub.handlers.caller import Caller
 from hub.handlers.memory import drop_facts
 from hub.services import Services
-from hub.store import agents, members, messages
+from hub.store import admission, agents, members, messages
 from hub.store import receipts as stored_receipts
 from hub.store import rooms as stored
 from hub.store.rooms import Room
@@ -40,7 +40,13 @@ async def roster(
         room = stored.by_name(connection, request.room)
         if room is None or not messages.is_member(connection, room.id, caller.agent):
             raise messages.not_member()
-        return agents.roster(connection, room.id, online=services.online, now=now)
+        shown = agents.EVERYBODY
+        if members.is_guest(connection, room.id, caller.agent):
+            known = admission.may_ask(connection, room.id, caller.agent)
+            shown = members.seen_by_guest(caller.agent, known=known)
+        return agents.roster(
+            connection, room.id, online=services.online, now=now, shown=shown
+        )
 
     entries = await services.store.read("roster", read)
     return RosterList(room=request.room, entries=entries)

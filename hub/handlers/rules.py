@@ -56,9 +56,8 @@ def may_mint(room: Room, agent: AgentId, *, member: bool, gated: bool) -> None:
     if not member:
         raise Refusal(ErrorCode.NOT_MEMBER, "not a member of that room")
     if room.gated and not gated and room.owner != agent:
-        raise Refusal(
-            ErrorCode.NOT_OWNER,
-            "only the owner of this session may make a key without approval",
+        raise not_owner(
+            "only the owner of this session may make a key without approval"
         )
 
 
@@ -69,8 +68,13 @@ def must_own(room: Room | None, agent: AgentId) -> Room:
         Refusal: It is not.
     """
     if room is None or room.owner != agent:
-        raise Refusal(ErrorCode.NOT_OWNER, "only the owner of the room may do that")
+        raise not_owner("only the owner of the room may do that")
     return room
+
+
+def not_owner(text: str) -> Refusal:
+    """The refusal of what others may not do."""
+    return Refusal(ErrorCode.NOT_OWNER, text)
 
 
 def expiry(ttl_secs: int | None, default: int, *, now: int) -> int:

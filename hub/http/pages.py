@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from hub.connection.connection import FEATURES
+from hub.connection.connection import offered
 from hub.http.answers import bounded, json, query, text
 from hub.http.counts import HubCounts
 from hub.services import Services
@@ -202,7 +202,7 @@ def capabilities(settings: Settings) -> dict[str, Any]:
         "maxMessageBytes": settings.max_message_bytes,
         "joinPolicy": "secret" if settings.join_secret else "open",
         "messageKinds": [f"com.parler.{kind}" for kind in _KINDS],
-        "features": list(FEATURES),
+        "features": offered(settings),
     }
 
 

@@ -23,6 +23,7 @@ def is_fresh(ts: int, now: int) -> bool:
     return abs(now - ts) <= FRESH_MS
 
 
+EVERYBODY: "sa.ColumnElement[bool]" = sa.true()
 OFFLINE = "offline"
 IDLE = "idle"
 
@@ -112,11 +113,17 @@ def touch(connection: sa.Connection, agent: AgentId, *, now: int) -> None:
 
 
 def roster(
-    connection: sa.Connection, room: int, *, online: Container[str], now: int
+    connection: sa.Connection,
+    room: int,
+    *,
+    online: Container[str],
+    now: int,
+    shown: "sa.ColumnElement[bool]" = EVERYBODY,
 ) -> list[RosterEntry]:
     """The members of a room and how they are doing, by name; as many as fit a reply.
 
     Args:
+        shown: Whom of its members, by their rows.
         online: Agents with a connection now; their status is believed however long
             they have been silent.
     """
@@ -131,6 +138,7 @@ def roster(
             presence.c.attention,
             presence.c.ts,
             service_workers.c.role.label("service_role"),
+            members.c.guest,
             members.c.cursor,
             members.c.delivered,
         )
@@ -143,7 +151,7 @@ def roster(
                 service_workers.c.agent == members.c.agent,
             ),
         )
-        .where(members.c.room == room)
+        .where(members.c.room == room, shown)
         .order_by(agents.c.name, members.c.agent)
     )
     return fitting(_entry(row, online=online, now=now) for row in found.mappings())
@@ -181,9 +189,10 @@ def _entry(fields: sa.RowMapping, *, online: Container[str], now: int) -> Roster
         activity=fields["activity"],
         attention=judged.attention,
         last_seen=judged.ts or fields["last_seen"] or 0,
-        service_role=fields["service_role"],
+        service_role=None if fields["guest"] else fields["service_role"],
         delivered=max(fields["delivered"], fields["cursor"]),
         seen=fields["cursor"],
+        waits_as=fields["service_role"] if fields["guest"] else None,
     )
 
 

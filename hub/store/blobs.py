@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from hub.errors import Refusal
 from hub.store.members import sees
-from hub.store.schema import blob_rooms, blobs, members, rooms
+from hub.store.schema import blob_rooms, blobs, members, messages, rooms
 from parler.wire.base import AgentId, Digest, RoomName
 from parler.wire.codes import ErrorCode
 
@@ -105,6 +105,14 @@ def readable_by(connection: sa.Connection, digest: Digest, agent: AgentId) -> Fo
     Raises:
         Refusal: There is none.
     """
+    # What a service answers a guest with: who names it in the guest's own work.
+    told = sa.select(messages.c.seq).where(
+        members.c.guest,
+        messages.c.room == members.c.room,
+        messages.c.requester == members.c.agent,
+        messages.c.author != members.c.agent,
+        sa.func.instr(messages.c.record, digest) > 0,
+    )
     found = connection.execute(
         sa.select(blobs.c.size, blob_rooms.c.media_type)
         .join(blob_rooms, blob_rooms.c.digest == blobs.c.digest)
@@ -112,7 +120,7 @@ def readable_by(connection: sa.Connection, digest: Digest, agent: AgentId) -> Fo
         .where(
             blobs.c.digest == digest,
             members.c.agent == agent,
-            sees(blob_rooms.c.created, blob_rooms.c.author),
+            sees(blob_rooms.c.created, blob_rooms.c.author) | told.exists(),
         )
         .order_by(blob_rooms.c.created)
         .limit(1)

@@ -35,8 +35,25 @@ def put(
             sig=sig,
             verified=verified,
             updated=now,
+            name=folded(card.name),
         )
     )
+
+
+def folded(name: str) -> str:
+    """A name as it is compared."""
+    return name.strip().casefold()
+
+
+def note_names(connection: sa.Connection) -> None:
+    """Fill in the names of cards, for a database that did not have them."""
+    for agent, card in connection.execute(
+        sa.select(directory.c.agent, directory.c.card)
+    ).all():
+        name = folded(msgspec.json.decode(card, type=AgentCard).name)
+        connection.execute(
+            sa.update(directory).where(directory.c.agent == agent).values(name=name)
+        )
 
 
 def has_card(connection: sa.Connection, agent: AgentId) -> bool:

@@ -24,7 +24,7 @@ from typing import IO, Any, TypeVar
 import sqlalchemy as sa
 
 from hub.errors import CannotStart, Refusal
-from hub.store import identity, migrations, search
+from hub.store import admission, identity, migrations, search
 from parler.wire.codes import ErrorCode
 
 T = TypeVar("T")
@@ -102,11 +102,14 @@ class _Spoiled(Exception):
 class Store:
     """The database of one hub."""
 
-    def __init__(self, path: Path | None, *, max_bytes: int = 0) -> None:
+    def __init__(
+        self, path: Path | None, *, max_bytes: int = 0, owners_admit: bool = False
+    ) -> None:
         """Open the database, or one in memory, and bring it to today's schema.
 
         Args:
             max_bytes: What it may grow to; 0 is what the disk has.
+            owners_admit: Whether owners of services say who works for them.
 
         Raises:
             CannotStart: It is in use by another hub, from newer code, damaged, or
@@ -122,7 +125,7 @@ class Store:
                 _must_be_sound(path)
             self._writer_engine = _engine(path, writer=True)
             self._reader_engine = _engine(path, writer=False) if path else None
-            self._connection = self._open()
+            self._connection = self._open(owners_admit=owners_admit)
             if max_bytes:
                 _hold_to(self._connection, max_bytes)
             self._open_readers()
@@ -263,7 +266,7 @@ class Store:
             self._reader_engine.dispose()
         self._unlock()
 
-    def _open(self) -> sa.Connection:
+    def _open(self, *, owners_admit: bool) -> sa.Connection:
         connection = self._writer_engine.connect()
         with connection.begin():
             migrations.prepare(connection, backup=self._backup, database=self._path)
@@ -271,6 +274,7 @@ class Store:
             self.hub_id = identity.hub_id(connection)
             if lost := migrations.missing(connection):
                 raise _damaged(self._path, f"it lacks {', '.join(lost)}")
+            admission.apply_rule(connection, on=owners_admit)
         return connection
 
     def _open_readers(self) -> None:

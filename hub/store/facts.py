@@ -386,7 +386,7 @@ def _some_hidden(
     connection: sa.Connection, agent: AgentId, mine: sa.Select[int]
 ) -> bool:
     """Whether an agent may not find all that is in its places, or was lately."""
-    restricted = mine.where(members.c.floor != 0)
+    restricted = mine.where((members.c.floor != 0) | members.c.guest)
     # No index by room: of the unsettled there are few, of those in a room many.
     moving = sa.select(facts.c.id).where(
         unsettled,

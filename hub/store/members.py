@@ -27,10 +27,12 @@ def add(
     *,
     now: int,
     floor: int | None = None,
+    approved: bool = False,
 ) -> None:
     """Make an agent a member that can read everything after `floor`.
 
     Args:
+        approved: The owner let it in by name.
         floor: None leaves it where it was when the agent was a member before, so that
             leaving and coming back shows nothing that was hidden (protocol 14.6).
     """
@@ -44,7 +46,12 @@ def add(
     floor = floor or 0
     connection.execute(
         sa.insert(members).values(
-            room=room, agent=agent, joined=joined, cursor=max(floor, 0), floor=floor
+            room=room,
+            agent=agent,
+            joined=joined,
+            cursor=max(floor, 0),
+            floor=floor,
+            approved=approved,
         )
     )
 
@@ -65,16 +72,20 @@ def _later_than_all(connection: sa.Connection, room: int, *, now: int) -> int:
 def remove(connection: sa.Connection, room: int, agent: AgentId) -> bool:
     """End a membership with all that hangs on it; False if there was none.
 
+    Who may work for a service without having come yet may so no longer, either.
+
     That is the service in that room, the tasks it holds, and its watch tokens.
     """
+    ended = 0
     for table, holder, which in (
         (service_workers, service_workers.c.agent, sa.true()),
         (claims, claims.c.worker, claims.c.state == ACTIVE),
         (tokens, tokens.c.created_by, sa.true()),
     ):
-        connection.execute(
+        gone = connection.execute(
             sa.delete(table).where(table.c.room == room, holder == agent, which)
         )
+        ended += gone.rowcount
     mine = (members.c.room == room) & (members.c.agent == agent)
     connection.execute(
         sa.insert(former_members).from_select(
@@ -85,7 +96,7 @@ def remove(connection: sa.Connection, room: int, agent: AgentId) -> bool:
         )
     )
     result = connection.execute(sa.delete(members).where(mine))
-    return result.rowcount > 0
+    return result.rowcount + ended > 0
 
 
 def sees(
@@ -94,12 +105,11 @@ def sees(
     """Whether a member, a row of `members` beside it, may see what is not a message.
 
     One that was let in without the history sees what is of its own, and what was
-    there no earlier than itself (protocol 14.6).
+    there no earlier than itself (protocol 14.6); a guest only the former (14.10).
     """
     return sa.or_(
-        members.c.floor == 0,
-        created >= members.c.joined,
         author == members.c.agent,
+        ~members.c.guest & ((members.c.floor == 0) | (created >= members.c.joined)),
     )
 
 
@@ -127,3 +137,35 @@ def of_room(connection: sa.Connection, room: int) -> list[AgentId]:
             sa.select(members.c.agent).where(members.c.room == room)
         ).scalars()
     )
+
+
+def who_see_all(connection: sa.Connection, room: int) -> list[AgentId]:
+    """Everybody in a room who is no guest of it."""
+    return list(
+        connection.execute(
+            sa.select(members.c.agent).where(members.c.room == room, ~members.c.guest)
+        ).scalars()
+    )
+
+
+def guests(connection: sa.Connection, room: int) -> list[AgentId]:
+    """Those in a service's room who see their own work only (protocol 14.10)."""
+    return list(
+        connection.execute(
+            sa.select(members.c.agent).where(members.c.room == room, members.c.guest)
+        ).scalars()
+    )
+
+
+def is_guest(connection: sa.Connection, room: int, agent: AgentId) -> bool:
+    """Whether an agent is in a room without seeing all of it."""
+    mine = (members.c.room == room) & (members.c.agent == agent)
+    return bool(
+        connection.execute(sa.select(members.c.guest).where(mine)).scalar_one_or_none()
+    )
+
+
+def seen_by_guest(agent: AgentId, *, known: bool) -> "sa.ColumnElement[bool]":
+    """Whom a guest sees of a service: itself, and who works there if it may ask it."""
+    itself = members.c.agent == agent
+    return itself | ~members.c.guest if known else itself

@@ -1,7 +1,7 @@
 """The message log: appending to it and reading it in order (protocol 5)."""
 
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -30,14 +30,21 @@ class NewMessage:
     roles: tuple[str, ...] = ()
     """Whom it is work for (protocol 10.4), as `queue` compares them."""
 
+    in_service: bool = False
+    reply_to: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a message is in the log; `repeated` if it had been there before."""
+    """Where a message is in the log; `repeated` if it had been there before.
+
+    In a service, `requester` is whose work it belongs to (protocol 14.10).
+    """
 
     seq: int
     id: MessageId
     repeated: bool = False
+    requester: AgentId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,34 @@ def append(connection: sa.Connection, new: list[NewMessage]) -> list[Stored | Re
         ]
     if any(message.roles for message in new):
         _dispatch(connection, new, stored)
+    if any(message.in_service for message in new):
+        stored = [
+            _as_work(connection, message, outcome)
+            for message, outcome in zip(new, stored, strict=True)
+        ]
     return stored
+
+
+# What a guest says is its own, whatever it replies to.
+_AS_WORK = (
+    "UPDATE messages SET requester = coalesce((SELECT asked.requester "
+    "FROM messages AS asked JOIN members ON members.room = asked.room "
+    "AND members.agent = messages.author AND NOT members.guest "
+    "WHERE asked.room = messages.room AND asked.id = ? "
+    "AND asked.requester IS NOT NULL), author) WHERE seq = ? RETURNING requester"
+)
+
+
+def _as_work(
+    connection: sa.Connection, message: NewMessage, outcome: Stored | Refusal
+) -> Stored | Refusal:
+    """Note whose work a message of a service belongs to."""
+    if not message.in_service or isinstance(outcome, Refusal) or outcome.repeated:
+        return outcome
+    raw: Any = connection.connection.driver_connection
+    said = (message.reply_to, outcome.seq)
+    [(requester,)] = raw.execute(_AS_WORK, said).fetchall()
+    return replace(outcome, requester=requester)
 
 
 def _dispatch(
@@ -143,21 +177,23 @@ def after(
     member = raw.execute(_MEMBER, (room, agent)).fetchone()
     if member is None:
         raise not_member()
-    number, reached, floor = member
+    number, reached, floor, guest = member
+    whose = agent if guest else None
     start = reached if since is None else since
     raised = None
     if since is None and ack is not None and ack > reached:
         # Beyond the newest message an acknowledgement would hide later ones.
         start = max(reached, min(ack, head(connection, number)))
         raised = start if start > reached else None
-    found = _read(connection, number, max(start, floor), limit, max_bytes)
+    where = _Where(number, whose)
+    found = _read(connection, where, max(start, floor), limit, max_bytes)
     cursor = found.last if found.count else start
     return Page(number, found.pieces, found.count, cursor, raised)
 
 
 # By hand: this is asked with every pull, and to make a statement takes longer.
 _MEMBER = (
-    "SELECT members.room, members.cursor, members.floor "
+    "SELECT members.room, members.cursor, members.floor, members.guest "
     "FROM rooms JOIN members ON members.room = rooms.id "
     "WHERE rooms.name = ? AND members.agent = ?"
 )
@@ -169,14 +205,23 @@ _MEMBER = (
 _JOINED = (
     "SELECT count(*), max(seq), CAST(group_concat("
     "'{\"seq\":' || seq || ',' || substr(CAST(record AS BLOB), 2)) AS BLOB) "
-    "FROM (SELECT seq, record FROM messages WHERE room = ? AND seq > ? "
+    "FROM (SELECT seq, record FROM messages WHERE room = ? %s AND seq > ? "
     "ORDER BY seq LIMIT ?)"
 )
+_ALL, _OF_ONE = _JOINED % "", _JOINED % "AND requester = ?"
 _JOINED_AT_ONCE = 64
 """Rows that are walked even if a few are too much: SQLite goes on to the last one."""
 
 _FEWER = 8
 """By what fewer messages are asked for when those asked for are too much."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """What is read: a room, or in a service what is of one requester."""
+
+    room: int
+    requester: AgentId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,12 +251,12 @@ class _Found:
 
 
 def _read(
-    connection: sa.Connection, room: int, start: int, limit: int, max_bytes: int
+    connection: sa.Connection, where: _Where, start: int, limit: int, max_bytes: int
 ) -> _Found:
     found, asked = _Found(start), min(limit, _JOINED_AT_ONCE)
     while asked and found.count < limit:
         asked = min(asked, limit - found.count)
-        joined = _join(connection, room, found.last, asked, max_bytes)
+        joined = _join(connection, where, found.last, asked, max_bytes)
         if joined is None or found.size + len(joined.text) > max_bytes:
             asked //= _FEWER
             continue
@@ -220,18 +265,20 @@ def _read(
         if joined.count < asked:
             return found
     if found.count < limit:
-        _read_singly(connection, room, found, limit - found.count, max_bytes)
+        _read_singly(connection, where, found, limit - found.count, max_bytes)
     return found
 
 
 def _join(
-    connection: sa.Connection, room: int, start: int, limit: int, max_bytes: int
+    connection: sa.Connection, where: _Where, start: int, limit: int, max_bytes: int
 ) -> _Piece | None:
     """Messages in one piece; None if that has more than `max_bytes`."""
     raw: Any = connection.connection.driver_connection
     before = raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_bytes)
+    whose = () if where.requester is None else (where.requester,)
+    asked = (where.room, *whose, start, limit)
     try:
-        count, last, text = raw.execute(_JOINED, (room, start, limit)).fetchone()
+        count, last, text = raw.execute(_OF_ONE if whose else _ALL, asked).fetchone()
     except sqlite3.DataError:
         return None
     finally:
@@ -240,11 +287,17 @@ def _join(
 
 
 def _read_singly(
-    connection: sa.Connection, room: int, found: _Found, limit: int, max_bytes: int
+    connection: sa.Connection, where: _Where, found: _Found, limit: int, max_bytes: int
 ) -> None:
     rows = connection.execution_options(yield_per=1).execute(
         sa.select(messages.c.seq, messages.c.record)
-        .where(messages.c.room == room, messages.c.seq > found.last)
+        .where(
+            messages.c.room == where.room,
+            messages.c.seq > found.last,
+            sa.true()
+            if where.requester is None
+            else messages.c.requester == where.requester,
+        )
         .order_by(messages.c.seq)
         .limit(limit)
     )

@@ -10,12 +10,15 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from hub.errors import CannotStart
-from hub.store import search
+from hub.store import admission, directory, search
 from hub.store.schema import (
     SCHEMA_VERSION,
+    directory_name,
     fact_pieces,
     facts_state,
     former_members,
+    messages_in_service,
+    messages_requester,
     meta,
     metadata,
 )
@@ -36,7 +39,27 @@ def _index_facts_in_pieces(connection: sa.Connection) -> None:
     search.index_in_pieces(connection)
 
 
-MIGRATIONS: Sequence[Migration] = (_remember_former_members, _index_facts_in_pieces)
+def _know_who_was_admitted(connection: sa.Connection) -> None:
+    for table, column in (
+        ("rooms", "open BOOLEAN NOT NULL DEFAULT 0"),
+        ("members", "approved BOOLEAN NOT NULL DEFAULT 0"),
+        ("members", "guest BOOLEAN NOT NULL DEFAULT 0"),
+        ("messages", "requester TEXT"),
+        ("service_workers", "admitted BOOLEAN NOT NULL DEFAULT 0"),
+        ("directory", "name TEXT NOT NULL DEFAULT ''"),
+    ):
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column}")
+    for index in (messages_requester, messages_in_service, directory_name):
+        index.create(connection)
+    admission.note_what_was(connection)
+    directory.note_names(connection)
+
+
+MIGRATIONS: Sequence[Migration] = (
+    _remember_former_members,
+    _index_facts_in_pieces,
+    _know_who_was_admitted,
+)
 """``MIGRATIONS[n]`` takes schema n + 1 to n + 2. Steps are only ever appended."""
 
 

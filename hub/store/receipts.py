@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from hub.store.members import of_room
+from hub.store.members import is_guest, who_see_all
 from hub.store.messages import is_member, not_member
 from hub.store.rooms import by_name
 from hub.store.schema import agents, members, messages, rooms
@@ -14,7 +14,7 @@ from parler.wire.records import DeliveryState, MemberReceipt
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A member whose position moved, and who is in its room."""
+    """A member whose position moved, and who hears of it."""
 
     room: RoomName
     agent: AgentId
@@ -44,7 +44,7 @@ def advance(
         if row is None:
             continue
         if room not in everybody:
-            everybody[room] = of_room(connection, room)
+            everybody[room] = who_see_all(connection, room)
         handed = max(row.delivered, row.cursor)
         moved.append(Moved(row.name, agent, handed, row.cursor, everybody[room]))
     return moved
@@ -55,12 +55,22 @@ def receipts(
 ) -> list[MemberReceipt]:
     """How far a message got with each member but its author.
 
+    A guest of a service is told of its own work, and not of other guests.
+
     Raises:
         Refusal: The asking agent is not in that room.
     """
     room = by_name(connection, name)
     if room is None or not is_member(connection, room.id, asked_by):
         raise not_member()
+    shown: sa.ColumnElement[bool] = sa.true()
+    if is_guest(connection, room.id, asked_by):
+        mine = sa.select(messages.c.seq).where(
+            messages.c.seq == seq,
+            messages.c.room == room.id,
+            messages.c.requester == asked_by,
+        )
+        shown = ~members.c.guest & mine.exists()
     author = (
         sa.select(messages.c.author)
         .where(messages.c.seq == seq, messages.c.room == room.id)
@@ -69,7 +79,11 @@ def receipts(
     found = connection.execute(
         sa.select(members.c.agent, agents.c.name, members.c.delivered, members.c.cursor)
         .outerjoin(agents, agents.c.id == members.c.agent)
-        .where(members.c.room == room.id, members.c.agent.is_distinct_from(author))
+        .where(
+            members.c.room == room.id,
+            members.c.agent.is_distinct_from(author),
+            shown,
+        )
         .order_by(agents.c.name, members.c.agent)
     )
     return [

@@ -92,19 +92,30 @@ def old_messages(
     )
     # As one value: a statement may not have as many variables as there are agents.
     connected = sa.func.json_each(json.dumps(list(online))).table_valued("value")
-    least_read = (
-        sa.select(sa.func.min(members.c.cursor))
-        .outerjoin(agents, agents.c.id == members.c.agent)
-        .outerjoin(presence, presence.c.agent == members.c.agent)
-        .where(
-            members.c.room == room,
-            sa.or_(
-                agents.c.last_seen >= before,
-                presence.c.ts >= before,
-                members.c.agent.in_(sa.select(connected.c.value)),
-            ),
+
+    def of_the_living(column: "sa.ColumnElement[int]") -> "sa.Select[int]":
+        return (
+            sa.select(column)
+            .select_from(members)
+            .outerjoin(agents, agents.c.id == members.c.agent)
+            .outerjoin(presence, presence.c.agent == members.c.agent)
+            .where(
+                members.c.room == room,
+                sa.or_(
+                    agents.c.last_seen >= before,
+                    presence.c.ts >= before,
+                    members.c.agent.in_(sa.select(connected.c.value)),
+                ),
+            )
         )
-        .scalar_subquery()
+
+    least_read = of_the_living(sa.func.min(members.c.cursor)).where(~members.c.guest)
+    # A guest of a service holds up nothing but what it was answered.
+    awaited = of_the_living(members.c.cursor).where(
+        members.c.guest,
+        members.c.agent == messages.c.requester,
+        members.c.agent != messages.c.author,
+        members.c.cursor < messages.c.seq,
     )
     finished = sa.select(claims.c.message).where(
         claims.c.room == room,
@@ -119,7 +130,9 @@ def old_messages(
         .where(
             messages.c.room == room,
             messages.c.seq <= newest_kept,
-            messages.c.seq <= sa.func.coalesce(least_read, messages.c.seq),
+            messages.c.seq
+            <= sa.func.coalesce(least_read.scalar_subquery(), messages.c.seq),
+            ~awaited.exists(),
             messages.c.ts < before,
             ~work.exists() | finished.exists(),
         )

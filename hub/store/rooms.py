@@ -30,8 +30,11 @@ _KINDS = {kind.value: kind for kind in RoomKind}
 _OF_AGENT = (
     "SELECT rooms.name, rooms.kind, "
     "(SELECT count(*) FROM members WHERE members.room = mine.room), "
-    "(SELECT count(*) FROM messages WHERE messages.room = mine.room "
+    "CASE WHEN mine.guest THEN (SELECT count(*) FROM messages "
+    "WHERE messages.room = mine.room AND messages.requester = mine.agent "
     "AND messages.seq > max(mine.cursor, mine.floor)) "
+    "ELSE (SELECT count(*) FROM messages WHERE messages.room = mine.room "
+    "AND messages.seq > max(mine.cursor, mine.floor)) END "
     "FROM members AS mine JOIN rooms ON rooms.id = mine.room "
     "WHERE mine.agent = ? ORDER BY rooms.name"
 )
@@ -39,13 +42,14 @@ _OF_AGENT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """A room as stored. `gated` is of protocol 14.6."""
+    """A room as stored: `gated` is of protocol 14.6, `open` of 14.10."""
 
     id: int
     name: RoomName
     kind: RoomKind
     owner: AgentId | None
     gated: bool
+    open: bool = False
 
 
 def create(
@@ -154,4 +158,5 @@ def _as_room(fields: sa.RowMapping) -> Room:
         kind=RoomKind(fields["kind"]),
         owner=fields["owner"],
         gated=fields["gated"],
+        open=fields["open"],
     )

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """What this code expects of a database; see `migrations`."""
 
 metadata = sa.MetaData()
@@ -51,6 +51,7 @@ rooms = sa.Table(
     sa.Column("owner", sa.Text, index=True),
     sa.Column("gated", sa.Boolean, nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("open", sa.Boolean, nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 
@@ -63,6 +64,8 @@ members = sa.Table(
     sa.Column("cursor", sa.BigInteger, nullable=False),
     sa.Column("floor", sa.BigInteger, nullable=False),
     sa.Column("delivered", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("approved", sa.Boolean, nullable=False, server_default="0"),
+    sa.Column("guest", sa.Boolean, nullable=False, server_default="0"),
     sa.Index("members_agent", "agent"),
 )
 
@@ -85,6 +88,7 @@ messages = sa.Table(
     sa.Column("client_id", sa.Text),
     sa.Column("ts", sa.BigInteger, nullable=False),
     sa.Column("record", sa.Text, nullable=False),
+    sa.Column("requester", sa.Text),
     sa.Index("messages_room", "room", "seq"),
     sqlite_autoincrement=True,
 )
@@ -95,6 +99,17 @@ sa.Index(
     messages.c.client_id,
     unique=True,
     sqlite_where=messages.c.client_id.is_not(None),
+)
+in_service = messages.c.requester.is_not(None)
+messages_requester = sa.Index(
+    "messages_requester",
+    messages.c.room,
+    messages.c.requester,
+    messages.c.seq,
+    sqlite_where=in_service,
+)
+messages_in_service = sa.Index(
+    "messages_in_service", messages.c.room, messages.c.id, sqlite_where=in_service
 )
 
 invites = sa.Table(
@@ -128,7 +143,9 @@ directory = sa.Table(
     sa.Column("sig", sa.Text),
     sa.Column("verified", sa.Boolean, nullable=False),
     sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.Text, nullable=False, server_default=""),
 )
+directory_name = sa.Index("directory_name", directory.c.name)
 
 tokens = sa.Table(
     "tokens",
@@ -146,6 +163,7 @@ service_workers = sa.Table(
     sa.Column("room", sa.Integer, primary_key=True),
     sa.Column("agent", sa.Text, primary_key=True),
     sa.Column("role", sa.Text, nullable=False),
+    sa.Column("admitted", sa.Boolean, nullable=False, server_default="0"),
 )
 
 dispatches = sa.Table(

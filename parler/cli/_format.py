@@ -168,6 +168,8 @@ def _member(one: Member) -> str:
     line = f"{shown_name(one.name)}{role}  {one.fingerprint}  [{state}]"
     if one.seen is not None:
         line += f"  seen {one.seen}"
+    if one.waits_as is not None:
+        line += f"  waits to be admitted as {visible(one.waits_as)}"
     if one.activity:
         line += f" — {visible(one.activity)}"
     return f"{line}\n    {one.id}"

@@ -1,26 +1,61 @@
 """Queued work: ``serve``, ``queue``, ``claim``, ``complete``, and ``task`` receipts."""
 
 from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
+from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, shows
 from parler.cli._run import Options, Place, Run, carry_out
+from parler.errors import UsageError
 from parler.ops import queue, tasks
-from parler.ops.queue import ClaimResult, CompleteResult, QueueResult, ServeResult
+from parler.ops.queue import (
+    AdmitResult,
+    ClaimResult,
+    CompleteResult,
+    QueueResult,
+    ServeResult,
+)
 from parler.ops.tasks import TaskResult
-from parler.text.terminal import shell_word, visible
+from parler.text.terminal import shell_word, shown_name, visible
 from parler.text.transcript import TASK_MARKS, Transcript, shown_time
 from parler.wire.names import service_room
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    shows(app, queue.SERVE, _served, quoted=False)
+    command(app, queue.SERVE)(serve)
     command(app, queue.QUEUE)(show_queue)
     shows(app, queue.CLAIM, _claimed, quoted=False)
     shows(app, queue.COMPLETE, _completed, quoted=False)
     shows(app, tasks.TASK, _told, quoted=False)
+
+
+def serve(
+    options: Options,
+    service: str,
+    admit: Annotated[
+        str | None,
+        typer.Option(
+            "--admit", metavar="AGENT", help="Let an agent work for your service."
+        ),
+    ] = None,
+    **given: Any,
+) -> None:
+    """Become a worker, or let somebody be one."""
+    if admit is None:
+        given["service"] = service
+        carry_out_declared(options, queue.SERVE, given, _served)
+        return
+    if any(given.values()):
+        raise UsageError("--admit excludes --open and --closed")
+
+    async def work(run: Run) -> None:
+        result = await queue.admit(run.ctx, service, admit)
+        run.out.result(result, [_admitted(result)])
+
+    carry_out(options, work, place=Place(room=service_room(service)))
 
 
 def show_queue(options: Options, service: str, limit: int) -> None:
@@ -35,9 +70,20 @@ def show_queue(options: Options, service: str, limit: int) -> None:
 
 
 def _served(result: ServeResult) -> Iterator[str]:
+    if not result.admitted:
+        yield f"you asked to work for {visible(result.service)}"
+        yield "its owner has to admit you before you are given anything"
+        yield f"owner: parler serve {shell_word(result.service)} --admit FINGERPRINT"
+        yield "yours: parler whoami"
+        return
     yield f"you serve {visible(result.service)} in {visible(result.room)}"
     yield f"read:  parler recv --room {shell_word(result.room)}"
     yield f"work:  parler queue {shell_word(result.service)}"
+
+
+def _admitted(result: AdmitResult) -> str:
+    name = f"{shown_name(result.name)} " if result.name else ""
+    return f"{name}{result.fingerprint} works for {visible(result.service)}"
 
 
 def _claimed(result: ClaimResult) -> str:

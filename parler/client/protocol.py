@@ -41,6 +41,7 @@ from parler.wire.requests import (
     PutBlob,
     Request,
     ResolveJoin,
+    Serve,
     Subscribe,
     op_of,
 )
@@ -103,6 +104,7 @@ REPLIES: dict[type[Request], tuple[type[Reply], ...]] = {
     requests.JoinRequests: (replies.JoinRequestList,),
     requests.ResolveJoin: (replies.JoinResolved,),
     requests.Serve: (replies.Joined,),
+    requests.AdmitWorker: (replies.WorkerAdmitted,),
     requests.Claim: (replies.Claimed,),
     requests.Queue: (replies.Queued,),
     requests.Complete: (replies.Completed,),
@@ -147,6 +149,7 @@ FEATURE_OF: dict[type[Request], Feature] = {
     requests.RevokeInvite: Feature.MEMBERSHIP,
     requests.RevokeTokens: Feature.MEMBERSHIP,
     requests.Forget: Feature.FORGET,
+    requests.AdmitWorker: Feature.SERVICE_ADMISSION,
 }
 """What is not asked of a hub that does not advertise it (protocol 14)."""
 
@@ -384,6 +387,10 @@ class ClientProtocol:
         match request:
             case ResolveJoin(history=str()) if Feature.HISTORY not in self._features:
                 raise _unsupported("resolve_join with a choice of history")
+            case Serve(open=bool()) if Feature.SERVICE_ADMISSION not in self._features:
+                if not request.open:
+                    raise _unsupported("serve for known agents alone")
+                return Serve(service=request.service)  # every service is open there
             case Subscribe(events=[*_]) if Feature.EVENTS not in self._features:
                 return Subscribe()  # events are hints: without them it still works
         return request

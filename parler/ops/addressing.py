@@ -101,7 +101,9 @@ async def find_agent(ctx: OpContext, who: str) -> Person:
     known = as_agent_id(who.strip())
     if known:
         return Person(agent=known, name="")
-    people = [*await _members(ctx), *_here(ctx)]
+    active = active_session(ctx.identity.home)
+    people = await members_of(ctx, RoomName(active)) if active else []
+    people += _here(ctx)
     refused: HubError | None = None
     try:
         people += await _listed(ctx)
@@ -122,14 +124,12 @@ async def find_agent(ctx: OpContext, who: str) -> Person:
     )
 
 
-async def _members(ctx: OpContext) -> list[Person]:
-    room = active_session(ctx.identity.home)
-    if not room:
-        return []
+async def members_of(ctx: OpContext, room: RoomName) -> list[Person]:
+    """Who is in a room; nobody if it is on another hub, or we are not in it."""
     try:
-        listed = await ctx.client.request(Roster(room=RoomName(room)), RosterList)
+        listed = await ctx.client.request(Roster(room=room), RosterList)
     except HubError:
-        return []  # the session lives on another hub, or we are no longer in it
+        return []
     return [Person(agent=entry.id, name=entry.name) for entry in listed.entries]
 
 

@@ -9,19 +9,21 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from parler.errors import NotFound, UsageError
-from parler.ops.capability import SETS, Capability, Means, Param
+from parler.identity.signing import fingerprint
+from parler.ops.addressing import as_agent_id, find_agent, matching, members_of, pick
+from parler.ops.capability import SETS, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result, check_texts
 from parler.ops.message_view import ShownMessage, shown
 from parler.ops.messages import SendResult
 from parler.ops.tasks import task_status
 from parler.text.terminal import shell_word
-from parler.wire.base import MessageId, Millis, RoomName
+from parler.wire.base import AgentId, MessageId, Millis, RoomName
 from parler.wire.limits import DEFAULT_LEASE_SECS, DEFAULT_QUEUE_LIMIT
 from parler.wire.names import service_room
 from parler.wire.parts import DispatchPart, Part, TextPart
 from parler.wire.records import RoomKind, ServiceTarget, TaskStatus
-from parler.wire.replies import Claimed, Completed, Joined, Queued
-from parler.wire.requests import Claim, Complete, Queue, Serve
+from parler.wire.replies import Claimed, Completed, Joined, Queued, WorkerAdmitted
+from parler.wire.requests import AdmitWorker, Claim, Complete, Queue, Serve
 
 MIN_LEASE_SECS, MAX_LEASE_SECS = 15, 3600
 MAX_QUEUE_LIMIT = 200
@@ -31,11 +33,21 @@ _MESSAGE = Param("The task's message, as queue shows it.", "ID", positional=True
 
 
 class ServeResult(Result):
-    """The room of a service we work for."""
+    """The room of a service we work for, once its owner `admitted` us."""
 
     room: RoomName
     kind: RoomKind
     service: str
+    admitted: bool = True
+
+
+class AdmitResult(Result):
+    """Who may work for which service of ours."""
+
+    service: str
+    agent: AgentId
+    name: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,29 +130,94 @@ async def serve(
         str,
         Param("As others ask for it.", "NAME", positional=True, means=Means.SERVICE),
     ],
+    *,
+    open_: Annotated[
+        bool, Param("Let anybody work for your service, and ask it.", on_tool=False)
+    ] = False,
+    closed: Annotated[
+        bool, Param("Only those you know or admit, as at first.", on_tool=False)
+    ] = False,
 ) -> ServeResult:
-    """Become a worker of a service; it is new if nobody served it.
+    """Become a worker of a service; it is new, and ours, if nobody served it.
 
     Raises:
-        UsageError: The service has no name.
+        UsageError: The service has no name, or is to be both open and closed.
     """
     _check_name(service, "service")
-    joined = await ctx.client.request(Serve(service=service.strip()), Joined)
+    if open_ and closed:
+        raise UsageError("--open and --closed exclude each other")
+    frame = Serve(service=service.strip(), open=open_ if open_ or closed else None)
+    joined = await ctx.client.request(frame, Joined)
     ctx.known_rooms.remember(ctx.hub, joined.room)
-    return ServeResult(room=joined.room, kind=joined.kind, service=service.strip())
+    return ServeResult(
+        room=joined.room,
+        kind=joined.kind,
+        service=service.strip(),
+        admitted=joined.admitted is not False,
+    )
 
 
 SERVE = Capability(
     run=serve,
     about="Become a worker of a service; others reach it with `send --service`.",
     more="It does no work by itself: `recv` reads what is said there, and `queue` what "
-    "is to be done by exactly one.",
+    "is to be done by exactly one. Who serves a name first owns the service. On a "
+    "public hub the owner admits its other workers, and only they and those whom a "
+    "session of the owner let in may ask it, unless it is open.",
     command="serve",
-    example="parler serve review",
+    example="""\
+parler serve review
+parler serve review --admit ABCD-EFGH-IJKL-MNOP""",
     tool="parler_serve",
     brief="Take tasks of a service.",
     call='{"service": "review"}',
     hints=SETS,
+)
+
+
+async def admit(
+    ctx: OpContext,
+    service: Annotated[
+        str, Param("A service of yours.", "NAME", positional=True, means=Means.SERVICE)
+    ],
+    who: Annotated[
+        str, Param("An id, a fingerprint, or a unique name.", argument="agent")
+    ],
+) -> AdmitResult:
+    """Let somebody work for a service of ours, now or when it serves.
+
+    Raises:
+        UsageError: Nobody is meant, or more than one.
+    """
+    _check_name(service, "service")
+    members = await members_of(ctx, service_room(service))
+    if as_agent_id(who.strip()) is None and matching(who, members):
+        chosen = pick(
+            who,
+            members,
+            among=f"is in the room of {service!r}",
+            next_step=f"parler roster --room {shell_word(service_room(service))}",
+        )
+    else:
+        chosen = await find_agent(ctx, who)
+    frame = AdmitWorker(service=service.strip(), agent=chosen.agent)
+    await ctx.client.request(frame, WorkerAdmitted)
+    return AdmitResult(
+        service=service.strip(),
+        agent=chosen.agent,
+        name=chosen.name,
+        fingerprint=fingerprint(chosen.agent),
+    )
+
+
+ADMIT = Capability(
+    run=admit,
+    about="Let an agent work for a service of yours. Compare the fingerprint.",
+    no_command="parler serve --admit",
+    tool="parler_admit_worker",
+    call='{"service": "review", "agent": "ABCD-EFGH-IJKL-MNOP"}',
+    hints=Hints(destroys=True),
+    asks_user=True,
 )
 
 

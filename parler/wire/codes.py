@@ -20,6 +20,7 @@ class Feature(StrEnum):
     MEMBERSHIP = "membership"
     HISTORY = "history"
     FORGET = "forget"
+    SERVICE_ADMISSION = "service-admission"
 
 
 class ErrorCode(StrEnum):

@@ -163,7 +163,8 @@ class RecallHit(WireStruct):
 class RosterEntry(WireStruct):
     """A member of a room and how it is doing.
 
-    `delivered` and `seen` are positions in the room (protocol 14.4).
+    `delivered` and `seen` are positions in the room (protocol 14.4). `waits_as` is the
+    role of one whom the service's owner did not admit (14.10).
     """
 
     id: AgentId
@@ -176,6 +177,7 @@ class RosterEntry(WireStruct):
     service_role: str | None = None
     delivered: Seq | None = None
     seen: Seq | None = None
+    waits_as: str | None = None
 
 
 class RoomInfo(WireStruct):

@@ -65,10 +65,21 @@ class Invited(Reply, tag="invited"):
 
 
 class Joined(Reply, tag="joined"):
-    """The caller is a member."""
+    """The caller is a member.
+
+    `admitted` is false for who serves and waits for the service's owner (14.10).
+    """
 
     room: RoomName
     kind: RoomKind
+    admitted: bool | None = None
+
+
+class WorkerAdmitted(Reply, tag="worker_admitted"):
+    """An agent may work for a service."""
+
+    service: str
+    agent: AgentId
 
 
 class JoinPending(Reply, tag="join_pending"):
@@ -322,6 +333,7 @@ AnyReply: TypeAlias = (
     | Welcome
     | Invited
     | Joined
+    | WorkerAdmitted
     | JoinPending
     | JoinRequestList
     | JoinResolved

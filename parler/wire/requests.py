@@ -100,9 +100,17 @@ class ResolveJoin(Request, tag="resolve_join"):
 
 
 class Serve(Request, tag="serve"):
-    """Become a worker of a service (protocol 10.4)."""
+    """Become a worker of a service (protocol 10.4); `open` is of 14.10."""
 
     service: str
+    open: bool | None = None
+
+
+class AdmitWorker(Request, tag="admit_worker"):
+    """Let an agent work for a service of mine (protocol 14.10)."""
+
+    service: str
+    agent: AgentId
 
 
 class Claim(Request, tag="claim"):
@@ -308,6 +316,7 @@ AnyRequest: TypeAlias = (
     | JoinRequests
     | ResolveJoin
     | Serve
+    | AdmitWorker
     | Claim
     | Queue
     | Complete

@@ -32,8 +32,28 @@ CREATE TRIGGER facts_fts_update AFTER UPDATE OF text ON facts BEGIN
 """
 
 
+_ADMISSION = """
+DROP INDEX messages_requester;
+DROP INDEX messages_in_service;
+DROP INDEX directory_name;
+ALTER TABLE rooms DROP COLUMN open;
+ALTER TABLE members DROP COLUMN approved;
+ALTER TABLE members DROP COLUMN guest;
+ALTER TABLE messages DROP COLUMN requester;
+ALTER TABLE service_workers DROP COLUMN admitted;
+ALTER TABLE directory DROP COLUMN name;
+"""
+
+
+def make_schema_3(database: sqlite3.Connection) -> None:
+    """Turn a new database into one where nobody was admitted to services."""
+    database.executescript(_ADMISSION)
+    database.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
+
+
 def make_schema_2(database: sqlite3.Connection) -> None:
-    """Turn a new database, without facts, into one that indexed whole facts."""
+    """Without facts, into one that indexed whole facts."""
+    make_schema_3(database)
     database.executescript(_NEWER)
     database.executescript(_FACTS_2)
     database.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")

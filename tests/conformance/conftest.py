@@ -63,6 +63,21 @@ def private_hub(
         yield started
 
 
+@pytest.fixture(scope="session")
+def public_hub(
+    hub: HubUnderTest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HubUnderTest]:
+    """A hub where owners of services admit: the one under test, or a third one."""
+    if "service-admission" in hub.features:
+        yield hub
+        return
+    if not hub.managed:
+        pytest.skip("the hub does not advertise service-admission")
+    flags = ["--public"]
+    with running_hub(tmp_path_factory.mktemp("public"), flags=flags) as started:
+        yield started
+
+
 @pytest.fixture
 def mesh(request: pytest.FixtureRequest, hub: HubUnderTest) -> Mesh:
     """Fresh agents on the hub; looks after the `extension` mark."""
@@ -74,10 +89,10 @@ def mesh(request: pytest.FixtureRequest, hub: HubUnderTest) -> Mesh:
             if hub.managed:
                 pytest.fail(lacks)
             pytest.skip(lacks)
-    return Mesh(hub=hub, address=_own_address(hub.url))
+    return Mesh(hub=hub, address=own_address(hub.url))
 
 
-def _own_address(url: str) -> str | None:
+def own_address(url: str) -> str | None:
     """A loopback address per test, because some limits count by IP address."""
     if sys.platform != "linux" or urlsplit(url).hostname not in (
         "127.0.0.1",

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,9 @@ def probe(url: str, *, managed: bool, secret: str | None = None) -> HubUnderTest
 
 
 @contextmanager
-def running_hub(folder: Path, *, secret: str | None = None) -> Iterator[HubUnderTest]:
+def running_hub(
+    folder: Path, *, secret: str | None = None, flags: Sequence[str] = ()
+) -> Iterator[HubUnderTest]:
     """A real hub process on a free loopback port, with its database in `folder`."""
     ready, log = folder / "ready.json", folder / "hub.log"
     environment = {
@@ -60,6 +62,7 @@ def running_hub(folder: Path, *, secret: str | None = None) -> Iterator[HubUnder
         environment["PARLER_HUB_JOIN_SECRET"] = secret  # never on a command line
     command = [sys.executable, "-m", "parler", "hub", "--addr", "127.0.0.1:0"]
     command += ["--db", str(folder / "hub.sqlite"), "--ready-file", str(ready)]
+    command += flags
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -15,7 +15,7 @@ from parler.mcp_server.tools.common import (
 )
 from parler.ops import attention, directory, identity, queue, rooms
 from parler.ops.directory import DiscoverResult, Listed, RegisterResult
-from parler.ops.queue import ServeResult
+from parler.ops.queue import AdmitResult, ServeResult
 from parler.ops.rooms import Member
 from parler.text.terminal import visible
 from parler.text.untrusted import LEGEND, quote
@@ -88,7 +88,16 @@ async def attend(call: Call, args: Any) -> Answer:
 
 
 def _served(result: ServeResult) -> str:
+    if not result.admitted:
+        return (
+            f"you asked to work for {visible(result.service)}; its owner has to admit "
+            "you before you are given anything"
+        )
     return f"you serve {visible(result.service)} in {visible(result.room)}"
+
+
+def _admitted(result: AdmitResult) -> str:
+    return f"{result.fingerprint} works for {visible(result.service)}"
 
 
 def _found(one: Listed) -> str:
@@ -120,4 +129,5 @@ TOOLS = (
     tool(identity.PRESENCE, show),
     tool(attention.ATTENTION, attend),
     shows(queue.SERVE, _served),
+    shows(queue.ADMIT, _admitted),
 )

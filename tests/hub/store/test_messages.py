@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hub.errors import Refusal
 from hub.store import members, messages, rooms
-from hub.store.messages import NewMessage, Page, Stored, append
+from hub.store.messages import NewMessage, Page, Stored, _Where, append
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import MAX_PULLED_BYTES
@@ -303,7 +303,7 @@ def test_who_writes_the_largest_messages_makes_nobody_join_more_than_a_reply(
     raw: Any = db.connection.driver_connection
     before = raw.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
     say(db, den, *["x" * 2**20] * 20)
-    assert messages._join(db, den, 0, 20, MAX_PULLED_BYTES) is None
+    assert messages._join(db, _Where(den, None), 0, 20, MAX_PULLED_BYTES) is None
     assert raw.getlimit(sqlite3.SQLITE_LIMIT_LENGTH) == before
     page = pull(db, BOB, since=0, limit=1000)
     assert page.count == 3

@@ -32,6 +32,7 @@ BASES: list[AnyRequest] = [
     requests.JoinRequests(room=RoomName("")),
     requests.ResolveJoin(room=RoomName(""), agent=AgentId(""), approve=True),
     requests.Serve(service=""),
+    requests.AdmitWorker(service="", agent=AgentId("")),
     requests.Claim(room=RoomName(""), message=MessageId("")),
     requests.Queue(room=RoomName(""), role=""),
     requests.Complete(room=RoomName(""), message=MessageId(""), status=TaskStatus.DONE),
