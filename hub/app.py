@@ -107,6 +107,7 @@ class Hub:
             receipts=Receipts(self.store, notifier),
             last_seen=LastSeen(self.store),
             online=Counter(),
+            present=Counter(),
             limits=Limits(settings, time.monotonic),
             quotas=quotas,
             blobs=_blob_folder(settings),

@@ -90,6 +90,9 @@ class Services:
     online: Counter[AgentId]
     """How many connections each agent has now; absent for none."""
 
+    present: Counter[AgentId]
+    """How many of them said that the agent is there as long as they are."""
+
     blobs: BlobFolder
     blob_changes: asyncio.Lock
     """Held while bytes and rows of blobs change together."""

@@ -11,6 +11,7 @@ requests pass (protocol 14.2). What ends a connection is decided here and nowher
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from hub.handlers import handle
 from hub.handlers.blobs import UNAVAILABLE, readable, store_blob
 from hub.handlers.caller import Caller
 from hub.handlers.messages import ready_room, send_soon, steps_aside
+from hub.handlers.presence import leave
 from hub.ids import challenge
 from hub.server.transport import Transport
 from hub.services import Services
@@ -45,6 +47,7 @@ from parler.wire.requests import (
     AnyRequest,
     Discover,
     Hello,
+    Presence,
     Pull,
     Queue,
     Recall,
@@ -90,6 +93,9 @@ SHORT_OF_MEMORY = "the hub is short of memory; try again"
 
 PENALTY_SECS = 0.02
 """What a refusal for haste costs its sender in time."""
+
+PRESENT_SECS = 90.0
+"""How long an agent is shown as here of which nothing is heard (protocol 14.10)."""
 
 FLUSH_SECS = 5.0
 """How long a closing connection may take to write what is left."""
@@ -246,7 +252,7 @@ class Connection:
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
             if self._caller is not None:
-                self._forget(self._caller)
+                await self._forget(self._caller)
             self._memory.holders.discard(self)
             self._drop_unread()
             self._outbox.abandon()
@@ -260,13 +266,17 @@ class Connection:
             extra={"agent": who, "close": ending.code, "reason": ending.reason},
         )
 
-    def _forget(self, caller: Caller) -> None:
+    async def _forget(self, caller: Caller) -> None:
         online = self._services.online
         online[caller.agent] -= 1
         if not online[caller.agent]:
             del online[caller.agent]
         self._services.notifier.unsubscribe(caller.agent, self)
         caller.take_upload(release=True)
+        try:
+            await leave(self._services, caller)
+        except Refusal as refusal:
+            log.warning("an agent's end was not noted: %s", refusal.message)
 
     def refuse(self, code: ErrorCode, text: str) -> None:
         """End the connection with an error frame, before or while serving it."""
@@ -669,6 +679,8 @@ class Connection:
                 answer = await self._handle(self._caller, request)
                 if self._caller.upload is not None:
                     self._transport.accept_binary(self._caller.upload.size)
+                if isinstance(request, Presence):
+                    self._watch_idle()
                 return answer
 
     async def _handle(
@@ -728,8 +740,12 @@ class Connection:
             self._end(VIOLATION, said, Error(message=said, code=ErrorCode.TIMEOUT))
 
     def _watch_idle(self) -> None:
-        limit = self._services.settings.idle_timeout_secs
-        if limit == 0 or self._ended.done():
+        limit = self._services.settings.idle_timeout_secs or math.inf
+        if self._caller is not None and self._caller.is_present:
+            limit = min(limit, PRESENT_SECS)
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        if limit == math.inf or self._ended.done():
             return
         left = self._last_heard + limit - self._loop.time()
         if left <= 0:

@@ -35,6 +35,9 @@ class Caller:
 
     events: frozenset[str] = frozenset()
     touched_ms: int = 0
+    is_present: bool = False
+    """Its agent is there as long as this connection is (protocol 14.10)."""
+
     upload: Upload | None = None
     _upload_deadline: asyncio.TimerHandle | None = None
 

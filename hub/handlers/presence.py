@@ -6,6 +6,7 @@ from hub.handlers.caller import Caller
 from hub.services import Services
 from hub.store import agents
 from parler.wire import requests
+from parler.wire.records import ENDED, OFFLINE
 from parler.wire.replies import AttentionOk, Pong, PresenceOk
 
 TOUCH_MS = 30_000
@@ -26,7 +27,8 @@ async def ping(services: Services, caller: Caller, request: requests.Ping) -> Po
 async def set_presence(
     services: Services, caller: Caller, request: requests.Presence
 ) -> PresenceOk:
-    """Replace status and activity."""
+    """Replace status and activity, and whether they end with the connection."""
+    _mark(services, caller, present=bool(request.while_connected))
     await services.store.write(
         "presence",
         partial(
@@ -39,6 +41,38 @@ async def set_presence(
         ),
     )
     return PresenceOk()
+
+
+async def leave(services: Services, caller: Caller) -> None:
+    """Note that a connection ended, and its agent with it, unless it has another.
+
+    Raises:
+        Refusal: It cannot be stored.
+    """
+    if not caller.is_present:
+        return
+    _mark(services, caller, present=False)
+    if caller.agent not in services.present:
+        await services.store.write(
+            "presence",
+            partial(
+                agents.set_presence,
+                agent=caller.agent,
+                status=OFFLINE,
+                activity=ENDED,
+                attention=None,
+                now=services.now(),
+            ),
+        )
+
+
+def _mark(services: Services, caller: Caller, *, present: bool) -> None:
+    if present == caller.is_present:
+        return
+    caller.is_present = present
+    services.present[caller.agent] += 1 if present else -1
+    if not services.present[caller.agent]:
+        del services.present[caller.agent]
 
 
 async def set_attention(

@@ -28,7 +28,6 @@ from hub.http.answers import (
 from hub.http.counts import RoomCounts
 from hub.services import Services
 from hub.store import agents, blobs, rooms, viewer
-from hub.store.agents import OFFLINE
 from hub.store.rooms import Room
 from hub.store.viewer import RoomCount, WatchedMessage
 from parler.wire.base import Digest
@@ -41,7 +40,7 @@ from parler.wire.parts import (
     part_objects,
     read_part,
 )
-from parler.wire.records import RosterEntry
+from parler.wire.records import OFFLINE, RosterEntry
 
 log = logging.getLogger(__name__)
 

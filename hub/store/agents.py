@@ -9,7 +9,7 @@ from hub.errors import Refusal
 from hub.store.reply_size import fitting
 from hub.store.schema import agents, members, presence, service_workers
 from parler.wire.base import AgentId
-from parler.wire.records import Attention, RosterEntry
+from parler.wire.records import ENDED, OFFLINE, Attention, RosterEntry
 
 FRESH_MS = 300_000
 """How long a presence is believed (protocol 10.2)."""
@@ -24,7 +24,6 @@ def is_fresh(ts: int, now: int) -> bool:
 
 
 EVERYBODY: "sa.ColumnElement[bool]" = sa.true()
-OFFLINE = "offline"
 IDLE = "idle"
 
 
@@ -49,7 +48,9 @@ _ARRIVE = sa.text(
     "status = CASE WHEN abs(excluded.ts - presence.ts) > :fresh "
     "THEN excluded.status ELSE presence.status END, "
     "activity = CASE WHEN abs(excluded.ts - presence.ts) > :fresh "
-    "THEN NULL ELSE presence.activity END"
+    "THEN NULL ELSE presence.activity END "
+    "WHERE NOT (COALESCE(presence.status, '') = :offline "
+    "AND COALESCE(presence.activity, '') = :ended)"
 )
 
 
@@ -59,7 +60,8 @@ def greet_all(
     """Note that agents connected, in the given order (protocol 2.3).
 
     A status that is still fresh stays: a one-shot connection of an agent that is
-    working must not hide that it is (protocol 13.25).
+    working must not hide that it is (protocol 13.25). Nor must it look as if an agent
+    were there again that has ended.
     """
     rows = [
         {
@@ -68,6 +70,8 @@ def greet_all(
             "role": greeting.role,
             "now": greeting.now,
             "idle": IDLE,
+            "offline": OFFLINE,
+            "ended": ENDED,
             "fresh": FRESH_MS,
         }
         for greeting in greetings
@@ -162,6 +166,7 @@ class Standing:
     """How an agent is doing, as far as it is believed (protocol 10.2)."""
 
     status: str
+    activity: str | None
     attention: Attention | None
     ts: int | None
 
@@ -170,13 +175,20 @@ def standing(
     fields: sa.RowMapping, agent: str, *, online: Container[str], now: int
 ) -> Standing:
     """Judge a row with the columns of `presence`."""
-    ts = now if agent in online else fields["ts"]
-    if ts is None or not is_fresh(ts, now):
-        return Standing(OFFLINE, None, ts)
-    attention = fields["attention"]
-    return Standing(
-        fields["status"] or IDLE, Attention(attention) if attention else None, ts
-    )
+    status, activity, ts = fields["status"] or IDLE, fields["activity"], fields["ts"]
+    if agent in online:
+        ts = now
+        if has_ended(status, activity):  # it looks in, and is gone again soon
+            status, activity = IDLE, None
+    if ts is None or not is_fresh(ts, now) or has_ended(status, activity):
+        return Standing(OFFLINE, activity, None, ts)
+    attention = Attention(fields["attention"]) if fields["attention"] else None
+    return Standing(status, activity, attention, ts)
+
+
+def has_ended(status: str, activity: str | None) -> bool:
+    """Whether this was noted when the last connection of an agent ended."""
+    return (status, activity) == (OFFLINE, ENDED)
 
 
 def _entry(fields: sa.RowMapping, *, online: Container[str], now: int) -> RosterEntry:
@@ -186,7 +198,7 @@ def _entry(fields: sa.RowMapping, *, online: Container[str], now: int) -> Roster
         name=fields["name"] or "",
         role=fields["role"],
         status=judged.status,
-        activity=fields["activity"],
+        activity=judged.activity,
         attention=judged.attention,
         last_seen=judged.ts or fields["last_seen"] or 0,
         service_role=None if fields["guest"] else fields["service_role"],

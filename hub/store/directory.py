@@ -177,7 +177,7 @@ def _entry(
         card=card,
         visibility=Visibility(fields["visibility"]),
         status=judged.status,
-        activity=fields["activity"],
+        activity=judged.activity,
         attention=judged.attention,
         hub=hub,
         verified=fields["verified"],

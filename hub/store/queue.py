@@ -11,7 +11,7 @@ import msgspec
 import sqlalchemy as sa
 
 from hub.store import messages as log
-from hub.store.agents import is_fresh
+from hub.store.agents import has_ended, is_fresh
 from hub.store.schema import (
     ACTIVE,
     claims,
@@ -213,9 +213,15 @@ def _role(connection: sa.Connection, room: int, agent: AgentId) -> str | None:
 
 def _available(connection: sa.Connection, agent: AgentId, *, now: int) -> bool:
     found = connection.execute(
-        sa.select(presence.c.status, presence.c.ts).where(presence.c.agent == agent)
+        sa.select(presence.c.status, presence.c.activity, presence.c.ts).where(
+            presence.c.agent == agent
+        )
     ).one_or_none()
-    return found is not None and found.status in _AVAILABLE and is_fresh(found.ts, now)
+    if found is None:
+        return False
+    if has_ended(found.status, found.activity):
+        return True  # it asks: so it is here, and said nothing since
+    return found.status in _AVAILABLE and is_fresh(found.ts, now)
 
 
 def _is_work(

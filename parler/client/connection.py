@@ -57,7 +57,15 @@ from parler.wire.replies import (
     Error,
     Event,
 )
-from parler.wire.requests import AnyRequest, GetBlob, Ping, PutBlob, Subscribe, op_of
+from parler.wire.requests import (
+    AnyRequest,
+    GetBlob,
+    Ping,
+    Presence,
+    PutBlob,
+    Subscribe,
+    op_of,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -163,6 +171,7 @@ class Connection:
         self._pace = pace
         self._reconnect = reconnect
         self._events: set[str] | None = None  # None until something is subscribed
+        self._presence: Presence | None = None  # what is said anew, if anything
         self._unsent: deque[Pending] = deque()
         self._wake = asyncio.Event()
         self._link: _Link | None = None
@@ -274,6 +283,8 @@ class Connection:
     ) -> Answered:
         if self._over is not None:
             raise self._over
+        if isinstance(request, Presence):
+            self._presence = request if request.while_connected else None
         future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
         pending = Pending(request, future, transfer)
         self._unsent.append(pending)
@@ -325,19 +336,25 @@ class Connection:
         self._features = protocol.features
         link = _Link(transport, protocol, heard=_now())
         if self._events is not None:
-            await self._resubscribe(link, self._events)
+            again = Subscribe(events=sorted(self._events) or None)
+            answer = await self._ask_first(link, again)
+            if isinstance(answer, Error):
+                raise refusal(answer.message, answer.code)
+        if self._presence is not None:  # a hub forgets it with the connection
+            await self._ask_first(link, self._presence)
         return link
 
-    async def _resubscribe(self, link: _Link, events: set[str]) -> None:
-        _, text = link.protocol.ask(Subscribe(events=sorted(events) or None))
+    async def _ask_first(self, link: _Link, request: AnyRequest) -> AnyReply:
+        """Ask on a new connection before anybody else may."""
+        _, text = link.protocol.ask(request)
         await _say(link.transport, text)
         while True:
             incoming = link.protocol.receive(await link.transport.receive())
             match incoming:
-                case Answer(reply=Error() as error) | Farewell(error):
+                case Farewell(error):
                     raise refusal(error.message, error.code)
-                case Answer():
-                    return
+                case Answer(reply=reply):
+                    return reply
                 case Delivery() | Event():
                     self._notify(incoming)
 

@@ -38,6 +38,7 @@ from parler.wire.requests import (
     AnyRequest,
     GetBlob,
     Hello,
+    Presence,
     PutBlob,
     Request,
     ResolveJoin,
@@ -393,6 +394,10 @@ class ClientProtocol:
                 return Serve(service=request.service)  # every service is open there
             case Subscribe(events=[*_]) if Feature.EVENTS not in self._features:
                 return Subscribe()  # events are hints: without them it still works
+            case Presence(while_connected=True) if (
+                Feature.PRESENCE not in self._features
+            ):
+                return msgspec.structs.replace(request, while_connected=None)
         return request
 
     def _take(

@@ -15,16 +15,15 @@ from parler.machine.runner import GRACE_SECS
 from parler.ops.ask import SKILL, bench_of
 from parler.ops.context import OpContext
 from parler.ops.directory import DiscoverParams, RegisterParams, discover, register
-from parler.ops.identity import presence
+from parler.ops.identity import GOODBYE_SECS, presence, stay_present
 from parler.ops.machine_context import Here
-from parler.ops.peers import OFFLINE, with_wake
+from parler.ops.peers import with_wake
 from parler.peers.activity import keep_fresh
 from parler.peers.presence import Kind, announce, record_here
 from parler.wire.base import AgentId, RoomName
+from parler.wire.records import OFFLINE
 from parler.workers.ledger import Ledger
 from parler.workers.lock import worker_lock
-
-GONE_SECS = 2.0
 
 
 async def serve_answers(
@@ -62,7 +61,7 @@ async def serve_answers(
             # What a project is called stays here unless it is offered by its name.
             which = f" to {project.alias}" if on_hub else ""
             words = with_wake(f"answers questions{which}", "push")
-            await presence(ctx, "waiting", activity=words)
+            await stay_present(ctx, "waiting", activity=words)
         desk = answerer.Desk(
             client=ctx.client,
             ledger=Ledger(home, me, now=here.now),
@@ -92,7 +91,7 @@ async def serve_answers(
             handle.close()
             # Else a hub shows us for minutes, and somebody waits for our answer.
             with suppress(ParlerError, TimeoutError):
-                async with asyncio.timeout(GONE_SECS):
+                async with asyncio.timeout(GOODBYE_SECS):
                     await presence(ctx, OFFLINE)
 
 

@@ -37,12 +37,12 @@ from parler.ops.context import OpContext, Result
 from parler.ops.directory import DiscoverParams, discover
 from parler.ops.machine_context import Here
 from parler.ops.messages import SendResult
-from parler.ops.peers import OFFLINE, Reach, reach_of
+from parler.ops.peers import Reach, reach_of
 from parler.ops.projects import askers_of, own_asker, own_thread
 from parler.peers.presence import Kind, LiveRecord, read_live
 from parler.text.terminal import shell_word, shown_name
 from parler.wire.base import AgentId, MessageId, RoomName
-from parler.wire.records import RoomTarget
+from parler.wire.records import OFFLINE, RoomTarget
 
 DEFAULT_TIMEOUT_SECS = 300
 MAX_TIMEOUT_SECS = 3600

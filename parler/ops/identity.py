@@ -1,9 +1,12 @@
 """Who we are, what we say we are doing, and which hub we trust."""
 
+import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 from parler._version import __version__
+from parler.errors import ParlerError
 from parler.identity.identity import Identity, active_session, mint_identity
 from parler.identity.known_hubs import KnownHubs
 from parler.identity.known_rooms import KnownRooms
@@ -11,9 +14,13 @@ from parler.identity.signing import fingerprint
 from parler.ops.capability import SETS, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.wire.base import AgentId
-from parler.wire.codes import PROTOCOL_VERSION
+from parler.wire.codes import PROTOCOL_VERSION, Feature
+from parler.wire.records import ENDED, OFFLINE
 from parler.wire.replies import PresenceOk
 from parler.wire.requests import Presence
+
+GOODBYE_SECS = 2.0
+"""How long a hub may take to hear that we end."""
 
 
 class WhoamiResult(Result):
@@ -76,6 +83,24 @@ async def presence(
     """Say what we are doing; a status without activity clears it."""
     await ctx.client.request(Presence(status=status, activity=activity), PresenceOk)
     return PresenceResult(status=status, activity=activity)
+
+
+async def stay_present(ctx: OpContext, status: str, *, activity: str | None) -> None:
+    """Say what we are doing for as long as we are connected (protocol 14.11).
+
+    At a hub that knows no such thing it is as `presence`; see `end_presence`.
+    """
+    said = Presence(status=status, activity=activity, while_connected=True)
+    await ctx.client.request(said, PresenceOk)
+
+
+async def end_presence(ctx: OpContext) -> None:
+    """Be seen as ended by a hub that does not see it by the end of the connection."""
+    if Feature.PRESENCE in ctx.client.features:
+        return
+    with suppress(ParlerError, TimeoutError):
+        async with asyncio.timeout(GOODBYE_SECS):
+            await presence(ctx, OFFLINE, activity=ENDED)
 
 
 PRESENCE = Capability(

@@ -24,10 +24,10 @@ from parler.ops.rooms import roster
 from parler.peers.presence import Kind, LiveRecord, amend, read_live
 from parler.peers.reservations import Reservation, Reservations
 from parler.wire.base import AgentId, RoomName
+from parler.wire.records import OFFLINE
 from parler.wire.urls import same_hub
 
 MAX_HUB_PEERS = 200
-OFFLINE = "offline"
 
 
 class Scope(StrEnum):

@@ -15,7 +15,7 @@ from parler.errors import ConfigError, HubError, ParlerError
 from parler.identity.identity import Identity
 from parler.ops.context import OpContext
 from parler.ops.directory import RegisterParams, register
-from parler.ops.identity import presence
+from parler.ops.identity import end_presence, stay_present
 from parler.peers import activity
 from parler.peers.presence import announce, record_here
 from parler.runtime.log_file import LogFile
@@ -84,21 +84,21 @@ class Presence:
         await self._register(ctx)
         shown: tuple[str, str] | None = None
         beat = self._clock()
-        was_up = True
-        while not self._options.presence_managed:
-            up = ctx.client.connected
-            late = self._clock() - beat >= BEAT_SECS
-            # Connecting anew made us idle again, whatever we were (protocol 10.2).
-            if up and (self.state != shown or late or not was_up):
-                with suppress(ParlerError):
-                    status, words = self.state
-                    await presence(ctx, status, activity=words)
-                    shown, beat = (status, words), self._clock()
-            was_up = up
-            self._stir.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GLANCE_SECS):
-                    await self._stir.wait()
+        try:
+            while not self._options.presence_managed:
+                late = self._clock() - beat >= BEAT_SECS
+                if ctx.client.connected and (self.state != shown or late):
+                    with suppress(ParlerError):
+                        status, words = self.state
+                        await stay_present(ctx, status, activity=words)
+                        shown, beat = (status, words), self._clock()
+                self._stir.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GLANCE_SECS):
+                        await self._stir.wait()
+        finally:
+            if shown is not None:
+                await end_presence(ctx)
 
     async def _register(self, ctx: OpContext) -> None:
         options = self._options

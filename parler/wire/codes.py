@@ -21,6 +21,7 @@ class Feature(StrEnum):
     HISTORY = "history"
     FORGET = "forget"
     SERVICE_ADMISSION = "service-admission"
+    PRESENCE = "presence"
 
 
 class ErrorCode(StrEnum):

@@ -160,6 +160,13 @@ class RecallHit(WireStruct):
     room: RoomName | None = None
 
 
+OFFLINE = "offline"
+"""The status of an agent that is not there (protocol 10.2)."""
+
+ENDED = "ended"
+"""Its activity, if it was there as long as it was connected (protocol 14.11)."""
+
+
 class RosterEntry(WireStruct):
     """A member of a room and how it is doing.
 

@@ -241,11 +241,12 @@ class Roster(Request, tag="roster"):
 
 
 class Presence(Request, tag="presence"):
-    """Say what I am doing (protocol 10.2)."""
+    """Say what I am doing (protocol 10.2), and whether it ends with me (14.10)."""
 
     status: str
     activity: str | None = None
     attention: Attention | None = None
+    while_connected: bool | None = None
 
 
 class SetAttention(Request, tag="set_attention"):

@@ -216,7 +216,7 @@ class Tasks:
     async def _work(self, request: Request) -> Outcome | None:
         """Run the program; None if the task was lost meanwhile."""
         task = request.message.id
-        busy = Presence(status="working", activity="a task")
+        busy = Presence(status="working", activity="a task", while_connected=True)
         await self.client.request(busy, PresenceOk)
         parts = [progress(task, TaskStatus.WORKING)]
         await say(self.client, self.room, task, parts, what=TaskStatus.WORKING.value)

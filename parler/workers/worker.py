@@ -204,7 +204,8 @@ async def stay(
         finally:
             with suppress(ParlerError, TimeoutError):
                 async with asyncio.timeout(GOODBYE_SECS):
-                    await office.client.request(Presence(status="idle"), PresenceOk)
+                    idle = Presence(status="idle", while_connected=True)
+                    await office.client.request(idle, PresenceOk)
 
 
 @dataclass(slots=True)
@@ -243,7 +244,8 @@ class _Shift:
     async def _wait_for_work(self) -> None:
         clock = asyncio.get_running_loop().time
         if self._said_at is None or clock() - self._said_at >= PRESENCE_SECS:
-            await self.office.client.request(Presence(status="waiting"), PresenceOk)
+            waiting = Presence(status="waiting", while_connected=True)
+            await self.office.client.request(waiting, PresenceOk)
             self._said_at = clock()
 
 

@@ -6,7 +6,8 @@ That presence turns `offline` after five minutes is left to tests with the hub's
 import pytest
 
 from tests._support.plainclient import Frame, Link
-from tests.conformance.steps import Mesh, open_room, roster
+from tests._support.polling import comes
+from tests.conformance.steps import Mesh, join, open_room, roster
 
 
 async def entry(link: Link, room: str) -> Frame:
@@ -63,6 +64,43 @@ async def test_ping_touches_nothing_but_the_time(mesh: Mesh) -> None:
         assert await ann.ask("pong", "ping") == {"type": "pong"}
         assert await entry(ann, room) == fields
         assert (await roster(ann, room))[ann.id]["lastSeen"] >= before
+
+
+@pytest.mark.extension
+async def test_who_is_there_while_connected_has_ended_with_the_last_connection(
+    mesh: Mesh,
+) -> None:
+    ann = mesh.agent("ann")
+    working = {"status": "working", "activity": "x", "whileConnected": True}
+
+    async with mesh.room_of("bob") as ([bob], room):
+        invited = await bob.ask("invited", "invite", kind="channel", room=room)
+
+        async def shown(status: str) -> Frame:
+            async def look() -> Frame | None:
+                found = (await roster(bob, room))[ann.id]
+                return found if found["status"] == status else None
+
+            return await comes(look)
+
+        async with mesh.link(ann) as first:
+            await join(first, invited["code"])
+            await first.ask("presence_ok", "presence", **working)
+            async with mesh.link(ann) as second:
+                await second.ask("presence_ok", "presence", **working)
+            await second.closed()
+            assert (await shown("working"))["activity"] == "x"
+            before = (await roster(bob, room))[ann.id]["lastSeen"]
+        ended = await shown("offline")
+        assert ended["activity"] == "ended"
+        assert ended["lastSeen"] >= before
+        async with mesh.link(ann):
+            assert "activity" not in await shown("idle")
+        assert await shown("offline") == ended
+        async with mesh.link(ann) as back:
+            await back.ask("presence_ok", "presence", **working)
+            await back.ask("presence_ok", "presence", status="waiting")
+        assert await shown("waiting")
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,11 @@ def _registered(result: RegisterResult) -> str:
 
 async def show(call: Call, args: Any) -> Answer:
     """Say what we are doing."""
-    result = await performed(call, identity.PRESENCE, args)
-    call.services.presence.say(args.status, args.activity)
-    return Answer(text=f"you are shown as {visible(result.status)}")
+    presence = call.services.presence
+    presence.say(args.status, args.activity)
+    status, words = presence.state
+    await identity.stay_present(await call.ctx(), status, activity=words)
+    return Answer(text=f"you are shown as {visible(status)}")
 
 
 async def attend(call: Call, args: Any) -> Answer:

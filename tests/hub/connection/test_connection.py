@@ -36,6 +36,7 @@ from parler.wire.replies import (
     JoinResolved,
     MemberRemoved,
     Pong,
+    PresenceOk,
     Pulled,
     Reply,
     RoomList,
@@ -605,6 +606,21 @@ async def test_a_silent_agent_is_let_go_without_an_error(tmp_path: Path) -> None
         ann = await hub.sign_in("ann")
         assert (await ann.sees_close())[0] == 1001
         assert ann.unread == 0
+
+
+async def test_an_agent_that_is_there_while_connected_has_ended_once_it_is_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "PRESENT_SECS", 0.05)
+    async with memory_hub(tmp_path) as hub:
+        ann, bob, room = await two_in_a_room(hub)
+        working = requests.Presence(status="working", while_connected=True)
+        await bob.asks(working, PresenceOk)
+        assert (await bob.sees_close())[0] == 1001
+        await until(lambda: hub.tasks[1].done())
+        roster = await ann.asks(requests.Roster(room=RoomName(room)), RosterList)
+        shown = {entry.id: (entry.status, entry.activity) for entry in roster.entries}
+        assert shown[bob.id] == ("offline", "ended")
 
 
 async def test_an_agent_that_talks_is_not_idle(tmp_path: Path) -> None:

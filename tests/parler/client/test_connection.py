@@ -223,22 +223,28 @@ async def test_a_request_made_while_there_is_no_connection_waits_for_one() -> No
         assert len(wire.dialled) == 4
 
 
-async def test_a_subscription_is_renewed_before_anything_else() -> None:
+async def test_subscription_and_presence_are_renewed_before_anything_else() -> None:
     wire = Wire()
-    async with connected(wire, "events") as (client, peer):
+    here = requests.Presence(status="busy", while_connected=True)
+    async with connected(wire, "events", "presence") as (client, peer):
         async with asyncio.TaskGroup() as group:
             group.create_task(client.subscribe(["member"]))
             await peer.hears(requests.Subscribe)
             await peer.says(replies.Subscribed())
+            group.create_task(client.request(here, replies.PresenceOk))
+            await peer.hears(requests.Presence)
+            await peer.says(replies.PresenceOk())
         async with asyncio.TaskGroup() as group:
             group.create_task(ping(client))
             await peer.hears(requests.Ping)
             await peer.drops()
-            peer = await wire.admitted("events")
+            peer = await wire.admitted("events", "presence")
             subscribe = await peer.hears(requests.Subscribe)
             assert subscribe.events == ["member"]
             await peer.says(replies.Delivery(message=stored(2)))
             await peer.says(replies.Subscribed())
+            assert (await peer.hears(requests.Presence)).while_connected
+            await peer.says(replies.PresenceOk())
             await peer.hears(requests.Ping)
             await peer.says(PONG)
         notes = client.notifications()

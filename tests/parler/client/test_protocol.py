@@ -484,8 +484,13 @@ def test_what_the_hub_does_not_offer_is_refused_before_it_is_sent() -> None:
     ready().ask(msgspec.structs.replace(resolve, history=None))
 
 
-def test_events_are_left_out_where_the_hub_has_none() -> None:
+def test_what_a_hub_does_not_know_is_left_out() -> None:
     _, text = ready().ask(requests.Subscribe(events=["member"]))
     assert text == '{"op":"subscribe"}'
     _, text = ready("events").ask(requests.Subscribe(events=["member"]))
     assert decode_request(text) == requests.Subscribe(events=["member"])
+    here = requests.Presence(status="idle", while_connected=True)
+    _, text = ready().ask(here)
+    assert text == '{"op":"presence","status":"idle"}'
+    _, text = ready("presence").ask(here)
+    assert decode_request(text) == here
