@@ -170,6 +170,11 @@ class Standing:
     attention: Attention | None
     ts: int | None
 
+    @property
+    def ended(self) -> int | None:
+        """When its last connection ended, if it was there for as long as that."""
+        return self.ts if has_ended(self.status, self.activity) else None
+
 
 def standing(
     fields: sa.RowMapping, agent: str, *, online: Container[str], now: int

@@ -183,5 +183,5 @@ def _entry(
         verified=fields["verified"],
         sig=fields["sig"],
         first_seen=fields["first_seen"],
-        last_seen=fields["last_seen"],
+        last_seen=judged.ended or fields["last_seen"],
     )

@@ -11,7 +11,7 @@ from parler.ops.message_view import ShownMessage
 from parler.ops.rooms import Member, RoomsResult, RosterResult
 from parler.ops.session import ONLY_THIS_USER, JoinResult, OpenResult
 from parler.text.terminal import shown_name, visible
-from parler.text.transcript import Transcript, newest_handoff, shown_time
+from parler.text.transcript import Transcript, newest_handoff, shown_state, shown_time
 
 
 def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
@@ -164,15 +164,14 @@ def roster(result: RosterResult) -> Iterator[str]:
 
 def _member(one: Member) -> str:
     role = f" ({shown_name(one.role)})" if one.role else ""
-    state = visible(one.status) + (f", {one.attention}" if one.attention else "")
+    state, activity = shown_state(one)
     line = f"{shown_name(one.name)}{role}  {one.fingerprint}  [{state}]"
     if one.seen is not None:
         line += f"  seen {one.seen}"
     if one.waits_as is not None:
         line += f"  waits to be admitted as {visible(one.waits_as)}"
-    if one.activity:
-        line += f" — {visible(one.activity)}"
-    return f"{line}\n    {one.id}"
+    return f"{line}{activity}
+    {one.id}"
 
 
 def _who(one: Knock) -> str:

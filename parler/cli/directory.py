@@ -14,7 +14,7 @@ from parler.ops import directory, tokens
 from parler.ops.directory import DiscoverResult, Listed, RegisterResult
 from parler.ops.tokens import TokenResult
 from parler.text.terminal import paragraph, shown_name, visible
-from parler.text.transcript import shown_time
+from parler.text.transcript import shown_state, shown_time
 from parler.wire.records import AgentCard, Scope, Visibility
 
 
@@ -68,11 +68,11 @@ def _found(result: DiscoverResult) -> Iterator[str]:
     for one in result.agents:
         described = one.card
         role = f" ({shown_name(described.role)})" if described.role else ""
-        attention = f", {one.attention}" if one.attention else ""
+        state, _ = shown_state(one)
         tags = "".join(f" #{visible(tag)}" for tag in described.tags or [])
         yield (
             f"{_mark(one)}{shown_name(described.name)}{role}  {one.fingerprint}  "
-            f"[{one.visibility}]  {visible(one.status)}{attention}{tags}"
+            f"[{one.visibility}]  {state}{tags}"
         )
     if result.more:
         yield f"— {len(result.agents)} shown; there may be more: --limit N —"
@@ -85,9 +85,8 @@ def _card(result: Listed) -> Iterator[str]:
         Signature.INVALID: "UNVERIFIED: the signature is not by this agent",
     }[result.signature]
     yield from _about(result.card, result.fingerprint)
-    attention = f", {result.attention}" if result.attention else ""
-    activity = f" — {visible(result.activity)}" if result.activity else ""
-    yield f"status       {visible(result.status)}{attention}{activity}"
+    state, activity = shown_state(result)
+    yield f"status       {state}{activity}"
     yield f"listed       {result.visibility} at {visible(result.hub)}"
     yield f"last seen    {shown_time(result.last_seen, None)}"
 

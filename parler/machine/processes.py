@@ -47,20 +47,27 @@ class Seen:
 
 def process(pid: int) -> Process | None:
     """The process that has this id now; None if there is none that runs."""
-    seen = _look(pid, with_program=False)
+    seen = _seen(pid, with_program=False)
     return seen.process if seen else None
 
 
 def is_running(one: Process) -> bool:
-    """Whether this very process runs, not a later one of the same id."""
-    return process(one.pid) == one
+    """Whether this very process runs, not a later one of the same id; in doubt it does.
+
+    Doubt is a system that does not tell, for want of rights or of open files.
+    """
+    try:
+        seen = _look(one.pid, with_program=False)
+    except OSError:
+        return True
+    return seen is not None and seen.process == one
 
 
 def ancestors(pid: int) -> list[Seen]:
     """The process and those above it, the nearest first; without the first of all."""
     chain: list[Seen] = []
     while pid > _INIT and len(chain) < MAX_CHAIN:
-        seen = _look(pid, with_program=True)
+        seen = _seen(pid, with_program=True)
         if seen is None or any(one.process.pid == pid for one in chain):
             break
         chain.append(seen)
@@ -122,7 +129,19 @@ def uptime_ms() -> int:
     return elapsed // 1_000_000
 
 
+def _seen(pid: int, *, with_program: bool) -> Seen | None:
+    try:
+        return _look(pid, with_program=with_program)
+    except OSError:
+        return None
+
+
 def _look(pid: int, *, with_program: bool) -> Seen | None:
+    """A process as it looks now, or None if none of this id runs.
+
+    Raises:
+        OSError: The system does not tell.
+    """
     if pid <= 0:
         return None
     if not sys.platform.startswith("linux"):
@@ -133,7 +152,7 @@ def _look(pid: int, *, with_program: bool) -> Seen | None:
         if with_program:
             with (_PROC / str(pid) / "cmdline").open("rb") as file:
                 command = file.read(_MAX_COMMAND_BYTES)
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
     before, _, after = stat.rpartition(b")")
     fields = after.split()
@@ -155,8 +174,8 @@ def _look_by_psutil(pid: int, *, with_program: bool) -> Seen | None:
         name = found.name() if with_program else ""
         parent = found.ppid() if with_program else 0
         started = _started(found)
-    except psutil.AccessDenied:
-        return None
+    except psutil.AccessDenied as denied:
+        raise PermissionError(str(denied)) from denied
     except psutil.Error:
         return None
     return Seen(Process(pid, started), parent, *_names(name, words))

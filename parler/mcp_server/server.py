@@ -7,6 +7,7 @@ behind the tools is loaded and started once the host has its lists.
 import asyncio
 import gc
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from parler._version import __version__
 from parler.apps.registry import all_apps
+from parler.apps.running import app_above
 from parler.identity.settings import Settings
+from parler.machine.processes import Process, is_running
 from parler.mcp_server.instructions import CHANNEL_INSTRUCTIONS, INSTRUCTIONS, PROMPTS
 from parler.mcp_server.instructions import RESOURCES as OFFERED_RESOURCES
 from parler.mcp_server.stdio import HostPipe, RequestId
@@ -43,6 +46,9 @@ Context = ServerRequestContext[Any, Any]
 NAME = "parler"
 START_SECS = 1.0
 """After so long what is behind the tools starts, whatever the host asked."""
+
+APP_SECS = 1.0
+"""How often is looked whether the app still runs."""
 
 DRAIN_SECS = 1.0
 LIST_TTL_MS = 300_000
@@ -75,6 +81,9 @@ class ToolServer:
             asyncio.get_running_loop().create_future()
         )
         self._host = Host()
+        self._app: Process | None = None
+        """The process that the model lives in, once it was looked for."""
+
         self._sdk: Server[Any] = Server(
             NAME,
             version=__version__,
@@ -99,10 +108,23 @@ class ToolServer:
             }
         )
         async with asyncio.TaskGroup() as tasks:
-            background = tasks.create_task(self._work_behind())
+            others = [
+                tasks.create_task(self._work_behind()),
+                tasks.create_task(self._mind_app()),
+            ]
             await self._sdk.run(self._pipe.reader, self._pipe.writer, options)
             await self._pipe.drain(DRAIN_SECS)
-            background.cancel()
+            for task in others:
+                task.cancel()
+
+    async def _mind_app(self) -> None:
+        """End with the app, also while something between us holds the pipe open."""
+        self._app = (await asyncio.to_thread(app_above, os.getpid())).process
+        while True:
+            if not is_running(self._app):
+                break
+            await asyncio.sleep(APP_SECS)
+        self._pipe.hang_up()
 
     async def _work_behind(self) -> None:
         with suppress(TimeoutError):
@@ -139,6 +161,8 @@ class ToolServer:
 
     def heard(self, message: JSONRPCMessage) -> None:
         """Learn from it what the host has taken."""
+        if self._app is not None and not is_running(self._app):
+            return  # it said this before its end
         if self._ready.done():
             self._ready.result().confirmation.heard(message)
 

@@ -118,7 +118,7 @@ class HostPipe:
 
     def all_read(self) -> bool:
         """Whether the host has read all that was written, where that can be told."""
-        if self._out or self._writing:
+        if self._gone or self._out or self._writing:
             return False
         return _unread_bytes(self._stdout) in (0, None)
 
@@ -130,6 +130,11 @@ class HostPipe:
         if isinstance(message, JSONRPCError) and message.id is not None:
             self._observer.failed(message.id)
         self._put(text.encode() + b"\n", answered)
+
+    def hang_up(self) -> None:
+        """The host has gone, whoever may hold its end of the pipe."""
+        self._gone = True
+        self._lost()
 
     async def drain(self, timeout: float) -> None:
         """Wait until all is written, for so long at most."""

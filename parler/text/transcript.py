@@ -31,7 +31,14 @@ from parler.wire.parts import (
     TextPart,
     read_parts,
 )
-from parler.wire.records import StoredMessage, TaskStatus
+from parler.wire.records import (
+    ENDED,
+    OFFLINE,
+    DirectoryEntry,
+    RosterEntry,
+    StoredMessage,
+    TaskStatus,
+)
 
 MAX_APART_MS = 120_000
 """Between the author's clock and the hub's before both times are shown."""
@@ -211,6 +218,21 @@ def handoff_for(
 def shown_time(ts: int, zone: tzinfo | None) -> str:
     """A date and time to the minute."""
     return " ".join(_when(ts, zone))
+
+
+def shown_state(
+    one: RosterEntry | DirectoryEntry, zone: tzinfo | None = None
+) -> tuple[str, str]:
+    """How an agent is doing, and what it does as an addition, or nothing.
+
+    Of one that is not there it is said since when; what it did is over.
+    """
+    if one.status == OFFLINE:
+        word = "ended" if one.activity == ENDED else "last seen"
+        return f"{OFFLINE}, {word} {shown_time(one.last_seen, zone)}", ""
+    attention = f", {one.attention}" if one.attention else ""
+    activity = f" — {visible(one.activity)}" if one.activity else ""
+    return visible(one.status) + attention, activity
 
 
 def newest_handoff(

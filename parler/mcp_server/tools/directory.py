@@ -18,6 +18,7 @@ from parler.ops.directory import DiscoverResult, Listed, RegisterResult
 from parler.ops.queue import AdmitResult, ServeResult
 from parler.ops.rooms import Member
 from parler.text.terminal import visible
+from parler.text.transcript import shown_state
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
 
@@ -106,20 +107,19 @@ def _found(one: Listed) -> str:
     described = one.card
     proof = "card signed" if one.signature is Signature.VALID else "card NOT proven"
     tags = "".join(f" #{visible(tag)}" for tag in described.tags or [])
-    activity = f" — {visible(one.activity)}" if one.activity else ""
+    state, activity = shown_state(one)
     return (
         f"{name_and_role(described.name, described.role)} {one.fingerprint}, {proof}, "
-        f"{one.visibility}, {visible(one.status)}{activity}{tags}"
+        f"{one.visibility}, {state}{activity}{tags}"
     )
 
 
 def _member(one: Member, *, me: str) -> str:
     you = " (you)" if one.id == me else ""
-    attends = f", {one.attention}" if one.attention else ""
-    activity = f" — {visible(one.activity)}" if one.activity else ""
+    state, activity = shown_state(one)
     return (
         f"{name_and_role(one.name, one.role)}{you} {one.fingerprint} "
-        f"[{visible(one.status)}{attends}]{activity}"
+        f"[{state}]{activity}"
     )
 
 

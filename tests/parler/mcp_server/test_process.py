@@ -1,10 +1,13 @@
 """`parler mcp` as apps start it: the official client, in both eras, over real pipes."""
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,10 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp_types import ElicitRequestParams, ElicitResult, TextContent
 
-from parler.wire.records import DeliveryState
+from parler.wake.spool import consumer_pid
+from parler.wire.records import DeliveryState, RosterEntry
+from parler.wire.replies import RosterList
+from parler.wire.requests import Roster
 from tests._support.mcp_hosts import at_work, environment, home_of
 from tests._support.mcp_peers import peer
 from tests._support.polling import comes
@@ -108,6 +114,55 @@ async def test_a_server_killed_after_writing_a_result_has_lost_nothing(
     assert home_of(env).exists()
 
 
+WRAPPED = """
+import subprocess, sys
+subprocess.run(["sh", "-c", '"$0" -m parler mcp; true', sys.executable])
+"""
+
+
+@pytest.mark.parametrize("whose", ["app", "server"])
+async def test_an_app_that_was_killed_has_ended_though_a_wrapper_holds_its_pipe(
+    hub: HubProcess, tmp_path: Path, whose: str
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    app = tmp_path / "claude.py"
+    app.write_text(WRAPPED, encoding="utf-8")
+    async with at_work(env, tmp_path) as host, peer(hub.url) as bob:
+        key, room = await bob.opens()
+        await host.calls("parler_join_session", key=key)
+    process = start(env, tmp_path, command=[sys.executable, str(app)])
+    async with peer(hub.url) as bob:
+        try:
+            await bob.joins(key)
+            shake(process)
+
+            async def shown(here: bool) -> RosterEntry | None:
+                listed = await bob.client.request(Roster(room=room), RosterList)
+                [ann] = [one for one in listed.entries if one.name == "ann"]
+                alive = ann.status == "idle" and "wake" in (ann.activity or "")
+                return ann if alive is here else None
+
+            await comes(partial(shown, True))
+            call(process, 2, "parler_recv", {"wait_secs": 200})
+            server = consumer_pid(home_of(env))
+            assert server
+            os.kill(process.pid if whose == "app" else server, signal.SIGKILL)
+            seq = await bob.says(room, "too late for it")
+            # It ends when all have that could write to it: the server, too.
+            rest = await asyncio.to_thread(process.communicate, timeout=WAIT)
+            assert b"too late" not in rest[0]
+            ended = await comes(partial(shown, False))
+            assert (ended.status, ended.activity) == ("offline", "ended")
+            assert (await bob.receipts(room, seq))["ann"].state is not (
+                DeliveryState.SEEN
+            )
+        finally:
+            process.kill()
+            process.communicate()
+        async with at_work(env, tmp_path) as again:
+            assert "too late" in await again.calls("parler_recv", wait_secs=10)
+
+
 def test_the_end_of_stdin_ends_it_and_what_was_asked_is_answered(
     tmp_path: Path,
 ) -> None:
@@ -172,10 +227,13 @@ INITIALIZE = (
 
 
 def start(
-    env: dict[str, str], folder: Path, *arguments: str
+    env: dict[str, str],
+    folder: Path,
+    *arguments: str,
+    command: Sequence[str] = (sys.executable, "-m", "parler", "mcp"),
 ) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-m", "parler", "mcp", *arguments],
+        [*command, *arguments],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT), **env},
         stdin=subprocess.PIPE,

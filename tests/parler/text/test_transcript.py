@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 
 from parler.identity.message_signing import Signature
 from parler.identity.signing import Keypair, fingerprint
-from parler.text.transcript import Reader, Transcript, handoff_for, newest_handoff
+from parler.text.transcript import (
+    Reader,
+    Transcript,
+    handoff_for,
+    newest_handoff,
+    shown_state,
+)
 from parler.wire.base import AgentId, MessageId, RoomName
-from parler.wire.records import EndpointRef, StoredMessage
+from parler.wire.records import Attention, EndpointRef, RosterEntry, StoredMessage
 
 NOW = 1_700_000_000_000  # 2023-11-14 22:13 UTC
 ME, BOB, EVE = (Keypair(bytes([number]) * 32).agent_id for number in (1, 2, 3))
@@ -54,6 +60,33 @@ def line(stored: StoredMessage, signature: Signature = VALID) -> str:
 
 def said(*parts: Any) -> str:
     return line(message(*parts)).removeprefix("[5] 22:13 bob: ")
+
+
+@pytest.mark.parametrize(
+    ("status", "activity", "shown"),
+    [
+        ("working", "x\x1b", ("working, dnd", " — x␛")),
+        ("offline", "ended", ("offline, ended 2023-11-14 22:13", "")),
+        (
+            "offline",
+            "the API · wake: next",
+            ("offline, last seen 2023-11-14 22:13", ""),
+        ),
+    ],
+)
+def test_who_is_not_there_is_shown_with_since_when_and_not_with_what_it_did(
+    status: str, activity: str, shown: tuple[str, str]
+) -> None:
+    attention = None if status == "offline" else Attention.DND
+    entry = RosterEntry(
+        id=BOB,
+        name="bob",
+        status=status,
+        activity=activity,
+        attention=attention,
+        last_seen=NOW,
+    )
+    assert shown_state(entry, UTC) == shown
 
 
 def test_a_line_has_seq_time_name_and_role() -> None:
