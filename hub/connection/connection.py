@@ -95,7 +95,7 @@ PENALTY_SECS = 0.02
 """What a refusal for haste costs its sender in time."""
 
 PRESENT_SECS = 90.0
-"""How long an agent is shown as here of which nothing is heard (protocol 14.10)."""
+"""How long an agent is shown as here of which nothing is heard (protocol 14.11)."""
 
 FLUSH_SECS = 5.0
 """How long a closing connection may take to write what is left."""
@@ -268,9 +268,10 @@ class Connection:
 
     async def _forget(self, caller: Caller) -> None:
         online = self._services.online
-        online[caller.agent] -= 1
-        if not online[caller.agent]:
-            del online[caller.agent]
+        if not caller.looks:
+            online[caller.agent] -= 1
+            if not online[caller.agent]:
+                del online[caller.agent]
         self._services.notifier.unsubscribe(caller.agent, self)
         caller.take_upload(release=True)
         try:
@@ -402,7 +403,7 @@ class Connection:
         self._outbox.abandon()
 
     def _note_handed(self, frame: Handed) -> None:
-        if self._caller is not None and frame.seq:
+        if self._caller is not None and frame.seq and not self._caller.looks:
             self._services.receipts.handed_over(
                 frame.room, self._caller.agent, frame.seq
             )
@@ -700,9 +701,10 @@ class Connection:
     async def _welcome(self, proven: Authenticated) -> Welcome:
         now = self._services.now()
         try:
-            await self._services.last_seen.note(
-                proven.id, proven.name, proven.role, now=now
-            )
+            if not proven.looks:
+                await self._services.last_seen.note(
+                    proven.id, proven.name, proven.role, now=now
+                )
         except Refusal as refusal:
             # A full disk must not keep anybody from reading or from deleting.
             log.warning("an agent was let in unrecorded: %s", refusal.message)
@@ -714,11 +716,13 @@ class Connection:
             listener=self,
             stopping=self._stopping,
             touched_ms=now,
+            looks=proven.looks,
         )
         self._protocol.welcomed()
         self._transport.trust()
         self._on_welcome()
-        self._services.online[proven.id] += 1
+        if not proven.looks:
+            self._services.online[proven.id] += 1
         self._watch_idle()
         return Welcome(
             id=proven.id, name=proven.name, features=offered(self._services.settings)

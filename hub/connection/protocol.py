@@ -48,6 +48,8 @@ class Authenticated:
     id: AgentId
     name: str
     role: str | None
+    looks: bool = False
+    """Only somebody who looks: it says nothing of how the agent is doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,9 @@ class ServerProtocol:
                 ErrorCode.UNAUTHENTICATED, "the signature does not match the id"
             )
         self._check_secret(request.secret)
-        return Authenticated(request.id, request.name, request.role)
+        return Authenticated(
+            request.id, request.name, request.role, looks=bool(request.look)
+        )
 
     def _check_secret(self, shown: str | None) -> None:
         wanted = self._join_secret

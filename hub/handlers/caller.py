@@ -36,7 +36,10 @@ class Caller:
     events: frozenset[str] = frozenset()
     touched_ms: int = 0
     is_present: bool = False
-    """Its agent is there as long as this connection is (protocol 14.10)."""
+    """Its agent is there as long as this connection is (protocol 14.11)."""
+
+    looks: bool = False
+    """Nothing it does tells how the agent is doing (protocol 14.12)."""
 
     upload: Upload | None = None
     _upload_deadline: asyncio.TimerHandle | None = None

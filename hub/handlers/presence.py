@@ -16,7 +16,8 @@ TOUCH_MS = 30_000
 async def ping(services: Services, caller: Caller, request: requests.Ping) -> Pong:
     """Refresh the presence's time and say that everything before was processed."""
     now = services.now()
-    if abs(now - caller.touched_ms) >= TOUCH_MS:  # it may have been set back
+    late = abs(now - caller.touched_ms) >= TOUCH_MS  # it may have been set back
+    if late and not caller.looks:
         caller.touched_ms = now
         await services.store.write(
             "touch", partial(agents.touch, agent=caller.agent, now=now)

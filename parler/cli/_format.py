@@ -170,8 +170,7 @@ def _member(one: Member) -> str:
         line += f"  seen {one.seen}"
     if one.waits_as is not None:
         line += f"  waits to be admitted as {visible(one.waits_as)}"
-    return f"{line}{activity}
-    {one.id}"
+    return f"{line}{activity}\n    {one.id}"
 
 
 def _who(one: Knock) -> str:

@@ -129,6 +129,7 @@ def connect(
     allow_plain: bool = False,
     timeout: float = 10.0,
     reconnect: bool = True,
+    look: bool = False,
     events: Iterable[str] = (),
     heartbeat: float | None = 30.0,
     dial: Callable[[str], Awaitable[Transport]] = dial_websocket,
@@ -148,6 +149,8 @@ def connect(
         allow_plain: Dial without TLS even beyond private addresses.
         timeout: For dialling and handshake together, in seconds.
         reconnect: Whether a lost connection is replaced. If not, it ends the client.
+        look: Look without being seen: a hub that offers it (protocol 14.12) notes
+            nothing of this connection for how the agent is doing.
         events: Events to subscribe to at once, with deliveries (protocol 14.3).
         heartbeat: Silence in seconds after which the hub is asked for a sign.
         dial: Opens the pipe to a dial URL.
@@ -163,7 +166,7 @@ def connect(
         RelayedChallenge: It offered the challenge of another hub.
     """
     url = _checked_url(hub, allow_plain=allow_plain)
-    who = Introduction(keypair=keypair, name=name, role=role, secret=secret)
+    who = Introduction(keypair=keypair, name=name, role=role, secret=secret, look=look)
     client = Client(hub, keypair, now=now, fraction=fraction, seen=seen)
 
     def check(token: str) -> None:

@@ -171,6 +171,7 @@ class Introduction:
     name: str
     role: str | None = None
     secret: "Secret" = None
+    look: bool = False
 
     def __repr__(self) -> str:
         """Never the secret."""
@@ -378,7 +379,12 @@ class ClientProtocol:
 
     def _introduce(self) -> Hello:
         who = self._who
-        return Hello(id=who.keypair.agent_id, name=who.name, role=who.role)
+        return Hello(
+            id=who.keypair.agent_id,
+            name=who.name,
+            role=who.role,
+            look=who.look or None,
+        )
 
     def _fit(self, request: AnyRequest) -> AnyRequest:
         """Hold a request against the hub's features (protocol 14)."""

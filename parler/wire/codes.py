@@ -22,6 +22,7 @@ class Feature(StrEnum):
     FORGET = "forget"
     SERVICE_ADMISSION = "service-admission"
     PRESENCE = "presence"
+    LOOK = "look"
 
 
 class ErrorCode(StrEnum):

@@ -56,6 +56,8 @@ class Hello(Request, tag="hello"):
     nonce: str | None = None
     sig: str | None = None
     secret: str | None = None
+    look: bool | None = None
+    """This connection tells nothing of how the agent is doing (14.12)."""
 
 
 class Ping(Request, tag="ping"):
@@ -241,7 +243,7 @@ class Roster(Request, tag="roster"):
 
 
 class Presence(Request, tag="presence"):
-    """Say what I am doing (protocol 10.2), and whether it ends with me (14.10)."""
+    """Say what I am doing (protocol 10.2), and whether it ends with me (14.11)."""
 
     status: str
     activity: str | None = None

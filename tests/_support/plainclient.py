@@ -451,10 +451,10 @@ class Link:
         await self.raw(data)
         return check_error(code, await self.next_reply(), about=str(data[:200]))
 
-    async def sign_in(self, *, secret: str | None = None) -> Frame:
-        """The whole handshake of protocol 2.3."""
+    async def sign_in(self, *, secret: str | None = None, **more: Any) -> Frame:
+        """The whole handshake of protocol 2.3; `more` goes into the signed hello."""
         nonce = await self.challenge()
-        fields = self.agent.introduction() | {"nonce": nonce}
+        fields = self.agent.introduction() | {"nonce": nonce} | more
         fields["sig"] = self.agent.prove(nonce)
         if secret is not None:
             fields["secret"] = secret

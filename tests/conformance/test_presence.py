@@ -7,7 +7,7 @@ import pytest
 
 from tests._support.plainclient import Frame, Link
 from tests._support.polling import comes
-from tests.conformance.steps import Mesh, join, open_room, roster
+from tests.conformance.steps import Mesh, join, open_room, room_info, roster
 
 
 async def entry(link: Link, room: str) -> Frame:
@@ -124,3 +124,20 @@ async def test_malformed_presence_changes_nothing(
         await ann.ask("presence_ok", "presence", status="working", attention="dnd")
         await ann.expect_error("bad_frame", op, **fields)
         assert await entry(ann, room) == {"status": "working", "attention": "dnd"}
+
+
+@pytest.mark.extension("look")
+async def test_a_look_hides_nothing_of_an_agent_at_work(mesh: Mesh) -> None:
+    ann = mesh.agent("ann", "webdev")
+    async with mesh.link(ann) as at_work, mesh.link("bob") as bob:
+        invited = await open_room(bob)
+        await join(at_work, invited["code"])
+        await at_work.ask("presence_ok", "presence", status="working", activity="x")
+        before = (await roster(bob, invited["room"]))[ann.id]
+        looking = mesh.agent("a person", seed=ann.seed)
+        async with mesh.link(looking, sign_in=False) as person:
+            await person.sign_in(look=True)
+            await person.ask("pong", "ping")
+            assert await room_info(person, invited["room"])
+            after = (await roster(bob, invited["room"]))[ann.id]
+        assert after | {"lastSeen": 0} == before | {"lastSeen": 0}

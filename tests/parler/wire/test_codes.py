@@ -38,5 +38,6 @@ def test_features_and_version_are_those_of_the_protocol() -> None:
         "membership",
         "history",
         "forget",
+        "look",
     }
     assert PROTOCOL_VERSION == "0.2"
