@@ -17,11 +17,13 @@ from hub.errors import Refusal
 from hub.quotas.accountant import Accountant
 from hub.rate_limit import Windows
 from hub.settings import Settings
+from hub.store.directory import Reader
 from hub.store.engine import Store
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode
 
 Clock = Callable[[], int]
+DAY_MS = 86_400_000
 
 
 def system_clock() -> int:
@@ -106,6 +108,16 @@ class Services:
     rights: Rights = field(default_factory=Rights)
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Requests by op and outcome: ``ok``, or the code of the error."""
+
+    def directory(self) -> Reader:
+        """Whom the directory lists now, and how they are doing."""
+        days, now = self.settings.card_ttl_days, self.now()
+        return Reader(
+            hub=self.settings.name,
+            online=frozenset(self.online),
+            now=now,
+            seen_since=now - int(days * DAY_MS) if days else None,
+        )
 
 
 def _hold(admitted: bool, text: str) -> None:

@@ -35,6 +35,7 @@ SHARES = {
     "max_agent_blob_bytes": 256 * MIB,
     "max_room_blob_bytes": 512 * MIB,
     "max_uploaded_bytes_per_ip_per_day": 512 * MIB,
+    "max_cards_per_ip_per_day": 100,
 }
 """Of what all need, what one may take of a hub that others than its machine reach."""
 
@@ -79,6 +80,7 @@ class Settings:
     keep_messages_per_room: int = 10_000
     keep_facts: int = 500
     blob_ttl_days: float = 14
+    card_ttl_days: float = 30
     janitor_interval_secs: float = 3600.0
     max_owned_rooms: int = 1000
     max_active_tokens: int = 1000
@@ -96,6 +98,7 @@ class Settings:
     max_agent_blob_bytes: int = 0
     max_room_blob_bytes: int = 0
     max_uploaded_bytes_per_ip_per_day: int = 0
+    max_cards_per_ip_per_day: int = 0
     max_waiting_bytes: int | None = None
     """None takes a quarter of the memory the process may use."""
 
@@ -301,6 +304,13 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="DAYS",
     )
     add(
+        "--card-ttl-days",
+        30.0,
+        "agents not seen for so long are not in the directory; 0 keeps all",
+        type=_seconds,
+        metavar="DAYS",
+    )
+    add(
         "--janitor-interval-secs",
         3600.0,
         "how often the hub prunes",
@@ -331,6 +341,7 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
         ("--max-agent-blob-bytes", "blobs of one agent"),
         ("--max-room-blob-bytes", "blobs of a room"),
         ("--max-uploaded-bytes-per-ip-per-day", "uploads from an address"),
+        ("--max-cards-per-ip-per-day", "agents new in the directory from an address"),
     ):
         share = SHARES[flag.strip("-").replace("-", "_")]
         shown = f"{share} with --public or beyond the loopback, else 0"

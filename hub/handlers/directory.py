@@ -1,5 +1,7 @@
 """Cards and bearer tokens (protocol 10.1, 11, 14.5)."""
 
+from functools import partial
+
 import msgspec
 import sqlalchemy as sa
 
@@ -9,6 +11,7 @@ from hub.handlers.caller import Caller
 from hub.ids import bearer_token
 from hub.services import Services
 from hub.store import directory, messages, rooms, tokens
+from hub.store.directory import Wanted
 from parler.identity.signing import verify
 from parler.wire import requests
 from parler.wire.canonical import card_bytes
@@ -18,7 +21,7 @@ from parler.wire.limits import (
     DEFAULT_TOKEN_TTL_SECS,
     MAX_CARD_BYTES,
 )
-from parler.wire.records import DirectoryEntry, Scope
+from parler.wire.records import Scope
 from parler.wire.replies import (
     Card,
     Directory,
@@ -39,11 +42,16 @@ async def register(
     card, now = request.card, services.now()
     if card.id != caller.agent:
         raise Refusal(ErrorCode.INVALID_CARD, "a card may only be of its own agent")
-    if len(_ENCODER.encode(card)) > MAX_CARD_BYTES:
+    size = len(_ENCODER.encode(card))
+    if size > MAX_CARD_BYTES:
         raise Refusal(ErrorCode.TOO_LARGE, f"a card may have {MAX_CARD_BYTES} bytes")
     signed = request.sig is not None
     if request.sig is not None and not verify(card.id, card_bytes(card), request.sig):
         raise Refusal(ErrorCode.INVALID_CARD, "the card's signature does not match")
+    known = partial(directory.has_card, agent=caller.agent)
+    if not await services.store.read("has card", known):
+        services.quotas.count_card(caller.ip)
+    services.quotas.count_stored(caller.agent, caller.ip, None, size)
     await services.store.write(
         "register",
         lambda connection: directory.put(
@@ -62,40 +70,30 @@ async def discover(
     services: Services, caller: Caller, request: requests.Discover
 ) -> Directory:
     """Search the directory."""
-    now = services.now()
     asked = DEFAULT_DISCOVER_LIMIT if request.limit is None else request.limit
-
-    def search(connection: sa.Connection) -> list[DirectoryEntry]:
-        return directory.search(
-            connection,
+    search = partial(
+        directory.search,
+        wanted=Wanted(
             public_only=request.scope is Scope.PUBLIC,
             query=request.query,
             tag=request.tag,
             skill=request.skill,
             status=request.status,
+            name=request.name,
             limit=min(asked, MAX_DISCOVERED),
-            hub=services.settings.name,
-            online=services.online,
-            now=now,
-        )
-
-    return Directory(agents=await services.store.read("discover", search, long=True))
+        ),
+        reader=services.directory(),
+        caller=caller.agent,
+        after=request.after,
+    )
+    found = await services.store.read("discover", search, long=True)
+    return Directory(agents=found.entries, known=found.known or None, next=found.next)
 
 
 async def lookup(services: Services, caller: Caller, request: requests.Lookup) -> Card:
     """One agent's card, private ones too."""
-    now = services.now()
-    entry = await services.store.read(
-        "lookup",
-        lambda connection: directory.by_id(
-            connection,
-            request.id,
-            hub=services.settings.name,
-            online=services.online,
-            now=now,
-        ),
-    )
-    return Card(entry=entry)
+    look = partial(directory.by_id, agent=request.id, reader=services.directory())
+    return Card(entry=await services.store.read("lookup", look))
 
 
 async def mint_directory_token(

@@ -4,6 +4,7 @@ The schema is A2A 0.3.0. What a card says comes from the agent it describes and 
 checked by the hub beyond its signature.
 """
 
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -33,7 +34,8 @@ class A2aPages:
 
     async def hub(self, request: Request) -> Response:
         """``/.well-known/agent-card.json``"""
-        size = await query(self._services, "directory size", directory.size)
+        count = partial(directory.size, reader=self._services.directory())
+        size = await query(self._services, "directory size", count)
         settings = self._services.settings
         return json(
             hub_card(settings.name, settings.mode, base=self._base(request), size=size)

@@ -4,15 +4,16 @@ Public cards are for everybody; private ones need a directory token, on a public
 too.
 """
 
+from functools import partial
 from http import HTTPStatus
 
-import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.http.answers import Refused, access_of, bearer, integer, json, query
 from hub.services import Services
 from hub.store import directory
+from hub.store.directory import Wanted
 from parler.wire.base import AgentId
 from parler.wire.limits import DEFAULT_DISCOVER_LIMIT, MAX_ID_BYTES
 from parler.wire.records import DirectoryEntry, Scope, Visibility
@@ -52,26 +53,22 @@ class DirectoryPages:
         everything = request.query_params.get("scope") == Scope.HUB
         if everything:
             await self._must_see_all(request)
-        now = self._services.now()
-
-        def search(connection: sa.Connection) -> list[DirectoryEntry]:
-            return directory.search(
-                connection,
+        search = partial(
+            directory.search,
+            wanted=Wanted(
                 public_only=not everything,
                 query=_filter(request, "q"),
                 tag=_filter(request, "tag"),
                 skill=_filter(request, "skill"),
                 status=_filter(request, "status"),
                 limit=min(limit, MAX_ENTRIES),
-                hub=self._services.settings.name,
-                online=self._services.online,
-                now=now,
-            )
-
+            ),
+            reader=self._services.directory(),
+        )
         found = await query(self._services, "directory", search)
         if everything:
             await self._must_see_all(request)  # it may have been revoked meanwhile
-        return found
+        return found.entries
 
     async def entry(self, request: Request) -> DirectoryEntry:
         """The entry a request names.
@@ -80,18 +77,9 @@ class DirectoryPages:
             Refused: There is none it may see.
         """
         agent = AgentId(request.path_params["agent"][:MAX_ID_BYTES])
-        now = self._services.now()
-        found = await query(
-            self._services,
-            "agent",
-            lambda connection: directory.by_id(
-                connection,
-                agent,
-                hub=self._services.settings.name,
-                online=self._services.online,
-                now=now,
-            ),
-        )
+        reader = self._services.directory()
+        look = partial(directory.by_id, agent=agent, reader=reader)
+        found = await query(self._services, "agent", look)
         public = found is not None and found.visibility is Visibility.PUBLIC
         if found is None or not (public or await self._may_see_all(request)):
             raise Refused(HTTPStatus.NOT_FOUND, "no such public agent")

@@ -125,6 +125,7 @@ class _HubCollector(Collector):
             ("strangers_crowded_out", "Strangers that gave way", gave_way),
             ("bytes_refused", "Requests over a share of bytes", quotas.reads_refused),
             ("storage_refused", "Refused a share of disk", quotas.storage_refused),
+            ("cards_refused", "New cards over a share", quotas.cards_refused),
             ("decoding_seconds", "CPU of large frames", quotas.decoders.seconds),
         ]
         yield from (_counter(*each) for each in counters)

@@ -5,6 +5,7 @@ import html
 import logging
 import re
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -118,7 +119,8 @@ class Pages:
 
     async def hub(self, request: Request) -> Response:
         """``/api/hub``"""
-        size = await query(self._services, "directory size", directory.size)
+        count = partial(directory.size, reader=self._services.directory())
+        size = await query(self._services, "directory size", count)
         async with bounded():
             stored = await self._counts.current()
         return json(

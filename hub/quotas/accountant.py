@@ -98,6 +98,7 @@ class Accountant:
         self._uploaded_by_ip = Windows(
             settings.max_uploaded_bytes_per_ip_per_day, DAY_SECS, clock
         )
+        self._cards_by_ip = Windows(settings.max_cards_per_ip_per_day, DAY_SECS, clock)
         self.is_shared = bool(settings.max_connections_per_ip)
         """Whether addresses are told apart."""
 
@@ -109,7 +110,7 @@ class Accountant:
             or settings.max_stored_bytes_per_ip_per_day
             or settings.max_room_stored_bytes_per_day
         )
-        self.storage_refused = self.reads_refused = 0
+        self.storage_refused = self.reads_refused = self.cards_refused = 0
 
     def count_read(self, agent: AgentId, ip: str | None, size: int) -> None:
         """Bytes of a frame of an agent, before it is decoded.
@@ -188,6 +189,20 @@ class Accountant:
         """
         if ip is not None and not self._uploaded_by_ip.admit(ip, size):
             self._refuse("your address has uploaded as much as it may in a day")
+
+    def count_card(self, ip: str | None) -> None:
+        """A card of an agent that had none.
+
+        Raises:
+            Refusal: Its address has put in as many as it may in a day.
+        """
+        if ip is not None and not self._cards_by_ip.admit(ip):
+            self.cards_refused += 1
+            raise Refusal(
+                ErrorCode.AT_CAPACITY,
+                "your address has put as many agents into the directory as it may in "
+                "a day",
+            )
 
     def _refuse(self, text: str) -> None:
         self.storage_refused += 1

@@ -36,6 +36,7 @@ from parler.wire.replies import (
 )
 from parler.wire.requests import (
     AnyRequest,
+    Discover,
     GetBlob,
     Hello,
     Presence,
@@ -398,6 +399,10 @@ class ClientProtocol:
                 if not request.open:
                     raise _unsupported("serve for known agents alone")
                 return Serve(service=request.service)  # every service is open there
+            case Discover() if Feature.DIRECTORY not in self._features and (
+                request.name is not None or request.after is not None
+            ):
+                raise _unsupported("discover by name or page")
             case Subscribe(events=[*_]) if Feature.EVENTS not in self._features:
                 return Subscribe()  # events are hints: without them it still works
             case Presence(while_connected=True) if (

@@ -6,7 +6,9 @@ never where it looks like an id or a fingerprint.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import msgspec
 
 from parler.errors import HubError, UsageError
 from parler.identity.homes import machine_home
@@ -16,6 +18,8 @@ from parler.ops.context import OpContext
 from parler.peers.presence import read_live
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, RoomName
+from parler.wire.codes import Feature
+from parler.wire.records import DirectoryEntry
 from parler.wire.replies import Directory, RosterList
 from parler.wire.requests import Discover, Roster
 from parler.wire.urls import same_hub
@@ -26,8 +30,11 @@ MIN_PREFIX_CHARS = 9
 _FINGERPRINT = re.compile(r"[A-Z2-7]{4}-[A-Z2-7]{4}(-[A-Z2-7]{1,4}){0,2}-?", re.ASCII)
 _WHOLE_FINGERPRINT = re.compile(r"[A-Z2-7]{4}(-[A-Z2-7]{4}){3}", re.ASCII)
 _LISTED = 20
-_LOOKED_THROUGH = 1000
-"""Directory cards looked through for a name or fingerprint."""
+PAGE = 1000
+"""Cards a hub lists in one answer at most (protocol 3.4)."""
+
+MAX_LISTED = 100_000
+"""Cards looked through for a fingerprint, or listed, in as many answers as it takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +43,8 @@ class Person:
 
     agent: AgentId
     name: str
+    known: bool = False
+    """The hub says that we share a session."""
 
     def __str__(self) -> str:
         """The name and, since anybody may use it, the fingerprint."""
@@ -58,8 +67,8 @@ def matching(who: str, people: Sequence[Person]) -> list[Person]:
     wanted = who.strip()
     if is_agent_id(wanted):
         return [person for person in distinct if person.agent == wanted]
-    short = wanted.upper()
-    if _FINGERPRINT.fullmatch(short) and len(short) >= MIN_PREFIX_CHARS:
+    if _is_fingerprint(who):
+        short = wanted.upper()
         return [
             person for person in distinct if fingerprint(person.agent).startswith(short)
         ]
@@ -92,8 +101,9 @@ def pick(who: str, people: Sequence[Person], *, among: str, next_step: str) -> P
 async def find_agent(ctx: OpContext, who: str) -> Person:
     """Whom a direct message goes to: an id, a unique name, or a fingerprint.
 
-    Looks among the members of the active session, the agents of this machine that are
-    on the same hub, and in the hub's directory.
+    Looks among the members of the active session and the agents of this machine that
+    are on the same hub, then among all whom we share a session with, then in the whole
+    of the hub's directory: a stranger takes no name from those we know.
 
     Raises:
         UsageError: Nobody is meant, or more than one.
@@ -104,21 +114,20 @@ async def find_agent(ctx: OpContext, who: str) -> Person:
     active = active_session(ctx.identity.home)
     people = await members_of(ctx, RoomName(active)) if active else []
     people += _here(ctx)
-    refused: HubError | None = None
-    try:
-        people += await _listed(ctx)
-    except HubError as error:
-        refused = error
-    others = [one for one in people if one.agent != ctx.client.agent_id]
-    if refused is not None and not matching(who, others):
-        raise UsageError(
-            f"nobody called {who!r} is a member of the active session, and the hub "
-            f"does not search its directory: {refused.message}",
-            next_step="use the agent's id: its `parler whoami` shows it",
-        )
+    met = _but(ctx.client.agent_id, people)
+    if not matching(who, met):
+        try:
+            listed = _but(ctx.client.agent_id, await named(ctx, who))
+        except HubError as error:
+            raise UsageError(
+                f"nobody called {who!r} is a member of the active session, and the hub "
+                f"does not search its directory: {error.message}",
+                next_step="use the agent's id: its `parler whoami` shows it",
+            ) from None
+        met = known_first(who, listed)
     return pick(
         who,
-        others,
+        met,
         among="is a member of the active session or in the hub's directory",
         next_step="parler roster, or use the agent's id: its `parler whoami` shows it",
     )
@@ -142,8 +151,68 @@ def _here(ctx: OpContext) -> list[Person]:
     ]
 
 
-async def _listed(ctx: OpContext) -> list[Person]:
-    # Not narrowed by a query: a hub searches in more than the name, a fingerprint is
-    # in none of its fields, and a second agent of the same name must be seen.
-    found = await ctx.client.request(Discover(limit=_LOOKED_THROUGH), Directory)
-    return [Person(agent=entry.card.id, name=entry.card.name) for entry in found.agents]
+async def named(ctx: OpContext, who: str) -> list[Person]:
+    """Those of the hub's directory who may be meant by a name or a fingerprint."""
+    if not _is_fingerprint(who):
+        if Feature.DIRECTORY in ctx.client.features:
+            frames = [Discover(name=who)]
+        else:
+            # A hub searches in more than the name, and not in all that is a name; so
+            # what is narrowed by it shows one whom others hide, and what is not a
+            # second one of that name.
+            frames = [Discover(query=who), Discover()]
+    else:
+        frames = [Discover()]  # it is in no field of a card
+    people: list[Person] = []
+    for frame in frames:
+        cards = await look_through(ctx, frame, most=MAX_LISTED)
+        people += [
+            Person(agent=agent, name=one.card.name, known=agent in cards.known)
+            for agent, one in cards.found.items()
+        ]
+    return people
+
+
+def known_first(who: str, people: Sequence[Person]) -> list[Person]:
+    """Those we share a session with, if any of them is meant; else all."""
+    known = [one for one in people if one.known]
+    return known if matching(who, known) else list(people)
+
+
+@dataclass(slots=True)
+class Cards:
+    """What a directory lists, as far as it was asked."""
+
+    found: dict[AgentId, DirectoryEntry] = field(default_factory=dict)
+    known: set[AgentId] = field(default_factory=set)
+    """Those of them who are in a session with us."""
+
+    more: bool = False
+    """Whether there may be others."""
+
+
+async def look_through(ctx: OpContext, frame: Discover, *, most: int) -> Cards:
+    """Ask for cards, page after page; a hub without pages shows one."""
+    cards = Cards()
+    found, paged = cards.found, Feature.DIRECTORY in ctx.client.features
+    while True:
+        limit = min(most - len(found), PAGE)
+        asked = msgspec.structs.replace(frame, limit=limit)
+        page = await ctx.client.request(asked, Directory)
+        before = len(found)
+        for entry in page.agents:
+            found.setdefault(entry.card.id, entry)
+        cards.known.update(page.known or ())
+        cards.more = page.next is not None if paged else len(page.agents) >= limit
+        if not (paged and cards.more) or len(found) == before or len(found) >= most:
+            return cards
+        frame = msgspec.structs.replace(frame, after=page.next)
+
+
+def _is_fingerprint(who: str) -> bool:
+    short = who.strip().upper()
+    return bool(_FINGERPRINT.fullmatch(short)) and len(short) >= MIN_PREFIX_CHARS
+
+
+def _but(me: AgentId, people: Sequence[Person]) -> list[Person]:
+    return [one for one in people if one.agent != me]

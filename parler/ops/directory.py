@@ -13,7 +13,14 @@ import msgspec
 from parler.errors import NotFound, RemoteProtocolError, UsageError, VerificationError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint, verify
-from parler.ops.addressing import Person, as_agent_id, pick
+from parler.ops.addressing import (
+    MAX_LISTED,
+    as_agent_id,
+    known_first,
+    look_through,
+    named,
+    pick,
+)
 from parler.ops.capability import READS, Capability, Hints, Param
 from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import AgentId
@@ -27,11 +34,8 @@ from parler.wire.records import (
     Skill,
     Visibility,
 )
-from parler.wire.replies import Card, Directory, Registered
+from parler.wire.replies import Card, Registered
 from parler.wire.requests import Discover, Lookup, Register
-
-MAX_DISCOVERED = 1000
-"""Cards a hub lists at most (protocol 3.4)."""
 
 _NOT_IN_ID = re.compile(r"[^\w]+")
 _START_OVER = "parler register --replace, with everything the card shall say"
@@ -88,7 +92,7 @@ class DiscoverParams:
     status: Annotated[str | None, Param("As: idle, working, offline.")] = None
     scope: Annotated[Scope, Param(on_cli=False)] = Scope.HUB
     limit: Annotated[
-        int, Param("At most N.", "N", ge=1, le=MAX_DISCOVERED, clamped=True, brief="")
+        int, Param("At most N.", "N", ge=1, le=MAX_LISTED, clamped=True, brief="")
     ] = DEFAULT_DISCOVER_LIMIT
 
 
@@ -160,17 +164,16 @@ async def discover(ctx: OpContext, params: DiscoverParams) -> DiscoverResult:
     check_texts(
         query=params.query, tag=params.tag, skill=params.skill, status=params.status
     )
-    limit = min(params.limit, MAX_DISCOVERED)
     frame = Discover(
         scope=params.scope,
         query=params.query,
         tag=params.tag,
         skill=params.skill,
         status=params.status,
-        limit=limit,
     )
-    found = (await ctx.client.request(frame, Directory)).agents
-    return DiscoverResult(agents=[_listed(e) for e in found], more=len(found) >= limit)
+    cards = await look_through(ctx, frame, most=min(params.limit, MAX_LISTED))
+    listed = [_listed(entry) for entry in cards.found.values()]
+    return DiscoverResult(agents=listed, more=cards.more)
 
 
 DISCOVER = Capability(
@@ -240,16 +243,16 @@ parler card""",
 
 
 async def _named(ctx: OpContext, who: str) -> Listed:
-    # Not narrowed by a query: see `parler.ops.addressing`.
-    frame = Discover(limit=MAX_DISCOVERED)
-    entries = (await ctx.client.request(frame, Directory)).agents
     chosen = pick(
         who,
-        [Person(agent=entry.card.id, name=entry.card.name) for entry in entries],
+        known_first(who, await named(ctx, who)),
         among="is in the hub's directory",
         next_step="parler discover",
     )
-    return next(_listed(e) for e in entries if e.card.id == chosen.agent)
+    entry = await _lookup(ctx, chosen.agent)
+    if entry is None:
+        raise NotFound(f"{who!r} has no card any more at {ctx.hub}")
+    return _listed(entry)
 
 
 async def _lookup(ctx: OpContext, agent: AgentId) -> DirectoryEntry | None:

@@ -11,7 +11,7 @@ from parler.errors import UsageError
 from parler.machine.backoff import system_fraction
 from parler.ops.capability import Capability, Param
 from parler.ops.context import OpContext
-from parler.ops.queue import MAX_LEASE_SECS, MIN_LEASE_SECS, serve
+from parler.ops.queue import MAX_LEASE_SECS, MIN_LEASE_SECS
 from parler.ops.work import (
     ALLOW_FROM,
     ONCE,
@@ -20,6 +20,7 @@ from parler.ops.work import (
     TaskEnd,
     Watcher,
     allowed_of,
+    enlist,
     office_of,
     prepare,
     reader_of,
@@ -79,7 +80,7 @@ async def supervise(
     rules = Rules(me=worker.me, allowed=allowed_of(params.allow_from), everything=True)
     room = params.room
     if params.role is not None:
-        room = (await serve(ctx, params.role)).room
+        room = await enlist(ctx, params.role, watcher)
     assert room is not None, "one of the two was named"
     claims = _claims(ctx, params, room)
     with (

@@ -15,6 +15,7 @@ from parler.apps.registry import DEFAULT_RUNNER, headless_ids
 from parler.errors import ConfigError, UsageError
 from parler.identity.homes import machine_home
 from parler.identity.identity import load_identity
+from parler.identity.signing import fingerprint
 from parler.machine.backoff import system_fraction
 from parler.machine.runner import GRACE_SECS
 from parler.ops.admission import check_preapproved
@@ -22,6 +23,7 @@ from parler.ops.capability import SERVICE, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.queue import serve
 from parler.peers.presence import Kind, announce, record_here
+from parler.text.terminal import shell_word
 from parler.text.transcript import Reader
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.records import TaskStatus
@@ -143,7 +145,7 @@ async def work(
         everything=params.everything or params.service is not None,
     )
     if params.service is not None:
-        room = (await serve(ctx, params.service)).room
+        room = await enlist(ctx, params.service, watcher)
     else:
         room = ctx.room(params.room)
     with (
@@ -159,6 +161,18 @@ async def work(
             done=lambda finished: done(task_end(finished)),
             fraction=system_fraction,
         )
+
+
+async def enlist(ctx: OpContext, service: str, watcher: Watcher) -> RoomName:
+    """Serve, and say if nothing comes before the service's owner has admitted us."""
+    served = await serve(ctx, service)
+    if not served.admitted:
+        watcher.note(
+            "no work comes before the owner of the service has admitted you: "
+            f"parler serve {shell_word(served.service)} --admit "
+            f"{fingerprint(ctx.client.agent_id)}"
+        )
+    return served.room
 
 
 WORK = Capability(

@@ -20,6 +20,7 @@ class Feature(StrEnum):
     MEMBERSHIP = "membership"
     HISTORY = "history"
     FORGET = "forget"
+    DIRECTORY = "directory"
     SERVICE_ADMISSION = "service-admission"
     PRESENCE = "presence"
     LOOK = "look"

@@ -136,9 +136,15 @@ class Registered(Reply, tag="registered"):
 
 
 class Directory(Reply, tag="directory"):
-    """Cards that were found."""
+    """Cards that were found.
+
+    `known` are those of them who are in a session with the caller; `next` is where
+    there are more (protocol 14.13).
+    """
 
     agents: list[DirectoryEntry]
+    known: list[AgentId] | None = None
+    next: str | None = None
 
 
 class Card(Reply, tag="card"):

@@ -148,7 +148,7 @@ class Register(Request, tag="register"):
 
 
 class Discover(Request, tag="discover"):
-    """Search the directory (protocol 10.1)."""
+    """Search the directory (protocol 10.1); `name` and `after` are of 14.13."""
 
     scope: Scope = Scope.HUB
     query: str | None = None
@@ -156,6 +156,8 @@ class Discover(Request, tag="discover"):
     skill: str | None = None
     status: str | None = None
     limit: U32 | None = DEFAULT_DISCOVER_LIMIT
+    name: str | None = None
+    after: str | None = None
 
 
 class Lookup(Request, tag="lookup"):

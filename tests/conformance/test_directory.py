@@ -174,6 +174,70 @@ async def test_the_latest_hello_comes_first_up_to_the_limit(mesh: Mesh) -> None:
         assert await found(links[0], tag=tag, limit=2) == names[:2]
 
 
+@pytest.mark.extension("directory")
+async def test_a_name_is_found_whatever_strangers_put_on_their_cards(
+    mesh: Mesh,
+) -> None:
+    name = fresh_tag()
+    async with mesh.links(f" {name.upper()}", "eve", f"{name}x", "ann") as links:
+        webdev, eve, longer, ann = links
+        await register(webdev)
+        skills = [{"id": name, "name": name}]
+        await register(eve, tags=[name], skills=skills)
+        await register(longer)
+        assert await found(ann, name=f"{name} ") == [webdev.id]
+        assert await found(ann, name=name[:-1]) == []
+        assert (await found(ann, query=name))[0] == webdev.id, "though seen first"
+
+
+@pytest.mark.extension("directory")
+async def test_pages_show_every_card_once(mesh: Mesh) -> None:
+    tag = fresh_tag()
+    async with mesh.links(*(f"n{number}" for number in range(7))) as links:
+        for link in links:
+            await register(link, tags=[tag])
+        everybody = await found(links[0], tag=tag)
+        shown, after = [], {}
+        for size in (3, 3, 1):
+            page = await links[0].ask(
+                "directory", "discover", tag=tag, limit=3, **after
+            )
+            assert len(page["agents"]) == size
+            shown += [one["card"]["id"] for one in page["agents"]]
+            after = {"after": page["next"]} if "next" in page else {}
+        assert not after
+        assert shown == everybody
+        exact = await links[0].ask("directory", "discover", tag=tag, limit=7)
+        assert "next" not in exact
+
+
+@pytest.mark.extension("directory")
+@pytest.mark.parametrize("after", ["", "x", "0.0.-1.UABC", "0.0.1", "9.9.9.9"])
+async def test_what_is_no_place_in_the_directory_is_refused(
+    mesh: Mesh, after: str
+) -> None:
+    async with mesh.link("eve") as eve:
+        await eve.expect_error("bad_frame", "discover", after=after)
+
+
+@pytest.mark.extension("directory")
+async def test_who_shares_a_session_comes_before_strangers(mesh: Mesh) -> None:
+    tag = fresh_tag()
+    async with mesh.room_of("ann", "bob") as ([ann, bob], _), mesh.link("eve") as eve:
+        for link in (bob, eve, ann):
+            await register(link, tags=[tag])
+        # Nobody has to agree to a direct message, or to be asked by a service.
+        await eve.send_text({"kind": "dm", "agent": ann.id}, "know me")
+        await eve.ask("joined", "serve", service=tag)
+        await ann.send_text({"kind": "service", "service": tag}, "hello")
+        page = await ann.ask("directory", "discover", tag=tag)
+        assert page["known"] == [bob.id]
+        assert page["agents"][0]["card"]["id"] == bob.id
+        first = await ann.ask("directory", "discover", tag=tag, limit=1)
+        rest = await found(ann, tag=tag, after=first["next"])
+        assert set(rest) == {ann.id, eve.id}
+
+
 @pytest.mark.parametrize(
     ("asked", "lasts"),
     [(None, 3600), (60, 60), (0, 0), (10**9, 365 * DAY_SECS)],

@@ -286,7 +286,7 @@ async def many_cards(running: MemoryHub, count: int, size: int) -> None:
 
     def put(connection: sa.Connection) -> None:
         for card in cards:
-            agent = {"id": card.id, "name": card.name, "now": 0}
+            agent = {"id": card.id, "name": card.name, "now": running.clock()}
             connection.execute(
                 sa.text(
                     "INSERT INTO agents (id, name, first_seen, last_seen) "
