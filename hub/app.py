@@ -41,6 +41,7 @@ from hub.http import (
 )
 from hub.ids import hub_token
 from hub.quotas.accountant import Accountant, files_wanted
+from hub.quotas.days import Taken
 from hub.quotas.machine import allow_files
 from hub.quotas.seats import Seat
 from hub.server.uvicorn_server import (
@@ -55,7 +56,9 @@ from hub.server.uvicorn_server import (
 )
 from hub.services import Clock, Limits, Services, system_clock
 from hub.settings import LOCAL_RUNNING, Settings, local_folder, read_settings
+from hub.store import shares
 from hub.store.engine import Store, lock_database, used_bytes
+from hub.store.shares import KeptShare
 from parler._version import __version__
 from parler.wire.codes import ErrorCode
 
@@ -98,6 +101,7 @@ class Hub:
             max_bytes=quotas.disk.budget,
             owners_admit=settings.owners_admit,
         )
+        quotas.disk.used = self.store.bytes_at_start
         notifier = Notifier()
         self.services = Services(
             settings=settings,
@@ -119,11 +123,33 @@ class Hub:
                 self.store.hub_id, settings.url if settings.db else self.public_url
             ),
         )
+        self._resume_shares()
         self._connections: set[Connection] = set()
         self._idle = asyncio.Event()
         self.connections_total = 0
         self._writes_seen = -1
         self.site = Site(self.services, self)
+
+    def _resume_shares(self) -> None:
+        days, now = self.services.quotas.days, self.services.now
+
+        def keep(taken: Taken) -> None:
+            began = now() - int(taken.age * 1000)
+            share = KeptShare(taken.kind, taken.key, began, taken.bytes)
+            self.store.write_soon("share", shares.keep, share, after=lambda _: None)
+
+        days.resume(
+            [
+                Taken(
+                    kind=kept.kind,
+                    key=kept.key,
+                    bytes=kept.bytes,
+                    age=(now() - kept.began) / 1000,
+                )
+                for kept in self.store.shares
+            ]
+        )
+        days.keep = keep
 
     def listening_on(self, host: str, port: int) -> None:
         """Learn the address that port 0 became."""

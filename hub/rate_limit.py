@@ -41,6 +41,15 @@ class Windows:
         began, count = self._open.get(key, (0.0, 0))
         return count if self._clock() - began < self._seconds else 0
 
+    def age(self, key: Hashable) -> float:
+        """Seconds since the window of a key began."""
+        now = self._clock()
+        return now - self._open.get(key, (now, 0))[0]
+
+    def resume(self, key: Hashable, count: int, *, age: float) -> None:
+        """Go on with a window of before, the oldest first."""
+        self._open[key] = (self._clock() - age, count)
+
     def _forget(self, now: float) -> None:
         # Windows stand in the order they began, so the oldest are at the front.
         while self._open:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from hub.handlers.blobs import drop_useless
 from hub.services import Services
-from hub.store import blobs, engine, facts, retention
+from hub.store import blobs, engine, facts, retention, shares
 from parler.wire.base import Digest
 
 log = logging.getLogger(__name__)
@@ -109,6 +109,9 @@ class Pruner:
             )
             await self._repeat(
                 "stale facts", partial(facts.give_up_stale, before=now - ARRIVAL_MS)
+            )
+            await self._services.store.write(
+                "old shares", partial(shares.forget, before=now - DAY_MS)
             )
             if settings.retention_days and settings.keep_messages_per_room >= 0:
                 before = now - int(settings.retention_days * DAY_MS)

@@ -134,7 +134,7 @@ def _new_message(
         ts=now,
     )
     encoded = _RECORD.encode(record)
-    services.quotas.count_stored(caller.agent, caller.ip, live.room.id, len(encoded))
+    services.quotas.count_stored(caller.agent, caller.ip, live.room.name, len(encoded))
     return NewMessage(
         room=live.room.id,
         id=record.id,

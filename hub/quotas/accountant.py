@@ -5,10 +5,11 @@ bytes that wait, bytes that are read, bytes that stay, and the time of decoders.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 from hub.admin.malloc import give_back
 from hub.errors import Refusal
+from hub.quotas.days import Days
 from hub.quotas.decoding import Decoders
 from hub.quotas.disk import Disk
 from hub.quotas.machine import disk_bytes, memory_bytes
@@ -16,7 +17,7 @@ from hub.quotas.memory import Memory
 from hub.quotas.seats import Seats
 from hub.rate_limit import Windows
 from hub.settings import Settings
-from parler.wire.base import AgentId
+from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import ErrorCode
 
 OWN_FILES = 64
@@ -31,7 +32,8 @@ MAX_BACKLOG = 1024
 MOST_WAITING = 512 * 2**20
 """More need not wait, whatever the machine has."""
 
-DAY_SECS = 86_400
+_AGENT, _ROOM, _ADDRESS = "agent", "room", "address"
+_UPLOADS, _CARDS = "uploads", "cards"
 _FLOOR = 64
 """A part of all blobs in so many is a floor for everybody."""
 
@@ -88,17 +90,14 @@ class Accountant:
         self._shared = bool(settings.max_stored_bytes_per_day)
         self._read = Windows(settings.max_bytes_per_min, 60, clock)
         self._read_by_ip = Windows(settings.max_bytes_per_ip_per_min, 60, clock)
-        self._stored = Windows(settings.max_stored_bytes_per_day, DAY_SECS, clock)
-        self._stored_in_room = Windows(
-            settings.max_room_stored_bytes_per_day, DAY_SECS, clock
-        )
-        self._stored_by_ip = Windows(
-            settings.max_stored_bytes_per_ip_per_day, DAY_SECS, clock
-        )
-        self._uploaded_by_ip = Windows(
-            settings.max_uploaded_bytes_per_ip_per_day, DAY_SECS, clock
-        )
-        self._cards_by_ip = Windows(settings.max_cards_per_ip_per_day, DAY_SECS, clock)
+        shares = {
+            _AGENT: settings.max_stored_bytes_per_day,
+            _ROOM: settings.max_room_stored_bytes_per_day,
+            _ADDRESS: settings.max_stored_bytes_per_ip_per_day,
+            _UPLOADS: settings.max_uploaded_bytes_per_ip_per_day,
+            _CARDS: settings.max_cards_per_ip_per_day,
+        }
+        self.days = Days(shares, clock)
         self.is_shared = bool(settings.max_connections_per_ip)
         """Whether addresses are told apart."""
 
@@ -130,12 +129,12 @@ class Accountant:
             )
 
     def count_stored(
-        self, agent: AgentId, ip: str | None, room: Hashable, size: int
+        self, agent: AgentId, ip: str | None, room: RoomName | None, size: int
     ) -> None:
         """Bytes that a message or a fact adds to the database.
 
         Args:
-            room: What tells the room apart; None for what is the agent's alone.
+            room: None for what is the agent's alone.
 
         Raises:
             Refusal: The agent, its address or the room has no more of today's share,
@@ -143,17 +142,17 @@ class Accountant:
         """
         if self.disk.is_crowded:
             try:
-                self.disk.admit(self._stored.used(agent), shared=self._shared)
+                self.disk.admit(self.days.used(_AGENT, agent), shared=self._shared)
             except Refusal:
                 self.storage_refused += 1
                 raise
         if not self._counts_stored:
             return
-        if not self._stored.admit(agent, size):
+        if not self.days.admit(_AGENT, agent, size):
             self._refuse("you have stored as much as you may in a day")
-        if ip is not None and not self._stored_by_ip.admit(ip, size):
+        if ip is not None and not self.days.admit(_ADDRESS, ip, size):
             self._refuse("your address has stored as much as it may in a day")
-        if room is not None and not self._stored_in_room.admit(room, size):
+        if room is not None and not self.days.admit(_ROOM, room, size):
             self._refuse("this room has stored as much as it may in a day")
 
     def check_blobs(
@@ -187,7 +186,7 @@ class Accountant:
         Raises:
             Refusal: They are too many for a day.
         """
-        if ip is not None and not self._uploaded_by_ip.admit(ip, size):
+        if ip is not None and not self.days.admit(_UPLOADS, ip, size):
             self._refuse("your address has uploaded as much as it may in a day")
 
     def count_card(self, ip: str | None) -> None:
@@ -196,7 +195,7 @@ class Accountant:
         Raises:
             Refusal: Its address has put in as many as it may in a day.
         """
-        if ip is not None and not self._cards_by_ip.admit(ip):
+        if ip is not None and not self.days.admit(_CARDS, ip, 1):
             self.cards_refused += 1
             raise Refusal(
                 ErrorCode.AT_CAPACITY,

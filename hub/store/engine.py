@@ -24,7 +24,7 @@ from typing import IO, Any, TypeVar
 import sqlalchemy as sa
 
 from hub.errors import CannotStart, Refusal
-from hub.store import admission, identity, migrations, search
+from hub.store import admission, identity, migrations, search, shares
 from parler.wire.codes import ErrorCode
 
 T = TypeVar("T")
@@ -272,6 +272,8 @@ class Store:
             migrations.prepare(connection, backup=self._backup, database=self._path)
             search.give_up_arriving(connection)
             self.hub_id = identity.hub_id(connection)
+            self.shares = shares.load(connection)
+            self.bytes_at_start = used_bytes(connection)
             if lost := migrations.missing(connection):
                 raise _damaged(self._path, f"it lacks {', '.join(lost)}")
             admission.apply_rule(connection, on=owners_admit)

@@ -11,7 +11,7 @@ from hub.delivery.outbox import MAX_BYTES
 from hub.handlers.caller import AT_A_TIME
 from parler.wire import requests
 from parler.wire.base import RoomName
-from parler.wire.records import RoomKind, RoomTarget
+from parler.wire.records import Fact, RoomKind, RoomTarget
 from parler.wire.replies import Error, Invited, Joined, Pong, Sent
 from tests._support.memory_hub import MemoryHub, Peer, memory_hub, until
 
@@ -110,6 +110,37 @@ async def test_who_stored_enough_for_a_day_stores_no_more(tmp_path: Path) -> Non
         await ann.asks(send(room, "x" * 6000), Sent)
         assert await ann.is_refused(send(room, "x" * 6000)) == "storage_full"
         await ann.asks(requests.Ping(), Pong)
+
+
+@pytest.mark.parametrize(
+    ("share", "ip", "somebody_else"),
+    [
+        ("max_stored_bytes_per_day", "192.0.2.9", False),
+        ("max_stored_bytes_per_ip_per_day", "192.0.2.1", True),
+        ("max_room_stored_bytes_per_day", "192.0.2.9", True),
+    ],
+    ids=["agent", "address", "room"],
+)
+async def test_a_restart_hands_out_no_share_anew(
+    share: str, ip: str, somebody_else: bool, tmp_path: Path
+) -> None:
+    shares = {share: 10_000}
+    async with memory_hub(tmp_path, **shares) as hub:
+        eve = await hub.sign_in("eve")
+        invited = await eve.asks(requests.Invite(kind=RoomKind.CHANNEL), Invited)
+        await eve.asks(send(invited.room, "x" * 6000), Sent)
+    async with memory_hub(tmp_path, **shares) as hub:
+        mallory = None if somebody_else else eve.keypair
+        again = await hub.sign_in("eve", mallory, ip=ip)
+        await again.asks(requests.Redeem(code=invited.code), Joined)
+        if share.startswith("max_room"):  # facts and messages are of one room
+            fact = Fact(text="x" * 6000, room=invited.room)
+            said: requests.Request = requests.Remember(fact=fact)
+        else:
+            said = send(invited.room, "x" * 6000)
+        assert await again.is_refused(said) == "storage_full"
+        ann = await hub.sign_in("ann", ip="192.0.2.7")
+        await ann.asks(send(await open_room(ann), "x" * 6000), Sent)
 
 
 async def test_a_full_database_takes_nothing_and_lets_everybody_read(

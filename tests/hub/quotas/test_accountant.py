@@ -10,10 +10,11 @@ from hub.errors import Refusal
 from hub.quotas.accountant import OWN_FILES, Accountant, files_wanted
 from hub.quotas.disk import FLOOR_BYTES, Disk
 from hub.settings import SHARES, Settings, read_settings
-from parler.wire.base import AgentId
+from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import ErrorCode
 
 EVE, MALLORY, ANN = AgentId("EVE"), AgentId("MALLORY"), AgentId("ANN")
+HALL, DEN = RoomName("hall"), RoomName("den")
 HERE, THERE = "192.0.2.66", "192.0.2.1"
 PLENTY = 100_000
 
@@ -48,17 +49,17 @@ def test_large_frames_of_many_keys_of_one_address_are_refused() -> None:
 @pytest.mark.parametrize(
     ("share", "other"),
     [
-        ("max_stored_bytes_per_day", (ANN, HERE, 1)),
-        ("max_stored_bytes_per_ip_per_day", (EVE, THERE, 1)),
-        ("max_room_stored_bytes_per_day", (EVE, HERE, 2)),
+        ("max_stored_bytes_per_day", (ANN, HERE, HALL)),
+        ("max_stored_bytes_per_ip_per_day", (EVE, THERE, HALL)),
+        ("max_room_stored_bytes_per_day", (EVE, HERE, DEN)),
     ],
 )
 def test_who_has_stored_its_share_stores_no_more_that_day(
-    share: str, other: tuple[AgentId, str, int]
+    share: str, other: tuple[AgentId, str, RoomName]
 ) -> None:
     quotas = accountant(**{share: 100})
-    quotas.count_stored(EVE, HERE, 1, 100)
-    again = refused(lambda: quotas.count_stored(EVE, HERE, 1, 1))
+    quotas.count_stored(EVE, HERE, HALL, 100)
+    again = refused(lambda: quotas.count_stored(EVE, HERE, HALL, 1))
     assert again is ErrorCode.STORAGE_FULL
     quotas.count_stored(*other, 100)
     assert quotas.storage_refused == 1
