@@ -1,10 +1,11 @@
 """Which agent app a process works for: the nearest one above it."""
 
+from itertools import islice
 from typing import NamedTuple
 
 from parler.apps.kit.app import App
 from parler.apps.registry import app_of_program
-from parler.machine.processes import RUNTIMES, Process, Seen, ancestors
+from parler.machine.processes import RUNTIMES, Process, Seen, ancestors, upward
 
 _WRAPPERS = frozenset(
     {
@@ -47,3 +48,11 @@ def all_apps_above(pid: int) -> list[App]:
 
 def _app_of(seen: Seen) -> App | None:
     return app_of_program(seen.program) or app_of_program(seen.name)
+
+
+def app_process(app: App, pid: int) -> Seen | None:
+    """The nearest process of an app above a process of ours; None if there is none."""
+    for seen in islice(upward(pid), 1, None):
+        if seen.program in app.programs or seen.name in app.programs:
+            return seen
+    return None

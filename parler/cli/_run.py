@@ -93,16 +93,25 @@ def carry_out(
 
 
 def settings_of(options: Options) -> "Settings":
-    """The settings of this process, as the command's flags change them."""
-    from parler.identity.settings import Flags, process_settings
+    """The settings of this process, as the command's flags change them.
 
+    In an agent's shell they are those of the window that the shell belongs to.
+    """
+    from parler.identity.homes import process_environment
+    from parler.identity.settings import Flags, process_settings
+    from parler.peers.seats import seats_of, shell_app, shell_window
+
+    env = process_environment()
+    app = shell_app()
     return process_settings(
         Flags(
             command=options.command,
             home=options.home,
             hub=options.hub,
             insecure=options.insecure,
-        )
+        ),
+        app=app.id if app else None,
+        seat=lambda home: seats_of(home).seat_of(shell_window(home, env)),
     )
 
 

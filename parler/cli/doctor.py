@@ -96,8 +96,9 @@ def _wake(options: Options) -> None:
 
 
 def _homes(settings: "Settings") -> list[Path]:
-    """Where the agents of this folder live: one home for each app."""
+    """Where the agents of this folder live: one home for each window of an app."""
     from parler.identity.homes import (
+        SEATS,
         current_directory,
         find_home,
         machine_home,
@@ -111,7 +112,8 @@ def _homes(settings: "Settings") -> list[Path]:
     for base in sorted((machine_home(settings.base_home) / "agents").glob("*")):
         named = {"PARLER_HOME": str(base)}
         found = find_home(env | named, cwd, user_home, command="mcp")
-        homes += [found.path, found.base]
+        further = sorted((found.path / SEATS).glob("*"))
+        homes += [found.path, *further, found.base]
     return homes
 
 

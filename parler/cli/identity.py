@@ -43,7 +43,7 @@ def init(
     made = mint_identity(
         settings.home,
         hub_url=settings.hub,
-        name=name or settings.name,
+        name=name or settings.name or settings.new_name,
         role=role or settings.role,
         force=force,
     )

@@ -1,9 +1,9 @@
 """Which home an agent works in: one rule for its MCP server, its hooks and its shell.
 
-It goes by the project directory and never by a session id: an app gives its MCP
-server, its hooks and its shell different session ids, and new ones at every start, so
-an identity keyed by them would lose its rooms, cursors and direct messages at each
-restart, and the three would be strangers to each other. They do agree on the project.
+It goes by the app and the project directory, and by the seat that the window has in it
+(`parler.peers.seats`), never by a session id alone: an app gives its MCP server, its
+hooks and its shell different ones, or none, and new ones at every start, so an identity
+keyed by them would lose its rooms, cursors and direct messages at each restart.
 
 The process environment is read here and nowhere else in the client. This is imported
 at every hook of an app, so it needs a few quick modules only.
@@ -11,12 +11,18 @@ at every hook of an app, so it needs a few quick modules only.
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 CONFIG_FILE = "config.json"
 LEGACY_FOLDER = ".parler-codex"
+
+AGENTS = "agents"
+"""Below the machine's home: one home for each app."""
+
+SEATS = "seats"
+"""Below a project's home: those of its further windows, by their numbers."""
 
 AGENT_SHELL = (
     "CODEX_THREAD_ID",
@@ -71,12 +77,23 @@ class Home(NamedTuple):
     """The unscoped home: known hubs and secrets, shared by all its projects."""
 
     scope: Path | None
-    """The home of this project's identity below it, if it has one of its own."""
+    """The project's home below it, if it has one of its own."""
+
+    project: Path | None = None
+    """The folder that is the project, where there is a scope."""
+
+    seat: int = 1
+    """Which of the project's windows it is for."""
 
     @property
     def path(self) -> Path:
         """Where the identity lives."""
-        return self.scope or self.base
+        return seat_home(self.scope, self.seat) if self.scope else self.base
+
+    @property
+    def app(self) -> str | None:
+        """The id of the app whose agents live here, if it is an app's home."""
+        return self.base.name if self.base.parent.name == AGENTS else None
 
 
 def really_exists(path: Path) -> bool:
@@ -126,24 +143,47 @@ def find_home(
     *,
     command: str,
     home: str | None = None,
+    app: str | None = None,
     disk: Lookup = REAL_LOOKUP,
 ) -> Home:
-    """The home of a command (protocol 2.4).
+    """The home of a command (protocol 2.4), that of the project's first seat.
 
     A home named by ``--home`` is taken as it is: whoever names a directory means that
     directory, so nothing is scoped below it.
+
+    Args:
+        app: The app in whose shell we are, by the processes above us. It counts if
+            it was wired; without it, variables tell.
     """
-    base = _base_home(env, cwd, user_home, home, disk)
+    base = _base_home(env, cwd, user_home, home, app, disk)
     if home:
         return Home(base, None)
-    return Home(base, _scope(base, env, cwd, user_home, command, disk))
+    return _scoped(base, env, cwd, user_home, command, app, disk)
 
 
 def machine_home(home: Path) -> Path:
     """The home that all agents of this user share, above those of apps and folders."""
+    home = project_home(home)
     if home.parent.name in ("ws", "answerers"):
         home = home.parent.parent
-    return home.parent.parent if home.parent.name == "agents" else home
+    return home.parent.parent if home.parent.name == AGENTS else home
+
+
+def project_home(home: Path) -> Path:
+    """The home of the first seat of the project that a home is of."""
+    return home.parent.parent if home.parent.name == SEATS else home
+
+
+def seat_home(home: Path, seat: int) -> Path:
+    """The home of a seat, below that of the project."""
+    return home if seat == 1 else home / SEATS / str(seat)
+
+
+def homes_below(base: Path) -> Iterator[Path]:
+    """The homes of projects and their seats below one of an app or a machine."""
+    for home in sorted((base / "ws").glob("*")):
+        yield home
+        yield from sorted((home / SEATS).glob("*"))
 
 
 def person_home(home: Path, *, disk: Lookup = REAL_LOOKUP) -> Path:
@@ -231,6 +271,7 @@ def _base_home(
     cwd: Path | None,
     user_home: Path | None,
     named: str | None,
+    app: str | None,
     disk: Lookup,
 ) -> Path:
     here = cwd or Path()
@@ -240,9 +281,9 @@ def _base_home(
     default = here / (user_home or Path()) / ".parler"
     # `connect` gives an app's MCP server its own home by PARLER_HOME, which the shell
     # of that app does not see: without this they would be two agents.
-    app = _innermost_app(env)
-    if app and disk.exists(default / "agents" / app):
-        return default / "agents" / app
+    for one in (app, _innermost_app(env)):
+        if one and disk.exists(default / AGENTS / one):
+            return default / AGENTS / one
     return person_home(default, disk=disk) if user_home else default
 
 
@@ -260,29 +301,29 @@ def _expand(text: str, user_home: Path | None) -> Path:
     return Path(text)
 
 
-def _scope(
+def _scoped(
     base: Path,
     env: Mapping[str, str],
     cwd: Path | None,
     user_home: Path | None,
     command: str,
+    app: str | None,
     disk: Lookup,
-) -> Path | None:
-    wanted = command in ALWAYS_SCOPED or (
-        in_agent_shell(env) and command not in NEVER_SCOPED
-    )
+) -> Home:
+    whole = Home(base, None)
+    in_shell = in_agent_shell(env) or (app is not None and whole.app == app)
+    wanted = command in ALWAYS_SCOPED or (in_shell and command not in NEVER_SCOPED)
     if not wanted or truthy(env.get("PARLER_SHARED_IDENTITY")):
-        return None
-    app = base.name if base.parent.name == "agents" else None
-    project = project_directory(env, cwd, user_home, app=app, disk=disk)
+        return whole
+    project = project_directory(env, cwd, user_home, app=whole.app, disk=disk)
     if project is None:
-        return None
+        return whole
     # Only what the user sets on purpose splits a project into several identities.
     session = env.get("PARLER_AGENT_SESSION") or None
     # Existing clients key by the directory itself; an identity made there stays.
-    _, start = _start(env, cwd, app, disk)
+    _, start = _start(env, cwd, whole.app, disk)
     if start is not None and start != project:
         existing = base / "ws" / workspace_name(start, session)
         if disk.exists(existing / CONFIG_FILE):
-            return existing
-    return base / "ws" / workspace_name(project, session)
+            return Home(base, existing, project)
+    return Home(base, base / "ws" / workspace_name(project, session), project)

@@ -31,6 +31,9 @@ DEFAULT_HUB = "wss://parler-hub.fly.dev"
 INIT_HUB = "parler://127.0.0.1:7070"
 """What ``parler init`` writes unless told otherwise (protocol 2.4)."""
 
+MAX_PROJECT_BYTES = 60
+"""Of the project's name in that of a new agent."""
+
 _NOT_IN_LABELS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -78,7 +81,9 @@ class Settings:
     hub: str
     hub_source: HubSource
     name: str | None
-    """None: the identity's own, or one made up for a new identity."""
+    """None: the identity's own, or that of a new identity."""
+    new_name: str | None = None
+    """What a new identity is called that nobody named; None: something made up."""
     role: str | None
     join_secret: str | None = field(repr=False)
     """Of `hub` alone; ask `join_secrets.secret_for` (protocol 13.2)."""
@@ -145,10 +150,26 @@ def _encodable(text: str) -> bool:
 REAL_DISK = Disk(exists=really_exists, canonical=really_canonical, saved=read_saved)
 
 
-def process_settings(flags: Flags) -> Settings:
-    """The settings of this process: its environment, directory and disk."""
+def first_seat(home: Home) -> int:
+    """The seat where windows are not told apart."""
+    return 1
+
+
+def process_settings(
+    flags: Flags,
+    *,
+    app: str | None = None,
+    seat: Callable[[Home], int] = first_seat,
+) -> Settings:
+    """The settings of this process: its environment, directory and disk.
+
+    Args:
+        app: The app in whose shell we are, by the processes above us.
+        seat: Tells the seat of our window in a project (`parler.peers.seats`).
+    """
     env = process_environment()
-    return resolve_settings(env, current_directory(), user_home_of(env), flags)
+    cwd, user_home = current_directory(), user_home_of(env)
+    return resolve_settings(env, cwd, user_home, flags, app=app, seat=seat)
 
 
 def resolve_settings(
@@ -157,6 +178,8 @@ def resolve_settings(
     user_home: Path | None,
     flags: Flags,
     *,
+    app: str | None = None,
+    seat: Callable[[Home], int] = first_seat,
     disk: Disk = REAL_DISK,
 ) -> Settings:
     """Decide every setting (protocol 2.4).
@@ -172,12 +195,16 @@ def resolve_settings(
             identity would inherit its hub from is unusable.
     """
     found = find_home(
-        env, cwd, user_home, command=flags.command, home=flags.home, disk=disk
+        env, cwd, user_home, command=flags.command, home=flags.home, app=app, disk=disk
     )
+    if found.scope is not None:
+        found = found._replace(seat=seat(found))
     own = _usable(disk, found.path)
     hub, source = _hub(env, flags, own, _ancestors(found, env, user_home), disk)
     name = _label(flags.name or env.get("PARLER_NAME"), "name")
     role = _label(flags.role or env.get("PARLER_ROLE"), "role")
+    if name and found.seat > 1 and not flags.name:
+        name = _told_apart(name, found, disk)
     if own:  # as saved: a name we would not mint today is still that agent's
         name, role = name or own.name, role or own.role
     return Settings(
@@ -188,6 +215,7 @@ def resolve_settings(
         hub=hub,
         hub_source=source,
         name=name,
+        new_name=_new_name(found),
         role=role,
         join_secret=env.get("PARLER_JOIN_SECRET") or None,
         session_key=env.get("PARLER_SESSION_KEY") or None,
@@ -249,12 +277,37 @@ def _usable(disk: Disk, home: Path) -> Saved | None:
         return None
 
 
+def _new_name(found: Home) -> str | None:
+    """What a person would call the agent: by its project and its app."""
+    if found.project is None or found.app is None:
+        return None
+    words = (found.project.name, found.app.removesuffix("-code"))
+    name = "-".join(filter(None, (_handle(word) for word in words)))
+    return f"{name}-{found.seat}" if found.seat > 1 else name
+
+
+def _handle(text: str) -> str:
+    """A word that is typed without quotes."""
+    kept = (char if char.isalnum() or char in "._" else "-" for char in text.lower())
+    word = "-".join(filter(None, "".join(kept).split("-"))).strip("._")
+    return word.encode()[:MAX_PROJECT_BYTES].decode("utf-8", "ignore")
+
+
+def _told_apart(name: str, found: Home, disk: Disk) -> str:
+    """A name that was given to all windows of an app, for a further one of them."""
+    first = _usable(disk, found._replace(seat=1).path)
+    return f"{name}-{found.seat}" if first and first.name == name else name
+
+
 def _ancestors(
     found: Home, env: Mapping[str, str], user_home: Path | None
 ) -> list[Path]:
     """The homes that a new identity may inherit its hub from, nearest first."""
     if found.scope is None:
         return []
+    if found.seat > 1:
+        first = found._replace(seat=1)
+        return [first.path, *_ancestors(first, env, user_home)]
     base = found.base
     chosen_by_us = not env.get("PARLER_HOME")
     if chosen_by_us and base.parent.name == "agents" and user_home:

@@ -7,9 +7,10 @@ jump, it names one process. Standard library only on Linux, and fast: hooks use 
 
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 MAX_CHAIN = 64
 """Ancestors that are looked at; nobody has more."""
@@ -24,16 +25,14 @@ RUNTIMES = frozenset({"node", "nodejs", "bun", "deno", "python", "python3"})
 """Programs whose first argument says what runs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """One process: its id, and when it started, in the words of this machine."""
 
     pid: int
     started: str
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A process as it looks now."""
 
     process: Process
@@ -43,6 +42,9 @@ class Seen:
 
     name: str
     """What the system calls it: a program may name itself anew."""
+
+    arguments: tuple[str, ...] = ()
+    """What it was started with, as far as it shows."""
 
 
 def process(pid: int) -> Process | None:
@@ -65,14 +67,19 @@ def is_running(one: Process) -> bool:
 
 def ancestors(pid: int) -> list[Seen]:
     """The process and those above it, the nearest first; without the first of all."""
-    chain: list[Seen] = []
-    while pid > _INIT and len(chain) < MAX_CHAIN:
+    return list(upward(pid))
+
+
+def upward(pid: int) -> Iterator[Seen]:
+    """As `ancestors`, each looked at when it is asked for."""
+    seen_pids: set[int] = set()
+    while pid > _INIT and len(seen_pids) < MAX_CHAIN and pid not in seen_pids:
         seen = _seen(pid, with_program=True)
-        if seen is None or any(one.process.pid == pid for one in chain):
-            break
-        chain.append(seen)
+        if seen is None:
+            return
+        seen_pids.add(pid)
+        yield seen
         pid = seen.parent
-    return chain
 
 
 def ancestor_variables(name: str, pid: int) -> list[str]:
@@ -160,7 +167,8 @@ def _look(pid: int, *, with_program: bool) -> Seen | None:
         return None
     words = [word.decode("utf-8", "replace") for word in command.split(b"\0") if word]
     name = before.partition(b"(")[2].decode("utf-8", "replace")
-    return Seen(Process(pid, fields[19].decode()), int(fields[1]), *_names(name, words))
+    found = Process(pid, fields[19].decode())
+    return Seen(found, int(fields[1]), *_names(name, words), tuple(words[1:]))
 
 
 def _look_by_psutil(pid: int, *, with_program: bool) -> Seen | None:
@@ -178,7 +186,7 @@ def _look_by_psutil(pid: int, *, with_program: bool) -> Seen | None:
         raise PermissionError(str(denied)) from denied
     except psutil.Error:
         return None
-    return Seen(Process(pid, started), parent, *_names(name, words))
+    return Seen(Process(pid, started), parent, *_names(name, words), tuple(words[1:]))
 
 
 def _started(found: object) -> str:

@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams, JSONRPCNotification
 
 from parler.errors import ParlerError, UsageError
-from parler.identity.homes import machine_home
+from parler.identity.homes import machine_home, project_home
 from parler.identity.identity import active_session
 from parler.identity.known_rooms import KnownRooms
 from parler.identity.settings import Settings
@@ -23,7 +23,15 @@ from parler.mcp_server.instructions import PIGGYBACK_CHARS, failure, with_mail
 from parler.mcp_server.push import Pusher
 from parler.mcp_server.resources import prompt_text, resource_text
 from parler.mcp_server.stdio import HostPipe
-from parler.mcp_server.tool_call import Answer, Call, Host, Question, Services, Verdict
+from parler.mcp_server.tool_call import (
+    Answer,
+    Call,
+    Host,
+    Question,
+    Services,
+    Verdict,
+    conversation_of,
+)
 from parler.mcp_server.tool_schema import Tool, read_arguments
 from parler.mcp_server.tools.messages import post
 from parler.ops.context import OpContext
@@ -67,7 +75,7 @@ class Backend:
         self.log = LogFile(
             settings.base_home,
             now=bootstrap.now,
-            name=f"{settings.home.name[:8]}/{os.getpid()}",
+            name=f"{_short(settings.home)}/{os.getpid()}",
         )
         self.confirmation = ResultConfirmation(pipe)
         self.delivery = Delivery(
@@ -189,7 +197,7 @@ class Backend:
     ) -> Any:
         """Carry out a call; what waits for the model goes with its result."""
         self.services.presence.called()
-        self._note_thread(context)
+        self.pusher.thread = conversation_of(context.meta) or self.pusher.thread
         self.pusher.calls += 1
         answer: Answer | None = None
         try:
@@ -284,11 +292,6 @@ class Backend:
             said.append(f"{queued} messages are queued")
         return "\n".join([*(f"[{one}]" for one in said), answer.text])
 
-    def _note_thread(self, context: Context) -> None:
-        thread = (context.meta or {}).get("threadId")
-        if isinstance(thread, str) and thread:
-            self.pusher.thread = thread
-
     # What is not a call
 
     async def resource(self, uri: str) -> str:
@@ -315,6 +318,12 @@ class Backend:
 
     def _tell(self, text: str, key: str) -> None:
         self.delivery.notice(text, key=f"outbox:{key}")
+
+
+def _short(home: Path) -> str:
+    """A word for a home among those of an app."""
+    project = project_home(home)
+    return project.name[:8] + ("" if project == home else f"-{home.name}")
 
 
 def _first_hub(settings: Settings, joiner: Joiner) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from parler.errors import ParlerError
 from parler.identity.homes import current_directory, process_environment
-from parler.identity.settings import Flags, process_settings
+from parler.identity.settings import Flags
 from parler.mcp_server import sdk
+from parler.mcp_server.seating import Seating
 from parler.runtime.options import server_options
 
 LAST_SECS = 4.0
@@ -49,8 +50,9 @@ def serve(flags: Flags) -> int:
         ParlerError: The settings cannot be used.
     """
     gc.disable()  # what is imported stays; looking through it over and over is slow
-    settings = process_settings(flags)
     env = process_environment()
+    seating = Seating(flags, env)
+    settings = seating.settings()
     folder = current_directory() or settings.base_home
     options = server_options(env, folder)
 
@@ -58,7 +60,7 @@ def serve(flags: Flags) -> int:
         sdk.load()
         from parler.mcp_server.server import ToolServer
 
-        server = ToolServer(settings, options, env)
+        server = ToolServer(settings, options, env, seating=seating)
         try:
             await server.run()
         finally:

@@ -30,12 +30,14 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from parler._version import __version__
 from parler.apps.registry import all_apps
 from parler.apps.running import app_above
+from parler.errors import ParlerError
 from parler.identity.settings import Settings
 from parler.machine.processes import Process, is_running
 from parler.mcp_server.instructions import CHANNEL_INSTRUCTIONS, INSTRUCTIONS, PROMPTS
 from parler.mcp_server.instructions import RESOURCES as OFFERED_RESOURCES
+from parler.mcp_server.seating import Seating
 from parler.mcp_server.stdio import HostPipe, RequestId
-from parler.mcp_server.tool_call import Host
+from parler.mcp_server.tool_call import Host, conversation_of
 from parler.runtime.options import ServerOptions
 
 if TYPE_CHECKING:
@@ -50,8 +52,16 @@ START_SECS = 1.0
 APP_SECS = 1.0
 """How often is looked whether the app still runs."""
 
+CONVERSATION_SECS = 3.0
+"""So long is waited for a hook to tell which conversation is resumed, where that may
+have a seat: before it nothing is read in the name of another."""
+
+SEAT_SECS = 1.0
+"""How often is looked whether a hook has found another seat for the window."""
+
 DRAIN_SECS = 1.0
 LIST_TTL_MS = 300_000
+_GLANCE_SECS = 0.05
 _CLIENT_INFO = "io.modelcontextprotocol/clientInfo"
 _LASTING = {"ttlMs": LIST_TTL_MS, "cacheScope": "private"}
 _FRESH = {"ttlMs": 0, "cacheScope": "private"}
@@ -66,17 +76,24 @@ class ToolServer:
         options: ServerOptions,
         env: Mapping[str, str],
         *,
+        seating: Seating | None = None,
         descriptors: tuple[int, int] | None = None,
     ) -> None:
         """Nothing runs yet.
 
         Args:
+            seating: Knows when the window has another seat; without it none is
+                looked for.
             descriptors: Where the host is, instead of at stdin and stdout.
         """
+        self._seating = seating
+        self._moved = asyncio.Event()
         self._settings = settings
         self._options = options
         self._env = env
         self._wanted = asyncio.Event()
+        self._asked = False
+        self._seat_lock = asyncio.Lock()
         self._ready: asyncio.Future[Backend] = (
             asyncio.get_running_loop().create_future()
         )
@@ -132,16 +149,61 @@ class ToolServer:
                 await self._wanted.wait()
         from parler.mcp_server.backend import Backend
 
-        backend = Backend(self._settings, self._options, self._env, self._pipe)
-        backend.met(self._host)
-        self._ready.set_result(backend)
-        gc.freeze()  # what start-up made stays
-        gc.enable()
-        await backend.run()
+        await self._until_told()
+        async with asyncio.TaskGroup() as tasks:
+            if self._seating is not None:
+                tasks.create_task(self._mind_seat(self._seating))
+            while True:
+                self._moved.clear()
+                backend = Backend(self._settings, self._options, self._env, self._pipe)
+                backend.met(self._host)
+                self._ready.set_result(backend)
+                gc.freeze()  # what start-up made stays
+                gc.enable()
+                work = tasks.create_task(backend.run())
+                await self._moved.wait()
+                work.cancel()
+                await asyncio.wait([work])
 
-    async def _backend(self) -> "Backend":
+    async def _backend(self, conversation: str | None = None) -> "Backend":
+        self._asked = True
         self._wanted.set()
+        await self._take_seat(conversation)
         return await asyncio.shield(self._ready)
+
+    # The seat of the window
+
+    async def _until_told(self) -> None:
+        """Wait for a window's conversation, if it may have a seat already."""
+        seating = self._seating
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONVERSATION_SECS):
+                while seating is not None and not self._asked:
+                    if not await asyncio.to_thread(seating.may_move):
+                        break
+                    await asyncio.sleep(_GLANCE_SECS)
+        await self._take_seat(None)
+
+    async def _mind_seat(self, seating: Seating) -> None:
+        while True:
+            await asyncio.sleep(SEAT_SECS)
+            await self._take_seat(None)
+
+    async def _take_seat(self, conversation: str | None) -> None:
+        """Work in the seat that the window has, which may be another than before."""
+        if self._seating is None:
+            return
+        async with self._seat_lock:
+            try:
+                settings = await asyncio.to_thread(self._seating.moved, conversation)
+            except ParlerError:
+                return  # it has what it had; looked at again soon
+            if settings is None:
+                return
+            self._settings = settings
+            if self._ready.done():
+                self._ready = asyncio.get_running_loop().create_future()
+                self._moved.set()
 
     # What passes through the pipe
 
@@ -207,7 +269,7 @@ class ToolServer:
         tool = BY_NAME.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:80]!r}")
-        backend = await self._backend()
+        backend = await self._backend(conversation_of(context.meta))
         result = await backend.call(tool, params, context, self._meet(context))
         if isinstance(result, dict):
             return self._complete(context, result, {})

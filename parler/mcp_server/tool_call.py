@@ -197,3 +197,9 @@ class Call:
                 self.hint(done, total, what)
 
         return moved
+
+
+def conversation_of(meta: Mapping[str, Any] | None) -> str | None:
+    """What the app calls the conversation that a call belongs to, if it tells."""
+    thread = (meta or {}).get("threadId")
+    return thread if isinstance(thread, str) and thread else None

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -27,7 +28,7 @@ from parler.apps.registry import all_apps, app_named
 from parler.client.client import Client
 from parler.errors import ConfigError, HubError, ParlerError, TransportError, UsageError
 from parler.identity import identity as identities
-from parler.identity.homes import CONFIG_FILE
+from parler.identity.homes import CONFIG_FILE, homes_below
 from parler.identity.join_secrets import FILE_NAME as SECRETS_FILE
 from parler.identity.join_secrets import JoinSecrets
 from parler.identity.settings import hub_key
@@ -357,7 +358,7 @@ parler connect --remove gemini""",
 def identities_in(home: Path) -> list[AgentId]:
     """The agents that have their identity in an app's home, one for each project."""
     found = []
-    homes = [home, *sorted((home / "ws").glob("*"))[:MAX_IDENTITIES]]
+    homes = [home, *islice(homes_below(home), MAX_IDENTITIES)]
     for one in homes:
         with suppress(ConfigError):
             if known := identities.find_identity(one):
@@ -565,7 +566,7 @@ def _prepare_home(wiring: Wiring) -> None:
     if wiring.home.parent.name != AGENTS:
         return  # an earlier client's choice: the user's own home is not ours to change
     identities.ensure_identity(wiring.home, hub_url=wiring.hub)
-    homes = [wiring.home, *sorted((wiring.home / "ws").glob("*"))[:MAX_IDENTITIES]]
+    homes = [wiring.home, *islice(homes_below(wiring.home), MAX_IDENTITIES)]
     for home in homes:
         if not (home / CONFIG_FILE).exists():
             continue

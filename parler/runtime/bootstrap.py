@@ -42,7 +42,7 @@ def identity_of(
     identity, fresh = ensure_identity(
         settings.home,
         hub_url=hub if hub and unsaid else settings.hub,
-        name=settings.name,
+        name=settings.name or settings.new_name,
         role=settings.role,
     )
     named = replace(

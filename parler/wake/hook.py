@@ -28,6 +28,7 @@ from parler.identity.homes import (
     user_home_of,
 )
 from parler.machine import files
+from parler.peers.seats import hook_window, read_place, seats_of
 from parler.wake.spool import Item, Spool, note_hook
 
 USAGE = f"""usage: parler hook {{{",".join(EVENTS)}}} --app APP [--home DIR]
@@ -99,6 +100,11 @@ def _run(arguments: Sequence[str]) -> int:
     waits = event is Event.IDLE and hooks.wakes_by_exit(env)
     if not (home.path.is_dir() or (waits and _comes(home.path))):
         return 0
+    if home.scope is not None:
+        # One that ends may have been followed by another already.
+        goes_on = event is not Event.SESSION_END
+        window = hook_window(app, _session(payload), is_current=goes_on)
+        home = home._replace(seat=seats_of(home).seat_of(window))
     note_hook(home.path, event, _session(payload))
     return _EVENTS[event](Call(event, app, hooks, payload, cwd, home, env))
 
@@ -175,13 +181,26 @@ def _comes(home: Path) -> bool:
     return came
 
 
+def _stays(call: Call) -> Callable[[], bool]:
+    """Whether the window still has the seat that it had when we began to wait."""
+    if call.home.scope is None:
+        return lambda: True
+    began = read_place(call.home.path)
+
+    def stays() -> bool:
+        place = read_place(call.home.path)
+        return place is None or began is None or place.holder == began.holder
+
+    return stays
+
+
 def _idle(call: Call) -> int:
     if not call.hooks.wakes_by_exit(call.env):
         return 0
     from parler.wake.waiter import wait_for_mail
 
     _end_after(0)
-    if not wait_for_mail(call.home.path):
+    if not wait_for_mail(call.home.path, is_ours=_stays(call)):
         return 0
     _end_after(PATIENCE_SECS)
     shown = _show(call, lambda text: _write(2, f"{text}\n"))

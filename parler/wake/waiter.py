@@ -49,15 +49,20 @@ def wait_for_home(
 def wait_for_mail(
     home: Path,
     *,
+    is_ours: Callable[[], bool] = lambda: True,
     timeout: float = MAX_WAIT_SECS,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Wait for urgent mail; False if another waits, or nobody would be woken."""
+    """Wait for urgent mail; False if another waits, or nobody would be woken.
+
+    Args:
+        is_ours: Whether the home is still that of the session above us.
+    """
     above = app_above(os.getpid())
     folder = home / WAITERS_FOLDER
     _sweep(folder)
-    going = _Going(home, above, now)
+    going = _Going(home, above, now, is_ours)
     spool = Spool(home)
     deadline = now() + timeout
     try:
@@ -99,14 +104,23 @@ def of_this_window(home: Path, above: AppProcess | None = None) -> bool:
 class _Going:
     """Whether there is still a session to wake."""
 
-    def __init__(self, home: Path, above: AppProcess, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        above: AppProcess,
+        now: Callable[[], float],
+        is_ours: Callable[[], bool],
+    ) -> None:
         self._home = home
+        self._is_ours = is_ours
         self._above = above
         self._now = now
         self._heard = now()
 
     def __call__(self) -> bool:
         if not is_running(self._above.process) or _nobody_listens():
+            return False
+        if not self._is_ours():
             return False
         if has_consumer(self._home):
             self._heard = self._now()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from parler.apps.kit.app import App
 from parler.apps.kit.waker import WakeContext, WakeKind, Waker
+from parler.peers.seats import read_place
 from parler.wake.spool import Spool, hooks_seen, session_of_hooks
 from parler.wake.waiter import is_armed
 
@@ -31,7 +32,7 @@ async def find_waker(
         thread_id=thread_id,
         is_armed=lambda: is_armed(home),
         urgent_waits=lambda: any(item.urgent for item in spool.waiting()),
-        hook_session=lambda: session_of_hooks(home),
+        hook_session=lambda: _conversation_in(home),
     )
     return await app.find_waker()(context)
 
@@ -43,3 +44,11 @@ def wake_kind(home: Path, waker: Waker | None) -> WakeKind:
     if is_armed(home):
         return WakeKind.PUSH
     return WakeKind.TURN if "stop" in hooks_seen(home) else WakeKind.NEXT
+
+
+def _conversation_in(home: Path) -> str | None:
+    """The conversation of the window that has a seat; not that of one before it."""
+    place = read_place(home)
+    if place is not None and place.holder is not None:
+        return place.conversation
+    return session_of_hooks(home)

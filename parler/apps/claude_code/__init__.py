@@ -53,6 +53,7 @@ APPS = (
         commands=("claude",),
         programs=("claude",),
         marks=("CLAUDECODE",),
+        conversation_variables=("CLAUDE_CODE_SESSION_ID",),
         clients=("claude-code",),
         channel="claude/channel",
         instructions=("CLAUDE.md", ".claude"),

@@ -25,7 +25,6 @@ APPS = (
         id="cline",
         title="Cline (editor)",
         config=_config,
-        programs=("cline",),
         marks=("CLINE_ACTIVE",),
         clients=("@cline/core",),
     ),
@@ -34,5 +33,6 @@ APPS = (
         title="Cline (CLI)",
         config=_cli_config,
         commands=("cline",),
+        programs=("cline",),
     ),
 )

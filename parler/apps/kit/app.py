@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from parler.apps.kit.hooks import Hooks
     from parler.apps.kit.platform import Machine
     from parler.apps.kit.waker import FindWaker
-
 AGENTS = "agents"
 """Below the home: one home for each app."""
 
@@ -39,6 +38,12 @@ class App(NamedTuple):
 
     marks: tuple[str, ...] = ()
     """Variables that the shells of its agent have, and no person's."""
+
+    shared: tuple[str, ...] = ()
+    """By which program or argument one process of it serves several windows."""
+
+    conversation_variables: tuple[str, ...] = ()
+    """What tells its MCP server or its shell the conversation they belong to."""
 
     is_editor: bool = False
     """Its windows have terminals for people, too."""

@@ -11,6 +11,7 @@ from parler.errors import ConfigError, IdentityError
 from parler.identity.homes import (
     find_home,
     fnv1a,
+    machine_home,
     project_directory,
     truthy,
     workspace_name,
@@ -363,6 +364,85 @@ def test_codex_server_without_any_variable_agrees_with_its_shell() -> None:
 
 def test_app_that_is_not_wired_uses_the_users_home() -> None:
     assert settings(CODEX, on=disk(BASE / "agents" / "claude-code")).base_home == BASE
+
+
+def test_a_shell_without_variables_is_that_of_the_wired_app_above_it() -> None:
+    wired = disk(BASE / "agents" / "gemini", REPO / ".git")
+    got = resolve_settings({}, REPO, USER, Flags(), app="gemini", disk=wired)
+    assert got.home == workspace(REPO, base=BASE / "agents" / "gemini")
+    apart = resolve_settings({}, REPO, USER, Flags(), app="gemini", disk=disk())
+    assert apart.home == BASE
+    inner = disk(BASE / "agents" / "codex", BASE / "agents" / "claude-code")
+    within = resolve_settings(CODEX, REPO, USER, Flags(), app="claude-code", disk=inner)
+    assert within.base_home == BASE / "agents" / "claude-code"
+
+
+# windows
+
+
+AGENTS = BASE / "agents"
+
+
+def seated(
+    seat: int,
+    *,
+    app: str = "claude-code",
+    project: str | Path = REPO,
+    saved: Mapping[Path, Saved] | None = None,
+    **env: str,
+) -> Settings:
+    """Those of a window's server."""
+    return resolve_settings(
+        {"PARLER_HOME": str(AGENTS / app), **env},
+        Path(project),
+        USER,
+        Flags(command="mcp"),
+        seat=lambda home: seat,
+        disk=disk(saved=saved),
+    )
+
+
+def test_each_seat_has_a_home_below_the_projects() -> None:
+    first = workspace(REPO, base=AGENTS / "claude-code")
+    assert seated(1).home == first
+    assert seated(3).home == first / "seats" / "3"
+    assert machine_home(seated(3).home) == BASE
+    assert seated(3).base_home == AGENTS / "claude-code"
+
+
+@pytest.mark.parametrize(
+    ("app", "project", "seat", "expected"),
+    [
+        ("claude-code", "/src/app", 1, "app-claude"),
+        ("claude-code", "/src/app", 2, "app-claude-2"),
+        ("codex", "/src/My Shop (new)", 1, "my-shop-new-codex"),
+        ("codex", "/src/--x_1.y--", 1, "x_1.y-codex"),
+        ("gemini", "/", 12, "gemini-12"),
+        ("codex", "/src/\x1b[31m\u202ered", 1, "31m-red-codex"),
+        ("codex", "/src/" + "é" * 99, 1, "é" * 30 + "-codex"),
+    ],
+)
+def test_a_new_agent_is_called_after_its_project_and_its_app(
+    app: str, project: str, seat: int, expected: str
+) -> None:
+    got = seated(seat, app=app, project=project)
+    assert (got.name, got.new_name) == (None, expected)
+    assert clean_label(expected, what="name") == expected
+
+
+def test_a_name_that_somebody_gave_beats_one_made_up() -> None:
+    first, second = seated(1).home, seated(2).home
+    assert seated(1, PARLER_NAME="ann").name == "ann"
+    assert seated(2, PARLER_NAME="ann").name == "ann"
+    ann, bob = config(name="ann"), config(name="bob")
+    assert seated(2, PARLER_NAME="ann", saved={first: ann}).name == "ann-2"
+    assert seated(2, PARLER_NAME="cat", saved={first: ann, second: bob}).name == "cat"
+    assert seated(2, saved={first: ann, second: bob}).name == "bob"
+
+
+def test_a_further_window_works_on_the_hub_of_the_first() -> None:
+    first = seated(1).home
+    assert seated(2, saved={first: config(hub="ws://first")}).hub == "ws://first"
 
 
 def test_codex_started_from_claude_code_is_codex() -> None:
