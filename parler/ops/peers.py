@@ -15,14 +15,14 @@ import msgspec
 from parler.errors import HubError
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
-from parler.machine.processes import Process, uptime_ms
+from parler.machine.processes import Process, machine, uptime_ms
 from parler.ops.capability import READS, SETS, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.directory import DiscoverParams, discover
 from parler.ops.machine_context import Here
 from parler.ops.rooms import roster
 from parler.peers.presence import Kind, LiveRecord, amend, read_live
-from parler.peers.reservations import Reservation, Reservations
+from parler.peers.reservations import Reservation, Reservations, epoch_ms
 from parler.wire.base import AgentId, RoomName
 from parler.wire.records import OFFLINE
 from parler.wire.urls import same_hub
@@ -283,13 +283,15 @@ def _host(record: LiveRecord) -> Process:
 def _by_host(held: Iterable[Reservation]) -> Mapping[Process | None, list[Held]]:
     found: dict[Process | None, list[Held]] = {}
     for one in held:
+        if one.machine != machine():
+            continue  # its process ids are not ours
         found.setdefault(one.host, []).append(shown_reservation(one))
     return found
 
 
 def shown_reservation(one: Reservation) -> Held:
     """A reservation as it is shown with its holder."""
-    left = max(0, one.until - uptime_ms())
+    left = max(0, one.left_ms(uptime_ms(), epoch_ms()))
     return Held(
         id=one.id,
         glob=one.glob,

@@ -219,13 +219,11 @@ def _pattern(here: Here, which: str) -> tuple[str, str] | None:
 
 
 def _mine(here: Here, one: Reservation) -> bool:
-    if one.host is not None:
-        return one.host in here.above()
-    return one.agent == (here.agent or "")
+    return one.is_of(here.above(), here.agent or "")
 
 
 def _shown(here: Here, one: Reservation) -> Reserved:
-    left = max(0, one.until - uptime_ms())
+    left = max(0, one.left_ms(uptime_ms(), here.now()))
     return Reserved(
         id=one.id,
         project=one.project,

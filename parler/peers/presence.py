@@ -1,8 +1,9 @@
 """Who is on this machine: one small record for each agent session that runs here.
 
-A record stands under the home and names the process its agent lives in. It counts as
-long as that very process runs: it outlives our own helper, and nothing brings it back
-once that is gone, not even another process of the same id. No clock has a say.
+A record lies in a folder of the user's (`live_folder`) and names the process its agent
+lives in. It counts as long as that very process runs: it outlives our own helper, and
+nothing brings it back once that is gone, not even another process of the same id. No
+clock has a say.
 
 Folder and file names in here stay on this machine.
 """
@@ -29,9 +30,9 @@ from parler.machine.processes import (
     process,
 )
 from parler.machine.workspace import workspace_of
+from parler.peers.live_folder import earlier_folder, live_folder
 from parler.wire.base import AgentId, Millis, RoomName
 
-FOLDER = "live"
 MAX_RECORDS = 512
 """Records that are read; who has more has junk there."""
 
@@ -144,9 +145,10 @@ class LiveRecord(
 class LiveHandle:
     """Our own record, while we speak for an agent."""
 
-    def __init__(self, base_home: Path, record: LiveRecord) -> None:
+    def __init__(self, base_home: Path, folder: Path, record: LiveRecord) -> None:
         """Use `announce` instead."""
         self.base_home = base_home
+        self._folder = folder
         self._record = record
 
     @property
@@ -160,7 +162,7 @@ class LiveHandle:
         Raises:
             ConfigError: It cannot be written.
         """
-        with _changing(self.base_home) as folder:
+        with _changing(self._folder) as folder:
             current = _read(folder / f"{self._record.key}.json") or self._record
             current = msgspec.structs.replace(current, helper=self._record.helper)
             self._record = _write(folder, current, fields)
@@ -168,7 +170,7 @@ class LiveHandle:
 
     def close(self) -> None:
         """Leave; a record that another helper has taken over meanwhile stays."""
-        with suppress(ConfigError), _changing(self.base_home) as folder:
+        with suppress(ConfigError), _changing(self._folder) as folder:
             path = folder / f"{self._record.key}.json"
             current = _read(path)
             if current is None or current.helper == self._record.helper:
@@ -207,18 +209,24 @@ def record_here(
 def announce(base_home: Path, record: LiveRecord) -> LiveHandle:
     """Show an agent to the others on this machine.
 
-    A record that this agent left in this app is taken over, with what it `said`.
+    A record that this agent left in this app is taken over, with what it `said`, also
+    from where an earlier version put it.
 
     Raises:
         ConfigError: It cannot be written.
     """
-    with _changing(base_home) as folder:
-        old = _read(folder / f"{record.key}.json")
+    with _changing(live_folder(base_home)) as folder:
+        name = f"{record.key}.json"
+        earlier = earlier_folder(base_home) / name
+        old = _read(folder / name) or _read(earlier)
         kept = {"said": old.said, "last_taken": old.last_taken} if old else {}
         unset = {
             name: value for name, value in kept.items() if not getattr(record, name)
         }
-        return LiveHandle(base_home, _write(folder, record, unset))
+        handle = LiveHandle(base_home, folder, _write(folder, record, unset))
+        if earlier.parent != folder:
+            _remove(earlier)
+        return handle
 
 
 def amend(base_home: Path, record: LiveRecord, **fields: Any) -> LiveRecord | None:
@@ -227,27 +235,35 @@ def amend(base_home: Path, record: LiveRecord, **fields: Any) -> LiveRecord | No
     Raises:
         ConfigError: It cannot be written.
     """
-    with _changing(base_home) as folder:
-        current = _read(folder / f"{record.key}.json")
-        if current is None or not _lives(current):
-            return None
-        return _write(folder, current, fields)
+    for place in _folders(base_home):
+        if not (place / f"{record.key}.json").exists():
+            continue
+        with _changing(place) as folder:
+            current = _read(folder / f"{record.key}.json")
+            if current is not None and _lives(current):
+                return _write(folder, current, fields)
+    return None
 
 
 def read_live(base_home: Path) -> list[LiveRecord]:
     """All agents that run on this machine now; what the dead left is swept away."""
-    found: list[LiveRecord] = []
-    for path in _paths(base_home / FOLDER):
+    found: dict[str, LiveRecord] = {}
+    for path in (path for place in _folders(base_home) for path in _paths(place)):
         record = _read(path)
         if record is None or record.key != path.stem:
             continue
         if record.machine != machine():
             _sweep_stray(path)
         elif _lives(record):
-            found.append(record)
+            found.setdefault(record.key, record)
         else:
             _remove(path)  # its process can never run again
-    return sorted(found, key=lambda one: (one.name.casefold(), one.key))
+    return sorted(found.values(), key=lambda one: (one.name.casefold(), one.key))
+
+
+def _folders(base_home: Path) -> list[Path]:
+    """Where records may be, the right place first."""
+    return list(dict.fromkeys((live_folder(base_home), earlier_folder(base_home))))
 
 
 def _lives(record: LiveRecord) -> bool:
@@ -323,7 +339,6 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _changing(base_home: Path) -> Iterator[Path]:
-    folder = base_home / FOLDER
+def _changing(folder: Path) -> Iterator[Path]:
     with locked(folder / "records"):
         yield folder

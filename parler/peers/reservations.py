@@ -2,23 +2,27 @@
 
 A reservation belongs to a session. It goes by the repository and the path within, so
 that work trees and clones agree, lasts for a while that is renewed as long as the
-session lives, and ends with the session's host process. It stops nobody by itself: an
-app's hook may ask `check_edit` before it edits a file.
+session lives, and ends with the session's host process. Whether a process of another
+container or machine lives cannot be told: what such a session reserved ends by its age.
+It stops nobody by itself: an app's hook may ask `check_edit` before it edits a file.
 
 `check_edit` runs before every edit, so this module is quick to import.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from parler.errors import ConfigError
 from parler.machine.processes import Process, ancestors, is_running, machine, uptime_ms
 from parler.machine.workspace import workspace_of
+from parler.peers.live_folder import live_folder
 
 FILE_NAME = "reservations.json"
 MAX_RESERVATIONS = 256
@@ -34,6 +38,11 @@ _MAX_BYTES = 4 * 2**20
 _WILD = frozenset("*?[")
 
 Uptime = Callable[[], int]
+
+
+def epoch_ms() -> int:
+    """The time by the clock of this machine."""
+    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +71,13 @@ class Reservation:
     for_ms: int
     since: int
     until: int
-    """On the clock of this run of the machine."""
+    """As `since` on the clock of that run of the machine (`processes.uptime_ms`)."""
 
     machine: str
     pid: int | None = None
     started: str | None = None
+    until_at: int = field(default=0, compare=False)
+    """The same moment in epoch milliseconds, for other machines."""
 
     @property
     def host(self) -> Process | None:
@@ -74,6 +85,27 @@ class Reservation:
         if self.pid is None or self.started is None:
             return None
         return Process(self.pid, self.started)
+
+    def is_of(self, above: Collection[Process], agent: str | None) -> bool:
+        """Whether it belongs to the session of these processes, or to this agent.
+
+        The agent has the last word where processes say nothing: at a terminal, and
+        elsewhere.
+        """
+        here = self.machine == machine()
+        if self.host is None or not here:
+            return self.agent == agent and (here or bool(agent))
+        return self.host in above
+
+    def left_ms(self, uptime: int, clock: int) -> int:
+        """How long it lasts at the most; 0 or less if it is over."""
+        end, now = self.until, uptime
+        if _run(self.machine) != _run(machine()):
+            end, now = self.until_at, clock
+        elif self.since > uptime:
+            return 0
+        left = end - now
+        return left if left <= MAX_FOR_MS else 0
 
     def covers(self, path: str) -> bool:
         """Whether a path within the repository is meant."""
@@ -108,14 +140,38 @@ class Refusal:
 class Reservations:
     """The reservations of this machine's agents; processes share the file."""
 
-    def __init__(self, home: Path, *, uptime: Uptime = uptime_ms) -> None:
-        """Use the file in the home that all agents share; nothing is read yet."""
-        self._path = home / FILE_NAME
+    def __init__(
+        self, home: Path, *, uptime: Uptime = uptime_ms, clock: Uptime = epoch_ms
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            home: The machine home; an earlier version has its file there.
+        """
+        self._path, self._earlier = _paths(home)
         self._uptime = uptime
+        self._clock = clock
 
     def all(self) -> list[Reservation]:
-        """What is reserved now, the oldest first."""
-        return _alive(_load(self._path), self._uptime())
+        """What is reserved now, the oldest first.
+
+        Raises:
+            ConfigError: It cannot be read.
+        """
+        return self._alive([one for found in self._files() for one in found])
+
+    def left_ms(self, one: Reservation) -> int:
+        """How long one of them lasts, unless it is renewed."""
+        return one.left_ms(self._uptime(), self._clock())
+
+    def _alive(self, held: Sequence[Reservation]) -> list[Reservation]:
+        here = machine()
+        return [
+            one
+            for one in held
+            if self.left_ms(one) > 0
+            and (one.host is None or one.machine != here or is_running(one.host))
+        ]
 
     def add(
         self, wanted: Reservation, holder: Holder
@@ -124,9 +180,13 @@ class Reservations:
 
         Returns the reservation, or None and what is in its way. The same files
         reserved again by the same session are reserved anew.
+
+        Raises:
+            ConfigError: What is reserved cannot be read, or written.
         """
+        above = (holder.host,) if holder.host else ()
         with self._changing() as held:
-            others = [one for one in held if not _is_of(one, holder)]
+            others = [one for one in held if not one.is_of(above, holder.agent)]
             in_the_way = [one for one in others if overlap(one, wanted)]
             if in_the_way or len(held) >= MAX_RESERVATIONS:
                 return None, in_the_way
@@ -135,26 +195,23 @@ class Reservations:
                 for one in held
                 if one in others or (one.key, one.glob) != (wanted.key, wanted.glob)
             ]
-            held.append(wanted)
+            left = wanted.until - self._uptime()
+            held.append(replace(wanted, until_at=self._clock() + left))
             return wanted, []
 
     def renew(self, holder: Holder) -> None:
         """Let a session that lives keep what it holds."""
-        now = self._uptime()
-        if not any(_is_of(one, holder) for one in self.all()):
+        if not any(_is_held_by(one, holder) for one in self.all()):
             return
         with self._changing() as held:
             held[:] = [
-                replace(
-                    one,
-                    until=min(
-                        max(one.until, now + one.for_ms), one.since + MAX_HELD_MS
-                    ),
-                )
-                if _is_of(one, holder)
-                else one
-                for one in held
+                self._renewed(one) if _is_held_by(one, holder) else one for one in held
             ]
+
+    def _renewed(self, one: Reservation) -> Reservation:
+        now = self._uptime()
+        until = min(max(one.until, now + one.for_ms), one.since + MAX_HELD_MS)
+        return replace(one, until=until, until_at=self._clock() + until - now)
 
     def remove(self, wanted: Callable[[Reservation], bool]) -> list[Reservation]:
         """Give up those that are wanted; returns them."""
@@ -163,22 +220,43 @@ class Reservations:
             held[:] = [one for one in held if one not in gone]
             return gone
 
+    def _files(self) -> list[list[Reservation]]:
+        """What our file says, and what only the earlier one does."""
+        ours = _load(self._path)
+        known = {one.id for one in ours}
+        return [ours, [one for one in _load(self._earlier) if one.id not in known]]
+
     @contextmanager
     def _changing(self) -> Iterator[list[Reservation]]:
-        from parler.machine.files import (  # slower than all the rest
-            locked,
-            write_private,
-        )
+        from parler.machine.files import locked  # slower than all the rest
 
-        with locked(self._path):
-            before = _load(self._path)
-            held = _alive(before, self._uptime())
-            others = _elsewhere(before, self._uptime())
+        with ExitStack() as stack:
+            stack.enter_context(locked(self._path))
+            if self._earlier.exists():
+                stack.enter_context(locked(self._earlier))
+            ours, theirs = self._files()
+            held = self._alive([*ours, *theirs])
             yield held
-            if [*others, *held] != before:
-                values = [asdict(one) for one in (*others, *held)]
-                data = json.dumps({"reservations": values})
-                write_private(self._path, data.encode("utf-8", "replace"))
+            # What an earlier version reserved stays where that version looks for it.
+            there = {one.id for one in theirs}
+            _store(self._path, [one for one in held if one.id not in there], ours)
+            _store(self._earlier, [one for one in held if one.id in there], theirs)
+
+
+def _store(
+    path: Path, after: Sequence[Reservation], before: Sequence[Reservation]
+) -> None:
+    from parler.machine.files import write_private
+
+    if after != before:
+        values = [asdict(one) for one in after]
+        data = json.dumps({"reservations": values})
+        write_private(path, data.encode("utf-8", "replace"))
+
+
+def any_reserved(home: Path) -> bool:
+    """Whether somebody has ever reserved anything; a quick look."""
+    return any(path.exists() for path in _paths(home))
 
 
 def check_edit(
@@ -188,6 +266,7 @@ def check_edit(
     agent: str | None = None,
     pid: int | None = None,
     uptime: Uptime = uptime_ms,
+    clock: Uptime = epoch_ms,
 ) -> Refusal | None:
     """Whether another live session has reserved a file that is about to be changed.
 
@@ -196,18 +275,21 @@ def check_edit(
         agent: Who wants to edit, if that is known; counts where a reservation names
             no process.
         pid: A process below the session that wants to edit; else our own.
+
+    Raises:
+        ConfigError: What is reserved cannot be read.
     """
-    if not (home / FILE_NAME).exists():
-        return None
-    held = Reservations(home, uptime=uptime).all()
+    reserved = Reservations(home, uptime=uptime, clock=clock)
+    held = reserved.all()
     if not held:
         return None
     ours = {seen.process for seen in ancestors(os.getpid() if pid is None else pid)}
     for key, name in _names_of(path):
         for one in held:
-            mine = one.host in ours if one.host else one.agent == agent
+            mine = one.is_of(ours, agent)
             if one.key == key and not mine and one.covers(name):
-                return Refusal(path=name, reservation=one, left_ms=one.until - uptime())
+                left = reserved.left_ms(one)
+                return Refusal(path=name, reservation=one, left_ms=left)
     return None
 
 
@@ -248,10 +330,21 @@ def overlap(one: Reservation, other: Reservation) -> bool:
     return one.key == other.key and _meet(_parts(one.glob), _parts(other.glob))
 
 
-def _is_of(one: Reservation, holder: Holder) -> bool:
-    if one.host is None or holder.host is None:
-        return one.host == holder.host and one.agent == holder.agent
-    return one.host == holder.host
+def _is_held_by(one: Reservation, holder: Holder) -> bool:
+    """Whether it is this very session's, and so lives as long as that."""
+    if one.machine != machine() or one.host != holder.host:
+        return False
+    return one.host is not None or one.agent == holder.agent
+
+
+def _paths(home: Path) -> tuple[Path, Path]:
+    """The file, and where an earlier version had it."""
+    return live_folder(home) / FILE_NAME, home / FILE_NAME
+
+
+def _run(machine: str) -> str:
+    """Which run of which machine: what the containers on it share."""
+    return machine.partition(" ")[0]
 
 
 def _names_of(path: Path) -> Iterator[tuple[str, str]]:
@@ -268,43 +361,28 @@ def _names_of(path: Path) -> Iterator[tuple[str, str]]:
             yield workspace.key, within
 
 
-def _alive(held: Sequence[Reservation], now: int) -> list[Reservation]:
-    here = machine()
-    return [
-        one
-        for one in held
-        if one.machine == here
-        and one.since <= now < one.until <= now + MAX_FOR_MS
-        and (one.host is None or is_running(one.host))
-    ]
-
-
-def _elsewhere(held: Sequence[Reservation], now: int) -> list[Reservation]:
-    """Those of other containers on this run of the machine: not ours to drop."""
-    here = machine()
-    boot = here.partition(" ")[0]
-    return [
-        one
-        for one in held
-        if one.machine != here
-        and one.machine.partition(" ")[0] == boot
-        and one.since <= now < one.until <= now + MAX_FOR_MS
-    ]
-
-
 def _load(path: Path) -> list[Reservation]:
     """What the file says; what it says wrongly is left out."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
     try:
         with os.fdopen(os.open(path, flags), "rb") as file:
+            written = os.fstat(file.fileno()).st_mtime_ns // 1_000_000
             value = json.loads(file.read(_MAX_BYTES))
         entries = value["reservations"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
+    except (ValueError, RecursionError, KeyError, TypeError):
         return []
     if not isinstance(entries, list):
         return []
     found = [_entry(fields) for fields in entries[:MAX_RESERVATIONS]]
-    return [one for one in found if one is not None]
+    return [
+        one if one.until_at else replace(one, until_at=written + one.for_ms)
+        for one in found
+        if one is not None
+    ]
 
 
 _TEXTS = ("id", "key", "project", "glob", "agent", "name", "why", "machine")
@@ -317,15 +395,17 @@ def _entry(fields: Any) -> Reservation | None:
     texts: dict[str, Any] = {name: fields.get(name) for name in _TEXTS}
     numbers: dict[str, Any] = {name: fields.get(name) for name in _NUMBERS}
     pid, started = fields.get("pid"), fields.get("started")
+    until_at = fields.get("until_at", 0)
     fits = (
         all(isinstance(value, str) for value in texts.values())
         and all(type(value) is int for value in numbers.values())
         and (pid is None or type(pid) is int)
         and (started is None or isinstance(started, str))
+        and type(until_at) is int
     )
     if not fits:
         return None
-    return Reservation(**texts, **numbers, pid=pid, started=started)
+    return Reservation(**texts, **numbers, pid=pid, started=started, until_at=until_at)
 
 
 def _parts(pattern: str) -> list[str]:

@@ -215,10 +215,10 @@ def _pre_edit(call: Call) -> int:
     paths = list(dict.fromkeys(named))[:MAX_PATHS]
     if not paths:
         return 0
-    from parler.peers.reservations import FILE_NAME, check_edit
+    from parler.peers.reservations import any_reserved, check_edit
 
     shared = machine_home(call.home.base)
-    if not (shared / FILE_NAME).exists():
+    if not any_reserved(shared):
         return 0
     agent = _agent(call.home.path)
     for path in paths:

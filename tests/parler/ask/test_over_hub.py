@@ -411,7 +411,7 @@ async def test_a_question_is_written_down_before_anybody_is_asked(
 
 
 async def test_an_answerer_that_ended_is_not_waited_for(
-    tmp_path: Path, fake: FakeClaude
+    tmp_path: Path, fake: FakeClaude, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with stage(tmp_path) as at:
         shop, bob = await pair(at)
@@ -422,6 +422,7 @@ async def test_an_answerer_that_ended_is_not_waited_for(
             await until(lambda: screen.is_ready)
             with pytest.raises(UsageError, match="another `parler answer`"):
                 await serving(here, shop, project, Screen())
+            monkeypatch.setenv("HOME", str(tmp_path / "another user"))
             [peer] = (await peers(asker, PeersParams(scope=Scope.HUB), ctx=bob)).peers
             assert (peer.reach, peer.summary) == (
                 Reach.AT_ONCE,

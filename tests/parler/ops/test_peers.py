@@ -139,7 +139,7 @@ async def test_reachability_is_what_is_true_now(
 
 
 async def test_a_summary_is_shown_to_the_others_until_it_is_taken_back(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = here(tmp_path, Repo.init(tmp_path / "web").folder)
     own = process(os.getpid())
@@ -154,6 +154,7 @@ async def test_a_summary_is_shown_to_the_others_until_it_is_taken_back(
         True,
     )
     assert set_summary(at, SummaryParams(text="")).summary == "in web"
+    monkeypatch.setenv("HOME", str(tmp_path / "elsewhere"))
     other = replace(at, home=tmp_path / "elsewhere")
     assert not set_summary(other, SummaryParams(text="x")).shown
 

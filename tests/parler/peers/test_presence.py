@@ -1,6 +1,7 @@
 """Who is on this machine: ghosts never show, junk is ignored, nothing is endless."""
 
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from parler.identity import homes
 from parler.machine import processes
 from parler.machine.processes import Process, process
 from parler.peers import presence
+from parler.peers.live_folder import live_folder
 from parler.peers.presence import (
     HostProcess,
     Kind,
@@ -84,7 +86,7 @@ def test_a_record_dies_with_its_host_process_and_not_with_our_helper(
     host.send_signal(signal.SIGKILL)
     host.wait(5)
     assert read_live(tmp_path) == []
-    assert list((tmp_path / "live").glob("*.json")) == []
+    assert list(live_folder(tmp_path).glob("*.json")) == []
 
 
 def test_a_host_that_was_killed_and_that_nobody_waited_for_is_dead(
@@ -120,15 +122,42 @@ def test_what_another_boot_or_container_said_is_neither_shown_nor_removed(
 ) -> None:
     announce(tmp_path, record(machine="another"))
     assert read_live(tmp_path) == []
-    [path] = (tmp_path / "live").glob("*.json")
+    [path] = live_folder(tmp_path).glob("*.json")
     os.utime(path, (0, 0))
     assert read_live(tmp_path) == []
     assert not path.exists()
 
 
+def test_all_homes_of_a_user_see_each_other_and_what_lies_in_the_place_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    kept = record(name="before", kind=Kind.WORKER)
+    before = one / "live" / f"{kept.key}.json"
+    before.parent.mkdir(parents=True)
+    before.write_bytes(msgspec.json.encode(kept))
+    handle = announce(other, record(name="ann"))
+    for _ in range(2):
+        assert [found.name for found in read_live(one)] == ["ann", "before"]
+        assert [found.name for found in read_live(other)] == ["ann"]
+    assert presence.amend(one, kept, said="still here")
+    assert not (live_folder(one) / before.name).exists()  # its own helper looks there
+    taken = announce(one, kept)
+    assert taken.record.said == "still here"
+    assert not before.exists()
+    assert [found.name for found in read_live(other)] == ["ann", "before"]
+    handle.close()
+    taken.close()
+    monkeypatch.delenv("HOME")
+    of_user = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    assert live_folder(one) == of_user / ".parler" / "live"
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert live_folder(one) == one / "live"
+
+
 def test_junk_is_ignored_and_left_alone(tmp_path: Path) -> None:
     kept = announce(tmp_path, record()).record
-    folder = tmp_path / "live"
+    folder = live_folder(tmp_path)
     good = (folder / f"{kept.key}.json").read_bytes()
     junk = {
         f"{0:032x}.json": b"",
@@ -154,7 +183,7 @@ def test_records_are_private_and_bounded(tmp_path: Path) -> None:
     names = [f"{number:03}" + "é" * 10_000 for number in range(1000)]
     handle.update(changed=names, said="s" * 10_000, derived="d" * 10_000)
     handle.update(branch="b" * 9999, changed=[*names[:5], "bad\udcffname"])
-    [path] = (tmp_path / "live").glob("*.json")
+    [path] = live_folder(tmp_path).glob("*.json")
     assert path.stat().st_size < presence.MAX_RECORD_BYTES
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -237,7 +266,7 @@ def test_what_a_process_runs(name: str, words: list[str], program: str) -> None:
 
 def test_a_record_from_a_later_version_is_read(tmp_path: Path) -> None:
     kept = announce(tmp_path, record()).record
-    path = tmp_path / "live" / f"{kept.key}.json"
+    path = live_folder(tmp_path) / f"{kept.key}.json"
     fields = msgspec.json.decode(path.read_bytes())
     path.write_bytes(msgspec.json.encode(fields | {"mood": {"good": True}}))
     assert read_live(tmp_path) == [kept]

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from parler.errors import ConfigError
 from parler.machine.processes import Process, machine, process
+from parler.peers.live_folder import live_folder
 from parler.peers.reservations import (
     FILE_NAME,
     MAX_GLOB_CHARS,
@@ -240,7 +242,9 @@ def test_nothing_is_renewed_for_more_than_a_day(tmp_path: Path) -> None:
 def test_a_damaged_file_reserves_nothing_and_is_mended(
     tmp_path: Path, content: bytes
 ) -> None:
-    (tmp_path / FILE_NAME).write_bytes(content)
+    path = live_folder(tmp_path) / FILE_NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
     uptime = Uptime()
     held = Reservations(tmp_path, uptime=uptime)
     assert held.all() == []
@@ -249,48 +253,94 @@ def test_a_damaged_file_reserves_nothing_and_is_mended(
     assert held.all() == [wanted]
 
 
-def test_a_forged_or_foreign_entry_does_not_hold_for_ever(tmp_path: Path) -> None:
+def test_a_forged_entry_does_not_hold_for_ever(tmp_path: Path) -> None:
     uptime = Uptime()
     good = made(("key", "app", "a"), ann(), uptime)
     held = Reservations(tmp_path, uptime=uptime)
     held.add(good, ann())
-    path = tmp_path / FILE_NAME
+    path = live_folder(tmp_path) / FILE_NAME
     [entry] = json.loads(path.read_bytes())["reservations"]
     forged = [
         entry | {"until": 10**18},
         entry | {"since": 10**18},
-        entry | {"machine": "another"},
+        entry | {"machine": "another", "until_at": 10**18},
         entry | {"until": True},
     ]
     path.write_text(json.dumps({"reservations": forged}), encoding="utf-8")
     assert held.all() == []
 
 
-def test_another_container_keeps_what_it_reserved(tmp_path: Path) -> None:
-    uptime = Uptime()
-    held = Reservations(tmp_path, uptime=uptime)
-    place = ("key", "project", "a")
+@pytest.mark.parametrize("where", ["another container", "another machine"])
+def test_what_was_reserved_where_nobody_can_look_is_held_until_it_is_too_old(
+    tmp_path: Path, where: str
+) -> None:
+    repo, uptime, clock = Repo.init(tmp_path / "repo"), Uptime(), Uptime()
     boot = machine().partition(" ")[0]
-    for name in (f"{boot} another", "another boot"):
-        other = replace(made(place, ann(), uptime), machine=name, id=name)
-        values = json.dumps({"reservations": [asdict(other)]})
-        (tmp_path / FILE_NAME).write_text(values, encoding="utf-8")
-        assert held.all() == []
-        mine = made(place, ann(), uptime)
-        assert held.add(mine, ann()) == (mine, [])
-        text = (tmp_path / FILE_NAME).read_text(encoding="utf-8")
-        assert (name in text) == name.startswith(boot)
+    there = f"{boot} pid:[1]" if where == "another container" else "other pid:[1]"
+    host = Process(me().pid, me().started)  # the same numbers mean others there
+    held = Reservations(tmp_path, uptime=uptime, clock=clock)
+    theirs = replace(made(place_of("a", repo.folder), ann(host), uptime), machine=there)
+    assert held.add(theirs, ann(host)) == (theirs, [])
+    if where == "another machine":
+        uptime.ms = 5
+    bob = Holder(agent="UBOB", name="bob", host=me())
+    wanted = made(place_of("a", repo.folder), bob, uptime)
+
+    def refused(agent: str) -> bool:
+        path = repo.folder / "a"
+        return bool(
+            check_edit(path, home=tmp_path, agent=agent, uptime=uptime, clock=clock)
+        )
+
+    held.renew(bob)
+    assert held.add(wanted, bob) == (None, [theirs])
+    assert (refused("UBOB"), refused("UANN")) == (True, False)
+    uptime.ms += 30 * MINUTE
+    clock.ms += 30 * MINUTE
+    wanted = made(place_of("a", repo.folder), bob, uptime)
+    assert not refused("UBOB")
+    assert held.add(wanted, bob) == (wanted, [])
+
+
+def test_what_an_earlier_version_reserved_counts_until_it_ends(tmp_path: Path) -> None:
+    uptime = Uptime()
+    before = made(("key", "app", "a"), ann(me()), uptime)
+    path = tmp_path / FILE_NAME
+    fields = {name: value for name, value in asdict(before).items() if value}
+    path.write_text(json.dumps({"reservations": [fields]}), encoding="utf-8")
+    held = Reservations(tmp_path, uptime=uptime)
+    bob = Holder(agent="UBOB", name="bob", host=None)
+    for _ in range(2):
+        assert held.add(made(("key", "app", "a"), bob, uptime), bob) == (None, [before])
+    mine = made(("key", "app", "b"), bob, uptime)
+    assert held.add(mine, bob) == (mine, [])
+    uptime.ms += 20 * MINUTE
+    held.renew(ann(me()))
+    [entry] = json.loads(path.read_bytes())["reservations"]
+    assert entry["until"] == uptime() + 30 * MINUTE
+    assert Reservations(tmp_path / "other", uptime=uptime).all() == [mine]
+    assert held.remove(lambda one: one.glob == "a")
+    assert json.loads(path.read_bytes())["reservations"] == []
+    assert held.all() == [mine]
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path) -> None:
+    path = live_folder(tmp_path) / FILE_NAME
+    path.mkdir(parents=True)
+    held = Reservations(tmp_path)
+    wanted = made(("key", "app", "a"), ann(), Uptime())
+    for ask in (held.all, lambda: held.add(wanted, ann())):
+        with pytest.raises(ConfigError, match=r"cannot read .*reservations"):
+            ask()
 
 
 def test_there_is_an_end_to_how_much_is_reserved(tmp_path: Path) -> None:
     uptime = Uptime()
     entry = made(("key", "app", "a"), ann(), uptime)
-    from dataclasses import asdict
-
     many = [asdict(replace(entry, glob=str(n))) for n in range(MAX_RESERVATIONS)]
-    (tmp_path / FILE_NAME).write_text(
-        json.dumps({"reservations": many}), encoding="utf-8"
-    )
+    path = live_folder(tmp_path) / FILE_NAME
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"reservations": many}), encoding="utf-8")
     held = Reservations(tmp_path, uptime=uptime)
     assert len(held.all()) == MAX_RESERVATIONS
     assert held.add(replace(entry, glob="one more"), ann()) == (None, [])
