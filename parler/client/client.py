@@ -41,7 +41,7 @@ from parler.errors import (
     UsageError,
 )
 from parler.identity.known_hubs import names_one_hub
-from parler.identity.message_signing import sign_parts
+from parler.identity.message_signing import fresh_uid, sign_parts
 from parler.identity.seen_messages import SeenMessages
 from parler.identity.signing import Keypair
 from parler.machine.backoff import Backoff, system_fraction
@@ -303,7 +303,7 @@ class Client:
             target,
             list(parts),
             ts=self._now(),
-            uid=str(uuid.uuid4()),
+            uid=fresh_uid(self._signed_hub),
             reply_to=reply_to,
             hub_token=self._signed_hub,
         )

@@ -2,10 +2,13 @@
 
 The hub checks no message signature. Every reader does, here, and binds the message
 to the room and the hub it came from, so that a lying hub or a copied message is
-noticed. The hub's name can be left out of a copy: only who remembers the original
-notices that (`parler.identity.seen_messages`).
+noticed. The hub's name is beside what older clients sign, so a copy can leave it out;
+the message's uid, which is signed, says that it had one. Of a message whose uid does
+not, only who remembers the original notices that (`parler.identity.seen_messages`).
 """
 
+import re
+import uuid
 from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
@@ -33,6 +36,11 @@ from parler.wire.records import (
     Target,
 )
 
+_NAMES_HUB = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+)
+"""A UUID of version 8 (RFC 9562), which no other client makes; theirs have 4."""
+
 
 class Signature(StrEnum):
     """What a reader may believe of a message's author."""
@@ -50,6 +58,12 @@ class Signature(StrEnum):
         return self in (Signature.INVALID, Signature.REPLAYED)
 
 
+def fresh_uid(hub_token: str | None) -> str:
+    """A new id for a message, which says whether its signature names a hub."""
+    made = str(uuid.uuid4())
+    return made if hub_token is None else f"{made[:14]}8{made[15:]}"
+
+
 def sign_parts(
     keypair: Keypair,
     target: Target,
@@ -65,7 +79,7 @@ def sign_parts(
     Args:
         target: Exactly as it will stand in the send.
         ts: The author's clock, in epoch milliseconds.
-        uid: A fresh unique id of this message.
+        uid: A fresh unique id of this message, of `fresh_uid`.
         hub_token: That in the challenge of the hub it goes to.
 
     Raises:
@@ -138,7 +152,8 @@ def _at_hub(
         hub: What the hub that is read is called, and was called.
     """
     if part.hub in (None, UNSET) and part.hub_sig in (None, UNSET):
-        return Signature.VALID  # an older client's
+        stripped = _NAMES_HUB.fullmatch(part.uid)
+        return Signature.INVALID if stripped else Signature.VALID  # an older client's
     if not isinstance(part.hub, str) or not isinstance(part.hub_sig, str):
         return Signature.INVALID
     try:

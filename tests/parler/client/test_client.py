@@ -95,6 +95,8 @@ async def test_a_send_is_signed_for_its_target_and_has_a_client_id(
     )
     there = check_message(message, reader=ANN.agent_id, hub_token="0" * 12)
     assert there is Signature.REPLAYED
+    without = check_message(stripped(message), reader=ANN.agent_id, hub_token=here)
+    assert without is Signature.INVALID
     assert b'"ts":4711' in bytes(frame.parts)
 
 

@@ -1,6 +1,7 @@
 """What a reader may believe: signatures, and where a message belongs (6.3, 6.4)."""
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from parler.identity.message_signing import (
     Signature,
     belongs_to,
     check_message,
+    fresh_uid,
     sign_parts,
 )
 from parler.identity.signing import Keypair
@@ -353,6 +355,35 @@ def test_a_hub_that_the_author_did_not_sign_is_a_failure(
     for hub in (HOME, ELSEWHERE, None):
         judged = check_message(said_at(HOME, **changes), reader=None, hub_token=hub)
         assert judged is INVALID
+
+
+def test_a_copy_without_the_hubs_name_is_invalid_to_whoever_reads_it_first() -> None:
+    uid = fresh_uid(HOME)
+    assert uuid.UUID(uid).version == 8  # in the form that every client knows
+    parts = sign_parts(
+        ANN, DEN, [TextPart(text="do it")], ts=7, uid=uid, hub_token=HOME
+    )
+    original = msgspec.structs.replace(message(), parts=parts)
+    *others, sig = part_objects(parts)
+    left = {key: sig[key] for key in sig.keys() - {"hub", "hubSig"}}
+    stripped, renamed = (
+        msgspec.structs.replace(
+            original, parts=msgspec.Raw(json.dumps([*others, changed]).encode())
+        )
+        for changed in (left, left | {"uid": fresh_uid(None)})
+    )
+    for hub in (HOME, ELSEWHERE, None):
+        assert check_message(stripped, reader=None, hub_token=hub) is INVALID
+        assert check_message(renamed, reader=None, hub_token=hub) is INVALID
+    assert check_message(original, reader=None, hub_token=HOME) is VALID
+
+
+def test_an_id_of_another_client_says_nothing_of_a_hub() -> None:
+    assert uuid.UUID(fresh_uid(None)).version == 4
+    for uid in (fresh_uid(None), str(uuid.uuid1()), "8", "", "8" * 36):
+        raw = sign_parts(ANN, DEN, [TextPart(text="do it")], ts=7, uid=uid)
+        said = msgspec.structs.replace(message(), parts=raw)
+        assert check_message(said, reader=None, hub_token=HOME) is VALID
 
 
 def test_a_forged_message_of_another_hub_is_a_forgery() -> None:
