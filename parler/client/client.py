@@ -452,7 +452,10 @@ class Client:
             self._listening = False
 
     def judge(self, stored: StoredMessage) -> Message:
-        """A message as `pull` hands it out: parts read, author checked."""
+        """A message as `pull` hands it out: parts read, author checked.
+
+        It may take long, and may wait for other processes: call it in a thread.
+        """
         return self._judged([stored])[0]
 
     def _judged(self, several: Sequence[StoredMessage]) -> list[Message]:

@@ -5,6 +5,9 @@ is searched for messages that name us. The hub announces news while we are conne
 `catch_up` asks for what it may not have announced.
 """
 
+import asyncio
+from collections import deque
+
 from parler.client.connection import Note
 from parler.client.messages import Batch, Message
 from parler.errors import HubError, NotMember, ParlerError, TransportError
@@ -26,6 +29,9 @@ PAGE = 200
 MAX_SCANNED_ROOMS = 20
 MAX_FOLLOWED = 100
 """Rooms: anybody may open a direct one with us."""
+
+MAX_UNJUDGED = 32
+"""Messages of other rooms that were pushed and nobody has looked at."""
 
 EVENTS = ("join_request", "join_resolved", "member", "room")
 
@@ -57,6 +63,7 @@ class Follower:
         self._stale: set[RoomName] = set()
         """Rooms where more is to be fetched."""
 
+        self._unjudged: deque[StoredMessage] = deque()
         self._scanned: dict[RoomName, Seq] = {}
         """Up to where rooms were looked through for mentions."""
 
@@ -78,8 +85,10 @@ class Follower:
         if room in boxes or (followed and len(boxes) < MAX_FOLLOWED):
             self._mailbox.box(room)
             self._stale.add(room)
-        elif not self._mailbox.notices.full:
-            self._note_mention(self.ctx.client.judge(stored))
+        elif len(self._unjudged) < MAX_UNJUDGED:
+            self._unjudged.append(stored)
+        else:
+            self.rescan = True
 
     async def catch_up(self) -> None:
         """Fetch what is new.
@@ -98,6 +107,7 @@ class Follower:
                 self.rescan = True
                 raise
         await self._knocks.look(self.ctx, self._mailbox.active)
+        await self._judge_pushed()
         while self._stale:
             room = self._stale.pop()
             try:
@@ -105,6 +115,16 @@ class Follower:
             except TransportError:
                 self._stale.add(room)
                 raise
+
+    async def _judge_pushed(self) -> None:
+        """Find out which of the messages that were pushed mention us."""
+        while self._unjudged:
+            stored = self._unjudged.popleft()
+            if stored.room in self._mailbox.boxes or self._mailbox.notices.full:
+                continue
+            # It may take long, and the memory of what was seen may be held.
+            message = await asyncio.to_thread(self.ctx.client.judge, stored)
+            self._note_mention(message)
 
     def has_more(self) -> bool:
         """Whether there is place again for what the hub has more of a room."""

@@ -1,25 +1,26 @@
 """What is fetched of the rooms of a hub, and what is only looked through."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from parler.client.client import Client, connect
-from parler.client.messages import Batch
+from parler.client.messages import Batch, Message
 from parler.identity.identity import ensure_identity, set_active_session
 from parler.identity.known_rooms import KnownRooms
 from parler.ops.context import OpContext
 from parler.ops.directory import RegisterParams, register
 from parler.runtime.bootstrap import now, reader_of
-from parler.runtime.follower import Follower
+from parler.runtime.follower import MAX_UNJUDGED, Follower
 from parler.runtime.knocks import Knocks
 from parler.runtime.log_file import LogFile
 from parler.runtime.mailbox import Mailbox
 from parler.wire.base import Code, RoomName
-from parler.wire.records import DeliveryState
-from parler.wire.replies import Joined, JoinPending, Left
+from parler.wire.records import DeliveryState, StoredMessage
+from parler.wire.replies import Delivery, Joined, JoinPending, Left
 from parler.wire.requests import Leave, Redeem
 from tests._support.mcp_peers import Peer, peer
 from tests._support.processes import HubProcess
@@ -42,6 +43,12 @@ class PausedClient:
         self._client = client
         self.pulled, self.let_through = asyncio.Event(), asyncio.Event()
         self.let_through.set()
+        self.judging, self.may_judge = threading.Event(), threading.Event()
+
+    def judge(self, stored: StoredMessage) -> Message:
+        self.judging.set()
+        assert self.may_judge.wait(5), "nothing else went on meanwhile"
+        return self._client.judge(stored)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
@@ -173,3 +180,22 @@ async def test_what_is_under_way_while_all_is_judged_anew_leaves_no_gap(
             scene.client.let_through.set()
         await scene.catches_up()
         assert scene.waiting() == [(room, first), (room, second)]
+
+
+async def test_nothing_waits_while_a_pushed_mention_is_judged(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with following(hub, tmp_path) as scene:
+        room = await scene.joins()
+        await scene.catches_up()
+        seq = await scene.bob.hands(room, "look at the logs", to="ann")
+        (pushed,) = (await scene.client.pull(room)).messages
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            for _ in range(2 * MAX_UNJUDGED):  # more than is kept is looked for later
+                scene.follower.heard(Delivery(message=pushed.stored))
+            assert scene.follower.rescan
+            scene.follower.rescan = False
+            tasks.create_task(scene.follower.catch_up())
+            await asyncio.to_thread(scene.client.judging.wait)
+            scene.client.may_judge.set()
+        assert scene.waiting() == [(room, seq)]
