@@ -1,10 +1,12 @@
-"""Which hub ``connect`` means, and what has to happen on it before and after.
+"""Which hub ``connect`` and ``use`` mean, and whether it lets us in.
 
-Flags, an invite, a team hub on this network, or what is configured: one of them names
-the hub. A join secret is asked for or read, never taken from the command line's flags.
+Flags, an invite, a team hub on this network, what was chosen before, or whoever sits at
+the terminal: one of them names the hub. A join secret is asked for or read, never taken
+from the command line's flags, and tried before anything is written.
 """
 
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +15,23 @@ from urllib.parse import urlsplit
 import click
 
 from parler.cli._arguments import piped_text
-from parler.errors import UsageError
+from parler.errors import ConfigError, UsageError
+from parler.identity.chosen_hub import TEAM
 from parler.text.terminal import shell_word, visible
 
 if TYPE_CHECKING:
+    from parler.cli._run import Options
     from parler.cli.render import Output
+    from parler.errors import NotAuthorized
     from parler.identity.settings import Settings
     from parler.local_hub.lan import FoundHub, TeamHub
+    from parler.ops.connect import Reach, Setting
+
+ALONE = "connect --local"
+"""The command that has this machine's hub serve nobody else."""
+
+TRIES = 3
+"""Of a secret that a person types."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,91 +79,242 @@ class Chosen:
     """The hub that is meant."""
 
     url: str
-    pinned: bool
-    secret: str | None = field(default=None, repr=False)
-    starts_here: bool = False
-    """It is this machine's own, and may have to be started."""
+    choice: str
+    """As `chosen_hub.choose` takes it: `LOCAL`, or the URL."""
 
+    pinned: bool = True
+    """Said now, so that apps which have another are told as well."""
+
+    name: str | None = None
+    source: str = ""
+    secret: str | None = field(default=None, repr=False)
     team: "TeamHub | None" = None
     """The team's hub, if it runs here."""
 
+    starts_here: bool = False
+    """It is this machine's own, and may have to be started."""
 
-def choose(
-    wishes: Wishes, settings: "Settings", home: Path, out: "Output", *, dry: bool
-) -> Chosen:
-    """Find out which hub is meant; with `dry` nothing is started or asked for.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """The person who chooses, and where it is kept."""
+
+    settings: "Settings"
+    home: Path
+    """The machine home."""
+
+    out: "Output"
+    dry: bool = False
+    """Nothing is started, asked or tried."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is a terminal to ask at."""
+        return not (self.dry or self.out.json) and _at_a_terminal()
+
+
+def choose(wishes: Wishes, desk: Desk, *, wired: Collection[str]) -> Chosen:
+    """Find out which hub is meant.
+
+    Args:
+        wired: The apps that have one already.
 
     Raises:
         UsageError: More than one could be meant, or a secret is missing.
         ConfigError: The text names no hub, or one that must not be dialled.
+        HubError: The hub does not take the secret.
+        TransportError: It cannot be reached to try the secret.
         ConnectFailed: The team's hub does not come up.
     """
-    from parler.identity import join_secrets
-    from parler.identity.settings import DEFAULT_HUB, HubSource
+    from parler.identity.chosen_hub import SHARED_HUB, read_choice
+    from parler.identity.settings import HubSource
 
+    settings = desk.settings
     if wishes.local:
-        return _local(wishes, home)
+        return local(desk, port=wishes.port)
     if wishes.team:
-        return _team(wishes, home, out, settings, dry=dry)
+        return team(desk, wishes)
     if wishes.join is not None:
-        return _joined(wishes.join, settings, home, out, dry=dry)
-    url = DEFAULT_HUB if wishes.shared else settings.hub
+        return joined(wishes.join, desk, source="connect --join")
+    if wishes.shared:
+        desk.out.note(
+            f"{SHARED_HUB} is a public server that somebody else runs: whoever runs it "
+            "can read what is said there"
+        )
+        return at(SHARED_HUB, desk, source="connect --shared", name="shared")
+    if settings.hub_source in (HubSource.FLAG, HubSource.ENV):
+        return at(settings.hub, desk, source="connect --hub")
+    choice = read_choice(desk.home).hub
+    if choice is not None:
+        return _as_before(desk, choice)
+    if not wired and desk.asks and _was_never_named(desk):
+        return _asked_where(desk)
+    if settings.hub_source is HubSource.CONFIG and not _is_own_place(desk):
+        return _as_before(desk, _choice_of(settings.hub, desk.home))
+    return local(desk, pinned=False)
+
+
+def local(desk: Desk, *, port: int | None = None, pinned: bool = True) -> Chosen:
+    """This machine's own hub; on another port where somebody else has its own."""
+    import asyncio
+
+    from parler.identity.chosen_hub import DEFAULT_PORT, LOCAL, dialled_addr
+    from parler.local_hub import hub_paths, read_record, stands_in
+    from parler.local_hub.port_owner import free_port_after, port_owner_of
+
+    record = read_record(hub_paths(desk.home))
+    if record is not None and port in (None, record.port):
+        url = record.url
+    else:
+        url = dialled_addr(f"127.0.0.1:{port or DEFAULT_PORT}")
+        owner = None if port else asyncio.run(port_owner_of(url))
+        if owner and not stands_in(owner, desk.home, url):
+            free = free_port_after(DEFAULT_PORT)
+            desk.out.note(
+                f"port {DEFAULT_PORT} is taken by {owner.what}; your own hub gets "
+                f"port {free}"
+            )
+            url = dialled_addr(f"127.0.0.1:{free}")
+    return Chosen(url=url, choice=LOCAL, pinned=pinned, starts_here=True, source=ALONE)
+
+
+def at(url: str, desk: Desk, *, source: str, name: str | None = None) -> Chosen:
+    """A hub that was named by its address; tried, if it can be reached."""
+    from parler.identity import join_secrets
+    from parler.identity.chosen_hub import LOCAL
+    from parler.wire.urls import hub_url
+
+    settings = desk.settings
     join_secrets.require_safe_url(url, allow_plain=settings.allow_plain)
-    said = settings.hub_source in (HubSource.FLAG, HubSource.ENV)
-    return Chosen(
-        url=url,
-        pinned=wishes.shared or said,
-        secret=join_secrets.secret_for(url, settings),
+    url = hub_url(url)
+    if (choice := _choice_of(url, desk.home)) == LOCAL:
+        return Chosen(url=url, choice=LOCAL, starts_here=True, source=source)
+    known = join_secrets.JoinSecrets(desk.home / join_secrets.FILE_NAME)
+    secret = join_secrets.secret_for(url, settings, known)
+    secret = _tried(url, secret, desk, must_answer=False)
+    return Chosen(url=url, choice=choice, secret=secret, name=name, source=source)
+
+
+def _as_before(desk: Desk, choice: str) -> Chosen:
+    from parler.identity.chosen_hub import LOCAL, local_url
+
+    here = choice == LOCAL
+    url = local_url(desk.home) if here else choice
+    return Chosen(url=url, choice=choice, pinned=False, starts_here=here)
+
+
+def _choice_of(url: str, home: Path) -> str:
+    """What choosing a URL means: this machine's own hub, if that is its address."""
+    from parler.identity.chosen_hub import LOCAL
+    from parler.local_hub import hub_paths, look, read_record
+    from parler.local_hub.record import serves
+    from parler.wire.urls import hub_url
+
+    paths = hub_paths(home)
+    record = read_record(paths)
+    if look(paths).is_at(url) or (record is not None and serves(record.addr, url)):
+        return LOCAL
+    return hub_url(url)
+
+
+def _is_own_place(desk: Desk) -> bool:
+    """Whether the address is this machine's own, and no other hub's as we know."""
+    from parler.identity.chosen_hub import local_url
+    from parler.local_hub.lifecycle import known_instead
+    from parler.wire.urls import same_hub
+
+    url = local_url(desk.home)
+    return same_hub(desk.settings.hub, url) and known_instead(desk.home, url) is None
+
+
+def _was_never_named(desk: Desk) -> bool:
+    """Whether the hub is only what versions of before took for want of a choice."""
+    from parler.identity.chosen_hub import SHARED_HUB, local_url
+    from parler.wire.urls import same_hub
+
+    unasked = (SHARED_HUB, local_url(desk.home))
+    return any(same_hub(desk.settings.hub, one) for one in unasked)
+
+
+def _asked_where(desk: Desk) -> Chosen:
+    """The hub that the person at the terminal wants; asked once."""
+    for line in (
+        "Where shall the conversations of your agents live?",
+        "  1  on this machine",
+        "  2  in this network, for a team, with a secret",
+        "  3  on a hub whose address you have",
+    ):
+        desk.out.note(line)
+    which = click.prompt(
+        "1, 2 or 3 [1]:",
+        type=click.Choice(["1", "2", "3"]),
+        default="1",
+        show_default=False,
+        show_choices=False,
+        prompt_suffix=" ",
+        err=True,
+    )
+    if which == "1":
+        return local(desk)
+    if which == "2":
+        return team(desk, Wishes(team=True))
+    address: str = click.prompt("Its address:", prompt_suffix=" ", err=True)
+    return joined(_with_tls(address.strip()), desk, source="connect", name=None)
+
+
+def _with_tls(address: str) -> str:
+    """An address beyond this network that was typed without a scheme means TLS."""
+    from parler.identity.settings import dialled
+    from parler.wire.urls import leaves_this_network
+
+    bare = "://" not in address
+    return (
+        f"wss://{address}"
+        if bare and leaves_this_network(dialled(address))
+        else address
     )
 
 
-def _local(wishes: Wishes, home: Path) -> Chosen:
-    from parler.local_hub import hub_paths, read_record
-    from parler.local_hub.record import DEFAULT_PORT
+def team(desk: Desk, wishes: Wishes, *, only_look: bool = False) -> Chosen:
+    """The team's hub: the one that runs here or on this network, else one started.
 
-    record = read_record(hub_paths(home))
-    if record is not None and wishes.port in (None, record.port):
-        return Chosen(url=record.url, pinned=True, starts_here=True)
-    url = f"ws://127.0.0.1:{wishes.port or DEFAULT_PORT}"
-    return Chosen(url=url, pinned=True, starts_here=True)
-
-
-def _team(
-    wishes: Wishes, home: Path, out: "Output", settings: "Settings", *, dry: bool
-) -> Chosen:
+    Args:
+        only_look: Start none.
+    """
     import asyncio
 
+    from parler.identity.chosen_hub import DEFAULT_PORT, LOCAL
     from parler.local_hub import lan
-    from parler.local_hub.record import DEFAULT_PORT
 
+    home = desk.home
     ours = lan.team_hub(home)
     is_set_up = wishes.port or wishes.address or wishes.rotate_secret
     if ours is None and not is_set_up:
-        out.note("looking for a team hub on this network …")
+        desk.out.note("looking for a team hub on this network …")
         found = asyncio.run(lan.find_team_hubs(home))
         others = [hub for hub in found if not hub.is_ours]
         if others:
-            return _found(others, settings, home, out, dry=dry)
-    if dry:
+            return _found(others, desk)
+    if only_look:
+        raise UsageError(
+            "no team's hub is known here, and none announces itself on this network",
+            next_step="parler connect --join URL, or to run one here: parler connect "
+            "--team",
+        )
+    source = "connect --team"
+    if desk.dry:
         url = ours.url if ours else f"ws://127.0.0.1:{wishes.port or DEFAULT_PORT}"
-        return Chosen(url=url, pinned=True, team=ours)
-    team = lan.start_team_hub(
+        return Chosen(url=url, choice=LOCAL, team=ours, source=source)
+    hub = lan.start_team_hub(
         home,
         port=wishes.port or (urlsplit(ours.url).port if ours else None) or DEFAULT_PORT,
         address=wishes.address,
         rotate_secret=wishes.rotate_secret,
     )
-    return Chosen(url=team.url, pinned=True, team=team)
+    return Chosen(url=hub.url, choice=LOCAL, team=hub, source=source)
 
 
-def _found(
-    hubs: "list[FoundHub]",
-    settings: "Settings",
-    home: Path,
-    out: "Output",
-    *,
-    dry: bool,
-) -> Chosen:
+def _found(hubs: "list[FoundHub]", desk: Desk) -> Chosen:
     """A hub that somebody else on this network announces."""
     shown = [f"{visible(hub.name)} {hub.url} {hub.fingerprint or ''}" for hub in hubs]
     if len(hubs) > 1:
@@ -159,17 +322,17 @@ def _found(
             f"several team hubs announce themselves: {'; '.join(shown)}",
             next_step="parler connect --join URL, with the one your team told you",
         )
-    out.note(f"found {shown[0]}: ask your team whether that is its hub")
-    return _joined(hubs[0].url, settings, home, out, dry=dry)
+    desk.out.note(f"found {shown[0]}: ask your team whether that is its hub")
+    return joined(hubs[0].url, desk, source="connect --team")
 
 
-def _joined(
-    text: str, settings: "Settings", home: Path, out: "Output", *, dry: bool
-) -> Chosen:
+def joined(text: str, desk: Desk, *, source: str, name: str | None = TEAM) -> Chosen:
     """A hub that an invite names, with the secret from there, from us, or typed."""
     from parler.identity import join_secrets
     from parler.local_hub import lan
+    from parler.wire.urls import hub_url
 
+    settings, out = desk.settings, desk.out
     was_typed = text != "-"
     invite = lan.parse_team_invite(text if was_typed else piped_text("an invite"))
     join_secrets.require_safe_url(invite.url, allow_plain=settings.allow_plain)
@@ -177,15 +340,88 @@ def _joined(
         out.note("that secret is in the history of your shell now; --join - reads it")
     if invite.url.startswith("ws://") and not _is_here(invite.url):
         out.note(lan.PLAIN_WARNING)
-    known = join_secrets.JoinSecrets(home / join_secrets.FILE_NAME)
-    secret = (
-        invite.secret
-        or join_secrets.secret_for(invite.url, settings)
-        or known.for_hub(invite.url)
+    known = join_secrets.JoinSecrets(desk.home / join_secrets.FILE_NAME)
+    secret = invite.secret or join_secrets.secret_for(invite.url, settings, known)
+    secret = _tried(invite.url, secret, desk, must_answer=True)
+    url = hub_url(invite.url)
+    return Chosen(url=url, choice=url, secret=secret, name=name, source=source)
+
+
+def _tried(
+    url: str, secret: str | None, desk: Desk, *, must_answer: bool
+) -> str | None:
+    """The secret that a hub took, asked for as long as it wants another.
+
+    Args:
+        must_answer: It is no use to choose a hub that is away.
+    """
+    import asyncio
+
+    from parler.errors import NotAuthorized, TransportError
+
+    for left in () if desk.dry else reversed(range(TRIES)):
+        try:
+            asyncio.run(enter(url, desk.settings, desk.home, secret=secret))
+        except NotAuthorized as refused:
+            told = "did not take that secret" if secret else "asks for a secret"
+            if not (left and _at_a_terminal()):
+                raise _not_let_in(url, f"{url} {told}", refused) from None
+            if secret:
+                desk.out.note(f"{visible(url)} {told}; nothing was written")
+            secret = _typed_secret(url)
+        except TransportError as error:
+            if must_answer:
+                raise
+            desk.out.note(f"{visible(url)} does not answer now: {error.message}")
+            break
+        else:
+            break
+    return secret
+
+
+def _not_let_in(url: str, what: str, refused: "NotAuthorized") -> "NotAuthorized":
+    from parler.errors import NotAuthorized
+
+    return NotAuthorized(
+        f"{what}; nothing was written",
+        hub_code=refused.hub_code,
+        next_step=f"parler connect --join {shell_word(url)} in a terminal, which asks "
+        "for the secret, or the invite on stdin: parler connect --join -",
     )
-    if secret is None and not dry:
-        secret = _asked(invite.url)
-    return Chosen(url=invite.url, pinned=True, secret=secret)
+
+
+async def enter(
+    hub: str, settings: "Settings", home: Path, *, secret: str | None = None
+) -> None:
+    """Sign in at a hub and leave again, in the name of nobody; nothing is kept.
+
+    Args:
+        secret: Instead of the one that is known for it.
+
+    Raises:
+        TransportError: It cannot be reached.
+        HubError: It does not let us in.
+    """
+    from dataclasses import replace
+
+    from parler.identity.identity import Identity
+    from parler.identity.signing import Keypair
+    from parler.runtime import bootstrap
+    from parler.wire.replies import Pong
+    from parler.wire.requests import Ping
+
+    if secret is not None:
+        settings = replace(settings, hub=hub, join_secret=secret)
+    nobody = Identity(
+        keypair=Keypair.generate(),
+        name="parler-connect",
+        role=None,
+        hub_url=hub,
+        home=home,
+    )
+    dialled = bootstrap.dialled(hub, settings, nobody, local=None, remember=False)
+    async with dialled as client:
+        await client.request(Ping(), Pong)
 
 
 def _is_here(url: str) -> bool:
@@ -195,19 +431,143 @@ def _is_here(url: str) -> bool:
     return is_loopback(urlsplit(dialled(url)).hostname or "")
 
 
-def _asked(url: str) -> str | None:
-    """The secret, typed by the person at the terminal; none for an open hub."""
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"the secret of {url} is not known here",
-            next_step=f"parler connect --join {shell_word(url)} in a terminal, "
-            "or the invite on stdin: parler connect --join -",
-        )
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _typed_secret(url: str) -> str | None:
+    """The secret, typed by the person at the terminal."""
     typed: str = click.prompt(
-        f"Join secret of {visible(url)} (empty if it has none)",
+        f"Join secret of {visible(url)}",
         default="",
         show_default=False,
         hide_input=True,
         err=True,
     )
     return typed.strip() or None
+
+
+def setting_of(settings: "Settings", name: str | None = None) -> "Setting":
+    """What wiring works with, before a hub was chosen."""
+    from parler.apps.kit.platform import Machine, Platform
+    from parler.identity.homes import (
+        current_directory,
+        machine_home,
+        process_environment,
+        user_home_of,
+    )
+    from parler.identity.settings import clean_label
+    from parler.machine.program import command_for_apps
+    from parler.ops.connect import Setting
+
+    env = process_environment()
+    cwd = current_directory()
+    user_home = user_home_of(env)
+    if user_home is None:
+        raise ConfigError(
+            "HOME is not set: it is not known whose apps are meant",
+            next_step="set HOME to your home directory",
+        )
+    machine = Machine(
+        platform=Platform.of(sys.platform),
+        env=env,
+        home=user_home,
+        cwd=cwd,
+    )
+    return Setting(
+        machine=machine,
+        home=machine_home(settings.base_home),
+        command=command_for_apps(
+            sys.argv[0], executable=sys.executable, env=env, cwd=cwd
+        ),
+        hub=settings.hub,
+        name=clean_label(name, what="name") if name is not None else None,
+    )
+
+
+def settled(setting: "Setting", chosen: Chosen) -> "Setting":
+    """The same with the hub that was chosen."""
+    from dataclasses import replace
+
+    return replace(
+        setting,
+        hub=chosen.url,
+        pinned=chosen.pinned,
+        choice=chosen.choice,
+        hub_name=chosen.name,
+        source=chosen.source,
+        secret=chosen.secret,
+    )
+
+
+def begin_hub(chosen: Chosen, desk: Desk) -> None:
+    """Start this machine's own hub if that was chosen, before apps rely on it."""
+    import asyncio
+
+    from parler import local_hub
+
+    if not chosen.starts_here or desk.dry:
+        return
+    place = local_hub.hub_paths(desk.home)
+    record, seen = local_hub.read_record(place), local_hub.look(place)
+    is_another = record is not None and (
+        record.url != chosen.url or (record.team and chosen.source == ALONE)
+    )
+    if is_another or (seen.url is not None and not seen.is_at(chosen.url)):
+        if seen.url is not None:
+            desk.out.note("the hub of this machine is restarted")
+        local_hub.use_local_hub(desk.home, port=urlsplit(chosen.url).port or 80)
+        return
+    hub = asyncio.run(
+        local_hub.ensure_local_hub(desk.home, chosen.url, note=desk.out.note)
+    )
+    if hub.pid is None:
+        desk.out.note(
+            f"another hub of yours runs at {chosen.url}: it is used, and no further "
+            "one is started"
+        )
+
+
+def reach_of(settings: "Settings") -> "Reach":
+    """Tells why a hub does not answer, or does not let us in."""
+    from parler.errors import NotAuthorized, ParlerError
+    from parler.identity.homes import machine_home
+    from parler.ops.doctor.installation import unreachable
+
+    home = machine_home(settings.base_home)
+
+    async def reach(hub: str) -> ParlerError | None:
+        if why := await unreachable(settings, hub):
+            return why
+        try:
+            await enter(hub, settings, home)
+        except NotAuthorized as refused:
+            refused.next_step = f"parler connect --join {shell_word(hub)}"
+            return refused
+        except ParlerError as error:  # not there: this machine's own, which starts
+            return error if await _answers(hub) else None
+        return None
+
+    return reach
+
+
+async def _answers(hub: str) -> bool:
+    from parler.local_hub.probe import ask
+
+    try:
+        return await ask(hub) is not None
+    except (OSError, TimeoutError):
+        return True
+
+
+def tell_of_variable(options: "Options", url: str) -> None:
+    """Say so, if this very shell does not follow the choice."""
+    from parler.identity.homes import process_environment
+    from parler.wire.urls import same_hub
+
+    said = process_environment().get("PARLER_HUB")
+    if said and not same_hub(said, url):
+        options.out.note(
+            f"in this shell PARLER_HUB={said} comes first; to follow the choice here: "
+            "unset PARLER_HUB"
+        )

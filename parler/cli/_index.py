@@ -190,7 +190,19 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "connect": (
         "connect",
-        "Wire agent apps to a hub; those that are wired keep...",
+        "Wire agent apps, and choose the hub for them and your shell.",
+    ),
+    "use": (
+        "hubs",
+        "Choose the hub for your shell, all wired apps and the page.",
+    ),
+    "hubs": (
+        "hubs",
+        "List the hubs that are known here; the chosen one is...",
+    ),
+    "config": (
+        "hubs",
+        "Show every setting, and where it comes from.",
     ),
     "session": (
         "session",

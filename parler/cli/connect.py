@@ -4,22 +4,29 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from parler.cli._arguments import between, seconds
 from parler.cli._command import command
-from parler.cli._connecting import Chosen, Wishes, choose
+from parler.cli._connecting import (
+    Desk,
+    Wishes,
+    begin_hub,
+    choose,
+    reach_of,
+    setting_of,
+    settled,
+    tell_of_variable,
+)
 from parler.cli._run import Options, settings_of
-from parler.errors import AppError, ConfigError, UsageError
+from parler.errors import AppError, UsageError
 from parler.ops.connect import CONNECT
-from parler.text.terminal import shell_word, visible
+from parler.text.terminal import visible
 
 if TYPE_CHECKING:
     from parler.apps.kit.app import App
     from parler.client.client import Client
-    from parler.errors import ParlerError
     from parler.identity.settings import Settings
     from parler.local_hub.lan import TeamHub
     from parler.ops.connect import Arrival, ConnectResult, Setting, TeamLine
@@ -36,7 +43,9 @@ _Local = Annotated[bool, typer.Option("--local", help="A hub on this machine alo
 _Team = Annotated[
     bool, typer.Option("--team", help="A hub for this network, with a secret.")
 ]
-_Shared = Annotated[bool, typer.Option("--shared", help="The shared hub.")]
+_Shared = Annotated[
+    bool, typer.Option("--shared", help="A public hub that somebody else runs.")
+]
 _Join = Annotated[
     str | None,
     typer.Option("--join", metavar="INVITE", help="A team's hub; - reads stdin."),
@@ -123,6 +132,8 @@ def connect(
     rotate_secret: _Rotate = False,
 ) -> None:
     """Wire apps, show how they are, or take it back."""
+    from dataclasses import replace
+
     from parler.apps.registry import all_apps
     from parler.ops import connect as operation
 
@@ -142,7 +153,7 @@ def connect(
         needs_none="--list" if listing else "--remove" if remove else None,
     )
     settings = settings_of(options)
-    setting = _setting(settings, name).hooked(hooks=hooks, reservations=reservations)
+    setting = setting_of(settings, name).hooked(hooks=hooks, reservations=reservations)
     here = operation.chosen(apps or [], setting.machine, wired=setting.manifest.apps())
     everything = here if apps else list(all_apps())
     if listing:
@@ -151,10 +162,15 @@ def connect(
     if remove:
         _end(options, operation.unwire(everything, setting, dry=show))
         return
-    chosen = choose(wishes, settings, setting.home, options.out, dry=show)
-    setting = setting.on(chosen.url, pinned=chosen.pinned, secret=chosen.secret)
-    if not show:
-        _begin_hub(options, setting, chosen)
+    desk = Desk(settings=settings, home=setting.home, out=options.out, dry=show)
+    chosen = choose(wishes, desk, wired=setting.manifest.apps())
+    setting = settled(setting, chosen)
+    others = operation.told_another(here, setting)
+    if chosen.pinned:
+        here += [app for app in others if app not in here]
+    elif others:  # each keeps its own: there is not one choice yet
+        setting = replace(setting, choice=None)
+    begin_hub(chosen, desk)
     result = operation.wire(here, setting, dry=show)
     team_ = None if show else chosen.team
     if verify and result.ok:
@@ -163,77 +179,8 @@ def connect(
         _verify(options, settings, setting, here, timeout)
     else:
         _end(options, result, team_)
-    if chosen.pinned and not show:
-        _own_shell(options, settings, chosen.url)
-
-
-def _setting(settings: "Settings", name: str | None) -> "Setting":
-    """What is there, before a hub was chosen."""
-    from parler.apps.kit.platform import Machine, Platform
-    from parler.identity.homes import (
-        current_directory,
-        machine_home,
-        process_environment,
-        user_home_of,
-    )
-    from parler.identity.settings import clean_label
-    from parler.machine.program import command_for_apps
-    from parler.ops.connect import Setting
-
-    env = process_environment()
-    cwd = current_directory()
-    user_home = user_home_of(env)
-    if user_home is None:
-        raise ConfigError(
-            "HOME is not set: it is not known whose apps are meant",
-            next_step="set HOME to your home directory",
-        )
-    machine = Machine(
-        platform=Platform.of(sys.platform),
-        env=env,
-        home=user_home,
-        cwd=cwd,
-    )
-    return Setting(
-        machine=machine,
-        home=machine_home(settings.base_home),
-        command=command_for_apps(
-            sys.argv[0], executable=sys.executable, env=env, cwd=cwd
-        ),
-        hub=settings.hub,
-        name=clean_label(name, what="name") if name is not None else None,
-    )
-
-
-def _begin_hub(options: Options, setting: "Setting", chosen: Chosen) -> None:
-    """Start this machine's own hub if that was asked for, before apps rely on it."""
-    import asyncio
-
-    from parler import local_hub
-
-    if not chosen.starts_here:
-        return
-    place = local_hub.hub_paths(setting.home)
-    record, seen = local_hub.read_record(place), local_hub.look(place)
-    is_another = record is not None and (record.team or record.url != chosen.url)
-    if is_another or (seen.url is not None and not seen.is_at(chosen.url)):
-        if seen.url is not None:
-            options.out.note("the hub of this machine is restarted")
-        local_hub.use_local_hub(setting.home, port=urlsplit(chosen.url).port or 80)
-        return
-    hub = local_hub.ensure_local_hub(setting.home, chosen.url, note=options.out.note)
-    asyncio.run(hub)
-
-
-def _own_shell(options: Options, settings: "Settings", url: str) -> None:
-    """Say how the user's own commands come to the hub that the apps have now."""
-    from parler.identity.settings import hub_key
-
-    if hub_key(settings.hub) != hub_key(url):
-        options.out.note(
-            f"in your own shell parler still talks to {settings.hub}; "
-            f"for the same hub there: export PARLER_HUB={shell_word(url)}"
-        )
+    if not show:
+        tell_of_variable(options, chosen.url)
 
 
 def _list(
@@ -246,12 +193,8 @@ def _list(
 
     from parler.cli import _connect_format
     from parler.ops.connect import examine_all
-    from parler.ops.doctor.installation import unreachable
 
-    async def reach(hub: str) -> "ParlerError | None":
-        return await unreachable(settings, hub)
-
-    result = asyncio.run(examine_all(apps, setting, reach=reach))
+    result = asyncio.run(examine_all(apps, setting, reach=reach_of(settings)))
     options.out.result(result, _connect_format.listed(result))
     if not result.ok:
         raise typer.Exit(FAILED)

@@ -1,6 +1,5 @@
 """Whether all is well: ``doctor``, and which path brings a message to an agent."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +15,6 @@ from parler.ops.doctor.installation import (
     Finding,
     examine,
     exit_status,
-    unreachable,
 )
 from parler.ops.doctor.wake import Probe, live_homes, probe_wake
 from parler.runtime.bootstrap import dialled
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from parler.client.client import Client
-    from parler.errors import ParlerError
     from parler.identity.identity import Identity
     from parler.identity.settings import Settings
 
@@ -138,33 +135,7 @@ def _line(probe: Probe) -> str:
 
 async def _apps(settings: "Settings") -> list[Check]:
     """What the agent apps of this machine look like."""
-    from parler.apps.kit.platform import Machine, Platform
-    from parler.identity.homes import (
-        current_directory,
-        machine_home,
-        process_environment,
-        user_home_of,
-    )
-    from parler.machine.program import command_for_apps
-    from parler.ops.connect import Setting
+    from parler.cli._connecting import reach_of, setting_of
     from parler.ops.doctor.apps import app_checks
 
-    env, cwd = process_environment(), current_directory()
-    setting = Setting(
-        machine=Machine(
-            platform=Platform.of(sys.platform),
-            env=env,
-            home=user_home_of(env) or Path.home(),
-            cwd=cwd,
-        ),
-        home=machine_home(settings.base_home),
-        command=command_for_apps(
-            sys.argv[0], executable=sys.executable, env=env, cwd=cwd
-        ),
-        hub=settings.hub,
-    )
-
-    async def reach(hub: str) -> "ParlerError | None":
-        return await unreachable(settings, hub)
-
-    return await app_checks(setting, reach=reach)
+    return await app_checks(setting_of(settings), reach=reach_of(settings))

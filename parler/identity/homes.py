@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 CONFIG_FILE = "config.json"
+DEFAULT_HOME = ".parler"
+"""Of a user, in the home directory."""
+
 LEGACY_FOLDER = ".parler-codex"
 
 AGENTS = "agents"
@@ -38,7 +41,7 @@ ALWAYS_SCOPED = frozenset({"mcp", "hook"})
 are not among them: whoever joined a session in a shell starts its worker there too, and
 the two must be one agent."""
 
-NEVER_SCOPED = frozenset({"hub", "connect", "conversation"})
+NEVER_SCOPED = frozenset({"hub", "connect", "conversation", "use", "hubs"})
 """Commands about the machine or the terminal. ``init`` and ``doctor`` are not among
 them: in an agent's shell they must speak of the identity that the agent will use."""
 
@@ -50,6 +53,9 @@ _APPS = (
     ("codex", ("CODEX_THREAD_ID", "CODEX_WORKING_DIR")),
     (CLAUDE_CODE, ("CLAUDE_CODE_SESSION_ID", "CLAUDE_PROJECT_DIR")),
 )
+MAX_FOLDERS = 1000
+"""Of one kind that are looked into; a user works on fewer projects."""
+
 _FALSY = frozenset({"", "0", "false", "no"})
 
 
@@ -186,9 +192,14 @@ def homes_below(base: Path) -> Iterator[Path]:
         yield from sorted((home / SEATS).glob("*"))
 
 
+def app_homes(machine: Path) -> list[Path]:
+    """The homes of the apps that are wired below a machine home."""
+    return _folders(machine / AGENTS)
+
+
 def person_home(home: Path, *, disk: Lookup = REAL_LOOKUP) -> Path:
     """Where the person of a machine home lives: there, but for one of long ago."""
-    if home.name == ".parler" and not disk.exists(home / CONFIG_FILE):
+    if home.name == DEFAULT_HOME and not disk.exists(home / CONFIG_FILE):
         legacy = home.parent / LEGACY_FOLDER
         if disk.exists(legacy / CONFIG_FILE):
             return legacy
@@ -252,6 +263,13 @@ def project_directory(
     return start
 
 
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(path.iterdir())[:MAX_FOLDERS]
+    except OSError:
+        return []
+
+
 def _start(
     env: Mapping[str, str], cwd: Path | None, app: str | None, disk: Lookup
 ) -> tuple[bool, Path | None]:
@@ -278,7 +296,7 @@ def _base_home(
     given = named or env.get("PARLER_HOME")
     if given:
         return here / _expand(given, user_home)
-    default = here / (user_home or Path()) / ".parler"
+    default = here / (user_home or Path()) / DEFAULT_HOME
     # `connect` gives an app's MCP server its own home by PARLER_HOME, which the shell
     # of that app does not see: without this they would be two agents.
     for one in (app, _innermost_app(env)):

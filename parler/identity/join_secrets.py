@@ -39,6 +39,10 @@ class JoinSecrets:
                 return secret
         return None
 
+    def urls(self) -> list[str]:
+        """The hubs that a secret is kept for; raises as `for_hub`."""
+        return list(self._read())
+
     def remember(self, url: str, secret: str) -> None:
         """Keep a hub's secret, in place of an older one.
 

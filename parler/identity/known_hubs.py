@@ -149,6 +149,14 @@ class KnownHubs:
                 next_step=mend,
             )
 
+    def urls(self) -> list[str]:
+        """The addresses that hubs were met at.
+
+        Raises:
+            ConfigError: The file is damaged.
+        """
+        return [url for urls in self._read().hubs.values() for url in urls]
+
     def token_of(self, url: str) -> str | None:
         """The token of the one hub that an address is known for, if it is.
 

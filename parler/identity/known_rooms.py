@@ -46,6 +46,10 @@ class KnownRooms:
         records = [record for record in self._read() if record.room == room]
         return records[-1].hub if records else None
 
+    def hubs(self) -> list[str]:
+        """The hub of each room, once for each."""
+        return [record.hub for record in self._read()]
+
     def preapproved(self, hub: str, room: str) -> list[str]:
         """Ids and fingerprints to approve as soon as they knock at a room."""
         for record in self._read():

@@ -1,22 +1,28 @@
 """Where settings come from: flag over environment over file over default.
 
+The hub's file is the machine home's `chosen_hub`; a config.json has a hub too, for
+clients that know no such choice, and it counts only where none was made.
+
 `resolve_settings` is a pure function of its arguments; what it asks the disk goes
 through a `Disk`. Nothing here writes a file or knows a key (`identity`), and which
 home an agent works in is decided in `homes`."""
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from parler.errors import ConfigError, IdentityError
+from parler.identity import chosen_hub
 from parler.identity.homes import (
     CONFIG_FILE,
     Home,
+    app_homes,
     current_directory,
     find_home,
     in_agent_shell,
+    machine_home,
     process_environment,
     really_canonical,
     really_exists,
@@ -25,11 +31,7 @@ from parler.identity.homes import (
 )
 from parler.machine import files
 from parler.wire.limits import MAX_HELLO_NAME_BYTES
-from parler.wire.urls import InvalidHubUrl, dial_url
-
-DEFAULT_HUB = "wss://parler-hub.fly.dev"
-INIT_HUB = "parler://127.0.0.1:7070"
-"""What ``parler init`` writes unless told otherwise (protocol 2.4)."""
+from parler.wire.urls import InvalidHubUrl, dial_url, hub_url
 
 MAX_PROJECT_BYTES = 60
 """Of the project's name in that of a new agent."""
@@ -42,8 +44,12 @@ class HubSource(StrEnum):
 
     FLAG = "flag"
     ENV = "env"
+    CHOICE = "choice"
+    """`parler use`, or `parler connect`."""
     CONFIG = "config"
+    """A config.json, from before there was a choice."""
     DEFAULT = "default"
+    """Nobody: it is this machine's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,7 @@ class Settings:
     scoped: bool
     agent_shell: bool
     hub: str
+    """In the one spelling of `hub_url`, unless it names no hub."""
     hub_source: HubSource
     name: str | None
     """None: the identity's own, or that of a new identity."""
@@ -95,11 +102,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """The three questions settings ask the filesystem."""
+    """The questions settings ask the filesystem."""
 
     exists: Callable[[Path], bool]
     canonical: Callable[[Path], Path]
     saved: Callable[[Path], Saved | None]
+    chosen: Callable[[Path], str | None] = chosen_hub.chosen_url
+    """The URL that was chosen for a machine home."""
+    local: Callable[[Path], str] = chosen_hub.local_url
+    """That of its own hub."""
+    app_homes: Callable[[Path], Sequence[Path]] = app_homes
+    """The homes of the apps that are wired below it."""
 
 
 def read_saved(home: Path) -> Saved | None:
@@ -184,15 +197,15 @@ def resolve_settings(
 ) -> Settings:
     """Decide every setting (protocol 2.4).
 
-    The hub, name and role come from the flag, else the environment, else the saved
-    config, else the default. A home named by ``--home`` is taken as it is: whoever
-    names a directory means that directory, so nothing is scoped below it.
-
-    A new scoped identity takes over one thing from the unscoped one, its hub.
+    Name and role come from the flag, else the environment, else the saved config. So
+    does the hub, where nothing was chosen for the machine home; chosen it beats every
+    config, and without any of these it is this machine's own. A home named by
+    ``--home`` is taken as it is: whoever names a directory means that directory, so
+    nothing is scoped below it.
 
     Raises:
-        ConfigError: A name or role no hub would take, or the config that a new
-            identity would inherit its hub from is unusable.
+        ConfigError: A name or role no hub would take, or what says which hub is meant
+            is unusable.
     """
     found = find_home(
         env, cwd, user_home, command=flags.command, home=flags.home, app=app, disk=disk
@@ -200,7 +213,7 @@ def resolve_settings(
     if found.scope is not None:
         found = found._replace(seat=seat(found))
     own = _usable(disk, found.path)
-    hub, source = _hub(env, flags, own, _ancestors(found, env, user_home), disk)
+    hub, source = _hub(env, flags, own, found, user_home, disk)
     name = _label(flags.name or env.get("PARLER_NAME"), "name")
     role = _label(flags.role or env.get("PARLER_ROLE"), "role")
     if name and found.seat > 1 and not flags.name:
@@ -212,7 +225,7 @@ def resolve_settings(
         base_home=found.base,
         scoped=found.scope is not None,
         agent_shell=in_agent_shell(env),
-        hub=hub,
+        hub=_spelled(hub),
         hub_source=source,
         name=name,
         new_name=_new_name(found),
@@ -323,19 +336,39 @@ def _hub(
     env: Mapping[str, str],
     flags: Flags,
     own: Saved | None,
-    ancestors: list[Path],
+    found: Home,
+    user_home: Path | None,
     disk: Disk,
 ) -> tuple[str, HubSource]:
     if flags.hub:
         return flags.hub, HubSource.FLAG
     if hub := env.get("PARLER_HUB"):
         return hub, HubSource.ENV
+    machine = machine_home(found.base)
+    if hub := disk.chosen(machine):
+        return hub, HubSource.CHOICE
+    if found.path == machine and (hub := _hub_of_apps(machine, disk)):
+        return hub, HubSource.CONFIG
     if own:
         return own.hub_url, HubSource.CONFIG
-    for home in ancestors:
-        # Not `_usable`: a damaged config must not send a local user's agents to the
-        # shared hub.
+    for home in _ancestors(found, env, user_home):
+        # Not `_usable`: a damaged config must not send a local user's agents to
+        # another hub.
         if inherited := disk.saved(home):
             return inherited.hub_url, HubSource.CONFIG
-    default = INIT_HUB if flags.command == "init" else DEFAULT_HUB
-    return default, HubSource.DEFAULT
+    return disk.local(machine), HubSource.DEFAULT
+
+
+def _hub_of_apps(machine: Path, disk: Disk) -> str | None:
+    """The hub to which an earlier version wired all apps, if that is one: the shell
+    of their user must not dial another."""
+    saved = [_usable(disk, home) for home in disk.app_homes(machine)]
+    hubs = {_spelled(one.hub_url) for one in saved if one}
+    return hubs.pop() if len(hubs) == 1 else None
+
+
+def _spelled(hub: str) -> str:
+    try:
+        return hub_url(hub)
+    except InvalidHubUrl:
+        return hub  # whoever dials it says what is wrong

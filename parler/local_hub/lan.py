@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from parler.errors import ConfigError, UsageError
 from parler.identity import join_secrets
+from parler.identity.chosen_hub import ANYWHERE, DEFAULT_PORT
 from parler.identity.homes import machine_home
 from parler.identity.settings import dialled
 from parler.local_hub import (
@@ -28,7 +29,6 @@ from parler.local_hub import (
     read_record,
     reconfigure,
 )
-from parler.local_hub.record import ANYWHERE, DEFAULT_PORT
 from parler.machine import files
 from parler.text.terminal import visible
 from parler.wire.limits import MAX_HELLO_SECRET_BYTES

@@ -15,17 +15,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from parler.errors import ConfigError, ConnectFailed, ParlerError
-from parler.identity import known_hubs
-from parler.identity.homes import process_environment
+from parler.identity import join_secrets, known_hubs
+from parler.identity.chosen_hub import DEFAULT_PORT
+from parler.identity.homes import (
+    DEFAULT_HOME,
+    machine_home,
+    process_environment,
+    user_home_of,
+)
 from parler.local_hub import service
-from parler.local_hub.port_owner import port_owner_of, refuse
+from parler.local_hub.port_owner import (
+    PortOwner,
+    free_port_after,
+    port_owner_of,
+    refuse,
+)
 from parler.local_hub.record import (
-    DEFAULT_PORT,
     HubPaths,
     Record,
     hub_paths,
@@ -34,7 +45,7 @@ from parler.local_hub.record import (
     serves,
     write_record,
 )
-from parler.local_hub.status import Seen, State, look
+from parler.local_hub.status import Seen, State, find_own_hub, look
 from parler.machine import files
 
 START_SECS = 20.0
@@ -107,25 +118,70 @@ async def ensure_local_hub(
     record = read_record(paths)
     if seen.state is State.STOPPED:
         owner = await port_owner_of(url)
-        if owner and owner.may_stand_in(known=record is not None):
+        if owner and stands_in(owner, base_home, url):
             return LocalHub(url=url, pid=None, log=paths.log)
         if owner and look(paths).state is State.STOPPED:
             raise refuse(url, owner)
         if not revive:
             _require_wanted(paths, url)
-        if token := known_instead(base_home, url):
-            raise ConnectFailed(
-                url,
-                f"your rooms there live on the hub {token}, which does not run",
-                next_step="start it again as you did (parler hub --db …), or this "
-                "machine's own in its place: parler hub start",
-            )
+        _require_its_place(base_home, url)
     if record is None or not serves(record.addr, url):
         record = record_for(url)
     hub = await asyncio.to_thread(_start, paths, record, url, wait_secs, revive=revive)
     if hub.started and note is not None:
         note(f"started this machine's hub in the background: {url} ({STATUS})")
     return hub
+
+
+def stands_in(owner: PortOwner, base_home: Path, url: str) -> bool:
+    """Whether who has the port of our hub may be dialled in its place: another hub of
+    this user that lets us in.
+
+    Raises:
+        ConfigError: A file of ours is damaged.
+        IdentityError: Other users may read a secret of ours.
+    """
+    env = process_environment()
+    user = user_home_of(env)
+    if user and find_own_hub([user / DEFAULT_HOME], url):
+        return True
+    file = machine_home(base_home) / join_secrets.FILE_NAME
+    known = env.get("PARLER_JOIN_SECRET") or join_secrets.JoinSecrets(file).for_hub(url)
+    return owner.may_stand_in(secret_known=bool(known))
+
+
+def _require_its_place(base_home: Path, url: str) -> None:
+    """Refuse to start where an address is that of another hub, which does not run.
+
+    An empty hub in its place would make all its rooms seem lost.
+
+    Raises:
+        ConnectFailed: It is; both are named.
+    """
+    if token := known_instead(base_home, url):
+        raise ConnectFailed(
+            url,
+            f"your rooms there live on the hub {token}, which does not run; this "
+            f"machine's own, in {hub_paths(base_home).folder}, is another",
+            next_step="start it again as you did (parler hub --db …), or this "
+            "machine's own in its place: parler hub start",
+        )
+    user = user_home_of(process_environment())
+    usual = hub_paths(user / DEFAULT_HOME) if user else None
+    if usual is None or usual == hub_paths(base_home):
+        return
+    with contextlib.suppress(ConfigError):
+        record = read_record(usual)
+        if record is not None and serves(record.addr, url):
+            home = shlex.quote(str(usual.folder.parent))
+            raise ConnectFailed(
+                url,
+                f"that is where your hub in {usual.folder} belongs, which does not "
+                f"run; the one of this home, in {hub_paths(base_home).folder}, is "
+                "another",
+                next_step=f"parler hub start --home {home}, or in this home: parler "
+                f"connect --local --port {free_port_after(record.port)}",
+            )
 
 
 def known_instead(base_home: Path, url: str) -> str | None:
@@ -173,10 +229,11 @@ def start(
     """Start the hub that a record describes, unless it runs.
 
     Raises:
-        ConnectFailed: It does not come up.
+        ConnectFailed: It does not come up, or another program has its port.
         ConfigError: Its folder cannot be written.
     """
     paths = hub_paths(base_home)
+    _require_free_port(paths, record.url)
     return _start(paths, record, record.url, wait_secs, revive=True)
 
 
@@ -193,12 +250,16 @@ def reconfigure(
         again: Also restart a hub that runs like that already.
 
     Raises:
-        ConnectFailed: It does not come up; the former decision stands, and what ran
-            before runs again.
+        ConnectFailed: It does not come up, or its place is another's; the former
+            decision stands, and what ran before runs again.
         ConfigError: Its folder cannot be written, or the old one cannot be stopped.
     """
     paths = hub_paths(base_home)
     before, ran = read_record(paths), None
+    if not look(paths).is_at(record.url):
+        _require_free_port(paths, record.url)
+        if before is None or before.port != record.port:
+            _require_its_place(base_home, record.url)
     if before != record or again:
         ran = stop(base_home)
         write_record(paths, record)
@@ -254,6 +315,15 @@ def stop(
         if not _ended(paths, time.monotonic() + wait_secs):
             raise ConfigError(f"the hub (process {seen.pid}) cannot be killed")
         return seen
+
+
+def _require_free_port(paths: HubPaths, url: str) -> None:
+    if look(paths).is_at(url):
+        return
+    with ThreadPoolExecutor(1) as pool:  # the caller may be on an event loop
+        owner = pool.submit(lambda: asyncio.run(port_owner_of(url))).result()
+    if owner and not look(paths).is_at(url):
+        raise refuse(url, owner)
 
 
 def _found(paths: HubPaths, seen: Seen, url: str) -> LocalHub:

@@ -32,6 +32,7 @@ class Answer:
     """As the hub calls itself: a stranger's words, made fit to be shown."""
     mode: str | None = None
     protocol: str | None = None
+    asks_secret: bool = False
     skew_secs: float | None = None
     """How far its clock is ahead of ours, to a second or so."""
 
@@ -105,6 +106,7 @@ def _answer(raw: bytes, now: float) -> Answer:
         name=_text(said, "name"),
         mode=_text(said, "mode"),
         protocol=_text(said, "protocolVersion"),
+        asks_secret=_asks_secret(said.get("capabilities")),
         skew_secs=_skew(headers.get("date"), now),
     )
 
@@ -126,6 +128,10 @@ def _described(first: str, body: bytes) -> dict[str, object] | None:
 def _text(said: dict[str, object], name: str) -> str | None:
     value = said.get(name)
     return visible(value)[:80] if isinstance(value, str) else None
+
+
+def _asks_secret(capabilities: object) -> bool:
+    return isinstance(capabilities, dict) and capabilities.get("joinPolicy") == "secret"
 
 
 def _skew(date: str | None, now: float) -> float | None:

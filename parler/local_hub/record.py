@@ -12,14 +12,18 @@ from urllib.parse import urlsplit
 import msgspec
 
 from parler.errors import ConfigError
+from parler.identity.chosen_hub import (
+    ANYWHERE,
+    DEFAULT_ADDR,
+    LOCAL,
+    LOCAL_RECORD,
+    dialled_addr,
+    read_choice,
+)
 from parler.identity.homes import machine_home
 from parler.identity.settings import HubSource, Settings, dialled, hub_key
 from parler.machine import files
 from parler.wire.urls import is_loopback
-
-DEFAULT_PORT = 7070
-DEFAULT_ADDR = f"127.0.0.1:{DEFAULT_PORT}"
-ANYWHERE = "0.0.0.0"  # noqa: S104 - with a join secret only
 
 _SAME_HOST = frozenset({"localhost", "127.0.0.1"})
 
@@ -43,8 +47,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def url(self) -> str:
         """Where this machine dials it."""
-        host = self.addr.rpartition(":")[0]
-        return f"ws://{'127.0.0.1' if host == ANYWHERE else host}:{self.port}"
+        return dialled_addr(self.addr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class HubPaths:
     @property
     def record(self) -> Path:
         """What its owner decided."""
-        return self.folder / "local.json"
+        return self.folder / LOCAL_RECORD.name
 
     @property
     def running(self) -> Path:
@@ -157,22 +160,24 @@ def hub_arguments(paths: HubPaths, record: Record) -> list[str]:
 def starts_by_itself(settings: Settings, url: str) -> bool:
     """Whether a URL that is about to be dialled means this machine's own hub.
 
-    Once there is one, that is its address, whoever names it. Before, it is the default
-    address and only if the environment or a saved config says so: neither a pasted key
-    nor a ``--hub`` of the moment makes a machine run a hub.
+    It does where it was chosen, or where nothing was. Once there is one, that is its
+    address, whoever names it. Before, it is the default address, and only if that is
+    the configured hub: neither a pasted key nor a ``--hub`` of the moment makes a
+    machine run a hub.
 
     Raises:
         ConfigError: The text names no hub, or the record is damaged.
     """
     if not is_loopback(urlsplit(dialled(url)).hostname or ""):
         return False
+    if read_choice(machine_home(settings.base_home)).hub not in (None, LOCAL):
+        return False
     record = read_record(hub_paths(settings.base_home))
     if record is not None:
         return serves(record.addr, url)
-    chosen = settings.hub_source in (HubSource.ENV, HubSource.CONFIG)
-    return (
-        chosen and hub_key(url) == hub_key(settings.hub) and serves(DEFAULT_ADDR, url)
-    )
+    configured = settings.hub_source is not HubSource.FLAG
+    meant = configured and hub_key(url) == hub_key(settings.hub)
+    return meant and serves(DEFAULT_ADDR, url)
 
 
 def serves(addr: str, url: str) -> bool:

@@ -15,7 +15,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from parler.errors import ConfigError
-from parler.identity.homes import fnv1a, machine_home, process_environment
+from parler.identity.homes import (
+    DEFAULT_HOME,
+    fnv1a,
+    machine_home,
+    process_environment,
+)
 from parler.machine import files
 from parler.machine.program import own_command
 
@@ -24,7 +29,6 @@ COMMAND_SECS = 15.0
 """How long the system's service manager may take for one command."""
 
 STOP_SECS = 20
-_DEFAULT_HOME = ".parler"
 
 
 class Manager(StrEnum):
@@ -72,7 +76,7 @@ def this_system(
     home = machine_home(base_home).absolute()
     user = Path(known.get("HOME") or known.get("USERPROFILE") or Path.home())
     name = "parler-hub"
-    if home != user / _DEFAULT_HOME:
+    if home != user / DEFAULT_HOME:
         name += f"-{fnv1a(os.fsencode(home)):016x}"[:9]
     command = hub_command(home)
     if platform == "darwin":

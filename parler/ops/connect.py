@@ -17,7 +17,7 @@ import msgspec
 
 from parler.apps.config_files import edits
 from parler.apps.config_files.errors import AppError
-from parler.apps.install.health import State, examine
+from parler.apps.install.health import Health, State, examine
 from parler.apps.install.install import Plan, carry_out, entry_of, plan, plan_removal
 from parler.apps.install.manifest import Manifest
 from parler.apps.kit.app import AGENTS, App
@@ -28,15 +28,17 @@ from parler.apps.registry import all_apps, app_named
 from parler.client.client import Client
 from parler.errors import ConfigError, HubError, ParlerError, TransportError, UsageError
 from parler.identity import identity as identities
-from parler.identity.homes import CONFIG_FILE, homes_below
+from parler.identity.chosen_hub import choose
+from parler.identity.homes import CONFIG_FILE, homes_below, machine_home
 from parler.identity.join_secrets import FILE_NAME as SECRETS_FILE
 from parler.identity.join_secrets import JoinSecrets
-from parler.identity.settings import hub_key
+from parler.identity.settings import Flags, hub_key, resolve_settings
 from parler.ops.capability import Capability
 from parler.ops.context import Result
 from parler.wire.base import AgentId
 from parler.wire.replies import Card
 from parler.wire.requests import Lookup
+from parler.wire.urls import same_hub
 
 VERIFY_SECS = 180.0
 POLL_SECS = 2.0
@@ -91,6 +93,9 @@ class ConnectResult(Result):
     hosts: list[AppOutcome]
     hub: str | None = None
     """The one that was asked for; apps may keep their own."""
+
+    chosen: bool = False
+    """It is the one for this user's shell and all wired apps from now on."""
 
     backups: str | None = None
     team: TeamLine | None = None
@@ -157,10 +162,16 @@ class Setting:
     """The words that start this program."""
 
     hub: str
-    """For apps that have none yet."""
+    """That is meant: the choice that is made, or was."""
 
     pinned: bool = False
-    """Also for those that have one."""
+    """Also for apps that were told another one."""
+
+    choice: str | None = None
+    """What is chosen with it, as `chosen_hub.choose` takes it; None: nothing is."""
+
+    hub_name: str | None = None
+    source: str = ""
 
     name: str | None = None
     hooks: bool | None = None
@@ -173,10 +184,6 @@ class Setting:
     def hooked(self, *, hooks: bool | None, reservations: bool | None) -> "Setting":
         """The same with or without hooks."""
         return replace(self, hooks=hooks, reservations=reservations)
-
-    def on(self, hub: str, *, pinned: bool, secret: str | None) -> "Setting":
-        """The same for the hub that was chosen."""
-        return replace(self, hub=hub, pinned=pinned, secret=secret)
 
     @property
     def manifest(self) -> Manifest:
@@ -224,6 +231,13 @@ def wire(apps: Sequence[App], setting: Setting, *, dry: bool = False) -> Connect
         with setting.manifest.locked():
             if setting.secret and setting.pinned:
                 setting.secrets.remember(setting.hub, setting.secret)
+            if setting.choice:
+                choose(
+                    setting.home,
+                    setting.choice,
+                    source=setting.source,
+                    name=setting.hub_name,
+                )
             outcomes = [
                 _wire(app, setting, alone=len(apps) == 1, write=True) for app in apps
             ]
@@ -259,7 +273,7 @@ async def examine_all(
         wiring = _wiring(app, setting, alone=True)
         record = setting.manifest.get(app.id)
         reports.append((examine(app, setting.machine, wiring, record), wiring))
-    hubs = {health.hub for health, _ in reports if health.hub}
+    hubs = {_hub_of(wiring) for health, wiring in reports if _is_wired(health)}
     down = dict(
         zip(hubs, await asyncio.gather(*(reach(hub) for hub in hubs)), strict=True)
     )
@@ -270,7 +284,8 @@ async def examine_all(
             for one in health.troubles
         ]
         state = health.state
-        if health.hub and (why := down.get(health.hub)):
+        hub = _hub_of(wiring) if _is_wired(health) else None
+        if hub and (why := down.get(hub)):
             troubles.append(TroubleReport(what=why.message, mend=why.next_step))
             state = State.BROKEN
         entry = health.entry
@@ -281,7 +296,7 @@ async def examine_all(
                 installed=health.app.is_installed(setting.machine),
                 state=state,
                 config=str(health.app.config().files(setting.machine, wiring)[0].path),
-                hub=health.hub,
+                hub=hub,
                 home=entry.env.get("PARLER_HOME") if entry else None,
                 command=entry.command[0] if entry else None,
                 troubles=troubles,
@@ -314,7 +329,7 @@ async def verify(
         return Arrival(
             id=app.id,
             title=app.title,
-            hub=wired[app.id].hub,
+            hub=_hub_of(wired[app.id]),
             arrived=there,
             agent=came.get(app.id),
             detail=None if there else late,
@@ -326,11 +341,11 @@ async def verify(
 
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout), asyncio.TaskGroup() as group:
-            for hub in {wiring.hub for wiring in wired.values()}:
+            for hub in {_hub_of(wiring) for wiring in wired.values()}:
                 missing = {
                     app.id: (app, wired[app.id].home)
                     for app in apps
-                    if wired[app.id].hub == hub
+                    if _hub_of(wired[app.id]) == hub
                 }
                 watch = _Watch(hub=hub, missing=missing, report=report)
                 group.create_task(watch.run(dial, poll_secs))
@@ -341,10 +356,10 @@ async def verify(
 CONNECT = Capability(
     run=wire,
     also=[unwire, examine_all, verify],
-    about="Wire agent apps to a hub; those that are wired keep theirs unless told "
-    "otherwise.",
-    more="A join secret comes from an invite, from PARLER_JOIN_SECRET, or is asked "
-    "for. It is kept in parler's own home and written nowhere else.",
+    about="Wire agent apps, and choose the hub for them and your shell.",
+    more="Asks once, on a terminal, where conversations live; else it is this "
+    "machine. A join secret comes from an invite, from PARLER_JOIN_SECRET, or is asked "
+    "for, and tried. It is kept in parler's own home and written nowhere else.",
     command="connect",
     example="""\
 parler connect
@@ -416,7 +431,7 @@ def _wire(
         planned = plan(app, setting.machine, wiring, setting.manifest)
         if write:
             _take_over_secret(old, setting)
-            _prepare_home(wiring)
+            _prepare_home(wiring, wiring.hub or setting.hub)
             carry_out(planned, setting.manifest)
     except ParlerError as error:
         return _failed(app, error, setting, alone=alone)
@@ -428,11 +443,11 @@ def _wire(
         id=app.id,
         title=app.title,
         outcome=outcome if write or not needed else Outcome.PLANNED,
-        hub=wiring.hub,
+        hub=wiring.hub or setting.hub,
         files=[str(change.content.path) for change in needed],
         diff=None if write else _diff(planned),
         restart=config.restart if needed else None,
-        notes=notes if needed else [],
+        notes=[*_own_hub(wiring, setting), *(notes if needed else [])],
     )
 
 
@@ -497,6 +512,7 @@ def _result(outcomes: list[AppOutcome], setting: Setting) -> ConnectResult:
         ok=all(one.outcome is not Outcome.FAILED for one in outcomes),
         hosts=outcomes,
         hub=setting.hub,
+        chosen=setting.choice is not None,
         backups=str(setting.manifest.backups),
     )
 
@@ -510,20 +526,24 @@ def _entry(app: App, setting: Setting) -> Entry | None:
 def _wiring(
     app: App, setting: Setting, *, alone: bool, old: Entry | None = None
 ) -> Wiring:
-    """What an app is given: its own hub, home and name, unless told otherwise."""
+    """What an app is given: its own home and name, unless told otherwise, and a hub of
+    its own only where it has another, or cannot know what is chosen here."""
     if old is None:
         with suppress(AppError):
             old = _entry(app, setting)
     wiring = _bare_wiring(app, setting, alone=alone)
     if old is None:
         return wiring
-    home = old.env.get("PARLER_HOME")
+    said = old.env.get("PARLER_HOME")
+    # An earlier client's choice: who the agents are must not change.
+    home = Path(said) if said and Path(said).is_dir() else wiring.home
+    hub = None if setting.pinned else old.env.get("PARLER_HUB")
+    if hub and same_hub(hub, setting.hub):
+        hub = None
+    if machine_home(home) != setting.home:
+        hub = hub or setting.hub
     return replace(
-        wiring,
-        hub=setting.hub if setting.pinned else old.env.get("PARLER_HUB") or setting.hub,
-        # An earlier client's choice: who the agents are must not change.
-        home=Path(home) if home and Path(home).is_dir() else wiring.home,
-        name=wiring.name or old.env.get("PARLER_NAME"),
+        wiring, hub=hub, home=home, name=wiring.name or old.env.get("PARLER_NAME")
     )
 
 
@@ -538,7 +558,6 @@ def _bare_wiring(app: App, setting: Setting, *, alone: bool = True) -> Wiring:
         app=app.id,
         command=setting.command,
         home=app.home(setting.home),
-        hub=setting.hub,
         name=name,
         hooks=(record.hooks if known else True) if hooks is None else hooks,
         reservations=(
@@ -558,22 +577,51 @@ def _take_over_secret(old: Entry | None, setting: Setting) -> None:
         setting.secrets.remember(hub, secret)
 
 
-def _prepare_home(wiring: Wiring) -> None:
-    """Let the app's server, hooks and shell find the same home and hub.
+def _is_wired(health: Health) -> bool:
+    return health.entry is not None and health.entry.is_ours
 
-    The server is told both; its shell is not, and finds them here.
-    """
+
+def _hub_of(wiring: Wiring) -> str:
+    """The hub that an app's agents use: that they are told, or that of their home."""
+    at_home = Flags(home=str(wiring.home))
+    return wiring.hub or resolve_settings({}, None, None, at_home).hub
+
+
+def _own_hub(wiring: Wiring, setting: Setting) -> list[str]:
+    if wiring.hub is None or same_hub(wiring.hub, setting.hub):
+        return []
+    return [
+        f"it keeps the hub it was told; for the chosen one: parler use {setting.hub}"
+    ]
+
+
+def told_another(apps: Sequence[App], setting: Setting) -> list[App]:
+    """Which of these and of the wired apps are told a hub by name that is another."""
+    wired = [app for name in setting.manifest.apps() if (app := app_named(name))]
+    found = []
+    for app in [*apps, *(one for one in wired if one not in apps)]:
+        with suppress(AppError):
+            entry = _entry(app, setting)
+            hub = entry.env.get("PARLER_HUB") if entry else None
+            if hub and not same_hub(hub, setting.hub):
+                found.append(app)
+    return found
+
+
+def _prepare_home(wiring: Wiring, hub: str) -> None:
+    """Let the app's server, hooks and shell find the same home, and clients that know
+    no choice the same hub."""
     if wiring.home.parent.name != AGENTS:
         return  # an earlier client's choice: the user's own home is not ours to change
-    identities.ensure_identity(wiring.home, hub_url=wiring.hub)
+    identities.ensure_identity(wiring.home, hub_url=hub)
     homes = [wiring.home, *islice(homes_below(wiring.home), MAX_IDENTITIES)]
     for home in homes:
         if not (home / CONFIG_FILE).exists():
             continue
         with suppress(ConfigError):  # whoever uses that identity is told
             saved = identities.load_identity(home)
-            if hub_key(saved.hub_url) != hub_key(wiring.hub):
-                identities.update_identity(home, hub_url=wiring.hub)
+            if hub_key(saved.hub_url) != hub_key(hub):
+                identities.update_identity(home, hub_url=hub)
 
 
 def _unknown(name: str) -> UsageError:

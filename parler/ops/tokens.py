@@ -7,7 +7,7 @@ the one shared hub that page belongs to.
 from typing import Annotated
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from parler.identity.settings import DEFAULT_HUB
+from parler.identity.chosen_hub import SHARED_HUB
 from parler.ops.capability import SESSION, Capability, Hints, Param
 from parler.ops.context import OpContext, Result
 from parler.wire.base import Millis, RoomName
@@ -83,7 +83,7 @@ async def watch_token(
 ) -> WatchResult:
     """Make a token that reads a room of ours over HTTP."""
     minted = await ctx.client.request(MintWatch(room=room, ttl_secs=ttl_secs), Watch)
-    shared = same_hub(ctx.hub, DEFAULT_HUB)
+    shared = same_hub(ctx.hub, SHARED_HUB)
     return WatchResult(
         token=minted.token,
         room=minted.room,

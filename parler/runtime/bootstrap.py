@@ -168,11 +168,15 @@ class _OwnHubNow:
     """
 
     def __init__(self, hub: str, settings: "Settings") -> None:
-        from parler.identity.homes import process_environment, user_home_of
+        from parler.identity.homes import (
+            DEFAULT_HOME,
+            process_environment,
+            user_home_of,
+        )
 
         user = user_home_of(process_environment())
         self._hub = hub
-        self._homes = [settings.base_home, *([user / ".parler"] if user else [])]
+        self._homes = [settings.base_home, *([user / DEFAULT_HOME] if user else [])]
         if not _is_on_loopback(hub):
             self._homes = []
         self._dialled: OwnHub | None = None

@@ -45,6 +45,18 @@ def dial_url(typed: str) -> str:
     return url
 
 
+def hub_url(typed: str) -> str:
+    """A hub's address in the one spelling that is shown and kept: ``wss://host``.
+
+    Raises:
+        InvalidHubUrl: It names no hub.
+    """
+    scheme, _, rest = dial_url(typed).removesuffix("/ws").partition("://")
+    authority, slash, path = rest.partition("/")
+    usual = ":443" if scheme == "wss" else ":80"
+    return f"{scheme}://{authority.lower().removesuffix(usual)}{slash}{path}"
+
+
 def same_hub(one: str, other: str) -> bool:
     """Whether two spellings name one hub: scheme, slash and case aside (4.7)."""
     return _comparable(one) == _comparable(other)

@@ -41,7 +41,7 @@ class Health:
 
     @property
     def hub(self) -> str | None:
-        """The hub that is written into the app."""
+        """The hub that is written into the app, if one is."""
         return self.entry.env.get("PARLER_HUB") if self.entry else None
 
 

@@ -38,7 +38,9 @@ class Wiring:
     home: Path
     """The app's home, with an identity for each project below it."""
 
-    hub: str
+    hub: str | None = None
+    """The hub that its server is told; None: the one that was chosen for its home."""
+
     name: str | None = None
     hooks: bool = True
     reservations: bool = False
@@ -52,8 +54,9 @@ class Wiring:
     @property
     def env(self) -> dict[str, str]:
         """What our server is told. No secret: those it finds in our own home."""
-        told = {"PARLER_HOME": str(self.home), "PARLER_HUB": self.hub}
-        return told | ({"PARLER_NAME": self.name} if self.name else {})
+        told = {"PARLER_HOME": str(self.home)}
+        more = {"PARLER_HUB": self.hub, "PARLER_NAME": self.name}
+        return told | {name: value for name, value in more.items() if value}
 
     def hook(self, event: str) -> str:
         """The command line of a hook."""

@@ -36,7 +36,7 @@ SAFE_TOOLS = (
 LEGACY_RULES = (f"mcp__{SERVER}__*", f"mcp__{SERVER}", "Bash(parler *)")
 """Too wide, as an earlier client wrote them."""
 
-_NOT_KEPT = ("trust", "default_tools_approval_mode", "PARLER_JOIN_SECRET")
+_NOT_KEPT = ("trust", "default_tools_approval_mode", "PARLER_JOIN_SECRET", "PARLER_HUB")
 _THEIRS = ("enabled", "disabled")
 _APPROVED = "autoApprove"
 _IN_A_BLANKET = ("parler_approve_join", "parler_delete_room")
@@ -91,8 +91,8 @@ def is_our_server(value: object) -> bool:
 def settled(current: object, wanted: object) -> object:
     """An entry of ours as it should be, with what the user or the app added to it.
 
-    Whether it is switched on is theirs to say. What lets every tool run, or holds a
-    secret, is not kept: an earlier client wrote that.
+    Whether it is switched on is theirs to say. What lets every tool run, holds a
+    secret or names a hub is not kept: an earlier client wrote that.
     """
     if not isinstance(current, Mapping) or not isinstance(wanted, Mapping):
         return wanted

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from parler.errors import HubError, UsageError
-from parler.identity.settings import DEFAULT_HUB
 from parler.identity.signing import fingerprint
 from parler.mcp_server.tool_call import Answer, Call, Question, Verdict
 from parler.mcp_server.tool_schema import Arg
@@ -51,9 +50,7 @@ async def open_session(call: Call, args: Any) -> Answer:
         if result.gated
         else "Whoever has it is in at once: give it to nobody else."
     )
-    shared = same_hub(ctx.hub, DEFAULT_HUB)
-    key = visible(result.key if shared else result.portable)
-    pasted = shlex.quote(f"PARLER_SESSION_KEY={key}")
+    pasted = shlex.quote(f"PARLER_SESSION_KEY={visible(result.portable)}")
     return Answer(
         text="\n".join(
             [

@@ -293,7 +293,6 @@ async def _local_hub(settings: Settings, hub: str) -> tuple[Check | None, bool]:
     try:
         place = local_hub.hub_paths(settings.base_home)
         seen = local_hub.look(place)
-        record = local_hub.read_record(place)
         meant = local_hub.starts_by_itself(settings, hub)
         if seen.state is not local_hub.State.STOPPED:
             check = _running(seen, hub, meant=meant)
@@ -301,12 +300,12 @@ async def _local_hub(settings: Settings, hub: str) -> tuple[Check | None, bool]:
         if not meant:
             return None, True
         owner = await port_owner_of(hub)
-        if owner and not owner.may_stand_in(known=record is not None):
+        if owner and not local_hub.stands_in(owner, settings.base_home, hub):
             return broken(name, refuse(hub, owner)), False
     except ParlerError as error:
         return broken(name, error), False
     if owner:
-        return ok(name, f"one that was started by hand is at {hub}"), True
+        return ok(name, f"another hub of yours is at {hub}"), True
     if place.stopped.exists():
         return warn(name, "its owner stopped it", "parler hub start"), False
     return ok(name, "does not run; it starts when it is needed"), False

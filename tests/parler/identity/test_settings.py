@@ -17,8 +17,6 @@ from parler.identity.homes import (
     workspace_name,
 )
 from parler.identity.settings import (
-    DEFAULT_HUB,
-    INIT_HUB,
     Disk,
     Flags,
     HubSource,
@@ -38,20 +36,26 @@ BASE = USER / ".parler"
 REPO = Path("/src/app")
 CLAUDE = {"CLAUDE_CODE_SESSION_ID": "s1"}
 CODEX = {"CODEX_THREAD_ID": "t1"}
+LOCAL = "ws://127.0.0.1:7070"
 
 
 def disk(
     *paths: str | Path,
     saved: Mapping[Path, Saved] | None = None,
     links: Mapping[str, str] | None = None,
+    chosen: str | None = None,
 ) -> Disk:
-    """A disk of paths; homes with settings have their config.json."""
+    """A disk of paths; homes with settings have their config.json, and `BASE` has made
+    a choice."""
     configs = dict(saved or {})
     present = {Path(p) for p in paths} | {home / "config.json" for home in configs}
     return Disk(
         exists=present.__contains__,
         canonical=lambda path: Path((links or {}).get(str(path), path)),
         saved=configs.get,
+        chosen={BASE: chosen}.get,
+        local=lambda home: LOCAL,
+        app_homes=lambda home: [one for one in configs if one.parent.name == "agents"],
     )
 
 
@@ -80,31 +84,32 @@ def workspace(path: str | Path, *, base: Path = BASE, session: str = "") -> Path
 
 
 @pytest.mark.parametrize(
-    ("flag", "env", "saved", "expected", "source"),
+    ("flag", "env", "chosen", "saved", "expected", "source"),
     [
-        ("f", "e", "s", "f", HubSource.FLAG),
-        ("f", None, None, "f", HubSource.FLAG),
-        (None, "e", "s", "e", HubSource.ENV),
-        (None, "e", None, "e", HubSource.ENV),
-        (None, "", "s", "s", HubSource.CONFIG),
-        ("", "", "s", "s", HubSource.CONFIG),
-        (None, None, "s", "s", HubSource.CONFIG),
-        (None, None, None, DEFAULT_HUB, HubSource.DEFAULT),
+        ("f", "e", "c", "s", "f", HubSource.FLAG),
+        ("f", None, None, None, "f", HubSource.FLAG),
+        (None, "e", "c", "s", "e", HubSource.ENV),
+        (None, "e", None, None, "e", HubSource.ENV),
+        (None, "", "c", "s", "c", HubSource.CHOICE),
+        ("", "", "c", None, "c", HubSource.CHOICE),
+        (None, None, None, "s", "s", HubSource.CONFIG),
+        (None, None, None, None, "127.0.0.1:7070", HubSource.DEFAULT),
     ],
 )
-def test_hub_comes_from_flag_then_env_then_file_then_default(
+def test_hub_comes_from_flag_then_env_then_choice_then_file_then_this_machine(
     flag: str | None,
     env: str | None,
+    chosen: str | None,
     saved: str | None,
     expected: str,
     source: HubSource,
 ) -> None:
     got = settings(
         {} if env is None else {"PARLER_HUB": env},
-        on=disk(saved={BASE: config(saved)} if saved else {}),
+        on=disk(saved={BASE: config(saved)} if saved else {}, chosen=chosen),
         flags=Flags(hub=flag),
     )
-    assert (got.hub, got.hub_source) == (expected, source)
+    assert (got.hub, got.hub_source) == (f"ws://{expected}", source)
 
 
 @pytest.mark.parametrize(
@@ -129,10 +134,34 @@ def test_name_and_role_come_from_flag_then_env_then_file(
     assert got.role == ("saved-role" if expected == "saved" else expected)
 
 
-def test_init_proposes_the_local_hub() -> None:
-    got = settings(flags=Flags(command="init"))
-    assert (got.hub, got.hub_source) == (INIT_HUB, HubSource.DEFAULT)
-    assert settings({"PARLER_HUB": "e"}, flags=Flags(command="init")).hub == "e"
+@pytest.mark.parametrize("home", [BASE, BASE / "agents" / "codex", workspace(REPO)])
+def test_every_home_below_the_machines_follows_its_choice(home: Path) -> None:
+    on = disk(saved={home: config("wss://earlier")}, chosen="wss://chosen")
+    assert settings(on=on, flags=Flags(home=str(home))).hub == "wss://chosen"
+    apart = Path("/elsewhere")
+    on = disk(saved={apart: config("wss://earlier")}, chosen="wss://chosen")
+    assert settings(on=on, flags=Flags(home=str(apart))).hub == "wss://earlier"
+
+
+def test_shell_without_a_choice_dials_the_hub_that_all_apps_were_wired_to() -> None:
+    one, other = (BASE / "agents" / app for app in ("codex", "cursor"))
+    mine = {BASE: config("wss://mine"), one: config("parler://127.0.0.1:7070/")}
+    assert settings(on=disk(saved=mine)).hub == LOCAL
+    same = mine | {other: config("http://127.0.0.1:7070")}
+    assert settings(on=disk(saved=same)).hub == LOCAL
+    # Where they differ, nobody can say which is meant.
+    several = mine | {other: config("wss://team")}
+    assert settings(on=disk(saved=several)).hub == "wss://mine"
+    assert settings(CODEX, on=disk(one, saved=several)).hub == LOCAL
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["parler://127.0.0.1:7070", "HTTP://127.0.0.1:7070/", "127.0.0.1:7070/ws"],
+)
+def test_hub_is_shown_in_one_spelling(typed: str) -> None:
+    assert settings({"PARLER_HUB": typed}).hub == LOCAL
+    assert settings(on=disk(saved={BASE: config(typed)})).hub == LOCAL
 
 
 def test_environment_switches() -> None:
@@ -502,7 +531,7 @@ def damaged_at(broken: Path) -> Callable[[Path], Saved | None]:
     return saved
 
 
-def test_damaged_base_config_never_sends_an_agent_to_the_shared_hub() -> None:
+def test_damaged_base_config_never_sends_an_agent_to_another_hub() -> None:
     on = Disk(
         exists=lambda _: False, canonical=lambda path: path, saved=damaged_at(BASE)
     )

@@ -396,21 +396,16 @@ async def test_another_program_on_the_port_is_named_and_told_nothing(
     assert not hubs_of(base)
 
 
-@pytest.mark.parametrize(
-    ("is_hub", "is_ours", "known", "welcome"),
-    [
-        (True, True, True, True),
-        (True, True, False, True),
-        (True, False, False, True),
-        (True, False, True, False),
-        (False, True, False, False),
-    ],
-)
+@pytest.mark.parametrize("is_hub", [True, False])
+@pytest.mark.parametrize("is_ours", [True, False])
+@pytest.mark.parametrize("asks_secret", [True, False])
 def test_a_hub_of_another_user_is_no_stand_in_for_our_own(
-    *, is_hub: bool, is_ours: bool, known: bool, welcome: bool
+    *, is_hub: bool, is_ours: bool, asks_secret: bool
 ) -> None:
-    found = PortOwner(is_hub=is_hub, is_ours=is_ours)
-    assert found.may_stand_in(known=known) is welcome
+    found = PortOwner(is_hub=is_hub, is_ours=is_ours, asks_secret=asks_secret)
+    assert found.may_stand_in(secret_known=True) is (is_hub and is_ours)
+    ours = is_hub and is_ours and not asks_secret
+    assert found.may_stand_in(secret_known=False) is ours
 
 
 # ------------------------------------------------------------------ what can go wrong

@@ -1,9 +1,10 @@
 """The command ``connect`` on a user's machine, with several apps in it."""
 
+import io
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,13 @@ import pytest
 from parler.apps.registry import all_apps, app_named
 from parler.cli import app
 from parler.client.client import Client, connect
+from parler.identity.chosen_hub import SHARED_HUB, read_choice
 from parler.identity.homes import find_home
-from parler.identity.identity import ensure_identity, find_identity
+from parler.identity.identity import ensure_identity, find_identity, update_identity
 from parler.identity.join_secrets import JoinSecrets
+from parler.identity.settings import Flags, resolve_settings
 from parler.identity.signing import Keypair
-from parler.local_hub import hub_paths, look, stop
+from parler.local_hub import Record, hub_paths, look, stop, write_record
 from parler.machine.program import command_for_apps
 from parler.ops.connect import Arrival, Setting, verify, wire
 from parler.wire.records import AgentCard, Visibility
@@ -27,12 +30,18 @@ from parler.wire.requests import Register
 from tests._support.processes import running_hub
 from tests.parler.apps._files import HUB, desk
 
+NOWHERE = "ws://127.0.0.1:9"
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def parler(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An installed parler, which is the one that runs."""
+def parler(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An installed parler, which is the one that runs; its own hub is stopped."""
+    own = home / ".parler"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    write_record(hub_paths(own), Record(addr=f"127.0.0.1:{port}"))
     program = home / "bin" / "parler"
     program.parent.mkdir()
     text = f'#!/bin/sh\nexec {sys.executable} -P -m parler "$@"\n'
@@ -44,7 +53,8 @@ def parler(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(home)
     for folder in (".codex", ".cursor", ".config/zed"):
         (home / folder).mkdir(parents=True)
-    return program
+    yield program
+    stop(own, force=True)
 
 
 @pytest.fixture
@@ -69,6 +79,18 @@ def entry(home: Path, path: str = ".cursor/mcp.json") -> Any:
     return json.loads((home / path).read_bytes())["mcpServers"]["parler"]
 
 
+def hub_at(home: Path) -> str:
+    """The hub that whoever lives there uses."""
+    return resolve_settings({}, None, None, Flags(home=str(home))).hub
+
+
+def told(home: Path, hub: str) -> None:
+    """What an earlier version wrote for Cursor, or its user since."""
+    path = home / ".cursor/mcp.json"
+    server = {"command": "/opt/old/parler", "args": ["mcp"], "env": {"PARLER_HUB": hub}}
+    path.write_text(json.dumps({"mcpServers": {"parler": server}}), encoding="utf-8")
+
+
 def test_bare_it_wires_what_is_here_and_says_what_to_restart(
     run: Run, home: Path, parler: Path
 ) -> None:
@@ -79,14 +101,61 @@ def test_bare_it_wires_what_is_here_and_says_what_to_restart(
     assert set(outcomes(run()).values()) == {"unchanged"}
 
 
-def test_bare_each_wired_app_keeps_its_hub(run: Run, home: Path) -> None:
-    run("cursor", "--hub", "ws://127.0.0.1:9001")
+def test_one_hub_is_chosen_for_all_apps_and_the_shell(run: Run, home: Path) -> None:
+    run("cursor", "--hub", "http://127.0.0.1:9001/")
     run()
+    for folder in (".parler", ".parler/agents/cursor", ".parler/agents/codex"):
+        assert hub_at(home / folder) == "ws://127.0.0.1:9001"
+    run("codex", "--hub", "ws://127.0.0.1:9002")
+    assert "PARLER_HUB" not in entry(home)["env"]
+    listed = run("--list", status=9)["hosts"]
+    assert {one["hub"] for one in listed if "hub" in one} == {"ws://127.0.0.1:9002"}
+    assert hub_at(home / ".parler") == "ws://127.0.0.1:9002"
+
+
+def test_app_that_was_told_a_hub_keeps_it_until_one_is_named(
+    run: Run, home: Path
+) -> None:
+    told(home, "ws://127.0.0.1:9001")
+    kept = run()
     assert entry(home)["env"]["PARLER_HUB"] == "ws://127.0.0.1:9001"
-    run("--hub", "ws://127.0.0.1:9002")
-    assert entry(home)["env"]["PARLER_HUB"] == "ws://127.0.0.1:9002"
-    run("--shared")
-    assert entry(home)["env"]["PARLER_HUB"].startswith("wss://")
+    cursor = next(one for one in kept["hosts"] if one["id"] == "cursor")
+    assert "parler use" in cursor["notes"][0]
+    # There is not one choice yet: its shell must not dial another hub than it.
+    assert not (home / ".parler" / "hub.json").exists()
+    run("codex", "--hub", "ws://127.0.0.1:9002")
+    assert "PARLER_HUB" not in entry(home)["env"]
+    told(home, "ws://127.0.0.1:9002")
+    run()
+    assert "PARLER_HUB" not in entry(home)["env"]
+
+
+def test_apps_that_an_earlier_version_wired_are_the_choice(
+    run: Run, home: Path
+) -> None:
+    run()
+    (home / ".parler" / "hub.json").unlink()
+    told(home, "ws://127.0.0.1:9001")
+    for app_id in ("codex", "cursor", "zed"):
+        update_identity(
+            home / ".parler" / "agents" / app_id, hub_url="ws://127.0.0.1:9001"
+        )
+    ensure_identity(home / ".parler", hub_url=SHARED_HUB)
+    assert hub_at(home / ".parler") == "ws://127.0.0.1:9001"
+    for _ in range(2):
+        run()
+        assert read_choice(home / ".parler").hub == "ws://127.0.0.1:9001"
+        assert "PARLER_HUB" not in entry(home)["env"]
+
+
+def test_whose_server_the_public_one_is_comes_before_anything_is_written(
+    parler: Path, home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for flags, chosen in ((["--print"], False), ([], True)):
+        assert app.run(["connect", "--shared", *flags]) == 0
+        said = capfd.readouterr().err
+        assert f"{SHARED_HUB} is a public server that somebody else runs" in said
+        assert (hub_at(home / ".parler") == SHARED_HUB) is chosen
 
 
 def test_the_apps_shell_finds_the_same_home_and_hub(run: Run, home: Path) -> None:
@@ -134,7 +203,7 @@ def test_a_mistyped_app_is_a_usage_error_with_candidates(run: Run, home: Path) -
     error = run("cusror", status=2)
     assert error["code"] == "usage"
     assert "cursor" in error["next"]
-    assert not (home / ".parler").exists()
+    assert not (home / ".parler" / "hub.json").exists()
     everything = run("xyzzy", status=2)
     assert all(one.id in everything["next"] for one in all_apps())
 
@@ -145,7 +214,7 @@ def test_one_app_that_fails_does_not_keep_the_others(run: Run, home: Path) -> No
     assert outcomes(result) == {"codex": "wired", "cursor": "failed", "zed": "wired"}
     failed = next(one for one in result["hosts"] if one["id"] == "cursor")
     assert "line 1, column 2" in failed["detail"]
-    assert "PARLER_HUB" in failed["snippet"]
+    assert "PARLER_HOME" in failed["snippet"]
     assert (home / ".cursor/mcp.json").read_bytes() == b"{broken"
 
 
@@ -180,8 +249,9 @@ def test_without_any_app_it_says_so(run: Run, home: Path) -> None:
 def test_flags_that_exclude_each_other_are_refused(
     run: Run, home: Path, flags: tuple[str, ...]
 ) -> None:
+    before = sorted(home.rglob("*"))
     assert run(*flags, status=2)["code"] == "usage"
-    assert not (home / ".parler").exists()
+    assert sorted(home.rglob("*")) == before
 
 
 def test_a_plain_hub_beyond_this_network_is_refused(run: Run) -> None:
@@ -200,7 +270,7 @@ def test_a_secret_stays_in_our_own_home(
     run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PARLER_JOIN_SECRET", "hunter2-the-secret")
-    result = run("--hub", HUB)
+    result = run("--hub", NOWHERE)
     assert "hunter2" not in json.dumps(result)
     holders = [
         path.relative_to(home).as_posix()
@@ -208,7 +278,7 @@ def test_a_secret_stays_in_our_own_home(
         if path.is_file() and b"hunter2" in path.read_bytes()
     ]
     assert holders == [".parler/secrets.json"]
-    assert JoinSecrets(home / ".parler/secrets.json").for_hub(HUB) is not None
+    assert JoinSecrets(home / ".parler/secrets.json").for_hub(NOWHERE) is not None
     run("--shared")
     assert JoinSecrets(home / ".parler/secrets.json").for_hub("wss://x.org") is None
 
@@ -224,26 +294,47 @@ def test_a_secret_an_earlier_client_wrote_is_taken_over(run: Run, home: Path) ->
     assert JoinSecrets(home / ".parler/secrets.json").for_hub(HUB) == "hunter2"
 
 
-def test_an_invite_from_stdin_is_joined(
-    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+def test_invite_from_stdin_is_tried_and_joined(
+    run: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import io
+    with running_hub(tmp_path / "team", PARLER_HUB_JOIN_SECRET="the-secret") as hub:
+        address = hub.url.removeprefix("ws://")
 
-    text = b"parler-team://192.168.7.9:7070#the-secret\n"
-    stdin = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8")
-    monkeypatch.setattr(sys, "stdin", stdin)
-    run("cursor", "--join", "-")
-    hub = entry(home)["env"]["PARLER_HUB"]
-    assert hub.startswith("ws://192.168.7.9:7070")
-    assert JoinSecrets(home / ".parler/secrets.json").for_hub(hub) == "the-secret"
+        def invited(secret: str, **more: Any) -> Any:
+            text = f"parler-team://{address}#{secret}\n".encode()
+            stdin = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8")
+            monkeypatch.setattr(sys, "stdin", stdin)
+            return run("cursor", "--join", "-", **more)
+
+        refused = invited("another", status=6)
+        assert refused["code"] == "not_authorized"
+        assert "--join -" in refused["next"]
+        written = sorted(path.name for path in (home / ".parler").rglob("*"))
+        assert written == ["hub", "local.json"]
+        assert not (home / ".cursor/mcp.json").exists()
+        invited("the-secret")
+        assert hub_at(home / ".parler") == hub.url
+        secrets = JoinSecrets(home / ".parler/secrets.json")
+        assert secrets.for_hub(hub.url) == "the-secret"
+        states = {one["id"]: one["state"] for one in run("--list")["hosts"]}
+        assert states["cursor"] == "working"
+        # Rotated since: the list tries it, and does not say that it works.
+        secrets.remember(hub.url, "another")
+        cursor = next(one for one in run("--list", "cursor", status=9)["hosts"])
+        assert cursor["state"] == "broken"
+        assert cursor["troubles"][0]["mend"] == f"parler connect --join {hub.url}"
+    invited("the-secret", status=4)
 
 
-def test_a_team_hub_whose_secret_nobody_knows_is_not_wired(
-    run: Run, home: Path
+def test_hub_whose_secret_nobody_knows_is_not_wired(
+    run: Run, home: Path, tmp_path: Path
 ) -> None:
-    error = run("cursor", "--join", "ws://192.168.7.9:7070", status=2)
-    assert "--join -" in error["next"]
-    assert not (home / ".cursor/mcp.json").exists()
+    with running_hub(tmp_path / "team", PARLER_HUB_JOIN_SECRET="the-secret") as hub:
+        for flag in ("--join", "--hub"):
+            error = run("cursor", flag, hub.url, status=6)
+            assert "asks for a secret" in error["message"]
+            assert "--join -" in error["next"]
+            assert not (home / ".cursor/mcp.json").exists()
 
 
 def test_several_agents_are_told_apart_by_name(run: Run, home: Path) -> None:
@@ -310,11 +401,11 @@ def test_the_local_hub_is_there_before_apps_are_wired_to_it(
         try:
             for port in ports:
                 run("cursor", "--local", "--port", str(port))
-                assert entry(home)["env"]["PARLER_HUB"] == f"ws://127.0.0.1:{port}"
+                assert hub_at(home / ".parler") == f"ws://127.0.0.1:{port}"
                 assert look(place).is_at(f"ws://127.0.0.1:{port}")
             error = run("cursor", "codex", "--local", "--port", str(refused), status=4)
             assert error["next"]
-            assert entry(home)["env"]["PARLER_HUB"] == f"ws://127.0.0.1:{port}"
+            assert hub_at(home / ".parler") == f"ws://127.0.0.1:{port}"
             assert not (home / ".codex/config.toml").exists()
             assert look(place).is_at(f"ws://127.0.0.1:{port}")
         finally:
@@ -326,7 +417,10 @@ def test_a_mistyped_app_starts_no_hub_and_asks_for_no_secret(
 ) -> None:
     for hub in ("--local", "--team", "--join=ws://192.168.7.9:7070"):
         assert run("cusror", hub, status=2)["next"] == "parler connect cursor"
-    assert not (home / ".parler").exists()
+    assert [path.name for path in (home / ".parler").rglob("*")] == [
+        "hub",
+        "local.json",
+    ]
 
 
 async def test_verify_sees_agents_come_by_their_id_and_misses_those_that_do_not(

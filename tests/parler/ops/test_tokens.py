@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from parler.errors import NotOwner
-from parler.identity.settings import DEFAULT_HUB
+from parler.identity.chosen_hub import SHARED_HUB
 from parler.ops.session import OpenParams, join_session, open_session
 from parler.ops.tokens import VIEWER, directory_token, http_url, watch_token
 from parler.wire.joinkey import parse_join_key
@@ -38,7 +38,7 @@ async def test_a_local_hubs_watch_token_stays_off_other_peoples_pages(
         assert watched.expires_at == at.hub.clock() + 60_000
 
 
-@pytest.mark.parametrize("spelling", [DEFAULT_HUB, "https://PARLER-hub.fly.dev/"])
+@pytest.mark.parametrize("spelling", [SHARED_HUB, "https://PARLER-hub.fly.dev/"])
 async def test_the_shared_hub_has_a_viewer(tmp_path: Path, spelling: str) -> None:
     async with stage(tmp_path) as at:
         alice = await at.enter("alice")
