@@ -35,6 +35,7 @@ def done(result: ConnectResult) -> Iterator[str]:
     if not result.hosts:
         yield "no agent app was found on this machine; name one: parler connect APP"
         yield "or run parler mcp as an MCP server (stdio) in any other app"
+        yield from _chosen(result)
         return
     quiet = [one for one in result.hosts if one.outcome is Outcome.NOTHING]
     for one in result.hosts:
@@ -48,10 +49,18 @@ def done(result: ConnectResult) -> Iterator[str]:
         yield "To take effect:"
         for one in restarts:
             yield f"  {visible(one.title)}: {visible(one.restart or '')}"
+    yield from _chosen(result)
     if any(one.outcome is Outcome.WIRED for one in result.hosts):
         yield "then see whether it works: parler connect --list"
     if any(one.outcome is Outcome.PLANNED for one in result.hosts):
         yield "nothing was written: the same command without --print does that"
+
+
+def _chosen(result: ConnectResult) -> Iterator[str]:
+    if result.chosen and result.hub:
+        yield ""
+        yield f"hub: {visible(result.hub)}, for your shell and every wired app"
+        yield "to use another one: parler use HUB"
 
 
 def _outcome(one: AppOutcome) -> Iterator[str]:

@@ -31,7 +31,7 @@ ALONE = "connect --local"
 """The command that has this machine's hub serve nobody else."""
 
 TRIES = 3
-"""Of a secret that a person types."""
+"""How often a person is asked for a secret."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,17 +204,24 @@ def _as_before(desk: Desk, choice: str) -> Chosen:
 
 
 def _choice_of(url: str, home: Path) -> str:
-    """What choosing a URL means: this machine's own hub, if that is its address."""
+    """What choosing a URL means: this machine's own hub, if that is its address and
+    nobody else has it."""
+    import asyncio
+
     from parler.identity.chosen_hub import LOCAL
-    from parler.local_hub import hub_paths, look, read_record
+    from parler.local_hub import hub_paths, look, read_record, stands_in
+    from parler.local_hub.port_owner import port_owner_of
     from parler.local_hub.record import serves
     from parler.wire.urls import hub_url
 
     paths = hub_paths(home)
-    record = read_record(paths)
-    if look(paths).is_at(url) or (record is not None and serves(record.addr, url)):
+    if look(paths).is_at(url):
         return LOCAL
-    return hub_url(url)
+    record = read_record(paths)
+    if record is None or not serves(record.addr, url):
+        return hub_url(url)
+    owner = asyncio.run(port_owner_of(url))
+    return LOCAL if owner is None or stands_in(owner, home, url) else hub_url(url)
 
 
 def _is_own_place(desk: Desk) -> bool:
@@ -359,7 +366,7 @@ def _tried(
 
     from parler.errors import NotAuthorized, TransportError
 
-    for left in () if desk.dry else reversed(range(TRIES)):
+    for left in () if desk.dry else reversed(range(TRIES + 1)):
         try:
             asyncio.run(enter(url, desk.settings, desk.home, secret=secret))
         except NotAuthorized as refused:

@@ -10,7 +10,7 @@ from parler.ops.invites import InviteResult, InvitesResult
 from parler.ops.message_view import ShownMessage
 from parler.ops.rooms import Member, RoomsResult, RosterResult
 from parler.ops.session import ONLY_THIS_USER, JoinResult, OpenResult
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import shell_word, shown_name, visible
 from parler.text.transcript import Transcript, newest_handoff, shown_state, shown_time
 
 
@@ -146,7 +146,7 @@ def invites(result: InvitesResult, zone: tzinfo | None = None) -> Iterator[str]:
 
 def rooms(result: RoomsResult) -> Iterator[str]:
     """Our rooms; the active session is starred."""
-    if not result.rooms:
+    if not result.rooms and not result.elsewhere:
         yield "no rooms yet: parler session open, or parler session join KEY"
     for one in result.rooms:
         star = "*" if one.name == result.active else " "
@@ -154,6 +154,9 @@ def rooms(result: RoomsResult) -> Iterator[str]:
             f"{star} {visible(one.name)}  [{one.kind}]  {one.members} member(s)  "
             f"({one.unread} unread)"
         )
+    for hub, count in result.elsewhere.items():
+        what = "1 room is" if count == 1 else f"{count} rooms are"
+        yield f"{what} on {visible(hub)}: parler rooms --hub {shell_word(hub)}"
 
 
 def roster(result: RosterResult) -> Iterator[str]:

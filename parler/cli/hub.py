@@ -82,6 +82,8 @@ def _status(result: StatusResult) -> Iterator[str]:
     yield f"hub        {visible(result.url)}  {result.state}" + (
         "" if result.healthy or result.state != "running" else ", but does not answer"
     )
+    if result.in_its_place is not None:
+        yield f"           its port is taken by {visible(result.in_its_place)}"
     if result.pid is not None:
         uptime = f", up {_duration(result.uptime_secs or 0)}"
         version = visible(result.version or "?")

@@ -158,30 +158,29 @@ def _require_its_place(base_home: Path, url: str) -> None:
     Raises:
         ConnectFailed: It is; both are named.
     """
+    ours, user = hub_paths(base_home), user_home_of(process_environment())
+    usual = hub_paths(user / DEFAULT_HOME) if user else ours
+    record = None
+    if usual != ours:
+        with contextlib.suppress(ConfigError):  # whoever lives there is told
+            record = read_record(usual)
+    if record is not None and serves(record.addr, url):
+        home = shlex.quote(str(usual.folder.parent))
+        raise ConnectFailed(
+            url,
+            f"that is where your hub in {usual.folder} belongs, which does not run; "
+            f"the one of this home, in {ours.folder}, is another",
+            next_step=f"parler hub start --home {home}, or in this home: parler "
+            f"connect --local --port {free_port_after(record.port)}",
+        )
     if token := known_instead(base_home, url):
         raise ConnectFailed(
             url,
             f"your rooms there live on the hub {token}, which does not run; this "
-            f"machine's own, in {hub_paths(base_home).folder}, is another",
+            f"machine's own, in {ours.folder}, is another",
             next_step="start it again as you did (parler hub --db …), or this "
             "machine's own in its place: parler hub start",
         )
-    user = user_home_of(process_environment())
-    usual = hub_paths(user / DEFAULT_HOME) if user else None
-    if usual is None or usual == hub_paths(base_home):
-        return
-    with contextlib.suppress(ConfigError):
-        record = read_record(usual)
-        if record is not None and serves(record.addr, url):
-            home = shlex.quote(str(usual.folder.parent))
-            raise ConnectFailed(
-                url,
-                f"that is where your hub in {usual.folder} belongs, which does not "
-                f"run; the one of this home, in {hub_paths(base_home).folder}, is "
-                "another",
-                next_step=f"parler hub start --home {home}, or in this home: parler "
-                f"connect --local --port {free_port_after(record.port)}",
-            )
 
 
 def known_instead(base_home: Path, url: str) -> str | None:

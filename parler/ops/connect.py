@@ -241,7 +241,9 @@ def wire(apps: Sequence[App], setting: Setting, *, dry: bool = False) -> Connect
             outcomes = [
                 _wire(app, setting, alone=len(apps) == 1, write=True) for app in apps
             ]
-    return _result(outcomes, setting)
+    result = _result(outcomes, setting)
+    result.chosen = setting.choice is not None and not dry
+    return result
 
 
 def unwire(
@@ -512,7 +514,6 @@ def _result(outcomes: list[AppOutcome], setting: Setting) -> ConnectResult:
         ok=all(one.outcome is not Outcome.FAILED for one in outcomes),
         hosts=outcomes,
         hub=setting.hub,
-        chosen=setting.choice is not None,
         backups=str(setting.manifest.backups),
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from parler.errors import ConfigError, UsageError
 from parler.local_hub import lifecycle, service
+from parler.local_hub.port_owner import port_owner_of
 from parler.local_hub.probe import ask
 from parler.local_hub.record import (
     HubPaths,
@@ -65,6 +66,8 @@ class StatusResult(Result):
     service_active: bool = False
     stopped_by_owner: bool = False
     team: TeamState | None = None
+    in_its_place: str | None = None
+    """Who has its port while it does not run."""
 
 
 class StartResult(Result):
@@ -125,6 +128,7 @@ async def status(base_home: Path, *, now: Callable[[], int]) -> StatusResult:
         service_active=service.active(own),
         stopped_by_owner=seen.state is State.STOPPED and place.stopped.exists(),
         team=_team(record, seen),
+        in_its_place=await _in_its_place(record, seen),
     )
 
 
@@ -304,6 +308,13 @@ async def _answers(seen: Seen, record: Record) -> bool:
     except (OSError, TimeoutError, ConfigError):
         return False
     return answer is not None and answer.is_hub
+
+
+async def _in_its_place(record: Record, seen: Seen) -> str | None:
+    if seen.state is not State.STOPPED:
+        return None
+    owner = await port_owner_of(record.url)
+    return owner.what if owner else None
 
 
 def _team(record: Record, seen: Seen) -> TeamState | None:

@@ -1,5 +1,6 @@
 """The rooms we are in, who is in one, putting somebody out, and deleting ours."""
 
+from collections import Counter
 from typing import Annotated
 
 import msgspec
@@ -13,13 +14,16 @@ from parler.wire.base import AgentId, RoomName
 from parler.wire.records import RoomInfo, RosterEntry
 from parler.wire.replies import MemberRemoved, RoomDeleted, RoomList, RosterList
 from parler.wire.requests import DeleteRoom, RemoveMember, Rooms, Roster
+from parler.wire.urls import same_hub
 
 
 class RoomsResult(Result):
-    """Our rooms, by name; `active` is the session commands use by default."""
+    """Our rooms on one hub; `active` is the session commands use by default."""
 
     rooms: list[RoomInfo]
     active: str | None = None
+    elsewhere: dict[str, int] = msgspec.field(default_factory=dict)
+    """How many rooms of ours are on which other hubs, as far as we know."""
 
 
 class Member(RosterEntry, kw_only=True):
@@ -44,7 +48,12 @@ class DeleteResult(Result):
 async def rooms(ctx: OpContext) -> RoomsResult:
     """List our rooms."""
     listed = await ctx.client.request(Rooms(), RoomList)
-    return RoomsResult(rooms=listed.rooms, active=active_session(ctx.identity.home))
+    others = (hub for hub in ctx.known_rooms.hubs() if not same_hub(hub, ctx.hub))
+    return RoomsResult(
+        rooms=listed.rooms,
+        active=active_session(ctx.identity.home),
+        elsewhere=dict(Counter(others)),
+    )
 
 
 ROOMS = Capability(

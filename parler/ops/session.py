@@ -316,12 +316,12 @@ def _explained(ctx: OpContext, key: JoinKey, refused: InvalidInvite) -> InvalidI
     if "unknown" not in refused.message:
         refused.next_step = refused.next_step or ASK_OWNER
         return refused
-    if key.hub:
+    if key.hub and not ctx.for_this_user():
         step = ASK_OWNER
     else:
         step = (
-            f"if another hub gave out the key, parler session join {key.code}@HUB; "
-            f"else {ASK_OWNER}"
+            "if another hub gave out the key, ask for all of it, KEY@HUB: parler "
+            f"session join {key.code}@HUB; else {ASK_OWNER}"
         )
     return InvalidInvite(
         f"the hub {ctx.hub} does not know the key {key.code} (invalid or unknown "

@@ -20,14 +20,16 @@ class Terminal:
         self._process, self._handle = process, handle
         self.shown = ""
         """All that was shown so far."""
+        self._read = 0
 
     def until(self, words: str) -> str:
-        """Read up to these words; returns what came since the last call."""
-        start = len(self.shown)
+        """Read up to these words; returns what came since those of the last call."""
+        start = self._read
         deadline = time.monotonic() + WAIT
         while words not in self.shown[start:]:
             assert self._more(deadline), f"{words!r} was not shown: {self.shown}"
-        return self.shown[start:]
+        self._read = self.shown.index(words, start) + len(words)
+        return self.shown[start : self._read]
 
     def type(self, line: str) -> None:
         """Type a line and press Enter."""
