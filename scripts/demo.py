@@ -160,7 +160,7 @@ def approve(story: Story) -> None:
     own = bob.do("whoami")
     same = own["fingerprint"] == who["fingerprint"]
     stage.check(same, "which is the fingerprint bob himself sees", otherwise=own)
-    alice.do("session", "approve", who["fingerprint"])
+    alice.do("session", "approve", who["fingerprint"], "--yes")
     landed = ended(waiting, join)
     stage.check(landed.status == 0, "bob's wait is over", otherwise=landed)
     joined = landed.json()
@@ -280,7 +280,7 @@ def reject(story: Story) -> None:
     stage.check(asked["state"] == "pending", "mallory is told to wait", otherwise=asked)
     knocks = alice.do("session", "requests")["requests"]
     stage.check([k["name"] for k in knocks] == ["mallory"], "alice sees mallory knock")
-    alice.do("session", "reject", "mallory")
+    alice.do("session", "reject", "mallory", "--yes")
     again = mallory.attempt("session", "join", story.portable)
     no = again.status == 6 and again.error_code() == "invalid_invite"
     stage.check(no, "mallory cannot ask again", otherwise=again)

@@ -1,17 +1,20 @@
 """How results read: the lines that `render` prints for people. Pure functions."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import tzinfo
 
 from parler.identity.signing import fingerprint
-from parler.ops.admission import DecisionResult, Knock, RequestsResult
+from parler.ops.admission import DecisionResult, Knock
 from parler.ops.invites import InviteResult, InvitesResult
 from parler.ops.message_view import ShownMessage
-from parler.ops.rooms import Member, RoomsResult, RosterResult
+from parler.ops.own import OwnKnock, OwnRequestsResult, OwnRoom, OwnRoomsResult
+from parler.ops.rooms import Member, RosterResult
 from parler.ops.session import ONLY_THIS_USER, JoinResult, OpenResult
-from parler.text.terminal import shell_word, shown_name, visible
+from parler.text.terminal import shown_name, visible
 from parler.text.transcript import Transcript, newest_handoff, shown_state, shown_time
+
+MAX_TOPIC_CHARS = 36
 
 
 def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
@@ -33,7 +36,7 @@ def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
     if result.gated:
         yield "Then you run:"
         yield "  parler session requests"
-        yield "  parler session approve NAME-OR-FINGERPRINT"
+        yield "  parler approve NAME-OR-FINGERPRINT"
 
 
 def join_command(portable: str) -> str:
@@ -89,25 +92,33 @@ def news(
         yield from transcript.lines(message, message.signature)
 
 
-def requests(result: RequestsResult, zone: tzinfo | None = None) -> Iterator[str]:
+def requests(
+    result: OwnRequestsResult,
+    line: Callable[..., str],
+    zone: tzinfo | None = None,
+) -> Iterator[str]:
     """Who waits, and how to decide."""
     for one in result.admitted:
         yield f"let in, as you decided beforehand: {_who(one)}"
     if not result.requests:
-        yield f"nobody is waiting at {visible(result.room)}"
+        where = f" at {visible(result.room)}" if result.room else ""
+        yield f"nobody is waiting{where}"
         return
-    yield f"waiting at {visible(result.room)}:"
-    for one in result.requests:
+    at: tuple[str, str] | None = None
+    for one in sorted(result.requests, key=lambda one: (one.owner, one.room)):
+        if at != (at := (one.owner, one.room)):
+            room = room_words(one.room, one.topic)
+            yield f"waiting at {room} of {shown_name(one.owner)}:"
         yield f"  {_who(one)}  since {shown_time(one.requested_at, zone)}"
         yield f"    {one.agent}"
     short = result.requests[0].fingerprint
-    yield f"let in:  parler session approve {short}"
-    yield f"reject:  parler session reject {short}"
+    yield f"let in:  {line('approve', short)}"
+    yield f"reject:  {line('reject', short)}"
 
 
 def knocked(one: Knock) -> str:
     """A knock, with what to do about it."""
-    return f"{_who(one)} is knocking: parler session approve {one.fingerprint}"
+    return f"{_who(one)} is knocking: parler approve {one.fingerprint}"
 
 
 def admitted(one: Knock) -> str:
@@ -144,19 +155,39 @@ def invites(result: InvitesResult, zone: tzinfo | None = None) -> Iterator[str]:
         )
 
 
-def rooms(result: RoomsResult) -> Iterator[str]:
-    """Our rooms; the active session is starred."""
-    if not result.rooms and not result.elsewhere:
+def rooms(result: OwnRoomsResult) -> Iterator[str]:
+    """All rooms, by whose they are; the session of each is starred."""
+    if not result.rooms:
         yield "no rooms yet: parler session open, or parler session join KEY"
-    for one in result.rooms:
-        star = "*" if one.name == result.active else " "
-        yield (
-            f"{star} {visible(one.name)}  [{one.kind}]  {one.members} member(s)  "
-            f"({one.unread} unread)"
-        )
-    for hub, count in result.elsewhere.items():
-        what = "1 room is" if count == 1 else f"{count} rooms are"
-        yield f"{what} on {visible(hub)}: parler rooms --hub {shell_word(hub)}"
+    owners = dict.fromkeys((one.owner_id, one.owner, one.hub) for one in result.rooms)
+    several = len({hub for _, _, hub in owners}) > 1
+    for owner_id, owner, hub in owners:
+        if len(owners) > 1:
+            yield f"{shown_name(owner)}{f' on {visible(hub)}' if several else ''}:"
+        for one in result.rooms:
+            if (one.owner_id, one.hub) == (owner_id, hub):
+                yield _room(one)
+
+
+def _room(one: OwnRoom) -> str:
+    about = f'"{short_topic(one.topic)}"  ' if one.topic else ""
+    if one.peer:
+        about = f"with {shown_name(one.peer)}  "
+    return (
+        f"{'*' if one.active else ' '} {visible(one.name)}  {about}"
+        f"[{one.kind}]  {one.members} member(s)  ({one.unread} unread)"
+    )
+
+
+def short_topic(topic: str) -> str:
+    """A topic that leaves room beside it on 80 columns."""
+    shown = visible(topic)
+    return shown if len(shown) <= MAX_TOPIC_CHARS else f"{shown[:MAX_TOPIC_CHARS]}…"
+
+
+def room_words(name: str, topic: str | None) -> str:
+    """A room as people know it: by what it is about."""
+    return f'"{short_topic(topic)}" ({visible(name)})' if topic else visible(name)
 
 
 def roster(result: RosterResult) -> Iterator[str]:
@@ -176,6 +207,6 @@ def _member(one: Member) -> str:
     return f"{line}{activity}\n    {one.id}"
 
 
-def _who(one: Knock) -> str:
+def _who(one: Knock | OwnKnock) -> str:
     role = f" ({shown_name(one.role)})" if one.role else ""
     return f"{shown_name(one.name)}{role}  {fingerprint(one.agent)}"

@@ -8,6 +8,14 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         None,
         "Run a hub, or look after this machine's own; see `parler...",
     ),
+    "approve": (
+        "session",
+        "Let in somebody who waits at a session of yours or of...",
+    ),
+    "reject": (
+        "session",
+        "Reject somebody who waits at a session of yours or of...",
+    ),
     "send": (
         "messages",
         "Say something in the active session, a room, or to one...",
@@ -19,6 +27,10 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     "recv": (
         "messages",
         "Show what is new, and count it as read once it was shown.",
+    ),
+    "history": (
+        "messages",
+        "Show what was said last in a room of yours or of your...",
     ),
     "invite": (
         "rooms",
@@ -38,7 +50,7 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "rooms": (
         "rooms",
-        "List the rooms you are in; the active session is starred.",
+        "List your rooms and those of your agents; each one's...",
     ),
     "roster": (
         "rooms",
@@ -115,6 +127,10 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     "task": (
         "queue",
         "Say how far a task is, in the active session, a room, or...",
+    ),
+    "inbox": (
+        "inbox",
+        "Show what waits for you: knocks, questions, unread direct...",
     ),
     "work": (
         "work",

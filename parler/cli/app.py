@@ -79,8 +79,8 @@ _NEXT = {
 
 AREAS = (
     *("session", "messages", "rooms", "memory", "directory", "attachments", "queue"),
-    *("work", "attention", "peers", "ask", "projects", "identity", "doctor", "mcp"),
-    *("connect", "hubs"),
+    *("inbox", "work", "attention", "peers", "ask", "projects", "identity"),
+    *("doctor", "mcp", "connect", "hubs"),
 )
 """The modules of this folder that have commands, in the order they are shown."""
 
@@ -203,6 +203,11 @@ def _complete(environment: Mapping[str, str], wanted: str) -> int:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
+    if not arguments:
+        from parler.cli.inbox import glance
+
+        glance()
+        return 0
     # Not command.main(): that would turn a closed pipe into a failure.
     command = typer.main.get_command(_tree_for(arguments))
     try:

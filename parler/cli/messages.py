@@ -8,10 +8,11 @@ import typer
 from parler.cli._arguments import only_one
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command
-from parler.cli._run import HERE, Options, Run, carry_out, in_room
+from parler.cli._own import As, in_its_name
+from parler.cli._run import HERE, Options, Run, carry_out, in_room, settings_of
 from parler.errors import UsageError
 from parler.ops import messages
-from parler.ops.messages import SendResult
+from parler.ops.messages import ReceiveResult, SendResult
 from parler.text.terminal import visible
 
 
@@ -20,6 +21,7 @@ def add_to(app: typer.Typer) -> None:
     command(app, messages.SEND)(send)
     command(app, messages.HANDOFF)(handoff)
     command(app, messages.RECEIVE)(recv)
+    command(app, messages.HISTORY)(history)
 
 
 def send(options: Options, **given: Any) -> None:
@@ -89,3 +91,25 @@ def recv(
             await _receiving.once(run, chosen, since=since, all_=all_, limit=limit)
 
     carry_out(options, work, place=in_room(room))
+
+
+def history(options: Options, room: str | None, limit: int, as_: As = None) -> None:
+    """Show what was said last in a room of ours."""
+    from parler.cli import _format
+    from parler.identity.identity import find_identity
+    from parler.runtime.bootstrap import now, reader_of
+    from parler.text.transcript import Reader, Transcript
+    from parler.wire.base import AgentId
+
+    def lines(result: ReceiveResult) -> Iterator[str]:
+        if not result.messages:
+            return iter(["nothing was said there yet"])
+        me = find_identity(settings_of(options).home)
+        reader = reader_of(me) if me else Reader(agent=AgentId(""), name="")
+        shown = _format.news(
+            result.messages, Transcript(reader, now=now()), banners=False
+        )
+        return map(options.out.quoted, shown)
+
+    given = {"room": room, "limit": limit}
+    in_its_name(options, messages.HISTORY, given, lines, as_=as_, anyone=True)

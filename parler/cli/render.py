@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from parler._version import __version__
 from parler.errors import UsageError
-from parler.text.terminal import safe_json, visible, wrap
+from parler.text.terminal import clip, safe_json, visible, wrap
 from parler.wire.codes import PROTOCOL_VERSION
 
 
@@ -38,6 +38,18 @@ class Output:
     def quoted(self, text: str) -> str:
         """Text of which a stranger wrote a part, fit to this terminal."""
         return wrap(text, shutil.get_terminal_size().columns) if _is_tty() else text
+
+    def clipped(self, text: str) -> str:
+        """One line, cut where this terminal would break it."""
+        if not _is_tty():
+            return text
+        width = shutil.get_terminal_size().columns
+        return clip(text, width)
+
+    def ring(self) -> None:
+        """Ring the terminal's bell, if a person sits at it."""
+        if not self.json and _is_tty():
+            print(end="\a", flush=True)  # noqa: T201
 
     def note(self, text: str) -> None:
         """Say something beside the result, on stderr, unless told to be quiet."""
@@ -93,7 +105,9 @@ def complain(text: str) -> None:
 
 def put_question(question: str) -> bool:
     """Ask the person at the terminal, on stderr; only y and Enter agrees."""
-    shown = wrap(f"{visible(question)} [y/N]: ", shutil.get_terminal_size().columns)
+    columns = shutil.get_terminal_size().columns
+    lines = [wrap(visible(line), columns) for line in question.split("\n")]
+    shown = "\n".join(lines) + " [y/N]: "
     print(shown, end="", file=sys.stderr, flush=True)  # noqa: T201
     return sys.stdin.readline().strip().casefold() in ("y", "yes")
 

@@ -10,10 +10,14 @@ from parler.cli._arguments import only_one, pasted_key
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, group, shows
 from parler.cli._joining import join as redeem
+from parler.cli._own import As, Yes, household_of, in_its_name, person_line, say_away
 from parler.cli._run import Options, Place
-from parler.ops import invites, rooms, session
+from parler.identity.identity import active_session
+from parler.ops import invites, own, rooms, session
 from parler.ops.invites import RevokeResult
-from parler.ops.rooms import DeleteResult, RemoveResult
+from parler.ops.own import OwnRoom
+from parler.ops.person_only import Deciding
+from parler.ops.rooms import DeleteResult, RemoveResult, RosterResult
 from parler.text.terminal import shown_name, visible
 from parler.wire.records import RoomKind
 
@@ -26,10 +30,10 @@ def add_to(app: typer.Typer) -> None:
     shows(app, invites.INVITES, _format.invites, quoted=False)
     command(app, invites.REVOKE)(revoke)
     command(app, session.JOIN)(join)
-    shows(app, rooms.ROOMS, _format.rooms)
-    shows(app, rooms.ROSTER, _format.roster)
-    shows(app, rooms.DELETE, _deleted, quoted=False)
-    shows(members, rooms.REMOVE, _removed, quoted=False)
+    command(app, own.ROOMS)(show_rooms)
+    command(app, rooms.ROSTER)(roster)
+    command(app, rooms.DELETE)(delete)
+    command(members, rooms.REMOVE)(remove)
     app.add_typer(members, name="members")
 
 
@@ -69,6 +73,64 @@ def _revoked(result: RevokeResult) -> Iterator[str]:
 def join(options: Options, key: str, wait_secs: float) -> None:
     """Redeem the key of any room."""
     redeem(options, key, wait=wait_secs, again="parler join")
+
+
+def show_rooms(options: Options, as_: As = None) -> None:
+    """List the rooms of all our identities."""
+    import asyncio
+
+    household = household_of(options, as_)
+    active = active_session(household.settings.home)
+    result = asyncio.run(own.own_rooms(household, active=active))
+    say_away(options, result.unreachable)
+    options.out.result(result, map(options.out.quoted, _format.rooms(result)))
+
+
+def roster(options: Options, room: str | None, as_: As = None) -> None:
+    """List the members of a room of ours."""
+
+    def lines(result: RosterResult) -> Iterator[str]:
+        return map(options.out.quoted, _format.roster(result))
+
+    given = {"room": room}
+    in_its_name(options, rooms.ROSTER, given, lines, as_=as_, anyone=True)
+
+
+def delete(options: Options, room: str, as_: As = None, yes: Yes = False) -> None:
+    """Delete a room of ours, once a person has said so."""
+
+    def decides(found: OwnRoom) -> Deciding:
+        name = _format.room_words(found.name, found.topic)
+        return Deciding(
+            what="delete a room",
+            question=f"{name} of {shown_name(found.owner)}\n"
+            f"Delete it with all that its {found.members} member(s) said there?",
+            line=person_line(options, "delete-room", "--room", found.name),
+        )
+
+    in_its_name(
+        options,
+        rooms.DELETE,
+        {"room": room},
+        lambda result: [_deleted(result)],
+        as_=as_,
+        owns=True,
+        decides=decides,
+        yes=yes,
+    )
+
+
+def remove(options: Options, room: str | None, who: str, as_: As = None) -> None:
+    """Put a member out of a room of ours."""
+    given = {"room": room, "who": who}
+    in_its_name(
+        options,
+        rooms.REMOVE,
+        given,
+        lambda result: [_removed(result)],
+        as_=as_,
+        owns=True,
+    )
 
 
 def _deleted(result: DeleteResult) -> str:

@@ -1,6 +1,7 @@
 """``parler session``: opening, entering, minding the door, leaving."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +11,26 @@ from parler.cli import _format
 from parler.cli._arguments import piped_text
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, group, shows
+from parler.cli._deciding import approve, reject
 from parler.cli._joining import join as redeem
+from parler.cli._own import (
+    As,
+    Yes,
+    household_of,
+    in_its_name,
+    person_line,
+    say_away,
+)
 from parler.cli._run import ELSEWHERE, Options
 from parler.errors import UsageError
-from parler.ops import admission, session, tokens
+from parler.ops import admission, own, session, tokens
+from parler.ops.own import OwnRoom
+from parler.ops.person_only import Deciding
 from parler.ops.session import LeaveResult
 from parler.ops.tokens import WatchResult
-from parler.text.terminal import visible
+from parler.text.terminal import shown_name, visible
 from parler.text.transcript import shown_time
+from parler.wire.base import RoomName
 
 app = group("Share one live conversation: open it, knock, let in, leave.")
 
@@ -25,6 +38,8 @@ app = group("Share one live conversation: open it, knock, let in, leave.")
 def add_to(root: typer.Typer) -> None:
     """Add the commands of this module."""
     root.add_typer(app, name="session")
+    command(root, admission.APPROVE_ANYWHERE)(approve)
+    command(root, admission.REJECT_ANYWHERE)(reject)
 
 
 @command(app, session.OPEN)
@@ -48,6 +63,50 @@ def open_session(
     carry_out_declared(options, session.OPEN, given, _format.opened, place=ELSEWHERE)
 
 
+@command(app, own.REQUESTS)
+def requests(
+    options: Options,
+    room: Annotated[
+        str | None,
+        typer.Option("--room", metavar="ROOM", help="Only there, or at its topic."),
+    ] = None,
+    as_: As = None,
+) -> None:
+    """Show who waits at all our rooms."""
+    import asyncio
+
+    household = household_of(options, as_)
+    named = RoomName(room) if room else None
+    result = asyncio.run(own.own_requests(household, named))
+    say_away(options, result.unreachable)
+    lines = _format.requests(result, partial(person_line, options))
+    options.out.result(result, map(options.out.quoted, lines))
+
+
+@command(app, session.LEAVE)
+def leave(options: Options, room: str | None, as_: As = None, yes: Yes = False) -> None:
+    """Leave a session; its owner is asked first."""
+
+    def decides(found: OwnRoom) -> Deciding:
+        name = _format.room_words(found.name, found.topic)
+        return Deciding(
+            what="leave a session of its own",
+            question=f"{name}\nwas opened by {shown_name(found.owner)}: without it, "
+            "nobody can be let in any more.\nLeave it all the same?",
+            line=person_line(options, "session leave", "--room", found.name),
+        )
+
+    in_its_name(
+        options,
+        session.LEAVE,
+        {"room": room},
+        lambda result: [_left(result)],
+        as_=as_,
+        decides=decides,
+        yes=yes,
+    )
+
+
 @command(app, session.JOIN_SESSION)
 def join_session(options: Options, key: str, wait_secs: float) -> None:
     """Redeem a session key."""
@@ -66,11 +125,9 @@ def _watched(result: WatchResult) -> Iterator[str]:
         yield f"viewer   {visible(result.viewer)}"
 
 
-shows(app, admission.REQUESTS, _format.requests)
-shows(app, admission.APPROVE, _format.decided, quoted=False)
-shows(app, admission.REJECT, _format.decided, quoted=False)
-shows(app, admission.DENY, _format.decided, quoted=False)
-shows(app, session.LEAVE, _left, quoted=False)
+command(app, admission.APPROVE)(approve)
+command(app, admission.REJECT)(reject)
+command(app, admission.DENY)(reject)
 shows(app, tokens.WATCH, _watched, quoted=False)
 
 

@@ -1,10 +1,11 @@
-"""Which hub each of our rooms lives on, and whom we approve before they knock.
+"""Which hub each of our rooms lives on, what it is about, and whom we approve before
+they knock.
 
 One small file in the identity's home. It holds no key and no secret; the hub decides
 what is true of a room, this only says where to ask.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class RoomRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False
     hub: str
     room: RoomName
     preapprove: list[str] = []
+    topic: str | None = None
+    """What it is about; empty if it has no topic, None if nobody has looked."""
 
 
 class _File(msgspec.Struct):
@@ -47,8 +50,16 @@ class KnownRooms:
         return records[-1].hub if records else None
 
     def hubs(self) -> list[str]:
-        """The hub of each room, once for each."""
-        return [record.hub for record in self._read()]
+        """The hubs of our rooms, the one entered last first."""
+        found: list[str] = []
+        for record in reversed(self._read()):
+            if not any(same_hub(record.hub, hub) for hub in found):
+                found.append(record.hub)
+        return found
+
+    def records(self) -> list[RoomRecord]:
+        """All rooms, the one entered last at the end."""
+        return self._read()
 
     def preapproved(self, hub: str, room: str) -> list[str]:
         """Ids and fingerprints to approve as soon as they knock at a room."""
@@ -63,10 +74,21 @@ class KnownRooms:
         """Note that a room was entered, and optionally whom to approve there."""
         with self._changing() as records:
             old = [record for record in records if _is(record, hub, room)]
-            kept = old[0].preapprove if old else []
+            kept = old[0] if old else RoomRecord(hub, room)
             records[:] = [record for record in records if not _is(record, hub, room)]
-            wanted = kept if preapprove is None else list(preapprove)
-            records.append(RoomRecord(hub, room, wanted[:MAX_PREAPPROVED]))
+            wanted = kept.preapprove if preapprove is None else list(preapprove)
+            records.append(
+                RoomRecord(hub, room, wanted[:MAX_PREAPPROVED], topic=kept.topic)
+            )
+
+    def note_topics(self, hub: str, topics: Mapping[RoomName, str]) -> None:
+        """Note what rooms are about, so far as they are known."""
+        if not topics:
+            return
+        with self._changing() as records:
+            for record in records:
+                if record.room in topics and same_hub(record.hub, hub):
+                    record.topic = topics[record.room]
 
     def used(self, hub: str, room: str, approved: Sequence[str]) -> None:
         """Strike out approvals that were given."""

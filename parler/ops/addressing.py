@@ -93,7 +93,7 @@ def pick(who: str, people: Sequence[Person], *, among: str, next_step: str) -> P
         raise UsageError(f"nobody called {who!r} {among}", next_step=next_step)
     listed = ", ".join(str(person) for person in found[:_LISTED])
     raise UsageError(
-        f"{who!r} could be any of {len(found)} {among}: {listed}",
+        f"more than one called {who!r} {among}: {listed}",
         next_step="use the fingerprint or the id instead of the name",
     )
 

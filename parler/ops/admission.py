@@ -71,7 +71,7 @@ async def join_requests(
 REQUESTS = Capability(
     run=join_requests,
     about="Show who is waiting to be let in.",
-    command="session requests",
+    no_command="a person sees those of all agents with `session requests` (ops.own)",
     tool="parler_join_requests",
     hints=READS,
 )
@@ -138,6 +138,22 @@ APPROVE = Capability(
     common=True,
     asks_user=True,
     fixed={"approve": True},
+)
+APPROVE_ANYWHERE = Capability(
+    run=decide,
+    about="Let in somebody who waits at a session of yours or of your agents.",
+    command="approve",
+    example="parler approve anna",
+    no_tool="parler_approve_join is that of session approve",
+    fixed={"approve": True},
+)
+REJECT_ANYWHERE = Capability(
+    run=decide,
+    about="Reject somebody who waits at a session of yours or of your agents.",
+    command="reject",
+    example="parler reject ABCD-EFGH-IJKL-MNOP",
+    no_tool="parler_deny_join is that of session reject",
+    fixed={"approve": False},
 )
 REJECT = Capability(
     run=decide,

@@ -1,14 +1,17 @@
 """Saying something, handing over the turn, and reading what is new."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from parler.errors import UsageError
 from parler.ops.capability import (
     MAX_U32,
+    READS,
     SESSION,
     TARGET,
     Capability,
+    Means,
     Param,
     Shown,
 )
@@ -25,6 +28,10 @@ from parler.wire.base import Digest, MessageId, RoomName
 from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT
 from parler.wire.parts import HandoffPart, Part, TextPart
 from parler.wire.records import Target
+from parler.wire.replies import RosterList
+from parler.wire.requests import Roster
+
+DEFAULT_HISTORY = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +214,55 @@ parler recv --watch""",
     call='{"wait_secs": 60}',
     common=True,
 )
+
+
+async def history(
+    ctx: OpContext,
+    room: Annotated[
+        RoomName,
+        Param(
+            "Which; its topic will do. Default: active session.",
+            "ROOM",
+            positional=True,
+            means=Means.SESSION,
+        ),
+    ],
+    *,
+    limit: Annotated[
+        int, Param("The last N messages.", "N", option="--number -n", ge=1, le=MAX_U32)
+    ] = DEFAULT_HISTORY,
+) -> ReceiveResult:
+    """What was said last in a room; nothing counts as read by it."""
+    listed = await ctx.client.request(Roster(room=room), RosterList)
+    ends = (max(one.seen or 0, one.delivered or 0) for one in listed.entries)
+    start = max(0, max(ends, default=0) - limit)
+    found = await _last(ctx, room, limit, since=start)
+    if len(found) < limit and start:  # some numbers are gone
+        found = await _last(ctx, room, limit, since=0)
+    cursor = found[-1].seq if found else 0
+    return ReceiveResult(room=room, messages=found, cursor=cursor)
+
+
+HISTORY = Capability(
+    run=history,
+    about="Show what was said last in a room of yours or of your agents.",
+    more="It only looks: nothing counts as read by it.",
+    command="history",
+    example="""\
+parler history
+parler history room.abc234 -n 50""",
+    hints=READS,
+    no_tool="parler_recv reads again with since",
+)
+
+
+async def _last(
+    ctx: OpContext, room: RoomName, limit: int, *, since: int
+) -> list[ShownMessage]:
+    found: deque[ShownMessage] = deque(maxlen=limit)
+    async for batch in pages(ctx.client, room, since=since):
+        found.extend(shown_all(batch.messages))
+    return list(found)
 
 
 async def _news(ctx: OpContext, params: ReceiveParams) -> ReceiveResult:

@@ -24,7 +24,7 @@ class Deciding:
     """As in "an agent cannot …"."""
 
     question: str
-    """What is asked, as a sentence that yes or no answers."""
+    """What is asked: its last line is what yes or no answers."""
 
     line: str
     """The command that a person can run from any terminal."""
@@ -42,17 +42,26 @@ class Person:
     yes: bool = False
     """It was answered with the command."""
 
+    def check(self, deciding: Deciding) -> None:
+        """Refuse what an agent's shell runs.
+
+        Raises:
+            UsageError: One runs us.
+        """
+        if by_an_agent(self.environment, self.pid):
+            raise UsageError(
+                f"an agent cannot {deciding.what}: that is for its user to decide, in "
+                "a terminal of their own",
+                next_step=deciding.line,
+            )
+
     def agrees(self, deciding: Deciding) -> bool:
         """Whether a person wants it.
 
         Raises:
             UsageError: An agent runs us, or there is nobody to ask.
         """
-        if by_an_agent(self.environment, self.pid):
-            raise UsageError(
-                f"an agent cannot {deciding.what}: that is for its user to decide",
-                next_step=f"in a terminal of your own: {deciding.line}",
-            )
+        self.check(deciding)
         if self.yes:
             return True
         if self.ask is None:

@@ -1,26 +1,38 @@
 """The rooms we are in, who is in one, putting somebody out, and deleting ours."""
 
+import asyncio
 from collections import Counter
 from typing import Annotated
 
 import msgspec
 
+from parler.errors import HubError
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import Person, pick
 from parler.ops.capability import READS, SESSION, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result
+from parler.ops.topics import topic_in
 from parler.wire.base import AgentId, RoomName
-from parler.wire.records import RoomInfo, RosterEntry
+from parler.wire.records import RoomInfo, RoomKind, RosterEntry
 from parler.wire.replies import MemberRemoved, RoomDeleted, RoomList, RosterList
 from parler.wire.requests import DeleteRoom, RemoveMember, Rooms, Roster
 from parler.wire.urls import same_hub
+
+MAX_LOOKED_UP = 50
+"""Topics looked up at once; the others come with the next look."""
+
+
+class Room(RoomInfo, kw_only=True):
+    """A room of ours, and what it is about if its owner said so."""
+
+    topic: str | None = None
 
 
 class RoomsResult(Result):
     """Our rooms on one hub; `active` is the session commands use by default."""
 
-    rooms: list[RoomInfo]
+    rooms: list[Room]
     active: str | None = None
     elsewhere: dict[str, int] = msgspec.field(default_factory=dict)
     """How many rooms of ours are on which other hubs, as far as we know."""
@@ -47,19 +59,48 @@ class DeleteResult(Result):
 
 async def rooms(ctx: OpContext) -> RoomsResult:
     """List our rooms."""
-    listed = await ctx.client.request(Rooms(), RoomList)
-    others = (hub for hub in ctx.known_rooms.hubs() if not same_hub(hub, ctx.hub))
+    known = (record.hub for record in ctx.known_rooms.records())
     return RoomsResult(
-        rooms=listed.rooms,
+        rooms=await rooms_with_topics(ctx),
         active=active_session(ctx.identity.home),
-        elsewhere=dict(Counter(others)),
+        elsewhere=dict(Counter(hub for hub in known if not same_hub(hub, ctx.hub))),
     )
+
+
+async def rooms_with_topics(ctx: OpContext) -> list[Room]:
+    """Our rooms on this hub; topics that are not known yet are looked up, and noted."""
+    listed = await ctx.client.request(Rooms(), RoomList)
+    known = {
+        record.room: record.topic
+        for record in ctx.known_rooms.records()
+        if same_hub(record.hub, ctx.hub) and record.topic is not None
+    }
+    sessions = (one.name for one in listed.rooms if one.kind is RoomKind.CHANNEL)
+    unknown = [name for name in sessions if name not in known][:MAX_LOOKED_UP]
+    found = dict(zip(unknown, await _topics(ctx, unknown), strict=True))
+    ctx.known_rooms.note_topics(ctx.hub, found)
+    known |= found
+    return [
+        Room(**msgspec.structs.asdict(one), topic=known.get(one.name) or None)
+        for one in listed.rooms
+    ]
+
+
+async def _topics(ctx: OpContext, rooms: list[RoomName]) -> list[str]:
+    async def topic(room: RoomName) -> str:
+        try:
+            first = await ctx.client.pull(room, since=0, limit=1)
+        except HubError:
+            return ""
+        return topic_in(first.messages[0].text) if first.messages else ""
+
+    return await asyncio.gather(*map(topic, rooms))
 
 
 ROOMS = Capability(
     run=rooms,
     about="List the rooms you are in; the active session is starred.",
-    command="rooms",
+    no_command="a person sees those of all agents with `parler rooms` (ops.own)",
     tool="parler_rooms",
     brief="The rooms you are in, and what is unread.",
     hints=READS,

@@ -12,6 +12,7 @@ from parler.ops.capability import SESSION, SETS, Capability, Hints, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.invites import KEY_TTL, KEY_USES
 from parler.ops.message_view import ShownMessage, Tail, pages, shown
+from parler.ops.topics import seed_of, topic_in
 from parler.wire.base import RoomName
 from parler.wire.codes import ErrorCode, Feature
 from parler.wire.joinkey import JoinKey
@@ -153,6 +154,7 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
             await ctx.client.request(DeleteRoom(room=invited.room), RoomDeleted)
             raise
     ctx.enter(invited.room)
+    ctx.known_rooms.note_topics(ctx.hub, {invited.room: topic_in(seed or "")})
     if approvals:
         ctx.known_rooms.remember(ctx.hub, invited.room, preapprove=approvals)
     return OpenResult(
@@ -224,6 +226,9 @@ async def join_session(
     ctx.enter(reply.room)
     tail = Tail()
     async for batch in pages(ctx.client, reply.room, since=0):
+        if tail.first is None:
+            topic = topic_in(batch.messages[0].text)
+            ctx.known_rooms.note_topics(ctx.hub, {reply.room: topic})
         for message in batch.messages:
             tail.add(shown(message))
     return JoinResult(
@@ -275,13 +280,9 @@ LEAVE = Capability(
 
 
 def _seed(name: str, params: OpenParams) -> str | None:
-    topic = (params.topic or "").strip()
-    context = (params.context or "").strip("\n")
-    said = [f"Topic: {topic}"] if topic else []
-    said += [context] if context.strip() else []
-    if not said:
+    text = seed_of(name, params.topic, params.context)
+    if text is None:
         return None
-    text = f"📋 session context (from {name}):\n" + "\n\n".join(said)
     try:
         size = len(text.encode())
     except UnicodeEncodeError:

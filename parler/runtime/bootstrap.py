@@ -73,6 +73,7 @@ async def dialled(
     *,
     local: "LocalStart | None" = LocalStart(),
     remember: bool = True,
+    look: bool = False,
 ) -> "AsyncIterator[Client]":
     """A client of one hub. Its join secret is remembered once the hub took it.
 
@@ -80,6 +81,7 @@ async def dialled(
         local: How this machine's own hub is started if that is meant and it does not
             run; None only dials.
         remember: Whether the hub and its secret are noted.
+        look: Not to be seen there (`client.connect`).
     """
     from parler.client.client import connect
     from parler.errors import HubError
@@ -102,6 +104,7 @@ async def dialled(
         seen=seen_messages.SeenMessages(shared / seen_messages.FOLDER),
         allow_plain=settings.allow_plain,
         dial=dial,
+        look=look,
         now=now,
     )
     entered = False
@@ -224,12 +227,17 @@ async def connected(
     identity: "Identity",
     *,
     local: LocalStart | None = LocalStart(),
+    look: bool = False,
 ) -> "AsyncIterator[OpContext]":
-    """A connection to a hub, as operations are given it."""
+    """A connection to a hub, as operations are given it.
+
+    Args:
+        look: Not to be seen there (`client.connect`).
+    """
     from parler.identity.known_rooms import KnownRooms
     from parler.ops.context import OpContext
 
-    async with dialled(hub, settings, identity, local=local) as client:
+    async with dialled(hub, settings, identity, local=local, look=look) as client:
         yield OpContext(
             client=client,
             identity=identity,

@@ -157,6 +157,14 @@ def wrap(text: str, width: int) -> str:
     return "\n".join(piece for line in text.split("\n") for piece in _fold(line, room))
 
 
+def clip(line: str, width: int) -> str:
+    """A line that fits into `width` columns; what is left out is marked."""
+    pieces = _fold(line, width)
+    if len(pieces) == 1:
+        return line
+    return _fold(line, width - 1)[0] + "…"
+
+
 def _fold(line: str, width: int) -> list[str]:
     if len(line) * 2 <= width:
         return [line]

@@ -190,7 +190,7 @@ def test_a_key_in_the_environment_brings_an_agent_in_and_its_context_with_it(
 
     fingerprint = eventually(knock, 40, "knock")
     assert not any(CONTEXT in one.text for one in box.model.asked)
-    assert ann("session", "approve", fingerprint, "--json").status == 0
+    assert ann("session", "approve", fingerprint, "--yes", "--json").status == 0
     assert joining.wait().status == 0
     assert cli.last_words(joining.said()) == "read"
     assert CONTEXT in "".join(box.model.asked[-1].results)

@@ -66,7 +66,7 @@ def test_the_main_job(alice: Agent, bob: Agent, hub: HubProcess) -> None:
     [request] = alice("session", "requests", "--json").json["requests"]
     assert (request["name"], request["role"]) == ("bob", "webdev")
     assert request["fingerprint"] == bob("whoami", "--json").json["fingerprint"]
-    assert alice("session", "approve", request["fingerprint"]).status == 0
+    assert alice("session", "approve", request["fingerprint"], "--yes").status == 0
 
     joined = bob("session", "join", opened["key"], "--json").json
     assert joined["state"] == "joined"
@@ -106,7 +106,7 @@ def test_a_rejected_agent_reads_nothing_and_cannot_ask_again(
     opened = alice("session", "open", "--context", "secret plans", "--json").json
     join = ("session", "join", opened["key"], "--json")
     assert eve(*join).json["state"] == "pending"
-    assert alice("session", "deny", "eve").status == 0
+    assert alice("session", "deny", "eve", "--yes").status == 0
     for again in (join, (*join, "--wait", "5")):
         refused = eve(*again)
         assert refused.status == 6
@@ -125,7 +125,7 @@ def test_waiting_for_the_decision_ends_with_the_backlog(
         bob.running("session", "join", key, "--wait", "10") as joining,
     ):
         watching.until("bob (webdev)", watching.stderr)
-        assert alice("session", "approve", "bob").status == 0
+        assert alice("approve", "bob", "--yes").status == 0
         shown = joining.until("the recap")
         assert "alice (owner): 📋 session context" in shown
         assert joining.process.wait(10) == 0
@@ -317,7 +317,7 @@ def test_a_removed_member_is_out_at_once(alice: Agent, bob: Agent) -> None:
     assert (refused.status, refused.error["code"]) == (6, "not_member")
     names = [entry["name"] for entry in alice("roster", "--json").json["entries"]]
     assert names == ["alice"]
-    assert alice("delete-room", "--room", room).status == 0
+    assert alice("delete-room", "--room", room, "--yes").status == 0
     assert alice("rooms", "--json").json["rooms"] == []
 
 

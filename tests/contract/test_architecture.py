@@ -122,10 +122,11 @@ def test_rooms_with_rules_of_their_own_keep_them(module: Module) -> None:
     if module.is_in("parler.runtime"):
         assert not {name for name in used if below(name, "mcp", "mcp_types")}
     if module.is_in("parler.cli"):
+        connecting = ("parler.runtime.bootstrap", "parler.runtime.own_hubs")
         runtime = {name for name in ours if below(name, "parler.runtime")}
-        assert not {
-            name for name in runtime if not below(name, "parler.runtime.bootstrap")
-        } - {"parler.runtime"}
+        assert not {name for name in runtime if not below(name, *connecting)} - {
+            "parler.runtime"
+        }
 
 
 def _below_apps(module: Module) -> tuple[str, ...]:
@@ -224,6 +225,7 @@ def test_processes_are_started_only_where_agreed(module: Module) -> None:
     agreed = (
         *("parler.handoff.git", "parler.machine.runner", "parler.machine.reaper"),
         *("parler.machine.user_name", "parler.workers.runners", "parler.local_hub"),
+        "parler.machine.desktop",
     )
     wakes = module.is_in("parler.apps") and module.name.endswith(".wake")
     if not module.is_in(*agreed) and not wakes:

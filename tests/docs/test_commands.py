@@ -234,7 +234,11 @@ def meet(world: World, alice: Reader, bob: Reader) -> None:
     ) as waiting:
         waiting.until("\n", waiting.stderr)  # says that it waits
         assert "bob" in alice("parler session requests").out
-        alice("parler session approve FINGERPRINT", fingerprint=fingerprint_of(bob))
+        alice(
+            "parler session approve FINGERPRINT",
+            "--yes",
+            fingerprint=fingerprint_of(bob),
+        )
         assert "what bob has to know" in waiting.until("what bob has to know")
         assert waiting.process.wait(RUN_WAIT) == 0
 
@@ -286,8 +290,8 @@ def reopen(world: World, alice: Reader, bob: Reader) -> None:
     knock = ("session", "join", opened["portable"])
     for reader in (mallory, bob):
         assert reader.agent(*knock).status == 0
-    alice("parler session reject mallory")
-    alice(f"parler session approve {FINGERPRINT}", sample=fingerprint_of(bob))
+    alice("parler session reject mallory", "--yes")
+    alice(f"parler session approve {FINGERPRINT}", "--yes", sample=fingerprint_of(bob))
     assert "the recap" in bob.agent("recv", "--all", "--room", opened["room"]).out
     assert mallory.agent(*knock).status == 6
     bob("parler session leave", "--room", opened["room"])

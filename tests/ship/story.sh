@@ -31,7 +31,7 @@ as bob init --name bob --role webdev --hub "$url"
 key=$(as alice session open --topic ship --context "the whole context" --json | field portable)
 as bob session join "$key" --json | grep -q pending
 as alice session requests | grep -q bob
-as alice session approve bob
+as alice approve bob --yes
 as bob session join "$key" | grep -q "the whole context"
 as alice send "the tests are green"
 as bob recv | grep -q "the tests are green"

@@ -1,0 +1,170 @@
+"""Whose rooms a command means: those of the person at this terminal and all agents of
+theirs, or of one identity. What is done is done by the identity whose room it is.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from parler.cli._carry_out import carry_out_declared, values_of
+from parler.cli._person import check_agreed
+from parler.cli._run import Options, identity_of, in_room, settings_of
+from parler.ops.capability import Capability, Means
+from parler.text.terminal import shell_word, shown_name, visible
+
+if TYPE_CHECKING:
+    from parler.identity.own_agents import OwnAgent
+    from parler.identity.settings import Settings
+    from parler.ops.own import Away, OwnRoom
+    from parler.ops.person_only import Deciding
+    from parler.runtime.own_hubs import OwnHubs
+
+As: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--as", metavar="NAME", help="Only as this agent of yours."),
+]
+Yes: TypeAlias = Annotated[
+    bool, typer.Option("--yes", "-y", help="You are sure: do not ask.")
+]
+
+
+def household_of(
+    options: Options, as_: str | None = None, *, starts_hub: bool = True
+) -> "OwnHubs":
+    """The identities that are meant, and where to look.
+
+    Args:
+        starts_hub: This machine's own hub, if it is stopped and needed.
+    """
+    from parler.runtime.bootstrap import LocalStart
+    from parler.runtime.own_hubs import GLANCE_SECS, LOOK_SECS, OwnHubs
+
+    settings = settings_of(options)
+    return OwnHubs(
+        settings=settings,
+        agents=agents_meant(options, settings, as_),
+        local=LocalStart(note=options.out.note, revive=True) if starts_hub else None,
+        hub=options.hub,
+        look_secs=LOOK_SECS if starts_hub else GLANCE_SECS,
+    )
+
+
+def agents_meant(
+    options: Options, settings: "Settings", as_: str | None
+) -> "list[OwnAgent]":
+    """The identities that a command means, the person first.
+
+    Raises:
+        UsageError: `--as` names none of them.
+    """
+    from parler.identity.homes import machine_home
+    from parler.identity.own_agents import OwnAgent, Place, own_agents
+    from parler.ops.own import agent_named
+
+    machine = machine_home(settings.base_home)
+    everybody = own_agents(machine)
+    if as_ is not None:
+        return [agent_named(as_, everybody)]
+    if options.home or settings.home != machine or not everybody:
+        identity_of(settings, options.out)
+        return [OwnAgent(settings.home, settings.home == machine, Place())]
+    return everybody
+
+
+def is_alone(household: "OwnHubs") -> bool:
+    """Whether only who types is meant."""
+    [first, *others] = household.agents
+    return not others and first.home == household.settings.home
+
+
+def in_its_name(
+    options: Options,
+    capability: Capability,
+    given: Mapping[str, Any],
+    lines: Callable[[Any], Iterable[str]],
+    *,
+    as_: str | None,
+    owns: bool = False,
+    anyone: bool = False,
+    decides: "Callable[[OwnRoom], Deciding] | None" = None,
+    yes: bool = False,
+) -> None:
+    """Do what was asked for in a room, as the identity of ours that is in it.
+
+    Args:
+        owns: The owner is meant, if one of ours is.
+        anyone: Whichever of several will do.
+        decides: What a person has to decide first, if the room is that identity's own.
+        yes: It was decided with the command.
+    """
+    import asyncio
+
+    from parler.ops.context import room_or_session
+    from parler.ops.own import whose_room
+
+    household = household_of(options, as_)
+    param = capability.means(Means.SESSION) or capability.means(Means.ROOM)
+    assert param is not None
+    room = room_or_session(household.settings.home, given[param.key])
+    if is_alone(household) and decides is None:
+        # The hub itself says what is wrong with a room that is not ours.
+        carry_out_declared(options, capability, given, lines, place=in_room(room))
+        return
+    found, ours = asyncio.run(whose_room(household, room, owns=owns, anyone=anyone))
+    if ours and decides is not None:
+        check_agreed(decides(found), yes=yes)
+
+    async def act() -> Any:
+        async with connected_as(household, found.owner_id, found.hub) as ctx:
+            values = values_of(capability, given) | {param.source: found.name}
+            return await capability.perform(ctx, values)
+
+    result = asyncio.run(act())
+    if not capability.hints.reads_only:
+        say_whose(options, household, found.owner_id)
+    options.out.result(result, lines(result))
+
+
+def connected_as(household: "OwnHubs", owner_id: str, hub: str) -> Any:
+    """A connection in the name of one of them."""
+    agent, identity = next(
+        (agent, agent.identity)
+        for agent in household.agents
+        if agent.identity is not None and agent.identity.agent_id == owner_id
+    )
+    return household.connected(agent, identity, hub)
+
+
+def say_whose(options: Options, household: "OwnHubs", owner_id: str) -> None:
+    """Say in whose name something was done, if not in that of who typed it."""
+    for agent in household.agents:
+        identity = agent.identity
+        if identity is not None and identity.agent_id == owner_id:
+            if agent.home != household.settings.home:
+                options.out.note(f"as {shown_name(identity.name)}{where_of(agent)}")
+            return
+
+
+def where_of(agent: "OwnAgent") -> str:
+    """The app and folder of an agent of ours, as far as they are known."""
+    from pathlib import Path
+
+    from parler.apps.registry import app_named
+
+    app = app_named(agent.place.app) if agent.place.app else None
+    words = [app.title] if app else []
+    words += [f"in {Path(agent.place.folder).name}"] if agent.place.folder else []
+    return f" ({visible(' '.join(words))})" if words else ""
+
+
+def say_away(options: Options, away: "Iterable[Away]") -> None:
+    """Name the hubs that could not be asked."""
+    for one in away:
+        options.out.note(f"not shown is what is on {one.hub}: {one.reason}")
+
+
+def person_line(options: Options, verb: str, *words: str) -> str:
+    """The command that the person behind us can run from any terminal."""
+    home = ["--home", options.home] if options.home else []
+    return " ".join(["parler", verb, *map(shell_word, [*words, *home])])

@@ -1,0 +1,277 @@
+"""What waits for the person: ``inbox``, and the glance that `parler` alone shows."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parler.cli._command import command
+from parler.cli._format import short_topic
+from parler.cli._own import As, agents_meant, household_of, person_line, say_away
+from parler.cli._run import Options, settings_of
+from parler.ops import inbox
+from parler.ops.inbox import Item, Kind
+from parler.text.terminal import paragraph, shown_name, visible
+from parler.text.transcript import shown_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from parler.errors import ParlerError
+    from parler.identity.own_agents import OwnAgent
+    from parler.ops.inbox import GlanceResult
+    from parler.ops.own import Own, OwnRoom
+    from parler.ops.peers import Peer
+
+BELL = "\a"
+_INDENT = "    "
+_MAX_ROOMS = 12
+_MAX_ITEMS = 10
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(app, inbox.INBOX)(show_inbox)
+
+
+def show_inbox(
+    options: Options,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Stay, and ring when somebody knocks or asks."),
+    ] = False,
+    notify: Annotated[
+        bool,
+        typer.Option("--notify", help="As --watch, with the desktop's notifications."),
+    ] = False,
+    as_: As = None,
+) -> None:
+    """Show what waits, once or as it comes."""
+    import asyncio
+
+    from parler.cli._machine import here_of
+
+    here = here_of(options)
+    if watch or notify:
+        from parler.machine.desktop import notifier
+
+        ring = notifier(here.environment) if notify else None
+        asyncio.run(_watch(options, as_, ring))
+        return
+    household = household_of(options, as_)
+    result = asyncio.run(inbox.inbox(household, here))
+    say_away(options, result.unreachable)
+    lines = _items(options, result.items) if result.items else ["nothing waits for you"]
+    options.out.result(result, lines)
+
+
+def glance() -> None:
+    """Show what waits, who is here, the rooms and the hub."""
+    import asyncio
+
+    from parler.cli._machine import here_of
+    from parler.errors import TransportError
+    from parler.ops.inbox import GlanceResult
+    from parler.ops.own import Away
+    from parler.ops.peers import PeersParams, peers
+
+    options = Options(command="inbox")
+    here = here_of(options)
+    if not _agents_here(options):
+        options.out.result(None, _nothing_yet(here.home))
+        return
+    household = household_of(options, starts_hub=False)
+    hubs = list(dict.fromkeys(hub for _, _, hub in household.places()))
+    try:
+        result = asyncio.run(inbox.glance(household, here))
+    except TransportError as error:
+        # Without a hub there still are the agents of this machine.
+        result = GlanceResult(
+            items=[],
+            agents=asyncio.run(peers(here, PeersParams())).peers,
+            rooms=[],
+            unreachable=[Away(hub=one, reason=error.message) for one in hubs],
+        )
+    lines = _glance(options, result, hubs, here.home)
+    options.out.result(result, lines)
+
+
+def _agents_here(options: Options) -> "list[OwnAgent]":
+    from parler.identity.homes import machine_home
+    from parler.identity.own_agents import own_agents
+
+    return own_agents(machine_home(settings_of(options).base_home))
+
+
+def _nothing_yet(home: "Path") -> Iterator[str]:
+    if any((home / "agents").glob("*")):
+        yield "Parler is wired, and no agent has used it yet."
+        yield "Next: start your agent app, and tell it to open a Parler session."
+        return
+    yield "Parler is not set up here yet."
+    yield "Next: parler connect"
+    yield "(all commands: parler --help)"
+
+
+def _glance(
+    options: Options, result: "GlanceResult", hubs: list[str], home: "Path"
+) -> Iterator[str]:
+    if result.items:
+        yield "Waiting for you"
+        for line in _items(options, result.items[:_MAX_ITEMS]):
+            yield f"  {line}"
+        if len(result.items) > _MAX_ITEMS:
+            yield f"  and {len(result.items) - _MAX_ITEMS} more: parler inbox"
+    elif result.unreachable:
+        yield "What waits for you cannot be seen: not every hub was reached."
+    else:
+        yield "Nothing waits for you."
+    yield "Agents"
+    for peer in result.agents:
+        yield from _fitting(options, _peer(peer))
+    if not result.agents:
+        yield "  none runs here now"
+    yield from _rooms(options, result)
+    yield "Hub"
+    yield from _hubs(result, hubs, home)
+
+
+def _rooms(options: Options, result: "GlanceResult") -> Iterator[str]:
+    if not result.rooms and result.unreachable:
+        return
+    yield "Rooms"
+    rooms = sorted(result.rooms, key=lambda one: (not one.active, not one.unread))
+    for room in rooms[:_MAX_ROOMS]:
+        yield from _fitting(options, [_room(room)])
+    if len(rooms) > _MAX_ROOMS:
+        yield f"  and {len(rooms) - _MAX_ROOMS} more: parler rooms"
+    if not rooms:
+        yield "  none yet: parler session open"
+
+
+def _hubs(result: "GlanceResult", hubs: list[str], home: "Path") -> Iterator[str]:
+    from parler.local_hub import find_own_hub
+
+    away = {one.hub: one.reason for one in result.unreachable}
+    for hub in hubs:
+        whose = "  this machine's" if find_own_hub([home], hub) else ""
+        state = "not reached: parler doctor" if hub in away else "running"
+        yield f"  {visible(hub)}{whose}  {state}"
+    if not hubs:
+        yield "  none chosen yet: parler connect"
+
+
+def _fitting(options: Options, lines: "list[str] | Iterator[str]") -> Iterator[str]:
+    for line in lines:
+        yield options.out.clipped(f"  {line}")
+
+
+def _peer(peer: "Peer") -> Iterator[str]:
+    from parler.apps.registry import app_named
+
+    app = app_named(peer.app) if peer.app else None
+    words = [shown_name(peer.name)]
+    words += [app.title if app else visible(peer.app)] if peer.app else []
+    if peer.summary and not peer.said_by_itself:
+        words.append(paragraph(peer.summary))
+    elif where := peer.project or peer.folder:
+        words.append(f"in {visible(where)}")
+    yield "  ".join(words) + ("  ← you" if peer.me else "")
+    if peer.summary and peer.said_by_itself:
+        yield f"{_INDENT}{paragraph(peer.summary)}"
+
+
+def _room(room: "OwnRoom") -> str:
+    star = "*" if room.active else " "
+    name = f'"{short_topic(room.topic)}"' if room.topic else visible(room.name)
+    if room.peer:
+        name = f"direct with {shown_name(room.peer)}"
+    unread = f", {room.unread} unread" if room.unread else ""
+    return f"{star} {name}  {shown_name(room.owner)}  {room.members} in it{unread}"
+
+
+def _items(options: Options, items: list[Item]) -> Iterator[str]:
+    for one in items:
+        yield from _item(options, one)
+
+
+def _item(options: Options, one: Item) -> Iterator[str]:
+    role = f" ({shown_name(one.role)})" if one.role else ""
+    who = f"{shown_name(one.name or '')}{role}  {one.fingerprint or ''}"
+    what = {Kind.KNOCK: "knocks", Kind.QUESTION: "asks", Kind.MAIL: "wrote"}[one.kind]
+    yield options.out.clipped(f"{who}  {what}  {shown_time(one.since, None)}")
+    if one.kind is Kind.KNOCK:
+        room = f'"{short_topic(one.topic)}"' if one.topic else visible(one.room)
+        yield options.out.clipped(f"{_INDENT}at {room} of {shown_name(one.owner)}")
+        yield _INDENT + person_line(options, "approve", one.fingerprint or "")
+        return
+    more = f" (and {one.count - 1} more)" if one.count > 1 else ""
+    mark = "" if one.signature == "valid" else "✗ UNVERIFIED "
+    said = f"to {shown_name(one.owner)}{more}: {mark}{visible(one.text or '')}"
+    yield options.out.clipped(_INDENT + said)
+    as_ = ["--as", one.owner]
+    yield _INDENT + person_line(options, "history", one.room, *as_)
+
+
+async def _watch(
+    options: Options, as_: str | None, ring: "Callable[[str, str], None] | None"
+) -> None:
+    from functools import partial
+
+    from parler.cli._machine import here_of
+
+    here = here_of(options)
+    household = household_of(options, as_)
+    settings = household.settings
+    screen = _Screen(options, ring)
+    options.out.note("watching what waits for you; Ctrl-C ends it")
+    await household.stay(
+        lambda own: inbox.watch(own, here, screen),
+        screen.trouble,
+        partial(agents_meant, options, settings, as_),
+    )
+
+
+class _Screen:
+    """A terminal that rings, or a program that reads stdout."""
+
+    def __init__(
+        self, options: Options, ring: "Callable[[str, str], None] | None"
+    ) -> None:
+        self._options = options
+        self._ring = ring
+        self._shown: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+        self._told: dict[str, str] = {}
+
+    def put(self, own: "Own", items: list[Item]) -> None:
+        """Show what is new at one place."""
+        out = self._options.out
+        out.still_there()
+        self._told.pop(own.ctx.hub, None)
+        place = (str(own.agent.home), own.ctx.hub)
+        before = self._shown.get(place, set())
+        self._shown[place] = {one.key for one in items}
+        for one in items:
+            if one.key in before:
+                continue
+            out.result(one, _item(self._options, one))
+            out.ring()
+            if self._ring is not None:
+                self._ring(*_headline(one))
+
+    def trouble(self, hub: str, error: "ParlerError") -> None:
+        """Say once why a hub is not watched."""
+        self._options.out.still_there()
+        if self._told.get(hub) != error.message:
+            self._told[hub] = error.message
+            self._options.out.note(f"not watched is {hub}: {error.message}")
+
+
+def _headline(one: Item) -> tuple[str, str]:
+    who = f"{shown_name(one.name or '')} {one.fingerprint or ''}"
+    if one.kind is Kind.KNOCK:
+        where = one.topic or one.room
+        return "Parler: a knock", f"{who} asks to be let into {visible(where)}"
+    what = "a question" if one.kind is Kind.QUESTION else "a message"
+    return f"Parler: {what}", f"{who}: {visible(one.text or '')}"

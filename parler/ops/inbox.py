@@ -1,0 +1,293 @@
+"""What waits for the person of this machine, and the glance over all there is.
+
+That is what nobody else takes care of: who knocks, questions and direct messages to
+the person, and those to agents that are not there to be shown them. Looking takes
+nothing away.
+"""
+
+import asyncio
+from collections.abc import Collection
+from contextlib import suppress
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from parler.client.client import Delivery
+from parler.client.messages import Message
+from parler.client.questions import ask_of
+from parler.errors import HubError
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
+from parler.ops.admission import is_preapproved
+from parler.ops.capability import Capability
+from parler.ops.context import OpContext, Result
+from parler.ops.machine_context import Here
+from parler.ops.own import Away, Household, Own, OwnRoom, knocks_at, rooms_of
+from parler.ops.peers import Peer, PeersParams, Reach, peers, reach_of
+from parler.peers.presence import read_live
+from parler.wire.base import AgentId, RoomName
+from parler.wire.records import RoomKind
+from parler.wire.replies import RosterList
+from parler.wire.requests import Roster
+
+MAX_LOOKED_AT = 50
+"""Unread messages of a direct room that are looked at, and such rooms."""
+
+MAX_LINE_CHARS = 200
+_BROUGHT = frozenset({Reach.AT_ONCE, Reach.TURN_END, Reach.NEXT_TURN})
+
+
+class Kind(StrEnum):
+    """What waits."""
+
+    KNOCK = "knock"
+    """Somebody wants to be let in."""
+
+    QUESTION = "question"
+    MAIL = "mail"
+
+
+class Item(Result):
+    """One thing that waits."""
+
+    kind: Kind
+    owner: str
+    """The name of the identity of ours that it is for."""
+
+    owner_id: AgentId
+    room: RoomName
+    hub: str
+    since: int
+    """Epoch milliseconds."""
+
+    agent: AgentId | None = None
+    """Who it is from."""
+
+    name: str | None = None
+    role: str | None = None
+    fingerprint: str | None = None
+    topic: str | None = None
+    text: str | None = None
+    """The first line of what was said."""
+
+    count: int = 1
+    signature: Signature | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells it from any other thing that waits, also later."""
+        when = str(self.since)
+        return (self.kind, self.hub, self.room, self.owner_id, self.agent or "", when)
+
+
+class InboxResult(Result):
+    """What waits, newest first."""
+
+    items: list[Item]
+    unreachable: list[Away] = msgspec.field(default_factory=list)
+
+
+class GlanceResult(Result):
+    """What waits, who is here, and the rooms."""
+
+    items: list[Item]
+    agents: list[Peer]
+    rooms: list[OwnRoom]
+    unreachable: list[Away] = msgspec.field(default_factory=list)
+
+
+async def inbox(household: Household, here: Here) -> InboxResult:
+    """What waits for the person.
+
+    Raises:
+        ParlerError: No hub could be asked.
+    """
+    attended = attended_agents(here)
+
+    async def look(own: Own) -> list[Item]:
+        return await waiting_for(own, await rooms_of(own), attended)
+
+    seen = await household.each(look)
+    items = [item for items in seen.found for item in items]
+    return InboxResult(items=newest_first(items), unreachable=seen.away)
+
+
+async def glance(household: Household, here: Here) -> GlanceResult:
+    """What waits, which agents are here, and all rooms.
+
+    Raises:
+        ParlerError: No hub could be asked.
+    """
+    attended = attended_agents(here)
+
+    async def look(own: Own) -> tuple[list[Item], list[OwnRoom]]:
+        rooms = await rooms_of(own)
+        return await waiting_for(own, rooms, attended), rooms
+
+    seen = await household.each(look)
+    return GlanceResult(
+        items=newest_first([item for items, _ in seen.found for item in items]),
+        agents=(await peers(here, PeersParams())).peers,
+        rooms=[room for _, rooms in seen.found for room in rooms],
+        unreachable=seen.away,
+    )
+
+
+INBOX = Capability(
+    run=inbox,
+    also=[glance],
+    about="Show what waits for you: knocks, questions, unread direct messages.",
+    more="For you and all your agents, as far as none of them is there to be shown it. "
+    "Looking takes nothing away. `parler` alone shows it with your agents and rooms.",
+    command="inbox",
+    example="""\
+parler inbox
+parler inbox --watch""",
+    no_tool="it is the person's; agents are told what is for them",
+)
+
+
+def attended_agents(here: Here) -> frozenset[AgentId]:
+    """The agents that run here and are shown their mail without anybody asking."""
+    live = read_live(here.home)
+    return frozenset(one.agent for one in live if reach_of(one) in _BROUGHT)
+
+
+def newest_first(items: list[Item]) -> list[Item]:
+    """As a person reads them; who knocks stands before what was said."""
+    return sorted(items, key=lambda one: (one.kind is not Kind.KNOCK, -one.since))
+
+
+async def waiting_for(
+    own: Own, rooms: list[OwnRoom], attended: Collection[AgentId]
+) -> list[Item]:
+    """What waits at the rooms of one identity."""
+    items = await _knocks(own, rooms)
+    if own.ctx.identity.agent_id in attended:
+        return items
+    unread = [one for one in rooms if one.kind is RoomKind.DM and one.unread]
+    for room in unread[:MAX_LOOKED_AT]:
+        items += await _mail(own, room)
+    return items
+
+
+async def _knocks(own: Own, rooms: list[OwnRoom]) -> list[Item]:
+    waiting, _ = await knocks_at(own, rooms)
+    known = own.ctx.known_rooms
+    return [
+        Item(
+            kind=Kind.KNOCK,
+            owner=one.owner,
+            owner_id=one.owner_id,
+            room=one.room,
+            hub=one.hub,
+            since=one.requested_at,
+            agent=one.agent,
+            name=one.name,
+            role=one.role,
+            fingerprint=one.fingerprint,
+            topic=one.topic,
+        )
+        for one in waiting
+        if not is_preapproved(one.agent, known.preapproved(one.hub, one.room))
+    ]
+
+
+async def _mail(own: Own, room: OwnRoom) -> list[Item]:
+    """The unread messages of a direct room, as one item; each question as its own."""
+    ctx = own.ctx
+    try:
+        seen = await _position(ctx, room.name)
+        batch = await ctx.client.pull(room.name, since=seen, limit=MAX_LOOKED_AT)
+    except HubError:
+        return []
+    news = [one for one in batch.messages if one.author.id != ctx.client.agent_id]
+    questions = [one for one in news if ask_of(one)]
+    words = [one for one in news if not ask_of(one)]
+    items = [_item(own, room, one, Kind.QUESTION) for one in questions]
+    if words:
+        items.append(_item(own, room, words[0], Kind.MAIL, count=len(words)))
+    return items
+
+
+def _item(
+    own: Own, room: OwnRoom, message: Message, kind: Kind, *, count: int = 1
+) -> Item:
+    author = message.author
+    return Item(
+        kind=kind,
+        owner=own.name,
+        owner_id=own.ctx.identity.agent_id,
+        room=room.name,
+        hub=own.ctx.hub,
+        since=message.ts,
+        agent=author.id,
+        name=author.name,
+        role=author.role,
+        fingerprint=fingerprint(author.id),
+        text=_first_line(message.text),
+        count=count,
+        signature=message.signature,
+    )
+
+
+async def _position(ctx: OpContext, room: RoomName) -> int:
+    """Up to where we read a room; on a hub that does not tell, from its start."""
+    listed = await ctx.client.request(Roster(room=room), RosterList)
+    mine = (one.seen for one in listed.entries if one.id == ctx.client.agent_id)
+    return next(mine, None) or 0
+
+
+def _first_line(text: str) -> str | None:
+    lines = (line.strip() for line in text.splitlines())
+    return next((line for line in lines if line), "")[:MAX_LINE_CHARS] or None
+
+
+# Staying
+
+LOOK_AGAIN_SECS = 15.0
+"""How often a hub is asked that announces nothing."""
+
+PAUSE_SECS = 0.5
+"""Between two looks: news come in crowds."""
+
+_EVENTS = ["join_request", "join_resolved"]
+
+
+class Board(Protocol):
+    """Where what waits is put up."""
+
+    def put(self, own: Own, items: list[Item]) -> None:
+        """All that waits at one place now. Whatever it raises ends the watch."""
+
+
+async def watch(own: Own, here: Here, board: Board) -> None:
+    """Keep a board true about one identity at one hub, until the connection ends.
+
+    Raises:
+        ParlerError: The connection is gone for good.
+    """
+    client = own.ctx.client
+    stir = asyncio.Event()
+    others: set[RoomName] = set()
+    """Rooms in which messages are no news for the person."""
+
+    async def listen() -> None:
+        async for note in client.notifications():
+            if not isinstance(note, Delivery) or note.message.room not in others:
+                stir.set()
+
+    await client.subscribe(_EVENTS)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(listen())
+        while True:
+            stir.clear()
+            rooms = await rooms_of(own)
+            others |= {one.name for one in rooms if one.kind is not RoomKind.DM}
+            attended = await asyncio.to_thread(attended_agents, here)
+            board.put(own, await waiting_for(own, rooms, attended))
+            await asyncio.sleep(PAUSE_SECS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_SECS):
+                    await stir.wait()

@@ -1,0 +1,346 @@
+"""What all identities of this user own: their rooms, and who knocks there.
+
+Each hub is asked in the name of each identity, beside whatever that agent does itself:
+nothing is acknowledged, and nobody seems present by it. An act is done by the identity
+whose it is.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from parler.errors import HubError, NotMember, UsageError
+from parler.identity.identity import active_session
+from parler.identity.own_agents import OwnAgent
+from parler.identity.signing import fingerprint
+from parler.ops.addressing import Person, pick
+from parler.ops.admission import admit_preapproved
+from parler.ops.capability import Capability
+from parler.ops.context import OpContext, Result
+from parler.ops.rooms import Room, rooms_with_topics
+from parler.wire.base import AgentId, RoomName
+from parler.wire.codes import ErrorCode
+from parler.wire.records import JoinRequest, RoomKind
+from parler.wire.replies import JoinRequestList, RosterList
+from parler.wire.requests import JoinRequests, Roster
+
+MAX_DIRECT = 50
+"""Direct rooms whose other side is looked up at once."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """One identity at one hub."""
+
+    agent: OwnAgent
+    name: str
+    ctx: OpContext
+
+
+class Away(Result):
+    """A hub that could not be asked, for one or more of the identities."""
+
+    hub: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Seen(Generic[T]):
+    """What came of asking in each name."""
+
+    found: list[T] = field(default_factory=list)
+    away: list[Away] = field(default_factory=list)
+
+
+class Household(Protocol):
+    """The identities of this user that are meant, and their hubs."""
+
+    @property
+    def agents(self) -> Sequence[OwnAgent]:
+        """The identities, the person first."""
+
+    async def each(self, look: Callable[[Own], Awaitable[T]]) -> Seen[T]:
+        """Look in the name of each identity at each of its hubs.
+
+        Raises:
+            ParlerError: No hub could be asked.
+        """
+
+
+class OwnRoom(Room, kw_only=True):
+    """A room, and which identity of ours is in it."""
+
+    owner: str
+    """The name of that identity."""
+
+    owner_id: AgentId = msgspec.field(name="ownerId")
+    hub: str
+    active: bool = False
+    """It is that identity's session."""
+
+    peer: str | None = None
+    """In a direct room: the name of the other side."""
+
+
+class OwnRoomsResult(Result):
+    """The rooms of all identities that were asked; `active` is ours here."""
+
+    rooms: list[OwnRoom]
+    active: str | None = None
+    unreachable: list[Away] = msgspec.field(default_factory=list)
+
+
+async def own_rooms(
+    household: Household, *, active: str | None = None
+) -> OwnRoomsResult:
+    """List the rooms of all identities.
+
+    Raises:
+        ParlerError: No hub could be asked.
+    """
+    seen = await household.each(rooms_of)
+    return OwnRoomsResult(
+        rooms=[room for rooms in seen.found for room in rooms],
+        active=active,
+        unreachable=seen.away,
+    )
+
+
+ROOMS = Capability(
+    run=own_rooms,
+    about="List your rooms and those of your agents; each one's session is starred.",
+    command="rooms",
+    no_tool="an agent sees its own with parler_rooms",
+)
+
+
+async def rooms_of(own: Own) -> list[OwnRoom]:
+    """The rooms of one identity at one hub; a direct one has its other side's name."""
+    ctx, active = own.ctx, active_session(own.agent.home)
+    rooms = await rooms_with_topics(ctx)
+    direct = [one.name for one in rooms if one.kind is RoomKind.DM][:MAX_DIRECT]
+    peers = dict(zip(direct, await _others(ctx, direct), strict=True))
+    return [
+        OwnRoom(
+            **msgspec.structs.asdict(one),
+            owner=own.name,
+            owner_id=ctx.identity.agent_id,
+            hub=ctx.hub,
+            active=one.name == active,
+            peer=peers.get(one.name),
+        )
+        for one in rooms
+    ]
+
+
+async def _others(ctx: OpContext, rooms: Sequence[RoomName]) -> list[str | None]:
+    async def other(room: RoomName) -> str | None:
+        try:
+            listed = await ctx.client.request(Roster(room=room), RosterList)
+        except HubError:
+            return None
+        names = (one.name for one in listed.entries if one.id != ctx.client.agent_id)
+        return next(names, None)
+
+    return await asyncio.gather(*map(other, rooms))
+
+
+# Who knocks
+
+
+class OwnKnock(Result):
+    """Somebody who waits at a room of one of our identities."""
+
+    room: RoomName
+    agent: AgentId
+    name: str
+    fingerprint: str
+    requested_at: int
+    owner: str
+    """The name of the identity whose room it is."""
+
+    owner_id: AgentId
+    hub: str
+    role: str | None = None
+    topic: str | None = None
+
+
+class OwnRequestsResult(Result):
+    """Who waits, oldest first; `admitted` were approved beforehand."""
+
+    requests: list[OwnKnock]
+    room: RoomName | None = None
+    admitted: list[OwnKnock] = msgspec.field(default_factory=list)
+    unreachable: list[Away] = msgspec.field(default_factory=list)
+
+
+async def own_requests(
+    household: Household, room: RoomName | None = None, *, admit: bool = True
+) -> OwnRequestsResult:
+    """Who waits to be let into rooms of ours.
+
+    Args:
+        room: Only there; else everywhere.
+        admit: Let in whom the owner named beforehand.
+
+    Raises:
+        ParlerError: No hub could be asked.
+    """
+
+    async def look(own: Own) -> tuple[list[OwnKnock], list[OwnKnock]]:
+        rooms = await rooms_with_topics(own.ctx)
+        wanted = [one for one in rooms if room in (None, one.name, one.topic)]
+        return await knocks_at(own, wanted, admit=admit)
+
+    seen = await household.each(look)
+    waiting = [one for knocks, _ in seen.found for one in knocks]
+    return OwnRequestsResult(
+        requests=sorted(waiting, key=lambda one: one.requested_at),
+        room=room,
+        admitted=[one for _, admitted in seen.found for one in admitted],
+        unreachable=seen.away,
+    )
+
+
+REQUESTS = Capability(
+    run=own_requests,
+    about="Show who is waiting to be let in, at your rooms and those of your agents.",
+    command="session requests",
+    no_tool="an agent sees its own with parler_join_requests",
+)
+
+
+async def knocks_at(
+    own: Own, rooms: Sequence[Room], *, admit: bool = False
+) -> tuple[list[OwnKnock], list[OwnKnock]]:
+    """Who waits at these rooms of one identity, and who was let in just now."""
+    gated = [one for one in rooms if one.kind is RoomKind.CHANNEL]
+    each = await asyncio.gather(*(_knocks(own, one, admit=admit) for one in gated))
+    return [k for one, _ in each for k in one], [k for _, two in each for k in two]
+
+
+async def _knocks(
+    own: Own, room: Room, *, admit: bool
+) -> tuple[list[OwnKnock], list[OwnKnock]]:
+    ctx = own.ctx
+    try:
+        admitted = await admit_preapproved(ctx, room.name) if admit else []
+        waiting = await ctx.client.request(
+            JoinRequests(room=room.name), JoinRequestList
+        )
+    except HubError:
+        return [], []  # it is somebody else's, or gone
+
+    def knock(one: JoinRequest) -> OwnKnock:
+        return OwnKnock(
+            room=room.name,
+            agent=one.agent,
+            name=one.name,
+            role=one.role,
+            fingerprint=fingerprint(one.agent),
+            requested_at=one.requested_at,
+            owner=own.name,
+            owner_id=ctx.identity.agent_id,
+            hub=ctx.hub,
+            topic=room.topic,
+        )
+
+    return list(map(knock, waiting.requests)), list(map(knock, admitted))
+
+
+def knock_meant(who: str, waiting: Sequence[OwnKnock]) -> OwnKnock:
+    """The one knock that is meant: never guessed.
+
+    Args:
+        who: An id, a fingerprint or enough of its beginning, or a name that only one
+            of those waiting has.
+
+    Raises:
+        UsageError: None is, or more than one.
+    """
+    if not waiting:
+        raise UsageError("nobody is waiting", next_step="parler session requests")
+    people = [Person(agent=one.agent, name=one.name) for one in waiting]
+    step = "parler session requests"
+    chosen = pick(who, people, among="is waiting", next_step=step)
+    meant = [one for one in waiting if one.agent == chosen.agent]
+    if len(meant) > 1:
+        rooms = ", ".join(f"{one.room} of {one.owner}" for one in meant)
+        raise UsageError(
+            f"{chosen} waits at several rooms: {rooms}",
+            next_step=f"name one of them with --room {meant[0].room}",
+        )
+    return meant[0]
+
+
+# Which of us
+
+
+def agent_named(who: str, agents: Sequence[OwnAgent]) -> OwnAgent:
+    """The own identity of that name, fingerprint or id.
+
+    Raises:
+        UsageError: None is, or more than one.
+    """
+    known = {one.identity.agent_id: one for one in agents if one.identity is not None}
+    people = [
+        Person(agent=agent, name=one.identity.name)
+        for agent, one in known.items()
+        if one.identity
+    ]
+    chosen = pick(who, people, among="is an agent of yours", next_step="parler rooms")
+    return known[chosen.agent]
+
+
+async def whose_room(
+    household: Household, room: str, *, owns: bool = False, anyone: bool = False
+) -> tuple[OwnRoom, bool]:
+    """Which identity of ours is in a room, and whether the room is its own.
+
+    Args:
+        room: Its name, or its topic.
+        owns: The owner is meant, if one of ours is.
+        anyone: Whichever of several will do.
+
+    Raises:
+        NotMember: None of ours is in it.
+        UsageError: More than one could be meant.
+        ParlerError: No hub could be asked.
+    """
+
+    async def look(own: Own) -> list[tuple[OwnRoom, bool]]:
+        found = [one for one in await rooms_of(own) if room in (one.name, one.topic)]
+        return [(one, await is_ours(own.ctx, one.name)) for one in found]
+
+    seen = await household.each(look)
+    found = [one for each in seen.found for one in each]
+    if owns and (ours := [one for one in found if one[1]]):
+        found = ours
+    if not found:
+        away = "".join(f"; the hub {one.hub} was not reached" for one in seen.away)
+        raise NotMember(
+            f"no agent of yours is in a room {room!r}{away}",
+            hub_code=ErrorCode.NOT_MEMBER,
+        )
+    rooms = {(one.name, one.hub) for one, _ in found}
+    if len(found) > 1 and not (anyone and len(rooms) == 1):
+        names = ", ".join(f"{one.owner} in {one.name}" for one, _ in found)
+        raise UsageError(
+            f"more than one could be meant by {room!r}: {names}",
+            next_step=f"say which, by --as {found[0][0].owner} or the room's name",
+        )
+    return found[0]
+
+
+async def is_ours(ctx: OpContext, room: RoomName) -> bool:
+    """Whether a room is this identity's own, who alone minds its door."""
+    try:
+        await ctx.client.request(JoinRequests(room=room), JoinRequestList)
+    except HubError:
+        return False
+    return True

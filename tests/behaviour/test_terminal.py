@@ -1,0 +1,347 @@
+"""The person's terminal: what it shows of all own agents, and what it decides."""
+
+import asyncio
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parler.identity.signing import fingerprint
+from parler.ops.person_only import by_an_agent
+from tests._support import warm
+from tests._support.mcp_hosts import Host, at_work
+from tests._support.mcp_peers import Peer, peer
+from tests._support.polling import comes
+from tests._support.processes import (
+    RUN_WAIT,
+    Done,
+    HubProcess,
+    environment,
+    running_hub,
+)
+
+pytestmark = pytest.mark.skipif(
+    by_an_agent({}, os.getpid()), reason="an agent runs this, and only a person decides"
+)
+TOPIC = "flaky login"
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubProcess]:
+    with running_hub(tmp_path / "hub") as hub:
+        yield hub
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A terminal of the user, in no project and with no setting."""
+
+    home: Path
+
+    def run(self, *words: str, **variables: str) -> Done:
+        """Run a command to its end, without a terminal to ask on."""
+        done = warm.run(
+            [sys.executable, "-m", "parler", *words],
+            cwd=self.home,
+            env=environment(self.home, **variables),
+            stdin=b"",
+            timeout=RUN_WAIT,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    async def __call__(self, *words: str, **variables: str) -> Done:
+        """As `run`, while agents go on."""
+        return await asyncio.to_thread(self.run, *words, **variables)
+
+    @contextmanager
+    def staying(self, *words: str, **variables: str) -> Iterator["Screen"]:
+        """Run a command on a terminal of 80 columns."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "parler", *words],
+            cwd=self.home,
+            env=environment(self.home, COLUMNS="80", **variables),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        try:
+            yield Screen(ours, process)
+        finally:
+            process.kill()
+            process.wait(RUN_WAIT)
+            os.close(ours)
+
+
+@dataclass(slots=True)
+class Screen:
+    """What is on a terminal, and its keys."""
+
+    descriptor: int
+    process: "subprocess.Popen[bytes]"
+    shown: str = ""
+
+    def until(self, words: str) -> str:
+        """Read until the words are there."""
+        deadline = time.monotonic() + RUN_WAIT
+        while words not in self.shown:
+            ready, _, _ = select.select([self.descriptor], [], [], RUN_WAIT)
+            assert ready, self.shown
+            assert time.monotonic() < deadline, self.shown
+            self.shown += os.read(self.descriptor, 4096).decode()
+        return self.shown
+
+    def types(self, text: str) -> None:
+        """Press keys."""
+        os.write(self.descriptor, text.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Two idle agents of one user, of two apps in one project."""
+
+    claude: Host
+    codex: Host
+    key: str
+    room: str
+    terminal: Terminal
+
+
+@asynccontextmanager
+async def desk(hub: HubProcess, tmp_path: Path) -> AsyncIterator[Desk]:
+    home = tmp_path / "ann"
+    project = home / "shop"
+    project.mkdir(parents=True)
+
+    def env(app: str, name: str) -> dict[str, str]:
+        return {
+            "HOME": str(home),
+            "PARLER_HOME": str(home / ".parler/agents" / app),
+            "PARLER_HUB": hub.url,
+            "PARLER_NAME": name,
+        }
+
+    async with (
+        at_work(env("claude-code", "shop-claude"), project) as claude,
+        at_work(env("codex", "shop-codex"), project) as codex,
+    ):
+        opened = await claude.calls(
+            "parler_open_session", topic=TOPIC, context="we did X"
+        )
+        await codex.calls("parler_rooms")
+        words = opened.split()
+        key, room = words[words.index("KEY:") + 1], words[words.index("Session") + 1]
+        yield Desk(claude, codex, key, room, Terminal(home))
+
+
+async def knock(at: Desk, who: Peer) -> None:
+    await who.joins(at.key)
+
+
+async def waiting(at: Desk, *more: str) -> list[dict[str, Any]]:
+    """Who waits at the rooms of all agents."""
+    listed = (await at.terminal("session", "requests", "--json", *more)).json
+    assert set(listed) == {"requests"}
+    return list(listed["requests"])
+
+
+async def test_a_knock_at_idle_agents_is_answered_from_any_terminal(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with desk(hub, tmp_path) as at, peer(hub.url, "anna") as anna:
+        assert "Nothing waits for you." in (await at.terminal()).out
+        await knock(at, anna)
+        shown = (await at.terminal()).out
+        line = f"parler approve {anna.fingerprint}"
+        assert f"anna  {anna.fingerprint}  knocks" in shown
+        assert f'at "{TOPIC}" of shop-claude' in shown
+        assert line in shown
+        assert {"shop-claude", "shop-codex"} <= set(shown.split())
+
+        [request] = await waiting(at)
+        assert set(request) >= {"room", "agent", "requestedAt"}
+        assert request["owner"] == "shop-claude"
+        assert request["fingerprint"] == anna.fingerprint
+
+        # What an agent's shell runs is refused, with a line that works as it is.
+        for more in ([], ["--yes"]):
+            refused = await at.terminal(
+                "approve", "anna", "--json", *more, CLAUDECODE="1"
+            )
+            assert refused.status == 2
+            assert refused.error["next"] == "parler approve anna"
+        assert "NOT approved" in await at.claude.calls(
+            "parler_approve_join", agent=anna.fingerprint
+        )
+        no_terminal = await at.terminal("approve", "anna")
+        assert (no_terminal.status, line in no_terminal.err) == (2, True)
+
+        def answers(key: str) -> str:
+            with at.terminal.staying("approve", "anna") as screen:
+                asked = screen.until("]: ")
+                assert anna.fingerprint in asked
+                assert TOPIC in asked
+                screen.types(f"{key}\n")
+                screen.until("is in" if key == "y" else "nothing was changed")
+                assert screen.process.wait(RUN_WAIT) == (0 if key == "y" else 130)
+                return screen.shown
+
+        assert "is in" not in await asyncio.to_thread(answers, "n")
+        assert "as shop-claude" in await asyncio.to_thread(answers, "y")
+        assert "we did X" in str(await anna.texts(request["room"]))
+        assert "Nothing waits for you." in (await at.terminal()).out
+
+
+async def test_a_name_alone_lets_in_nobody_where_two_could_be_meant(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with (
+        desk(hub, tmp_path) as at,
+        peer(hub.url, "anna") as anna,
+        peer(hub.url, "Anna") as other,
+    ):
+        opened = await at.codex.calls("parler_open_session", topic="another")
+        words = opened.split()
+        await knock(at, anna)
+        await other.joins(words[words.index("KEY:") + 1])
+        refused = await at.terminal("approve", "anna", "--yes", "--json")
+        assert refused.status == 2
+        for one in (anna, other):
+            assert one.fingerprint in refused.error["message"]
+        done = await at.terminal("approve", other.fingerprint[:9], "--yes")
+        assert "as shop-codex" in done.err
+        [left] = await waiting(at)
+        assert left["agent"] == anna.client.agent_id
+        assert await waiting(at, "--as", "shop-codex") == []
+
+
+async def test_looking_takes_nothing_from_an_agent_and_does_not_make_it_seem_there(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with peer(hub.url, "anna") as anna:
+        async with desk(hub, tmp_path) as at:
+            rooms = (await at.terminal("rooms", "--json")).json["rooms"]
+            [room] = [one for one in rooms if one["owner"] == "shop-claude"]
+            assert (room["topic"], room["active"]) == (TOPIC, True)
+            claude = room["ownerId"]
+            await knock(at, anna)
+            assert (await at.terminal("approve", "anna", "--yes")).status == 0
+            await anna.says(room["name"], "in the room")
+        # From here on it does not run.
+        direct = await anna.tells(claude, "are you there?\nstill?")
+        terminal = at.terminal
+        [item] = (await terminal("inbox", "--json")).json["items"]
+        assert (item["kind"], item["owner"]) == ("mail", "shop-claude")
+        assert (item["text"], item["room"]) == ("are you there?", direct)
+        history = await terminal("history", TOPIC, "-n", "1")
+        assert "in the room" in history.out
+        assert "we did X" not in history.out
+        assert "shop-claude" in (await terminal()).out
+        told = await anna.receipts(direct, 1)
+        assert told["shop-claude"].state == "stored"
+
+        async with at_work(environment_of(at), terminal.home / "shop") as back:
+            read = await back.calls("parler_recv", room=room["name"])
+            assert "in the room" in read
+
+            async def brought() -> bool:
+                return "are you there?" in await back.calls("parler_rooms")
+
+            assert await comes(brought)
+
+
+def environment_of(at: Desk) -> dict[str, str]:
+    home = at.terminal.home
+    return {
+        "HOME": str(home),
+        "PARLER_HOME": str(home / ".parler/agents/claude-code"),
+        "PARLER_NAME": "shop-claude",
+    }
+
+
+async def test_what_is_gone_for_good_is_asked_for_and_done_by_its_owner(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with desk(hub, tmp_path) as at, peer(hub.url, "anna") as anna:
+        await knock(at, anna)
+        for command in (
+            ("delete-room", "--room", at.room),
+            ("session", "leave", "--room", at.room),
+        ):
+            assert (await at.terminal(*command)).status == 2
+            in_shell = await at.terminal(
+                *command, "--yes", "--json", "--as", "shop-claude", GEMINI_CLI="1"
+            )
+            assert in_shell.error["next"] == f"parler {' '.join(command)}"
+        assert (await at.terminal("reject", "anna", "--yes")).status == 0
+        done = await at.terminal("delete-room", "--room", TOPIC, "--yes")
+        assert (done.status, "as shop-claude" in done.err) == (0, True)
+        assert (await at.terminal("rooms", "--json")).json["rooms"] == []
+        missing = await at.terminal("history", TOPIC, "--json")
+        assert (missing.status, missing.error["code"]) == (6, "not_member")
+
+
+async def test_a_watched_inbox_rings_when_somebody_knocks(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with desk(hub, tmp_path) as at, peer(hub.url, "anna") as anna:
+        shown = tmp_path / "shown"
+        desktop = tmp_path / "bin"
+        desktop.mkdir()
+        program = desktop / "notify-send"
+        program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{shown}\n', "utf-8")
+        program.chmod(0o755)
+        path = f"{desktop}:{os.environ['PATH']}"
+        with at.terminal.staying("inbox", "--notify", PATH=path) as screen:
+            await asyncio.to_thread(screen.until, "Ctrl-C")
+            await knock(at, anna)
+            text = await asyncio.to_thread(screen.until, "\a")
+            assert f"parler approve {anna.fingerprint}" in text
+
+            async def notified() -> bool:
+                return shown.exists() and anna.fingerprint in shown.read_text("utf-8")
+
+            await comes(notified)
+        absent = await at.terminal("inbox", "--notify", PATH=str(tmp_path))
+        assert (absent.status, "notify-send" in absent.err) == (2, True)
+
+
+async def test_a_hub_that_is_away_is_named_and_hides_no_other(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with desk(hub, tmp_path) as at:
+        away = "ws://127.0.0.1:9"
+        [config] = (at.terminal.home / ".parler/agents/codex/ws").glob("*/config.json")
+        raw: dict[str, Any] = json.loads(config.read_text("utf-8"))
+        config.write_text(json.dumps(raw | {"hub_url": away}), "utf-8")
+        for command in (("rooms",), ("session", "requests"), ("inbox",)):
+            done = await at.terminal(*command)
+            assert done.status == 0
+            [line] = [one for one in done.err.splitlines() if away in one]
+            assert "refused" in line
+        listed = (await at.terminal("rooms", "--json")).json
+        assert [one["topic"] for one in listed["rooms"]] == [TOPIC]
+        assert [one["hub"] for one in listed["unreachable"]] == [away]
+        assert fingerprint(raw["id"])  # the home is as it was
+    hub.stop()
+    assert (await at.terminal()).status == 0
+    assert (await at.terminal("rooms")).status == 4
+
+
+def test_where_nothing_is_set_up_the_next_command_is_named(tmp_path: Path) -> None:
+    done = Terminal(tmp_path).run()
+    assert (done.status, done.err) == (0, "")
+    assert "Next: parler connect" in done.out
+    assert list(tmp_path.iterdir()) == []
