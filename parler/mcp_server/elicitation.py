@@ -30,7 +30,6 @@ ANSWER_SECS = 600.0
 
 MAX_USED = 1000
 KEY = "decision"
-FIELD = "answer"
 
 
 class AskFirst(Exception):
@@ -71,7 +70,7 @@ class Questions:
             return await self._now(question, context)
         given = (answers or {}).get(KEY)
         if isinstance(given, ElicitResult) and self._unseal(state, question):
-            return _read(given, question)
+            return _read(given)
         raise AskFirst(
             InputRequiredResult(
                 input_requests={KEY: ElicitRequest(params=_form(question))},
@@ -90,7 +89,7 @@ class Questions:
                     form.requested_schema,
                     related_request_id=context.request_id,
                 )
-            return _read(result, question)
+            return _read(result)
         return Verdict.UNANSWERED
 
     def _seal(self, question: Question) -> str:
@@ -117,27 +116,13 @@ class Questions:
 
 
 def _form(question: Question) -> ElicitRequestFormParams:
+    # Nothing to fill in: accepting it is the answer.
     return ElicitRequestFormParams(
         message=question.text,
-        requested_schema={
-            "type": "object",
-            "properties": {
-                FIELD: {
-                    "type": "string",
-                    "title": "Decision",
-                    "enum": [question.no, question.yes],
-                }
-            },
-            "required": [FIELD],
-        },
+        requested_schema={"type": "object", "properties": {}},
     )
 
 
-def _read(result: ElicitResult, question: Question) -> Verdict:
+def _read(result: ElicitResult) -> Verdict:
     # Declining is no answer: apps without a user decline by themselves.
-    said = (result.content or {}).get(FIELD)
-    if result.action == "accept" and said == question.yes:
-        return Verdict.YES
-    if result.action == "accept" and said == question.no:
-        return Verdict.NO
-    return Verdict.UNANSWERED
+    return Verdict.YES if result.action == "accept" else Verdict.UNANSWERED

@@ -83,9 +83,8 @@ class Verdict(StrEnum):
     """What a person said to a question of ours."""
 
     YES = "yes"
-    NO = "no"
     UNANSWERED = "unanswered"
-    """He dismissed it, or took too long."""
+    """They declined or dismissed it, or took too long."""
 
     CANNOT_ASK = "cannot_ask"
     """The host shows no questions."""
@@ -96,10 +95,6 @@ class Question:
     """Something that only a person may decide."""
 
     text: str
-    yes: str
-    no: str
-    """What the two answers are called."""
-
     subject: str
     """What exactly is decided: an answer counts for nothing else."""
 

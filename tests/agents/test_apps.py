@@ -95,7 +95,7 @@ def test_a_session_opened_in_claude_code_is_joined_and_read_in_codex(
     box.model.script(letting, {"say": "a person has to"})
     refused = claude.turn("let it in").asked[-1].results[-1]
     assert "NOT approved" in refused
-    box.run(["sh", "-c", line_with("parler session approve", refused)])
+    box.run(["sh", "-c", f"{line_with('parler approve', refused)} --yes"])
     box.model.script(reading, {"say": "read"}, after=2)
     box.model.open("approved")
     assert joining.wait().status == 0

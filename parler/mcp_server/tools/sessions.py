@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from parler.errors import HubError, UsageError
+from parler.identity.homes import machine_home, process_environment, user_home_of
 from parler.identity.signing import fingerprint
 from parler.mcp_server.tool_call import Answer, Call, Question, Verdict
 from parler.mcp_server.tool_schema import Arg
@@ -21,6 +22,7 @@ from parler.ops.admission import DecisionResult, Knock, RequestsResult
 from parler.ops.capability import SESSION
 from parler.ops.context import OpContext
 from parler.ops.invites import InviteResult
+from parler.ops.own import is_ours
 from parler.ops.rooms import RoomsResult
 from parler.ops.session import ONLY_THIS_USER, JoinResult, JoinState
 from parler.ops.tokens import WatchResult
@@ -157,10 +159,9 @@ async def approve(call: Call, args: Any) -> Answer:
     who = f"{name_and_role(one.name, one.role)} {one.fingerprint}"
     verdict = await call.decide(
         Question(
-            text=f"Let {who} into the Parler session {visible(room)}? It will read all "
-            "that was said there. Anybody can use a name: compare the fingerprint.",
-            yes="let in",
-            no="not now",
+            text=f"{who} knocks at the Parler session {visible(room)}, and would read "
+            "all that was said there. Anybody can use a name: compare the fingerprint. "
+            "Let it in?",
             subject=f"{ctx.hub}\n{room}\n{one.agent}",
         )
     )
@@ -168,16 +169,11 @@ async def approve(call: Call, args: Any) -> Answer:
         decided = await admission.decide(ctx, room, one.agent, approve=True)
         call.services.delivery.knocks.stale.add(room)
         return Answer(text=_decided_text(decided))
-    if verdict is Verdict.NO:
-        return Answer(
-            text=f"Your user did not let {who} in; it still waits. To reject it for "
-            f"good: {_command('reject', one, room, call)}"
-        )
     why = "has not agreed" if verdict is Verdict.UNANSWERED else "has to decide"
     return Answer(
         text=f"NOT approved: your user {why}. {who} still waits at {visible(room)}. "
         f"Ask your user to run this, and not to do so before comparing the "
-        f"fingerprint:\n  {_command('approve', one, room, call)}",
+        f"fingerprint:\n  {_line(call, 'approve', one.fingerprint)}",
         failed=verdict is Verdict.UNANSWERED,
     )
 
@@ -196,24 +192,69 @@ def _requests(result: RequestsResult) -> list[str]:
 
 
 async def leave(call: Call, args: Any) -> Answer:
-    """Leave a session."""
+    """Leave a session; its owner's user is asked first."""
+    ctx = await call.ctx()
+    room = call.room(args.room)
+    if await is_ours(ctx, room):
+        refused = await _not_agreed(
+            call,
+            Question(
+                text=f"This agent opened the Parler session {visible(room)}, and "
+                "without it nobody can be let in any more. Leave it all the same?",
+                subject=f"leave\n{ctx.hub}\n{room}",
+            ),
+            "left",
+            _line(call, "session leave", "--room", room),
+        )
+        if refused is not None:
+            return refused
     result = await performed(call, session.LEAVE, args)
     call.services.delivery.entered(call.services.active)
     return Answer(text=f"left {visible(result.room)}")
 
 
 async def delete(call: Call, args: Any) -> Answer:
-    """Delete a room of ours."""
+    """Delete a room of ours, if a person says so."""
     ctx = await call.ctx()
-    result = await rooms.delete_room(ctx, call.room(args.room))
+    room = call.room(args.room)
+    if await is_ours(ctx, room):
+        refused = await _not_agreed(
+            call,
+            Question(
+                text=f"Delete the Parler session {visible(room)} with all that was "
+                "said there?",
+                subject=f"delete\n{ctx.hub}\n{room}",
+            ),
+            "deleted",
+            _line(call, "delete-room", "--room", room),
+        )
+        if refused is not None:
+            return refused
+    result = await rooms.delete_room(ctx, room)
     call.services.delivery.entered(call.services.active)
     return Answer(text=f"{visible(result.room)} and all that was said there are gone")
+
+
+async def _not_agreed(
+    call: Call, question: Question, done: str, line: str
+) -> Answer | None:
+    """What the model is told where no person agreed; None if one did."""
+    verdict = await call.decide(question)
+    if verdict is Verdict.YES:
+        return None
+    why = "has not agreed" if verdict is Verdict.UNANSWERED else "has to decide"
+    return Answer(
+        text=f"NOT {done}: your user {why}. They can run this in a terminal of their "
+        f"own:\n  {line}",
+        failed=verdict is Verdict.UNANSWERED,
+    )
 
 
 def _rooms(result: RoomsResult) -> list[str]:
     lines = [
         f"{'*' if one.name == result.active else ' '} {visible(one.name)} "
-        f"[{one.kind}] {one.members} members, {one.unread} unread"
+        + (f'"{visible(one.topic)}" ' if one.topic else "")
+        + f"[{one.kind}] {one.members} members, {one.unread} unread"
         for one in result.rooms
     ]
     return lines or ["you are in no room"]
@@ -251,12 +292,14 @@ async def _who_knocks(call: Call, ctx: OpContext, args: Any) -> tuple[RoomName, 
     return room, next(one for one in waiting if one.agent == chosen.agent)
 
 
-def _command(verb: str, one: Knock, room: RoomName, call: Call) -> str:
-    # A shell outside of the app would be another agent, of its own home.
-    return (
-        f"parler session {verb} {one.fingerprint} --room {shlex.quote(visible(room))} "
-        f"--home {shlex.quote(str(call.services.home))}"
-    )
+def _line(call: Call, verb: str, *words: str) -> str:
+    """The command that the user can run in any terminal."""
+    home = call.services.home
+    user = user_home_of(process_environment())
+    shared = user is not None and machine_home(home) == user / ".parler"
+    # Only what lies in an unusual place has to be named.
+    named = [] if shared else ["--home", str(home)]
+    return shlex.join(["parler", *verb.split(), *map(visible, [*words, *named])])
 
 
 def _decided_text(result: DecisionResult) -> str:

@@ -21,7 +21,7 @@ from tests._support.polling import comes
 from tests._support.processes import HubProcess
 
 SOON = 10.0
-ELICITS = {"elicitation": {"form": {}}}
+ELICITS: dict[str, Any] = {"elicitation": {"form": {}}}
 
 
 def key_in(text: str) -> str:
@@ -71,7 +71,7 @@ async def test_a_joiner_is_let_in_only_by_the_answer_of_a_person(
         asked: list[str] = []
 
         def says(decision: str) -> dict[str, Any]:
-            return {"action": "accept", "content": {"answer": decision}}
+            return {"action": decision}
 
         async def approves(decision: str) -> str:
             arguments = {"agent": bob.fingerprint}
@@ -87,11 +87,12 @@ async def test_a_joiner_is_let_in_only_by_the_answer_of_a_person(
             again = host.asks("tools/call", params | answers | state)
             return text_of(await host.result(again))
 
-        assert "did not let" in await approves("not now")
-        assert "is in" in await approves("let in")
+        assert "NOT approved" in await approves("decline")
+        assert "is in" in await approves("accept")
         shown = str(host.asked) if not modern else asked[0]
         assert bob.fingerprint in shown
         assert "compare the fingerprint" in shown
+        assert "'properties': {}" in shown  # nothing to fill in
         assert "the plan" in str(await bob.texts(room))
 
 
@@ -100,11 +101,10 @@ async def test_without_a_question_to_the_user_nobody_is_let_in(
 ) -> None:
     env = environment(tmp_path, hub.url, "ann")
     async with at_work(env, tmp_path) as host:
-        room, fingerprint, _ = await knocked(host, hub)
+        _, fingerprint, _ = await knocked(host, hub)
         read = await host.calls("parler_approve_join", agent=fingerprint)
         assert "NOT approved" in read
-        line = f"parler session approve {fingerprint} --room {room} --home"
-        assert f"{line} {home_of(env)}" in read
+        assert f"parler approve {fingerprint} --home {home_of(env)}" in read
         assert fingerprint in await host.calls("parler_join_requests")
 
 
@@ -118,8 +118,43 @@ async def test_a_user_who_dismisses_the_question_has_not_agreed(
         _, fingerprint, _ = await knocked(host, hub)
         read = await host.calls("parler_approve_join", agent=fingerprint)
         assert "NOT approved" in read
-        assert f"parler session approve {fingerprint}" in read
+        assert f"parler approve {fingerprint}" in read
         assert fingerprint in await host.calls("parler_join_requests")
+
+
+@pytest.mark.parametrize(
+    ("tool", "command", "done"),
+    [
+        ("parler_delete_room", "delete-room", "are gone"),
+        ("parler_close_session", "session leave", "left "),
+    ],
+)
+async def test_what_is_gone_for_good_waits_for_a_person(
+    hub: HubProcess, tmp_path: Path, tool: str, command: str, done: str
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with at_work(env, tmp_path) as host:  # that can ask nobody
+        room = room_in(await host.calls("parler_open_session"))
+        read = await host.calls(tool)
+        assert read.startswith("NOT ")
+        assert f"parler {command} --room {room} --home {home_of(env)}" in read
+        assert room in await host.calls("parler_rooms")
+    async with at_work(env, tmp_path, capabilities=ELICITS) as host:
+        host.answer = lambda frame: {"action": "decline"}
+        assert "NOT " in await host.calls(tool)
+        host.answer = lambda frame: {"action": "accept"}
+        assert done in await host.calls(tool)
+        assert room not in await host.calls("parler_rooms")
+
+
+async def test_whoever_is_a_guest_leaves_without_asking(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with at_work(env, tmp_path) as host, peer(hub.url, "bob") as bob:
+        key, room = await bob.opens()
+        await host.calls("parler_join_session", key=key)
+        assert await host.calls("parler_close_session") == f"left {room}"
 
 
 async def test_an_answer_counts_once_and_for_its_question_alone(
@@ -141,7 +176,7 @@ async def test_an_answer_counts_once_and_for_its_question_alone(
             return host.asks("tools/call", params | more)
 
         first = await host.result(approve(bob.fingerprint))
-        yes = {"decision": {"action": "accept", "content": {"answer": "let in"}}}
+        yes = {"decision": {"action": "accept", "content": {}}}
         given = {"inputResponses": yes, "requestState": first["requestState"]}
         for state in (given, given | {"requestState": "forged.99999999999.00"}):
             other = await host.result(approve(mallory.fingerprint, **state))
