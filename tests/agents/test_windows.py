@@ -1,0 +1,106 @@
+"""Two windows of one real app in one folder: told apart, woken, restarted, resumed."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.agents._kit.clis import Claude, Codex
+from tests.agents._kit.sandbox import Peer, Sandbox, eventually
+from tests.agents._kit.talking import Terminal
+from tests.agents._kit.wired import trust_hooks, wire
+
+pytestmark = [pytest.mark.agents, pytest.mark.timeout(240)]
+
+HELLO = {"say": "hello there"}
+WAIT = 40.0
+
+
+def here(shell: Peer) -> dict[str, Any]:
+    """Who is on this machine, by name."""
+    listed = json.loads(shell("peers", "--json").out)["peers"]
+    return {one["name"]: one for one in listed}
+
+
+def until_here(shell: Peer, *names: str) -> dict[str, Any]:
+    """Wait for these, and for nobody else, and until each can be woken."""
+
+    def all_here() -> dict[str, Any] | None:
+        found = here(shell)
+        ready = all(one["reach"] == "at-once" for one in found.values())
+        return found if set(found) == set(names) and ready else None
+
+    found: dict[str, Any] = eventually(all_here, WAIT, f"{names}")
+    return found
+
+
+def say(box: Sandbox, shell: Peer, name: str, text: str) -> str:
+    """Send to one by name; all that the model was told which heard of it."""
+    before = len(box.model.asked)
+    assert shell("send", "--to", name, text).status == 0
+    return box.model.wait(text, since=before).text
+
+
+def test_two_windows_of_claude_code_are_two_agents(box: Sandbox) -> None:
+    machine, [claude] = wire(box, [Claude])
+    claude.trust("parler")
+    shell = Peer(box, {"PARLER_HUB": machine.hub}, box.project)
+    box.model.script(HELLO)
+    second = str(uuid.uuid4())
+    with Terminal(box, ["claude", "--session-id", second, "quokka"]) as terminal:
+        terminal.until("hello there")
+        ids = {one["agent"] for one in until_here(shell, "project-claude").values()}
+        with Terminal(box, ["claude", "numbat"]) as other:
+            other.until("hello there")
+            found = until_here(shell, "project-claude", "project-claude-2")
+            assert len(ids | {one["agent"] for one in found.values()}) == 2
+            heard = say(box, shell, "project-claude-2", "for the second")
+            assert "numbat" in heard
+            assert "quokka" not in heard
+            heard = say(box, shell, "project-claude", "for the first")
+            assert "quokka" in heard
+        with Terminal(box, ["claude", "again"]) as other:
+            other.until("hello there")
+            assert until_here(shell, "project-claude", "project-claude-2") == found
+    with Terminal(box, ["claude", "newer"]) as other:
+        other.until("hello there")
+        until_here(shell, "project-claude")
+
+
+def test_a_resumed_conversation_of_claude_code_is_who_it_was(box: Sandbox) -> None:
+    machine, [claude] = wire(box, [Claude])
+    claude.trust("parler")
+    shell = Peer(box, {"PARLER_HUB": machine.hub}, box.project)
+    box.model.script(HELLO, {"say": "second answer"})
+    resumed = str(uuid.uuid4())
+    with Terminal(box, ["claude", "quokka"]) as first:
+        first.until("hello there")
+        until_here(shell, "project-claude")
+        with Terminal(box, ["claude", "--session-id", resumed, "numbat"]) as second:
+            second.until("hello there")
+            until_here(shell, "project-claude", "project-claude-2")
+    with Terminal(box, ["claude", "--resume", resumed]) as again:
+        again.until("hello there")
+        until_here(shell, "project-claude-2")
+        assert "numbat" in say(box, shell, "project-claude-2", "are you back?")
+        with Terminal(box, ["claude", "--resume", resumed]) as thief:
+            thief.until("hello there")
+            until_here(shell, "project-claude", "project-claude-2")
+
+
+def test_two_windows_of_codex_are_two_agents(box: Sandbox) -> None:
+    machine, [codex] = wire(box, [Codex])
+    codex.trust("parler")
+    trust_hooks(box)
+    shell = Peer(box, {"PARLER_HUB": machine.hub}, box.project)
+    box.model.script(HELLO)
+    with Terminal(box, ["codex", "quokka"]) as first:
+        first.until("hello there")
+        until_here(shell, "project-codex")
+        with Terminal(box, ["codex", "numbat"]) as second:
+            second.until("hello there")
+            until_here(shell, "project-codex", "project-codex-2")
+            heard = say(box, shell, "project-codex-2", "for the second")
+            assert "numbat" in heard
+            assert "quokka" not in heard
