@@ -99,7 +99,7 @@ def settings_of(options: Options) -> "Settings":
     """
     from parler.identity.homes import process_environment
     from parler.identity.settings import Flags, process_settings
-    from parler.peers.seats import seats_of, shell_app, shell_window
+    from parler.peers.seats import shell_app, shell_home
 
     env = process_environment()
     app = shell_app()
@@ -111,7 +111,7 @@ def settings_of(options: Options) -> "Settings":
             insecure=options.insecure,
         ),
         app=app.id if app else None,
-        seat=lambda home: seats_of(home).seat_of(shell_window(home, env)),
+        seat=lambda home: shell_home(home, env),
     )
 
 

@@ -161,9 +161,20 @@ def find_home(
         app: The app in whose shell we are, by the processes above us. It counts if
             it was wired; without it, variables tell.
     """
-    base = _base_home(env, cwd, user_home, home, app, disk)
+    base = _base_home(env, cwd, user_home, home)
     if home:
         return Home(base, None)
+    if env.get("PARLER_HOME"):
+        given = _scoped(base, env, cwd, user_home, command, app, disk)
+        if given.scope and disk.exists(given.scope / CONFIG_FILE):
+            return given  # who was made there stays
+    # `connect` gives an app's MCP server its own home by PARLER_HOME, which the shell
+    # of that app does not see: without this they would be two agents.
+    for one in (app, _innermost_app(env)):
+        if one and disk.exists(base / AGENTS / one):
+            return _scoped(base / AGENTS / one, env, cwd, user_home, command, app, disk)
+    if user_home and not env.get("PARLER_HOME"):
+        base = person_home(base, disk=disk)
     return _scoped(base, env, cwd, user_home, command, app, disk)
 
 
@@ -285,24 +296,12 @@ def _start(
 
 
 def _base_home(
-    env: Mapping[str, str],
-    cwd: Path | None,
-    user_home: Path | None,
-    named: str | None,
-    app: str | None,
-    disk: Lookup,
+    env: Mapping[str, str], cwd: Path | None, user_home: Path | None, named: str | None
 ) -> Path:
     here = cwd or Path()
-    given = named or env.get("PARLER_HOME")
-    if given:
+    if given := named or env.get("PARLER_HOME"):
         return here / _expand(given, user_home)
-    default = here / (user_home or Path()) / DEFAULT_HOME
-    # `connect` gives an app's MCP server its own home by PARLER_HOME, which the shell
-    # of that app does not see: without this they would be two agents.
-    for one in (app, _innermost_app(env)):
-        if one and disk.exists(default / AGENTS / one):
-            return default / AGENTS / one
-    return person_home(default, disk=disk) if user_home else default
+    return here / (user_home or Path()) / DEFAULT_HOME
 
 
 def _innermost_app(env: Mapping[str, str]) -> str | None:

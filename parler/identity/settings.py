@@ -163,22 +163,22 @@ def _encodable(text: str) -> bool:
 REAL_DISK = Disk(exists=really_exists, canonical=really_canonical, saved=read_saved)
 
 
-def first_seat(home: Home) -> int:
-    """The seat where windows are not told apart."""
-    return 1
+def first_seat(home: Home) -> Home:
+    """Where windows are not told apart."""
+    return home
 
 
 def process_settings(
     flags: Flags,
     *,
     app: str | None = None,
-    seat: Callable[[Home], int] = first_seat,
+    seat: Callable[[Home], Home] = first_seat,
 ) -> Settings:
     """The settings of this process: its environment, directory and disk.
 
     Args:
         app: The app in whose shell we are, by the processes above us.
-        seat: Tells the seat of our window in a project (`parler.peers.seats`).
+        seat: From a project's home to that of our window (`parler.peers.seats`).
     """
     env = process_environment()
     cwd, user_home = current_directory(), user_home_of(env)
@@ -192,7 +192,7 @@ def resolve_settings(
     flags: Flags,
     *,
     app: str | None = None,
-    seat: Callable[[Home], int] = first_seat,
+    seat: Callable[[Home], Home] = first_seat,
     disk: Disk = REAL_DISK,
 ) -> Settings:
     """Decide every setting (protocol 2.4).
@@ -211,7 +211,7 @@ def resolve_settings(
         env, cwd, user_home, command=flags.command, home=flags.home, app=app, disk=disk
     )
     if found.scope is not None:
-        found = found._replace(seat=seat(found))
+        found = seat(found)
     own = _usable(disk, found.path)
     hub, source = _hub(env, flags, own, found, user_home, disk)
     name = _label(flags.name or env.get("PARLER_NAME"), "name")

@@ -11,7 +11,7 @@ from parler.identity.homes import Home
 from parler.identity.settings import Flags, Settings, process_settings
 from parler.peers.seats import Seats, Window, seats_of, server_window
 
-Resolve = Callable[[Callable[[Home], int]], Settings]
+Resolve = Callable[[Callable[[Home], Home]], Settings]
 
 
 class Seating:
@@ -70,9 +70,9 @@ class Seating:
         """Whether the window may yet turn out to resume the conversation of a seat."""
         return self._seats is not None and self._seats.may_be_told(self._seat)
 
-    def _find(self, home: Home) -> int:
+    def _find(self, home: Home) -> Home:
         if self._seats is None or self._window is None:
             self._seats = seats_of(home)
             self._window = self._find_window(home, self._env)
         self._found = self._seats.seat_of(self._window)
-        return self._found
+        return home._replace(seat=self._found)

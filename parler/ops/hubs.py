@@ -357,7 +357,7 @@ def _rooms(homes: Iterable[Path]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for home in homes:
         with suppress(ConfigError):
-            for hub in KnownRooms(home).hubs():
+            for hub in (one.hub for one in KnownRooms(home).records()):
                 with suppress(InvalidHubUrl):
                     counts[hub_url(hub)] += 1
     return counts

@@ -33,6 +33,9 @@ MAX_CONVERSATIONS = 64
 """Of one seat; the oldest is forgotten first."""
 
 MAX_CONVERSATION_CHARS = 200
+MAX_PROJECTS = 1000
+"""Looked through for the window of a shell that is elsewhere."""
+
 BEAT_SECS = 20.0
 """How old a record may be before whoever has the seat makes it new."""
 
@@ -157,7 +160,7 @@ class Seats:
         """
         told = _known_words(window.conversation)
         window = window._replace(conversation=told)
-        mine = self._of(window.process)
+        mine = self.of(window.process)
         if mine is not None and not _tells_more(window, mine):
             self._beat(mine)
             return mine.seat
@@ -186,6 +189,17 @@ class Seats:
             if place is not None:
                 yield place
 
+    def of(
+        self, holder: Process | None, places: list[Place] | None = None
+    ) -> Place | None:
+        """The seat that a process has."""
+        if holder is None:
+            return None
+        for place in self.places() if places is None else places:
+            if place.holder == holder and place.machine == self._here:
+                return place
+        return None
+
     def may_be_told(self, seat: int) -> bool:
         """Whether the window of a seat may yet turn out to resume another's."""
         mine = read_place(seat_home(self.home, seat))
@@ -203,7 +217,9 @@ class Seats:
 
     def _settled(self, window: Window) -> int:
         places = list(self.places())
-        mine = self._of(window.process, places)
+        mine = self.of(window.process, places)
+        if mine is None and window.process and not self._runs(window.process):
+            raise SeatUnknown("the window that this was started for has ended")
         told = window.conversation
         owner = _owner(told, places)
         goal = mine
@@ -265,17 +281,6 @@ class Seats:
         )
 
     # Files
-
-    def _of(
-        self, holder: Process | None, places: list[Place] | None = None
-    ) -> Place | None:
-        """The seat that a process has."""
-        if holder is None:
-            return None
-        for place in self.places() if places is None else places:
-            if place.holder == holder and place.machine == self._here:
-                return place
-        return None
 
     def _further(self) -> list[int]:
         try:
@@ -371,6 +376,45 @@ def seats_of(home: Home) -> Seats:
     """The seats of the app and the project that a home is of."""
     assert home.scope is not None
     return Seats(home.scope, app=home.app or "", folder=str(home.project or ""))
+
+
+def in_seat(home: Home, window: Window) -> Home:
+    """The home of a window's seat in a project.
+
+    Raises:
+        ConfigError: As for `Seats.seat_of`.
+    """
+    return home._replace(seat=seats_of(home).seat_of(window))
+
+
+def shell_home(home: Home, env: Mapping[str, str]) -> Home:
+    """The home of the window in whose shell a command, this process, runs.
+
+    The shell may have gone to another folder or work tree, and the window's own may
+    have been renamed: it is the window that counts, if it is in one project only.
+
+    Raises:
+        ConfigError: As for `Seats.seat_of`.
+    """
+    window = shell_window(home, env)
+    if window.process is not None and seats_of(home).of(window.process) is None:
+        found = list(islice(_projects_of(home, window.process), 2))
+        if len(found) == 1:
+            home = found[0]
+    return in_seat(home, window)
+
+
+def _projects_of(home: Home, window: Process) -> Iterator[Home]:
+    """The projects of an app in which a process has a seat."""
+    try:
+        with os.scandir(home.base / "ws") as entries:
+            paths = [Path(entry.path) for entry in islice(entries, MAX_PROJECTS)]
+    except OSError:
+        return
+    for path in paths:
+        place = Seats(path).of(window)
+        if place is not None:
+            yield home._replace(scope=path, project=Path(place.folder))
 
 
 def _window(app: App, pid: int, *, server: bool = False) -> Window | None:

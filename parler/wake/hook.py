@@ -28,7 +28,7 @@ from parler.identity.homes import (
     user_home_of,
 )
 from parler.machine import files
-from parler.peers.seats import hook_window, read_place, seats_of
+from parler.peers.seats import hook_window, in_seat, read_place
 from parler.wake.spool import Item, Spool, note_hook
 
 USAGE = f"""usage: parler hook {{{",".join(EVENTS)}}} --app APP [--home DIR]
@@ -104,7 +104,7 @@ def _run(arguments: Sequence[str]) -> int:
         # One that ends may have been followed by another already.
         goes_on = event is not Event.SESSION_END
         window = hook_window(app, _session(payload), is_current=goes_on)
-        home = home._replace(seat=seats_of(home).seat_of(window))
+        home = in_seat(home, window)
     note_hook(home.path, event, _session(payload))
     return _EVENTS[event](Call(event, app, hooks, payload, cwd, home, env))
 
@@ -143,7 +143,7 @@ def _home(
         base = str(wired) if wired.is_dir() else None
     if base:
         env = {**env, "PARLER_HOME": base}
-    return find_home(env, cwd, user_home, command="hook")
+    return find_home(env, cwd, user_home, command="hook", app=app)
 
 
 # --- what is done at each event ---

@@ -8,7 +8,7 @@ import pytest
 
 from tests.agents._kit.clis import Claude, Codex
 from tests.agents._kit.sandbox import Peer, Sandbox, eventually
-from tests.agents._kit.talking import Terminal
+from tests.agents._kit.talking import CodexServer, Terminal
 from tests.agents._kit.wired import trust_hooks, wire
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(240)]
@@ -104,3 +104,16 @@ def test_two_windows_of_codex_are_two_agents(box: Sandbox) -> None:
             heard = say(box, shell, "project-codex-2", "for the second")
             assert "numbat" in heard
             assert "quokka" not in heard
+
+
+def test_two_conversations_in_one_process_of_codex_are_two_agents(box: Sandbox) -> None:
+    machine, [codex] = wire(box, [Codex])
+    codex.trust("parler")
+    shell = Peer(box, {"PARLER_HUB": machine.hub}, box.project)
+    with CodexServer(box) as app:
+        first, second = app.new_thread(), app.new_thread()
+        for thread in (first, second):
+            app.call(thread, "parler", "parler_rooms", {})
+        names = {"project-codex", "project-codex-2"}
+        eventually(lambda: set(here(shell)) == names, WAIT, "two agents")
+        assert "project-codex-2" in app.call(first, "parler", "parler_peers", {})

@@ -189,6 +189,18 @@ def test_a_shell_that_no_variable_tells_of_finds_the_window_above_it(
             assert who(window.shell("whoami", "--json"))[0] == name
 
 
+def test_a_shell_that_went_elsewhere_is_still_that_of_its_window(desk: Desk) -> None:
+    elsewhere = desk.folder / "elsewhere"
+    (elsewhere / ".git").mkdir(parents=True)
+    with desk.window(GEMINI) as one, desk.window(GEMINI) as two:
+        works_as(one, "shop-gemini")
+        before = who(two.shell("whoami", "--json", cwd=elsewhere))
+        assert before[0] == "shop-gemini-2"
+        renamed = desk.project.rename(desk.folder / "Store")
+        assert who(two.shell("whoami", "--json", cwd=renamed)) == before
+        assert who(one.shell("whoami", "--json", cwd=renamed))[0] == "shop-gemini"
+
+
 def test_an_app_inside_another_ones_shell_is_who_it_is(desk: Desk) -> None:
     inner = desk.folder / "bin" / "codex"
     desk.app_home(CODEX)

@@ -406,6 +406,16 @@ def test_a_shell_without_variables_is_that_of_the_wired_app_above_it() -> None:
     assert within.base_home == BASE / "agents" / "claude-code"
 
 
+def test_a_home_given_to_the_whole_machine_holds_its_apps_too() -> None:
+    machine = Path("/data/parler")
+    wired = machine / "agents" / "claude-code"
+    env = CLAUDE | {"PARLER_HOME": str(machine)}
+    assert settings(env, on=disk(wired)).home == workspace(REPO, base=wired)
+    before = workspace(REPO, base=machine)
+    kept = disk(wired, saved={before: config()})
+    assert settings(env, on=kept).home == before
+
+
 # windows
 
 
@@ -426,7 +436,7 @@ def seated(
         Path(project),
         USER,
         Flags(command="mcp"),
-        seat=lambda home: seat,
+        seat=lambda home: home._replace(seat=seat),
         disk=disk(saved=saved),
     )
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from parler.errors import ConfigError
 from parler.identity.homes import seat_home
-from parler.machine.processes import Process
+from parler.machine.processes import Process, process
 from parler.peers.seats import (
     MAX_CONVERSATIONS,
     PLACE_FILE,
@@ -183,7 +183,8 @@ def test_a_holder_that_cannot_be_seen_is_judged_by_the_age_of_its_record(
     assert here.seat_of(Window(THREE)) == 3
     assert there.seat_of(Window(ONE)) == 1
     os.utime(record, (now, now - STALE_SECS - 60))
-    assert seats(tmp_path, "here", TWO).seat_of(Window(Process(4, "5"))) == 1
+    later = Process(4, "5")
+    assert seats(tmp_path, "here", TWO, later).seat_of(Window(later)) == 1
     assert there.seat_of(Window(ONE)) == 4, "it has lost the first"
 
 
@@ -201,9 +202,16 @@ def test_a_record_that_is_damaged_is_held_until_it_is_old(tmp_path: Path) -> Non
     record = tmp_path / PLACE_FILE
     record.write_bytes(b'{"seat": 1, "pid":')
     record.chmod(0o600)
-    assert seats(tmp_path).seat_of(Window(ONE)) == 2
+    assert seats(tmp_path, "here", ONE).seat_of(Window(ONE)) == 2
     os.utime(record, (0, 0))
-    assert seats(tmp_path).seat_of(Window(TWO)) == 1
+    assert seats(tmp_path, "here", TWO).seat_of(Window(TWO)) == 1
+
+
+def test_a_server_that_outlives_its_window_takes_no_other_seat(tmp_path: Path) -> None:
+    seats(tmp_path, "here", ONE).seat_of(Window(ONE))
+    seats(tmp_path, "here", TWO).seat_of(Window(TWO))
+    with pytest.raises(SeatUnknown, match="has ended"):
+        seats(tmp_path, "here", TWO).seat_of(Window(ONE))
 
 
 def test_what_is_kept_is_bounded_and_the_newest_conversations_stay(
@@ -299,7 +307,7 @@ def test_thirty_windows_at_once_take_thirty_seats(tmp_path: Path) -> None:
         started[first].communicate()
         with pytest.raises(StopIteration):
             next(one for one in Seats(tmp_path).places() if one.seat > MANY)
-        own = Process(os.getpid(), "not a start")
+        own = process(os.getpid())
         assert Seats(tmp_path).seat_of(Window(own)) == 1
     finally:
         for one in started:
