@@ -63,6 +63,11 @@ class App(NamedTuple):
     folders: "Callable[[], Callable[[Path], list[Path]]] | None" = None
     """From the user's home to the folders in which it has worked."""
 
+    @property
+    def can_wake(self) -> bool:
+        """Whether there is any way to its model while it is idle."""
+        return self.find_waker is not None or self.channel is not None
+
     def is_installed(self, machine: "Machine") -> bool:
         """Whether the app is on this machine, as far as can be told."""
         if any(machine.has_command(command) for command in self.commands):

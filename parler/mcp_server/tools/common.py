@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
+from parler.apps.kit.waker import WakeKind
 from parler.errors import UsageError
 from parler.identity.homes import machine_home, process_environment, user_home_of
 from parler.identity.identity import find_identity
+from parler.mcp_server.instructions import will_be_told
 from parler.mcp_server.tool_call import MAX_RESULT_CHARS, Answer, Call, Host
 from parler.mcp_server.tool_schema import Arg, Tool, arguments
 from parler.ops.addressing import find_agent
@@ -20,6 +22,8 @@ from parler.runtime import bootstrap
 from parler.text.terminal import shown_name, visible
 from parler.text.transcript import Reader, body
 from parler.text.untrusted import MARK, quoted_message
+from parler.wake.spool import hooks_seen
+from parler.wake.waiter import is_armed
 from parler.wire.records import DmTarget, RoomTarget, ServiceTarget, Target
 
 Run: TypeAlias = Callable[[Call, Any], Awaitable[Answer]]
@@ -130,6 +134,15 @@ async def target_of(
         return RoomTarget(room=named), visible(named)
     person = await find_agent(ctx, to)
     return DmTarget(agent=person.agent), str(person) if person.name else to
+
+
+def told(call: Call, what: str) -> str:
+    """What this model may rely on to be told, and when (`will_be_told`)."""
+    home = call.services.home
+    kind = WakeKind(call.services.presence.wake)
+    if is_armed(home):
+        kind = WakeKind.PUSH  # it may wait since we looked last
+    return will_be_told(what, app=call.host.app, kind=kind, hooks=hooks_seen(home))
 
 
 def transcript_of(

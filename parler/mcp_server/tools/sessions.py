@@ -13,6 +13,7 @@ from parler.mcp_server.tools.common import (
     name_and_role,
     performed,
     shows,
+    told,
     tool,
     transcript_of,
 )
@@ -48,7 +49,7 @@ async def open_session(call: Call, args: Any) -> Answer:
     result = await performed(call, session.OPEN, args)
     call.services.delivery.entered(result.room)
     gate = (
-        "Whoever uses it waits until your user lets it in; you will be told who knocks."
+        f"Whoever uses it waits until your user lets it in. {told(call, 'who knocks')}"
         if result.gated
         else "Whoever has it is in at once: give it to nobody else."
     )
@@ -103,8 +104,8 @@ async def _join(call: Call, pasted: str, wait_secs: int) -> Answer:
         return Answer(
             text=f"You knocked at {place_of(result.room)} and wait for its owner, who "
             f"sees you as {_me(ctx)}: tell your user this fingerprint, so that the "
-            "owner's user can compare it. Nothing can be read before. You will be told "
-            f"when it is decided; go on with other work.{here}"
+            "owner's user can compare it. Nothing can be read before. Go on with other "
+            f"work. {told(call, 'when it is decided')}{here}"
         )
     services.joiner.ended(key)
     services.delivery.entered(result.room)

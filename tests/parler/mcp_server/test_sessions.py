@@ -189,11 +189,13 @@ async def test_a_pending_joiner_is_told_when_it_is_in(
     hub: HubProcess, tmp_path: Path
 ) -> None:
     env = environment(tmp_path, hub.url, "ann")
-    async with at_work(env, tmp_path) as host, peer(hub.url, "bob") as bob:
+    gemini = "gemini-cli-mcp-client"
+    async with at_work(env, tmp_path, name=gemini) as host, peer(hub.url, "bob") as bob:
         key, room = await bob.opens(gated=True)
         await bob.says(room, "📋 session context (from bob):\nsecret plan")
         read = await host.calls("parler_join_session", key=f"{key}@{hub.url}")
         assert "You knocked" in read
+        assert "Nothing wakes Gemini CLI while it is idle" in read
         assert "secret plan" not in read
         (waiting,) = await bob.knocks(room)
         await bob.admits(room, waiting)
