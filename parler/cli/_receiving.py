@@ -6,6 +6,8 @@ from parler.ops import messages
 from parler.ops import watch as watching
 from parler.ops.admission import Knock, admit_preapproved
 from parler.ops.messages import ReceiveParams, ReceiveResult
+from parler.ops.rooms import elsewhere
+from parler.text.terminal import shell_word
 from parler.text.transcript import Transcript
 from parler.wire.base import RoomName
 
@@ -26,6 +28,11 @@ async def once(
     await run.ctx.client.ack(room, result.cursor)
     if not result.messages:
         run.out.note("nothing new")
+        for one in await elsewhere(run.ctx, room):
+            many = "a direct message waits"
+            if one.unread > 1:
+                many = f"{one.unread} direct messages wait"
+            run.out.note(f"{many}: parler recv --room {shell_word(one.name)}")
 
 
 async def watch(run: Run, room: RoomName) -> None:

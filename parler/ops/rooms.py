@@ -30,7 +30,10 @@ class Room(RoomInfo, kw_only=True):
 
 
 class RoomsResult(Result):
-    """Our rooms on one hub; `active` is the session commands use by default."""
+    """Our rooms on one hub; `active` is the session commands use by default.
+
+    What we said ourselves is not unread, at a hub that tells how much that is.
+    """
 
     rooms: list[Room]
     active: str | None = None
@@ -69,20 +72,20 @@ async def rooms(ctx: OpContext) -> RoomsResult:
 
 async def rooms_with_topics(ctx: OpContext) -> list[Room]:
     """Our rooms on this hub; topics that are not known yet are looked up, and noted."""
-    listed = await ctx.client.request(Rooms(), RoomList)
+    listed = await _listed(ctx)
     known = {
         record.room: record.topic
         for record in ctx.known_rooms.records()
         if same_hub(record.hub, ctx.hub) and record.topic is not None
     }
-    sessions = (one.name for one in listed.rooms if one.kind is RoomKind.CHANNEL)
+    sessions = (one.name for one in listed if one.kind is RoomKind.CHANNEL)
     unknown = [name for name in sessions if name not in known][:MAX_LOOKED_UP]
     found = dict(zip(unknown, await _topics(ctx, unknown), strict=True))
     ctx.known_rooms.note_topics(ctx.hub, found)
     known |= found
     return [
         Room(**msgspec.structs.asdict(one), topic=known.get(one.name) or None)
-        for one in listed.rooms
+        for one in listed
     ]
 
 
@@ -95,6 +98,25 @@ async def _topics(ctx: OpContext, rooms: list[RoomName]) -> list[str]:
         return topic_in(first.messages[0].text) if first.messages else ""
 
     return await asyncio.gather(*map(topic, rooms))
+
+
+async def _listed(ctx: OpContext) -> list[RoomInfo]:
+    """Our rooms, without what we said ourselves among what is unread."""
+    return [
+        msgspec.structs.replace(
+            one, unread=one.unread - (one.unread_own or 0), unread_own=None
+        )
+        for one in (await ctx.client.request(Rooms(), RoomList)).rooms
+    ]
+
+
+async def elsewhere(ctx: OpContext, room: RoomName) -> list[RoomInfo]:
+    """The direct rooms, beside this one, in which something of others is unread."""
+    return [
+        one
+        for one in await _listed(ctx)
+        if one.unread and one.name != room and one.kind is RoomKind.DM
+    ]
 
 
 ROOMS = Capability(

@@ -79,6 +79,9 @@ class Delivery:
         self._stir = asyncio.Event()
         """The hub should be asked or told something."""
 
+        self._askers: list[asyncio.Future[None]] = []
+        """Who waits for the hub to be asked from its beginning."""
+
     # What waits
 
     @property
@@ -113,6 +116,24 @@ class Delivery:
                     await self._news.wait()
                 return True
         return False
+
+    async def ask(self, secs: float) -> bool:
+        """Have the hub asked now what there is; False if it did not answer in time.
+
+        It announces news in its own time: that nothing waits here is no proof.
+        """
+        if self._follower is None or not self.leads:
+            return False
+        asked = asyncio.get_running_loop().create_future()
+        self._askers.append(asked)
+        self._look_again()
+        try:
+            async with asyncio.timeout(secs):
+                await asked
+        except TimeoutError:
+            self._askers = [one for one in self._askers if one is not asked]
+            return False
+        return True
 
     async def heard_of_news(self) -> None:
         """Wait until something new may wait."""
@@ -299,11 +320,13 @@ class Delivery:
             self._stir.clear()
             if not self.leads:
                 continue
+            askers, self._askers = self._askers, []
             try:
                 await follower.catch_up()
                 await self._spool.settle()
                 await acknowledger.tell(self._mailbox.due())
             except ParlerError as error:
+                self._askers += askers
                 if not error.retryable:
                     self._log.note(f"cannot follow: {error.code}")
                 await asyncio.sleep(pace.next() if error.retryable else REFUSED_SECS)
@@ -313,6 +336,9 @@ class Delivery:
             if follower.has_more():
                 self._stir.set()
             await self._spool.offer()
+            for asked in askers:
+                if not asked.done():
+                    asked.set_result(None)
             if self.waiting():
                 self._news.set()
                 self._pushable.set()

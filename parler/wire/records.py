@@ -188,12 +188,13 @@ class RosterEntry(WireStruct):
 
 
 class RoomInfo(WireStruct):
-    """A room of the caller, with what it has not read there."""
+    """A room of the caller, with what it has not read there (protocol 5.5)."""
 
     name: RoomName
     kind: RoomKind
     members: U32
     unread: U32
+    unread_own: U32 | None = None
 
 
 class JoinRequest(WireStruct):

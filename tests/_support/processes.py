@@ -103,6 +103,16 @@ class HubProcess:
         """End it as its operator would."""
         self._end(signal.SIGTERM)
 
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Have it say nothing for a while, as if the network were gone."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(how)

@@ -78,8 +78,13 @@ def test_the_main_job(alice: Agent, bob: Agent, hub: HubProcess) -> None:
 
     sent = alice("send", "hello", "bob", "--json").json
     assert set(sent) == {"id", "seq", "room"}
+    unread = [who("rooms", "--json").json["rooms"][0]["unread"] for who in (alice, bob)]
+    assert unread == [0, 1]
     assert texts(bob("recv", "--json").json) == ["hello bob"]
     assert texts(bob("recv", "--json").json) == []
+    assert bob("register").status == 0
+    assert alice("send", "--to", "bob", "only for you").status == 0
+    assert "a direct message waits: parler recv --room dm." in bob("recv").err
 
 
 def test_a_killed_hub_loses_nothing_and_repeats_nothing(

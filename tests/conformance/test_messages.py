@@ -72,6 +72,8 @@ async def test_own_messages_come_back_unread_and_do_not_move_the_cursor(
         info = await room_info(ann, room)
         assert info is not None
         assert info["unread"] == 1
+        if mesh.hub.ours:
+            assert info["unreadOwn"] == 1
         assert await stored_cursor(ann, room) == 0
         assert texts((await pull(ann, room))["messages"]) == ["note to myself"]
 

@@ -175,11 +175,13 @@ async def recv(call: Call, args: Any) -> Answer:
     room = RoomName(named) if named else None
     if room is not None and not await delivery.follows(room, secs=FETCH_SECS):
         return await _elsewhere(call, args, room)
+    answered = bool(delivery.waiting(room)) or await delivery.ask(FETCH_SECS)
     if args.wait_secs > 0 and not delivery.waiting(room):
         await call.patiently(
             delivery.wait_any(room, min(args.wait_secs, MAX_WAIT_SECS)),
             "waiting for news",
         )
+        answered = bool(delivery.waiting(room)) or await delivery.ask(FETCH_SECS)
     if room is None:
         return Answer(text="no session is active; what waits elsewhere is shown below")
     got = await delivery.collect(
@@ -187,6 +189,12 @@ async def recv(call: Call, args: Any) -> Answer:
         limit=min(args.limit or DEFAULT_MESSAGES, MAX_MESSAGES),
         max_chars=RECV_CHARS,
     )
+    if not answered and not got.items:
+        return Answer(
+            text=f"the hub does not answer: whether there is something new in "
+            f"{place_of(room)} is not known",
+            failed=True,
+        )
     if got.held is None or not got.items:
         return Answer(text=f"nothing new in {place_of(room)}")
     text = "\n".join(item.text for item in got.items)

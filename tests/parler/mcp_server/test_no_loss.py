@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from parler.mcp_server.tools import messages
 from parler.wake.spool import Spool
 from parler.wire.base import RoomName
 from parler.wire.records import DeliveryState
 from tests._support.mcp_hosts import Host, at_work, environment, home_of
 from tests._support.mcp_peers import Peer, peer
-from tests._support.processes import HubProcess
+from tests._support.processes import HubProcess, running_hub
 
 STEPS = 40
 WORDS = re.compile(r"message-(\d+)\.")
@@ -126,3 +127,36 @@ async def test_nothing_is_lost_nor_seen_too_early(
         assert not story.missing
         await story.holds()
         await story.stack.aclose()
+
+
+async def test_what_was_stored_before_it_is_asked_for_is_not_called_nothing_new(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with at_work(env, tmp_path) as host, peer(hub.url) as bob:
+        key, room = await bob.opens()
+        await host.calls("parler_join_session", key=key)
+        for number in range(STEPS):
+            await bob.says(room, f"message-{number}.")
+            read = await host.calls("parler_recv")
+            assert WORDS.findall(read) == [str(number)]
+
+
+async def test_a_hub_that_does_not_answer_has_not_said_that_nothing_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "FETCH_SECS", 0.5)
+    with running_hub(tmp_path / "hub") as hub:
+        env = environment(tmp_path, hub.url, "ann")
+        async with at_work(env, tmp_path) as host, peer(hub.url) as bob:
+            key, room = await bob.opens()
+            await host.calls("parler_join_session", key=key)
+            assert "nothing new" in await host.calls("parler_recv")
+            await bob.says(room, "message-1.")
+            assert WORDS.findall(await host.calls("parler_recv")) == ["1"]
+            with hub.halted():
+                read = await host.calls("parler_recv")
+            assert "not known" in read
+            assert "nothing new" not in read
+            await bob.says(room, "message-2.")
+            assert WORDS.findall(await host.calls("parler_recv", wait_secs=9)) == ["2"]
