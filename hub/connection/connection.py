@@ -3,33 +3,42 @@
 Frames come by a call of the transport, so that a peer that goes away is noticed while
 a pull is parked; one task works them off, save a send for which all is at hand: that
 goes to the store at once, and later sends follow it there before it is answered, but
-nothing else does. What is answered and what others push gathers in a bounded outbox,
-which is written once per turn of the loop. A writer task exists only while the peer
-reads slowly or takes a blob. A parked pull with a `rid` steps aside and lets later
-requests pass (protocol 14.2). What ends a connection is decided here and nowhere else.
+nothing else does. What is answered and what others push goes to the `writer`. A parked
+pull with a `rid` steps aside and lets later requests pass (protocol 14.2). What ends a
+connection is decided here, save that the writer ends it when its peer is gone or may
+no longer read what is being written.
 """
 
 import asyncio
 import logging
 import math
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 from hub.blobs.folder import Download
+from hub.connection.ending import (
+    GOING_AWAY,
+    NORMAL,
+    OVERLOADED,
+    RESTART,
+    TOO_BIG,
+    VIOLATION,
+    Ending,
+)
 from hub.connection.failures import as_error, as_fault, as_reply, outcome_of
+from hub.connection.inbox import MAX_UNREAD, Inbox, InFlight, Refused
 from hub.connection.protocol import (
     Authenticated,
     Perform,
     SendChallenge,
     ServerProtocol,
 )
-from hub.delivery.outbox import Handed, Outbox, Text
+from hub.connection.writer import Writer
+from hub.delivery.outbox import Handed, Text
 from hub.errors import Refusal
 from hub.handlers import handle
-from hub.handlers.blobs import UNAVAILABLE, readable, store_blob
+from hub.handlers.blobs import store_blob
 from hub.handlers.caller import Caller
 from hub.handlers.messages import ready_room, send_soon, steps_aside
 from hub.handlers.presence import leave
@@ -62,15 +71,6 @@ log = logging.getLogger(__name__)
 FEATURES = list(Feature)
 """The extensions this hub serves (protocol 14.1)."""
 
-FRAGMENT_BYTES = 2**20
-"""One piece of a blob on its way out; existing clients take up to 16 MiB (1.5)."""
-
-WRITE_BYTES = 128 * 1024
-"""About what is written at once, before it is asked whether the peer keeps up."""
-
-MAX_UNREAD = 2**20
-"""Characters of frames that wait to be worked off before reading pauses."""
-
 STRANGER_FRAME_BYTES = 64 * 1024
 """A text frame before authentication; a hello has less than 6 KiB (protocol 2.3)."""
 
@@ -100,26 +100,6 @@ PRESENT_SECS = 90.0
 FLUSH_SECS = 5.0
 """How long a closing connection may take to write what is left."""
 
-NORMAL, GOING_AWAY, VIOLATION = 1000, 1001, 1008
-TOO_BIG, RESTART, OVERLOADED = 1009, 1012, 1013
-
-
-@dataclass(frozen=True, slots=True)
-class _Ending:
-    """Why a connection ends: its close code, and a last error frame if it gets one."""
-
-    code: int
-    reason: str
-    error: Error | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """A send that was refused and is to be answered in its turn."""
-
-    refusal: Refusal
-    rid: str | None
-
 
 class Connection:
     """One WebSocket of an agent, or of somebody who still has to prove who it is."""
@@ -147,25 +127,23 @@ class Connection:
             now_ms=services.now,
             join_secret=services.settings.join_secret,
         )
-        self._inbox: deque[str | bytes | _Refused] = deque()
-        self._unread = 0
-        self._arrived: asyncio.Future[None] | None = None
-        self._reading = True
-        self._in_flight = 0
-        self._sending = 0
-        self._landed: asyncio.Future[None] | None = None
+        self._inbox = Inbox(transport, self._memory)
+        self._in_flight = InFlight()
         self._parked: set[asyncio.Task[None]] = set()
-        self._outbox = Outbox(self._write_soon, self._memory)
-        self._flushing = False
-        self._group: asyncio.TaskGroup | None = None
-        self._writer: asyncio.Task[None] | None = None
-        self._torn = False
+        self._writer = Writer(
+            services,
+            transport,
+            caller=lambda: self._caller,
+            handed=self._note_handed,
+            end=self._end,
+        )
+        self._outbox = self._writer.outbox
         self._idle_timer: asyncio.TimerHandle | None = None
         self._strikes = 0
         self._caller: Caller | None = None
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[_Ending] = self._loop.create_future()
+        self._ended: asyncio.Future[Ending] = self._loop.create_future()
         self._last_heard = self._loop.time()
 
     # What the notifier sees.
@@ -194,13 +172,9 @@ class Connection:
         if len(data) >= BIG_FRAME_BYTES and self._memory.is_full:
             self._refuse_unread(data)
         else:
-            self._inbox.append(data)
-            self._unread += len(data)
-            self._memory.take(len(data))
-        if self._reading and self._is_behind():
-            self._reading = False
-            self._transport.pause_reading()
-        self._wake_worker()
+            self._inbox.put(data)
+        self._inbox.pause()
+        self._inbox.wake()
 
     @property
     def stalled_since(self) -> float | None:
@@ -210,7 +184,7 @@ class Connection:
     def cut_off(self) -> None:
         """Let go of all bytes at once: the peer is too slow, and others need them."""
         self._end(OVERLOADED, SHORT_OF_MEMORY)
-        self._drop_unread()
+        self._inbox.drop()
         self._outbox.abandon()
         self._transport.abort()
 
@@ -234,7 +208,7 @@ class Connection:
         self._memory.holders.add(self)
         try:
             async with asyncio.TaskGroup() as group:
-                self._group = group
+                self._writer.start(group)
                 worker = group.create_task(self._work(group))
                 self._transport.start(self)
                 try:
@@ -244,9 +218,7 @@ class Connection:
                         task.cancel()
                     await self._say_goodbye(ending)
                 finally:
-                    self._group = None
-                if self._writer is not None:
-                    self._writer.cancel()
+                    self._writer.stop()
         finally:
             deadline.cancel()
             if self._idle_timer is not None:
@@ -254,10 +226,10 @@ class Connection:
             if self._caller is not None:
                 await self._forget(self._caller)
             self._memory.holders.discard(self)
-            self._drop_unread()
+            self._inbox.drop()
             self._outbox.abandon()
 
-    def _log_end(self, ending: _Ending) -> None:
+    def _log_end(self, ending: Ending) -> None:
         if not log.isEnabledFor(logging.INFO):
             return
         who = fingerprint(self._caller.agent) if self._caller else "stranger"
@@ -292,7 +264,7 @@ class Connection:
         self._stopping.set()
         self._services.notifier.wake_all()
         self._outbox.let_pass()
-        self._wake_worker()
+        self._inbox.wake()
 
     # Reading.
 
@@ -310,25 +282,11 @@ class Connection:
         )
         return True
 
-    def _is_behind(self) -> bool:
-        return len(self._inbox) >= MAX_IN_FLIGHT or self._unread > MAX_UNREAD
-
-    def _wake_worker(self) -> None:
-        if self._arrived is not None and not self._arrived.done():
-            self._arrived.set_result(None)
-
     async def _work(self, group: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
-            if not self._inbox:
-                self._arrived = self._loop.create_future()
-                await self._arrived
+            if not await self._inbox.arrival():
                 continue
-            data = self._inbox.popleft()
-            size = 0 if isinstance(data, _Refused) else len(data)
-            self._unread -= size
-            if not (self._reading or self._is_behind()):
-                self._reading = True
-                self._transport.resume_reading()
+            data, size = self._inbox.take()
             try:
                 await self._outbox.wait_for_room()
                 if not self._stopping.is_set():
@@ -336,7 +294,7 @@ class Connection:
             finally:
                 self._memory.give(size)
             del data  # it may be large, and the next one may not come for long
-        await self._until(most=0)
+        await self._in_flight.until(most=0)
         self._end(RESTART, "the hub is restarting")
 
     def _refuse_unread(self, data: str | bytes) -> None:
@@ -344,63 +302,7 @@ class Connection:
             self._end(OVERLOADED, SHORT_OF_MEMORY)
             return
         refusal = Refusal(ErrorCode.AT_CAPACITY, SHORT_OF_MEMORY)
-        self._inbox.append(_Refused(refusal, rid_of(data)))
-
-    def _drop_unread(self) -> None:
-        self._inbox.clear()
-        self._memory.give(self._unread)
-        self._unread = 0
-
-    # Writing.
-
-    def _write_soon(self) -> None:
-        # All that a turn of the loop brings for this peer leaves in one write.
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        if self._writer is not None or self._group is None or self._torn:
-            return
-        try:
-            while self._transport.writable:
-                texts = self._outbox.texts(WRITE_BYTES)
-                if not texts:
-                    break
-                self._write(texts)
-        except ConnectionError:
-            self._abandon()
-        if self._outbox.head() is not None:
-            self._writer = self._group.create_task(self._write_patiently())
-
-    async def _write_patiently(self) -> None:
-        """Write what needs waiting: to a peer that reads slowly, and blobs."""
-        try:
-            while (frame := self._outbox.head()) is not None:
-                await self._transport.wait_writable()
-                if isinstance(frame, Download):
-                    await self._write_blob(frame)
-                    self._outbox.written()
-                else:
-                    self._write(self._outbox.texts(WRITE_BYTES))
-        except ConnectionError:
-            self._abandon()
-        finally:
-            self._writer = None
-
-    def _write(self, texts: Sequence[Text]) -> None:
-        self._transport.write(
-            [text.text if isinstance(text, Handed) else text for text in texts]
-        )
-        for text in texts:
-            if isinstance(text, Handed):
-                self._note_handed(text)
-        self._outbox.written(len(texts))
-
-    def _abandon(self) -> None:
-        self._end(NORMAL, "the peer is gone")
-        self._outbox.abandon()
+        self._inbox.refuse(Refused(refusal, rid_of(data)))
 
     def _note_handed(self, frame: Handed) -> None:
         if self._caller is not None and frame.seq and not self._caller.looks:
@@ -408,83 +310,15 @@ class Connection:
                 frame.room, self._caller.agent, frame.seq
             )
 
-    async def _write_blob(self, blob: Download) -> None:
-        # Nothing may come between the frame that announces a blob and its bytes, and
-        # a slow reader costs one fragment of memory (protocol 1.5, 8.3).
-        assert self._caller is not None
-        assert self._group is not None
-        async with self._services.quotas.downloads:
-            with self._services.rights.watched(self._caller.agent) as ended:
-                try:
-                    await readable(self._services, self._caller, blob.digest)
-                    file = await asyncio.to_thread(blob.path.open, "rb")
-                except Refusal as refusal:
-                    self._refuse_blob(blob, as_error(refusal))
-                    return
-                except OSError:
-                    gone = Refusal(ErrorCode.INTERNAL, UNAVAILABLE)
-                    self._refuse_blob(blob, as_error(gone))
-                    return
-                except Exception as error:  # noqa: BLE001 - outermost; logged there
-                    self._refuse_blob(blob, as_fault(error))
-                    return
-                guard = self._group.create_task(
-                    self._stop_when_unreadable(blob, self._caller, ended)
-                )
-                try:
-                    await self._write_blob_now(blob, file)
-                finally:
-                    guard.cancel()
-
-    def _refuse_blob(self, blob: Download, error: Error) -> None:
-        error.rid = blob.rid
-        self._transport.write([encode_utf8(error)])
-
-    async def _stop_when_unreadable(
-        self, blob: Download, caller: Caller, ended: asyncio.Event
-    ) -> None:
-        while True:
-            await ended.wait()
-            ended.clear()
-            try:
-                await readable(self._services, caller, blob.digest)
-            except Refusal:
-                break
-            except Exception as error:  # noqa: BLE001 - outermost; it is logged there
-                as_fault(error)
-                break
-        # No frame but a close may follow a part of a blob (protocol 8.3).
-        self._torn = True
-        if self._writer is not None:
-            self._writer.cancel()
-        self._outbox.abandon()
-        if not self._transport.writable:
-            self._transport.abort()  # what waits to be read is no longer its to read
-        self._end(VIOLATION, "the blob is no longer yours to read")
-
-    async def _write_blob_now(self, blob: Download, opened: BinaryIO) -> None:
-        with opened as file:
-            self._transport.write([blob.incoming])
-            piece = await asyncio.to_thread(file.read, FRAGMENT_BYTES)
-            first = True
-            while True:
-                following = await asyncio.to_thread(file.read, FRAGMENT_BYTES)
-                await self._transport.send_fragment(
-                    piece, first=first, last=not following
-                )
-                if not following:
-                    return
-                piece, first = following, False
-
     # One frame.
 
     async def _answer(
-        self, data: str | bytes | _Refused, group: asyncio.TaskGroup
+        self, data: str | bytes | Refused, group: asyncio.TaskGroup
     ) -> None:
         if self._ended.done():
             return
         if not isinstance(data, str):
-            await self._until(sends=0)
+            await self._in_flight.until(sends=0)
             if isinstance(data, bytes):
                 await self._take_upload(data)
                 return
@@ -494,25 +328,25 @@ class Connection:
         try:
             request = await self._decoded(data)
         except Refusal as refusal:  # for its size: it is not read at all
-            await self._until(sends=0)
+            await self._in_flight.until(sends=0)
             await self._punish(refusal)
             self._reply(as_error(refusal), rid_of(data))
             return
         except BadFrame as bad:
-            await self._until(sends=0)
+            await self._in_flight.until(sends=0)
             await self._refuse_malformed(bad)
             return
-        await self._until(most=MAX_IN_FLIGHT - 1)
+        await self._in_flight.until(most=MAX_IN_FLIGHT - 1)
         if (
             isinstance(request, Send)
             and len(data) < AT_ONCE_BYTES
             and self._send_at_once(request, len(data))
         ):
             return
-        await self._until(sends=0)
+        await self._in_flight.until(sends=0)
         if self._stopping.is_set():
             return
-        self._in_flight += 1
+        self._in_flight.begin()
         if self._steps_aside(request):
             task = group.create_task(self._answer_now(request))
             self._parked.add(task)
@@ -533,10 +367,9 @@ class Connection:
 
     def _is_sent_at_once(self, text: str) -> bool:
         """Take a send on the way in, if nothing is before it."""
-        idle = self._arrived is not None and not self._arrived.done()
         if (
-            not idle
-            or self._in_flight >= MAX_IN_FLIGHT
+            not self._inbox.is_awaited
+            or self._in_flight.is_full
             or self._outbox.is_full
             or self._memory.is_full
             or len(text) >= AT_ONCE_BYTES
@@ -569,8 +402,7 @@ class Connection:
 
         def answer(outcome: Sent | BaseException) -> None:
             self._memory.give(size)
-            self._sending -= 1
-            self._land()
+            self._in_flight.land(send=True)
             self._answer_send(outcome, request.rid)
 
         try:
@@ -581,12 +413,11 @@ class Connection:
             send_soon(self._services, caller, request, live, answer)
         except Refusal as refusal:
             self._services.requests["send", outcome_of(as_error(refusal))] += 1
-            self._inbox.appendleft(_Refused(refusal, request.rid))
-            self._wake_worker()
+            self._inbox.refuse(Refused(refusal, request.rid), next_of_all=True)
+            self._inbox.wake()
             return True
         self._memory.take(size)
-        self._in_flight += 1
-        self._sending += 1
+        self._in_flight.begin(send=True)
         return True
 
     def _answer_send(self, outcome: Sent | BaseException, rid: str | None) -> None:
@@ -594,18 +425,6 @@ class Connection:
         self._services.requests["send", outcome_of(reply)] += 1
         if not self._ended.done():
             self._reply(reply, rid)
-
-    def _land(self) -> None:
-        self._in_flight -= 1
-        if self._landed is not None and not self._landed.done():
-            self._landed.set_result(None)
-
-    async def _until(
-        self, *, most: int = MAX_IN_FLIGHT, sends: int = MAX_IN_FLIGHT
-    ) -> None:
-        while self._in_flight > most or self._sending > sends:
-            self._landed = self._loop.create_future()
-            await self._landed
 
     async def _take_upload(self, data: bytes) -> None:
         upload = self._caller.take_upload() if self._caller else None
@@ -651,7 +470,7 @@ class Connection:
             self._services.requests[op_of(request), outcome_of(outcome)] += 1
             self._reply(outcome, request.rid)
         finally:
-            self._land()
+            self._in_flight.land()
 
     async def _outcome(
         self, work: Coroutine[Any, Any, Reply | Download | Handed]
@@ -759,12 +578,12 @@ class Connection:
 
     def _end(self, code: int, reason: str, error: Error | None = None) -> None:
         if not self._ended.done():
-            self._ended.set_result(_Ending(code, reason, error))
+            self._ended.set_result(Ending(code, reason, error))
 
-    async def _say_goodbye(self, ending: _Ending) -> None:
+    async def _say_goodbye(self, ending: Ending) -> None:
         if ending.error is not None:
             self._outbox.reply(encode_utf8(ending.error))
-        if ending.code != NORMAL and not self._torn:
+        if ending.code != NORMAL and not self._writer.torn:
             try:
                 async with asyncio.timeout(FLUSH_SECS):
                     await self._outbox.wait_until_written()
