@@ -126,7 +126,12 @@ def choose(wishes: Wishes, desk: Desk, *, wired: Collection[str]) -> Chosen:
         TransportError: It cannot be reached to try the secret.
         ConnectFailed: The team's hub does not come up.
     """
-    from parler.identity.chosen_hub import SHARED_HUB, read_choice
+    from parler.identity.chosen_hub import (
+        SHARED_HUB,
+        is_unasked,
+        local_url,
+        read_choice,
+    )
     from parler.identity.settings import HubSource
 
     settings = desk.settings
@@ -147,7 +152,8 @@ def choose(wishes: Wishes, desk: Desk, *, wired: Collection[str]) -> Chosen:
     choice = read_choice(desk.home).hub
     if choice is not None:
         return _as_before(desk, choice)
-    if not wired and desk.asks and _was_never_named(desk):
+    unasked = is_unasked(settings.hub, local_url(desk.home))
+    if not wired and unasked and desk.asks:
         return _asked_where(desk)
     if settings.hub_source is HubSource.CONFIG and not _is_own_place(desk):
         return _as_before(desk, _choice_of(settings.hub, desk.home))
@@ -232,15 +238,6 @@ def _is_own_place(desk: Desk) -> bool:
 
     url = local_url(desk.home)
     return same_hub(desk.settings.hub, url) and known_instead(desk.home, url) is None
-
-
-def _was_never_named(desk: Desk) -> bool:
-    """Whether the hub is only what versions of before took for want of a choice."""
-    from parler.identity.chosen_hub import SHARED_HUB, local_url
-    from parler.wire.urls import same_hub
-
-    unasked = (SHARED_HUB, local_url(desk.home))
-    return any(same_hub(desk.settings.hub, one) for one in unasked)
 
 
 def _asked_where(desk: Desk) -> Chosen:

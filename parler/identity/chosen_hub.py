@@ -137,6 +137,15 @@ def dialled_addr(addr: str) -> str:
     return f"ws://{'127.0.0.1' if host == ANYWHERE else host}:{port}"
 
 
+def is_unasked(url: str, local: str) -> bool:
+    """Whether a saved hub is one that earlier versions took where none was named.
+
+    Args:
+        local: Where this machine's own is dialled.
+    """
+    return same_hub(url, SHARED_HUB) or same_hub(url, local)
+
+
 def name_of(url: str) -> str:
     """What a hub is called that nobody gave a name: its host."""
     parts = urlsplit(hub_url(url))

@@ -347,7 +347,9 @@ def _hub(
     machine = machine_home(found.base)
     if hub := disk.chosen(machine):
         return hub, HubSource.CHOICE
-    if found.path == machine and (hub := _hub_of_apps(machine, disk)):
+    unasked = own is None or chosen_hub.is_unasked(own.hub_url, disk.local(machine))
+    is_person = found.path == machine
+    if is_person and unasked and (hub := _hub_of_apps(machine, disk)):
         return hub, HubSource.CONFIG
     if own:
         return own.hub_url, HubSource.CONFIG

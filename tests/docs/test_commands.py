@@ -51,7 +51,8 @@ NOT_RUN = {
     "parler connect --team --address wss://hub.example.org": "./scripts/test --lan",
     "parler connect --join ws://192.168.1.5:7070": "at a terminal; test_connect.py",
     "parler connect --join -": "test_connect.py",
-    "parler connect": "would wire the apps to the shared hub; --local is run",
+    "parler connect": "asks at a terminal; tests/behaviour/test_hub_choice.py",
+    "parler use team": "looks at the network; tests/behaviour/test_hub_choice.py",
     "parler project allow stagent --from dashboard --write": "only at a terminal",
     "parler project allow stagent --from AGENT-ID --name bob": "only at a terminal",
     "parler project allow stagent --from AGENT-ID": "only at a terminal",
@@ -400,6 +401,13 @@ def run_the_local_hub(world: World) -> None:
         with user.staying("parler hub logs -f") as logs:
             logs.until("\n")
         user("parler doctor", "--hub", f"ws://127.0.0.1:{port}")
+        there = {"wss://hub.example.org": world.hub.url}
+        user("parler use wss://hub.example.org --as work", **there)
+        user("parler use local")
+        user("parler use work")
+        assert "* work" in user("parler hubs").out
+        assert world.hub.url in user("parler config").out
+        user("parler use local")
         user("parler hub stop")
         user("parler hub start")
     finally:

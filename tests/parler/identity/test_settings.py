@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parler.errors import ConfigError, IdentityError
+from parler.identity.chosen_hub import SHARED_HUB
 from parler.identity.homes import (
     find_home,
     fnv1a,
@@ -145,13 +146,15 @@ def test_every_home_below_the_machines_follows_its_choice(home: Path) -> None:
 
 def test_shell_without_a_choice_dials_the_hub_that_all_apps_were_wired_to() -> None:
     one, other = (BASE / "agents" / app for app in ("codex", "cursor"))
-    mine = {BASE: config("wss://mine"), one: config("parler://127.0.0.1:7070/")}
+    mine = {BASE: config(SHARED_HUB), one: config("parler://127.0.0.1:7070/")}
     assert settings(on=disk(saved=mine)).hub == LOCAL
+    named = mine | {BASE: config("wss://mine")}
+    assert settings(on=disk(saved=named)).hub == "wss://mine"
     same = mine | {other: config("http://127.0.0.1:7070")}
     assert settings(on=disk(saved=same)).hub == LOCAL
     # Where they differ, nobody can say which is meant.
     several = mine | {other: config("wss://team")}
-    assert settings(on=disk(saved=several)).hub == "wss://mine"
+    assert settings(on=disk(saved=several)).hub == SHARED_HUB
     assert settings(CODEX, on=disk(one, saved=several)).hub == LOCAL
 
 

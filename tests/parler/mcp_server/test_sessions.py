@@ -2,11 +2,13 @@
 
 import asyncio
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from parler.local_hub import Record, hub_paths, stop, write_record
 from parler.wire.base import RoomName
 from tests._support.mcp_hosts import (
     Host,
@@ -228,6 +230,26 @@ async def test_a_key_in_the_environment_needs_no_tool(
         async with at_work(env, tmp_path) as host:  # it left: the key is used up
             read = await host.calls("parler_rooms")
             assert "no connection to the hub" in read  # of the session it is back
+
+
+async def test_a_bare_key_means_this_machines_hub_where_none_was_chosen(
+    tmp_path: Path,
+) -> None:
+    env = environment(tmp_path, "", "ann", PARLER_SESSION_KEY="AAAA2222")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    write_record(hub_paths(home_of(env)), Record(addr=f"127.0.0.1:{port}"))
+    try:
+        async with at_work(env, tmp_path) as host:
+            read = ""
+            async with asyncio.timeout(SOON):
+                while "You were not let in" not in read:
+                    read += await host.calls("parler_recv", wait_secs=2)
+            assert f"ws://127.0.0.1:{port} does not know the key" in read
+            assert "KEY@HUB" in read
+    finally:
+        stop(home_of(env), force=True)
 
 
 async def test_a_rejected_joiner_is_told_so(hub: HubProcess, tmp_path: Path) -> None:
