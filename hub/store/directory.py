@@ -174,11 +174,12 @@ def search(
     Raises:
         Refusal: `after` is no such place.
     """
-    called = directory.c.name == folded(wanted.query or "")
+    wanted_name = folded(wanted.query or "")
+    called = directory.c.name == wanted_name if wanted_name else sa.false()
     order = (
         (-sa.cast(called, sa.Integer)).label("called"),
-        (-sa.cast(_known_to(caller), sa.Integer)).label("unknown"),
-        (-agents.c.last_seen).label("unseen"),
+        (-sa.cast(_known_to(caller), sa.Integer)).label("known"),
+        (-agents.c.last_seen).label("seen"),
         directory.c.agent.label("agent"),
     )
     statement = _entries(*order).where(reader.lists()).order_by(*order)
@@ -197,7 +198,7 @@ def search(
         for row in rows.mappings():
             entry = _entry(row, reader)
             if wanted.fits(row, entry):
-                if row["unknown"]:
+                if row["known"]:
                     known.add(entry.card.id)
                 places.append(".".join(str(row[one.name]) for one in order))
                 yield entry
@@ -233,8 +234,8 @@ def _read_place(place: str) -> tuple[int, int, int, str]:
     read = _PLACE.fullmatch(place)
     if read is None:
         raise Refusal(ErrorCode.BAD_FRAME, "'after' is no place in the directory")
-    called, unknown, unseen, agent = read.groups()
-    return int(called), int(unknown), int(unseen), agent
+    called, known, seen, agent = read.groups()
+    return int(called), int(known), int(seen), agent
 
 
 def _searchable(name: str, card: AgentCard) -> list[str]:

@@ -55,7 +55,8 @@ def receipts(
 ) -> list[MemberReceipt]:
     """How far a message got with each member but its author.
 
-    A guest of a service is told of its own work, and not of other guests.
+    In a service, of guests only with whose work it belongs to; a guest is told of no
+    other work than its own.
 
     Raises:
         Refusal: The asking agent is not in that room.
@@ -63,19 +64,15 @@ def receipts(
     room = by_name(connection, name)
     if room is None or not is_member(connection, room.id, asked_by):
         raise not_member()
-    shown: sa.ColumnElement[bool] = sa.true()
-    if is_guest(connection, room.id, asked_by):
-        mine = sa.select(messages.c.seq).where(
-            messages.c.seq == seq,
-            messages.c.room == room.id,
-            messages.c.requester == asked_by,
-        )
-        shown = ~members.c.guest & mine.exists()
-    author = (
-        sa.select(messages.c.author)
+    author, requester = (
+        sa.select(column)
         .where(messages.c.seq == seq, messages.c.room == room.id)
         .scalar_subquery()
+        for column in (messages.c.author, messages.c.requester)
     )
+    shown = ~members.c.guest | (members.c.agent == requester)
+    if is_guest(connection, room.id, asked_by):
+        shown &= requester == asked_by
     found = connection.execute(
         sa.select(members.c.agent, agents.c.name, members.c.delivered, members.c.cursor)
         .outerjoin(agents, agents.c.id == members.c.agent)

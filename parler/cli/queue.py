@@ -86,11 +86,14 @@ def _admitted(result: AdmitResult) -> str:
     return f"{name}{result.fingerprint} works for {visible(result.service)}"
 
 
-def _claimed(result: ClaimResult) -> str:
+def _claimed(result: ClaimResult) -> Iterator[str]:
     message = visible(result.message)
     if result.lease_until is None:
-        return f"{message} is not for you: taken, done, or no task of yours"
-    return f"{message} is yours until {shown_time(result.lease_until, None)}"
+        yield f"{message} is not for you: taken, done, or no task of yours"
+        return
+    yield f"{message} is yours until {shown_time(result.lease_until, None)}"
+    where = f"--room {shell_word(result.room)} --reply-to {shell_word(result.message)}"
+    yield f"answer:  parler send {where} TEXT"
 
 
 def _completed(result: CompleteResult) -> str:

@@ -304,18 +304,21 @@ async def many_cards(running: MemoryHub, count: int, size: int) -> None:
 async def test_discover_answers_with_no_more_than_a_client_can_take(
     tmp_path: Path,
 ) -> None:
-    async with memory_hub(tmp_path) as running:
+    async with memory_hub(tmp_path, card_ttl_days=0) as running:
         ann = await running.sign_in("ann")
         await many_cards(running, 100, 60_000)
         found = await ann.asks(Discover(limit=1000), Directory)
         assert 60 < len(found.agents) < 100
         assert len(msgspec.json.encode(found)) <= MAX_PULLED_BYTES + 1000
+        rest = await ann.asks(Discover(limit=1000, after=found.next), Directory)
+        assert len(found.agents) + len(rest.agents) == 100
+        assert rest.next is None
 
 
 async def test_one_card_that_is_too_large_for_a_reply_does_not_hide_itself(
     tmp_path: Path,
 ) -> None:
-    async with memory_hub(tmp_path) as running:
+    async with memory_hub(tmp_path, card_ttl_days=0) as running:
         ann = await running.sign_in("ann")
         await many_cards(running, 2, MAX_PULLED_BYTES)
         assert len((await ann.asks(Discover(), Directory)).agents) == 1
