@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from parler.errors import ConnectFailed, ParlerError, TransportError
+from parler.identity.chosen_hub import SHARED_HUB
 from parler.identity.identity import Identity
 from parler.identity.known_rooms import KnownRooms
 from parler.identity.own_agents import OwnAgent
@@ -175,11 +176,11 @@ class OwnHubs:
 
     def _hubs(self, agent: OwnAgent, identity: Identity) -> list[str]:
         """Where an identity may have rooms."""
-        if agent.home == self.settings.home:
-            said = self.settings.hub_source is not HubSource.DEFAULT
-            hubs = [self.settings.hub] if said else []
-        else:
-            hubs = [identity.hub_url]
+        chosen = self.settings.hub_source is HubSource.CHOICE
+        is_this_one = agent.home == self.settings.home
+        usual = self.settings.hub if is_this_one or chosen else identity.hub_url
+        # Earlier versions saved a hub that nobody had named.
+        hubs = [] if same_hub(usual, SHARED_HUB) and not chosen else [usual]
         try:
             known = KnownRooms(agent.home).hubs()
         except ParlerError:

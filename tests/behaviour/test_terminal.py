@@ -119,6 +119,12 @@ class Desk:
     terminal: Terminal
 
 
+@pytest.fixture(autouse=True)
+def _user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers of this process belong to the user whose terminal it is."""
+    monkeypatch.setenv("HOME", str(tmp_path / "ann"))
+
+
 @asynccontextmanager
 async def desk(hub: HubProcess, tmp_path: Path) -> AsyncIterator[Desk]:
     home = tmp_path / "ann"
