@@ -9,6 +9,7 @@ read wrongly. See README.md for what each count means.
 import argparse
 import asyncio
 import json
+import math
 import random
 import resource
 import sqlite3
@@ -67,6 +68,7 @@ class Plan:
     workers: int = 2
     window: int = 4
     seconds_between: float = 1.0
+    seconds: float = math.inf
     seed: int = 1
     power_cut: bool = False
     attack: bool = False
@@ -125,7 +127,7 @@ class Stage:
         self._workers: list[Worker] = []
         self._found: dict[str, int] = {}
         self._wronged = plan.sabotage not in {*SABOTAGE, WRONG_THINGS}
-        self.cuts = self.in_flight_at_kills = self.stop_status = 0
+        self.kills = self.cuts = self.in_flight_at_kills = self.stop_status = 0
         self.attackers_got: dict[str, int] = {}
 
     async def play(self) -> tuple[Verdict, ThingsVerdict, bool]:
@@ -138,10 +140,12 @@ class Stage:
                 await asyncio.to_thread(self._hub.stop)
                 await asyncio.to_thread(self._launch)
             async with self._attackers(), self._agents() as stop:
-                for number in range(self._plan.kills):
-                    early = number > 0 and self._chance.random() < EARLY_SHARE
+                over = time.monotonic() + self._plan.seconds
+                while self.kills < self._plan.kills and time.monotonic() < over:
+                    early = self.kills > 0 and self._chance.random() < EARLY_SHARE
                     await self._live(early=early)
                     await self._kill(early=early)
+                    self.kills += 1
                 await self._live(early=False)
                 stop.set()
             self.stop_status = await asyncio.to_thread(self._hub.stop)
@@ -394,7 +398,7 @@ def main(arguments: Sequence[str]) -> int:
         json.dumps(
             {
                 "bench": "crash",
-                "kills": plan.kills,
+                "kills": stage.kills,
                 "power_cuts": stage.cuts,
                 "sent": ledger.sent,
                 "acknowledged": ledger.confirmed,
@@ -413,7 +417,11 @@ def main(arguments: Sequence[str]) -> int:
                 ),
                 "attackers_got": stage.attackers_got,
                 "hub_errors": stage.hub_errors[:3],
-                "plan": asdict(plan),
+                "plan": {
+                    name: value
+                    for name, value in asdict(plan).items()
+                    if value != math.inf  # which JSON has not
+                },
                 "seconds": round(time.monotonic() - started, 1),
                 "ok": ok,
             }
@@ -433,6 +441,7 @@ def _plan(arguments: Sequence[str]) -> Plan:
     parser.add_argument("--workers", type=int, help="who claim and complete work")
     parser.add_argument("--window", type=int, help="messages on their way per sender")
     parser.add_argument("--seconds-between", type=float, help="mean life of a hub")
+    parser.add_argument("--seconds", type=float, help="begin no life after so many")
     parser.add_argument("--seed", type=int, help="of when it is killed")
     parser.add_argument(
         "--power-cut",
