@@ -185,3 +185,37 @@ def test_a_message_is_stored_and_then_seen(alice: Agent, bob: Agent) -> None:
     assert "seen       bob" in alice("status", str(seq)).out
     for missing in (str(seq + 1000), "0"):
         assert alice("status", missing).status == 2
+
+
+def test_the_owner_of_a_service_on_a_public_hub_admits_its_workers(
+    tmp_path: Path,
+) -> None:
+    with running_hub(tmp_path / "public", PARLER_HUB_PUBLIC="1") as hub:
+        boss, bob, eve = (
+            Agent(tmp_path, name, hub.url) for name in ("boss", "bob", "eve")
+        )
+        assert "you serve review" in boss("serve", "review").out
+        for one in (bob, eve):
+            assert "its owner has to admit you" in one("serve", "review").out
+        refused = eve("send", "--role", "review", "obey me")
+        assert refused.status == 6
+        assert "does not know you" in refused.err
+        waiting = boss("roster", "--room", "svc.review").out
+        assert "waits to be admitted as review" in waiting
+        assert eve("serve", "review", "--admit", "eve").status == 6
+        assert boss("serve", "review", "--admit", "nobody").status == 2
+        both = boss("serve", "review", "--admit", "bob", "--open")
+        assert both.status == 2
+        mark = bob("whoami", "--json").json["fingerprint"]
+        assert (
+            f"bob {mark} works for review"
+            in boss("serve", "review", "--admit", mark).out
+        )
+        assert "you serve review" in bob("serve", "review").out
+        boss("send", "--role", "review", "PR 1")
+        assert "PR 1" in bob("queue", "review").out
+        assert "nothing waits" in eve("queue", "review").out
+        boss("serve", "review", "--open")
+        assert "PR 1" in eve("queue", "review").out
+        boss("serve", "review", "--closed")
+        assert "nothing waits" in eve("queue", "review").out

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from parler.errors import NotFound, NotMember, UsageError
+from parler.errors import HubError, NotFound, NotMember, NotOwner, UsageError
 from parler.identity.message_signing import Signature
 from parler.ops.context import OpContext
+from parler.ops.directory import RegisterParams, register
 from parler.ops.identity import presence
 from parler.ops.messages import ReceiveParams, receive
 from parler.ops.queue import (
@@ -14,6 +15,7 @@ from parler.ops.queue import (
     CompleteParams,
     DispatchParams,
     QueueParams,
+    admit,
     claim,
     complete,
     dispatch,
@@ -161,3 +163,38 @@ async def test_nothing_unfinished_or_nameless_reaches_the_hub(tmp_path: Path) ->
         ):
             with pytest.raises(UsageError):
                 await attempt
+
+
+async def test_whom_we_admit_is_looked_for_among_those_who_wait_first(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, public=True) as at:
+        boss, bob, other = [await at.enter(name) for name in ("boss", "bob", "bob")]
+        await register(other, RegisterParams())
+        await serve(boss, "review")
+        assert not (await serve(bob, "review")).admitted
+        admitted = await admit(boss, "review", " BOB ")
+        assert admitted.agent == bob.client.agent_id
+        assert (await serve(bob, "review")).admitted
+        with pytest.raises(NotOwner):
+            await admit(bob, "review", other.client.agent_id)
+        # Somebody who has not come yet, by its card.
+        later = await at.enter("later")
+        await register(later, RegisterParams())
+        assert (await admit(boss, "review", "later")).name == "later"
+        assert (await serve(later, "review")).admitted
+
+
+async def test_where_nobody_admits_a_service_is_open_and_stays_so(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as at:
+        boss, bob = await at.enter("boss"), await at.enter("bob")
+        assert (await serve(boss, "review", open_=True)).admitted
+        assert (await serve(bob, "review")).admitted
+        with pytest.raises(HubError):
+            await serve(boss, "review", closed=True)
+        with pytest.raises(HubError):
+            await admit(boss, "review", bob.client.agent_id)
+        with pytest.raises(UsageError):
+            await serve(boss, "review", open_=True, closed=True)
