@@ -54,6 +54,15 @@ CHECK_STEPS = 100_000
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
+# Without SHMSIZE: that is also what a full disk says.
+_UNSHARED = {
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_IOERR_LOCK,
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMLOCK,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+}
+
 UNAVAILABLE = "the hub's database is damaged; its operator has to restore it"
 
 _FULL = {
@@ -134,10 +143,7 @@ class Store:
             raise
         except (sa.exc.DBAPIError, sqlite3.Error) as error:
             self._unlock()
-            original = getattr(error, "orig", error)
-            if _is_damage(error):
-                raise _damaged(path, str(original)) from None
-            raise CannotStart(f"cannot open the database: {original}") from None
+            raise cannot_open(path, error) from None
         self._queue: queue.SimpleQueue[list[Write]] = queue.SimpleQueue()
         self._gathered: list[Write] = []
         self._left: list[Write] = []
@@ -461,6 +467,20 @@ def _code(error: BaseException) -> int | None:
 
 def _is_damage(error: BaseException) -> bool:
     return _code(error) in _DAMAGED
+
+
+def cannot_open(path: Path | None, error: BaseException) -> CannotStart:
+    """Why a database cannot be opened, and what helps."""
+    original = getattr(error, "orig", error)
+    if _is_damage(error):
+        return _damaged(path, str(original))
+    if getattr(original, "sqlite_errorcode", None) in _UNSHARED:
+        return CannotStart(
+            f"{path} lies on a file system without shared memory or locks, which "
+            "SQLite needs; some network drives are such: put it on a disk of this "
+            "machine"
+        )
+    return CannotStart(f"cannot open the database: {original}")
 
 
 def _damaged(path: Path | None, what: str) -> CannotStart:

@@ -13,7 +13,6 @@ from pathlib import Path
 import msgspec
 
 from parler.ask.thread import FOLDER, Asker
-from parler.errors import ConfigError
 from parler.machine.files import locked, read_bounded, write_private
 
 FILE_NAME = "askers.json"
@@ -68,5 +67,5 @@ class Pseudonyms:
     def _read(self) -> _File:
         try:
             return msgspec.json.decode(read_bounded(self._path), type=_File)
-        except (FileNotFoundError, ConfigError, msgspec.DecodeError, UnicodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeError):
             return _File()

@@ -332,7 +332,7 @@ class Connection:
                 case Proof(text):
                     await _say(transport, text)
                 case Refused(error):
-                    raise _refused(error)
+                    raise _refused(error, showed_secret=protocol.showed_secret)
         self._features = protocol.features
         link = _Link(transport, protocol, heard=_now())
         if self._events is not None:
@@ -569,10 +569,15 @@ async def _say(transport: Transport, text: str) -> None:
         await transport.send(text)
 
 
-def _refused(error: Error) -> HubError:
+def _refused(error: Error, *, showed_secret: bool) -> HubError:
     refused = refusal(error.message, error.code)
     if "join secret" in error.message:  # pinned by protocol 3.3
         refused.next_step = "set PARLER_JOIN_SECRET to the secret of this hub"
+        if showed_secret:
+            refused.next_step = (
+                "the secret that was given is another's: ask who runs the hub for its "
+                "own, and set PARLER_JOIN_SECRET to that"
+            )
     return refused
 
 

@@ -284,6 +284,9 @@ class ClientProtocol:
         self._check_hub = check_hub
         self._state = State.DIALLED
         self._features: frozenset[str] = frozenset()
+        self.showed_secret = False
+        """Whether the hub was told a join secret."""
+
         self._waiting: dict[str, _Asked] = {}  # in the order they were asked
         self._asked = 0
         self._announced: Announced | None = None
@@ -450,11 +453,13 @@ class ClientProtocol:
         if self._check_hub is not None:
             self._check_hub(challenge.nonce.split(":")[2])
         secret = self._who.secret
+        shown = secret() if callable(secret) else secret
+        self.showed_secret = shown is not None
         proof = msgspec.structs.replace(
             self._introduce(),
             nonce=challenge.nonce,
             sig=self._who.keypair.sign(challenge.nonce.encode()),
-            secret=secret() if callable(secret) else secret,
+            secret=shown,
         )
         return Proof(encode(proof))
 
@@ -533,4 +538,7 @@ def _violation(
 
 
 def _unsupported(what: str) -> HubError:
-    return HubError(f"this hub does not offer {what!r}")
+    return HubError(
+        f"this hub does not offer {what!r}",
+        next_step="do without it, or ask who runs the hub to update it",
+    )

@@ -202,6 +202,11 @@ class Git:
                 start_new_session=True,  # so that all of it can be ended
             )
         except OSError as error:
+            if not self.folder.is_dir():
+                raise GitFailed(
+                    f"the folder {self.folder} is not there any more",
+                    next_step="cd to a folder that is",
+                ) from None
             raise GitFailed(f"git cannot be started: {error.strerror}") from None
 
     def _settings(self) -> dict[str, str]:

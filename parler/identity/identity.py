@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from parler.errors import ConfigError, IdentityError
 from parler.identity.homes import CONFIG_FILE, fnv1a, machine_home
@@ -21,6 +22,7 @@ from parler.wire.base import AgentId, RoomName
 from parler.wire.limits import MAX_ID_BYTES
 from parler.wire.records import Attention
 
+KNOCK_FILE = "knocked"
 ACTIVE_SESSION_FILE = "active_session"
 
 ADJECTIVES = (
@@ -176,14 +178,58 @@ def update_identity(
 def active_session(home: Path) -> RoomName | None:
     """The room that commands without a target speak to, if one was opened or joined.
 
-    An unreadable note counts as none: the user names the room then.
+    One that cannot be read counts as none, for those who only look.
     """
     try:
-        data = files.read_bounded(home / ACTIVE_SESSION_FILE, limit=MAX_ID_BYTES)
-        room = data.decode("utf-8").strip()
-    except (FileNotFoundError, ConfigError, UnicodeDecodeError):
+        return noted_session(home)
+    except ConfigError:
         return None
+
+
+def noted_session(home: Path) -> RoomName | None:
+    """The active session, if there is one.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    path = home / ACTIVE_SESSION_FILE
+    try:
+        data = files.read_bounded(path, limit=MAX_ID_BYTES)
+        room = data.decode("utf-8").strip()
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{path} is damaged", next_step=f"remove {path}, and name the room"
+        ) from None
     return RoomName(room) if room else None
+
+
+class Knock(NamedTuple):
+    """A room whose owner has not let us in yet."""
+
+    room: RoomName
+    key: str
+
+
+def knocked_at(home: Path) -> Knock | None:
+    """Where we knocked last, if nothing came of it yet."""
+    try:
+        data = files.read_private(home / KNOCK_FILE)
+        room, key = data.decode("utf-8").split()
+    except (FileNotFoundError, ConfigError, ValueError):
+        return None  # it only words a hint
+    return Knock(RoomName(room), key)
+
+
+def note_knock(home: Path, knock: Knock | None) -> None:
+    """Note where we knocked, or that it is over; for a hint, so it never fails."""
+    path = home / KNOCK_FILE
+    with suppress(OSError, ConfigError):
+        if knock is not None:
+            files.write_private(path, f"{knock.room} {knock.key}\n".encode())
+        else:
+            path.unlink(missing_ok=True)
 
 
 def set_active_session(home: Path, room: RoomName | None) -> None:

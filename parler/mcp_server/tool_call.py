@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from parler.apps.kit.app import App
 from parler.apps.registry import app_of_client
 from parler.errors import ParlerError, UsageError
-from parler.identity.identity import active_session
+from parler.identity.identity import active_session, knocked_at, noted_session
 from parler.identity.settings import Settings
-from parler.ops.context import OpContext
+from parler.ops.context import OpContext, not_in_yet
 from parler.wire.base import RoomName
 
 if TYPE_CHECKING:
@@ -144,13 +144,17 @@ class Call:
         Raises:
             UsageError: None was named and there is no active session.
         """
-        room = named or self.services.active
-        if not room:
+        room = named or noted_session(self.services.home)
+        if room:
+            return RoomName(room)
+        if knock := knocked_at(self.services.home):
             raise UsageError(
-                "there is no active session, and no room was named",
-                next_step="parler_open_session, or parler_join_session with a key",
+                not_in_yet(knock), next_step="parler_recv with wait_secs, once or again"
             )
-        return RoomName(room)
+        raise UsageError(
+            "there is no active session, and no room was named",
+            next_step="parler_open_session, or parler_join_session with a key",
+        )
 
     def folder(self, named: str | None) -> Path:
         """A folder, seen from where the agent works."""

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from parler.errors import UsageError
-from parler.identity.identity import Identity, active_session, set_active_session
+from parler.identity.identity import (
+    Identity,
+    Knock,
+    active_session,
+    knocked_at,
+    note_knock,
+    noted_session,
+    set_active_session,
+)
 from parler.identity.known_rooms import KnownRooms
+from parler.text.terminal import shell_word
 from parler.wire.base import RoomName
 
 if TYPE_CHECKING:
@@ -25,14 +34,28 @@ def room_or_session(home: Path, named: str | None) -> RoomName:
 
     Raises:
         UsageError: None was named and there is no active session.
+        ConfigError: Which one it is cannot be read.
     """
-    room = named or active_session(home)
-    if not room:
+    room = named or noted_session(home)
+    if room:
+        return RoomName(room)
+    if knock := knocked_at(home):
         raise UsageError(
-            "there is no active session, and no --room was named",
-            next_step="parler session open, or parler session join KEY",
+            not_in_yet(knock),
+            next_step=f"parler session join {shell_word(knock.key)} --wait 600",
         )
-    return RoomName(room)
+    raise UsageError(
+        "there is no active session, and no --room was named",
+        next_step="parler session open, or parler session join KEY",
+    )
+
+
+def not_in_yet(knock: Knock) -> str:
+    """Why there is no session although we knocked at one."""
+    return (
+        f"you knocked at {knock.room}, and its owner has not let you in yet: nothing "
+        "can be read or said there before"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +94,7 @@ class OpContext:
         """Make a room the active session and remember which hub it lives on."""
         self.known_rooms.remember(self.hub, room)
         set_active_session(self.identity.home, room)
+        note_knock(self.identity.home, None)
 
     def forget(self, room: RoomName) -> None:
         """Forget a room we left; it is no longer the active session."""

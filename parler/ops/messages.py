@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from parler.errors import UsageError
+from parler.errors import HubError, UsageError
 from parler.ops.capability import (
     MAX_U32,
     READS,
@@ -27,7 +27,7 @@ from parler.ops.message_view import (
 from parler.wire.base import Digest, MessageId, RoomName
 from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT
 from parler.wire.parts import HandoffPart, Part, TextPart
-from parler.wire.records import Target
+from parler.wire.records import DmTarget, Target
 from parler.wire.replies import RosterList
 from parler.wire.requests import Roster
 
@@ -320,4 +320,12 @@ async def _send(
         )
     except UnicodeEncodeError:
         raise UsageError("the text is not valid UTF-8") from None
+    except HubError as refused:
+        if isinstance(target, DmTarget) and refused.hub_code is None:
+            # An agent without a card is written to by nobody who has not yet (5.2).
+            refused.next_step = (
+                "ask it to run parler register, which gives it a card; or speak where "
+                "you are both: parler send --room ROOM --mention NAME"
+            )
+        raise
     return SendResult(id=sent.id, seq=sent.seq, room=sent.room)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Protocol
 
 from parler.errors import HubError, InvalidInvite, ParlerError, UsageError
+from parler.identity.identity import Knock, note_knock
 from parler.ops.admission import check_preapproved
 from parler.ops.capability import SESSION, SETS, Capability, Hints, Param
 from parler.ops.context import OpContext, Result
@@ -210,15 +211,21 @@ async def join_session(
     Raises:
         InvalidInvite: The hub does not take the key, or the owner rejected us.
     """
-    reply = await _redeem(ctx, key)
+    home = ctx.identity.home
     key_gone = False
-    if isinstance(reply, JoinPending):
-        # Known from now on: without its key the room is found by its name only.
-        ctx.known_rooms.remember(ctx.hub, reply.room)
-        if wait_secs > 0:
-            waiting = _Waiting(ctx, key, reply.room, watcher)
-            reply = await waiting.end(wait_secs) or reply
-            key_gone = waiting.key_gone
+    try:
+        reply = await _redeem(ctx, key)
+        if isinstance(reply, JoinPending):
+            note_knock(home, Knock(reply.room, str(JoinKey(key.code, ctx.hub))))
+            # Known from now on: without its key the room is found by its name only.
+            ctx.known_rooms.remember(ctx.hub, reply.room)
+            if wait_secs > 0:
+                waiting = _Waiting(ctx, key, reply.room, watcher)
+                reply = await waiting.end(wait_secs) or reply
+                key_gone = waiting.key_gone
+    except InvalidInvite:
+        note_knock(home, None)
+        raise
     if isinstance(reply, JoinPending):
         return JoinResult(
             state=JoinState.PENDING, room=reply.room, messages=[], key_gone=key_gone

@@ -117,14 +117,22 @@ async def dialled(
             yield client
     except HubError as refused:
         if not entered and refused.hub_code == ErrorCode.NOT_AUTHORIZED:
-            refused.next_step = _cure(hub, settings)
+            refused.next_step = _cure(hub, settings, given)
         raise
 
 
-def _cure(hub: str, settings: "Settings") -> str:
-    """What lets us in at a hub that wants a secret which we did not show."""
+def _cure(hub: str, settings: "Settings", given: str | None) -> str:
+    """What lets us in at a hub that wants another secret than the one given, if any."""
     from parler.identity.join_secrets import is_withheld
 
+    if given is not None:
+        which = "that of PARLER_JOIN_SECRET"
+        if given != settings.join_secret:
+            which = "the one remembered for it"
+        return (
+            f"{which} is not its secret, or no longer: ask whoever runs {hub} for it, "
+            "and give it in PARLER_JOIN_SECRET"
+        )
     give = "give it in PARLER_JOIN_SECRET"
     if is_withheld(hub, settings):
         give += f" (that of {settings.hub} was not sent), with --hub {hub}"

@@ -57,6 +57,9 @@ def test_the_main_job(alice: Agent, bob: Agent, hub: HubProcess) -> None:
 
     knock = bob("session", "join", opened["portable"], "--json").json
     assert knock == {"state": "pending", "room": room, "messages": []}
+    early = bob("recv", "--json").error
+    assert f"knocked at {room}" in early["message"]
+    assert early["next"] == f"parler session join {opened['portable']} --wait 600"
     for attempt in (["recv", "--all"], ["roster"], ["send", "hi"]):
         refused = bob(*attempt, "--room", room, "--json")
         assert (refused.status, refused.out) == (6, "")
@@ -82,6 +85,8 @@ def test_the_main_job(alice: Agent, bob: Agent, hub: HubProcess) -> None:
     assert unread == [0, 1]
     assert texts(bob("recv", "--json").json) == ["hello bob"]
     assert texts(bob("recv", "--json").json) == []
+    no_card = alice("send", "--to", "bob", "only for you", "--json").error["next"]
+    assert no_card.startswith("ask it to run parler register")
     assert bob("register").status == 0
     assert alice("send", "--to", "bob", "only for you").status == 0
     assert "a direct message waits: parler recv --room dm." in bob("recv").err
@@ -334,6 +339,9 @@ def test_a_join_secret_is_asked_for_by_name_and_then_remembered(
         refused = carol("rooms", "--json")
         assert refused.status == 6
         assert "PARLER_JOIN_SECRET" in refused.error["next"]
+        carol.environment["PARLER_JOIN_SECRET"] = "hunter21"
+        wrong = carol("rooms", "--json")
+        assert wrong.error["next"].startswith("that of PARLER_JOIN_SECRET is not its")
         carol.environment["PARLER_JOIN_SECRET"] = "hunter22"
         assert carol("rooms", "--json").status == 0
         del carol.environment["PARLER_JOIN_SECRET"]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from parler.errors import TransportError, UsageError
+from parler.identity.identity import knocked_at
 from parler.identity.settings import hub_key
 from parler.mcp_server.tool_call import MAX_RESULT_CHARS, Answer, Call
 from parler.mcp_server.tool_schema import Arg
@@ -22,7 +23,7 @@ from parler.mcp_server.tools.common import (
 from parler.ops import messages, queue, receipts, tasks
 from parler.ops.addressing import as_agent_id
 from parler.ops.capability import SETS, Capability
-from parler.ops.context import OpContext
+from parler.ops.context import OpContext, not_in_yet
 from parler.ops.messages import ReceiveResult
 from parler.ops.receipts import StatusResult
 from parler.ops.session import MAX_CONTEXT_BYTES
@@ -183,7 +184,9 @@ async def recv(call: Call, args: Any) -> Answer:
         )
         answered = bool(delivery.waiting(room)) or await delivery.ask(FETCH_SECS)
     if room is None:
-        return Answer(text="no session is active; what waits elsewhere is shown below")
+        knock = knocked_at(call.services.home)
+        why = not_in_yet(knock) if knock else "no session is active"
+        return Answer(text=f"{visible(why)}; what waits elsewhere is shown below")
     got = await delivery.collect(
         room=room,
         limit=min(args.limit or DEFAULT_MESSAGES, MAX_MESSAGES),

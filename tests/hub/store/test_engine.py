@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from hub.errors import CannotStart, Refusal
-from hub.store.engine import MAX_BATCH, Store
+from hub.store.engine import MAX_BATCH, Store, cannot_open
 from parler.wire.codes import ErrorCode
 
 WAIT = 5.0
@@ -559,3 +559,18 @@ def test_a_newer_or_unreadable_schema_is_refused_and_not_touched(
         ).fetchall()
     connection.close()
     assert found == ([] if version is None else [(version,)])
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (sqlite3.SQLITE_IOERR_SHMMAP, "without shared memory"),
+        (sqlite3.SQLITE_PROTOCOL, "without shared memory"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, "disk I/O error"),  # a full disk, too
+        (sqlite3.SQLITE_CORRUPT, "is damaged"),
+    ],
+)
+def test_what_keeps_a_database_shut_is_named(code: int, said: str) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    assert said in str(cannot_open(Path("/mnt/hub.sqlite"), error))

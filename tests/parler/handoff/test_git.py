@@ -66,7 +66,7 @@ async def test_a_missing_git_is_said_to_be_missing(
 
 
 async def test_a_folder_that_went_away_is_said_to_be_gone(tmp_path: Path) -> None:
-    with pytest.raises(GitFailed, match="cannot be started"):
+    with pytest.raises(GitFailed, match="gone is not there any more"):
         await Git(folder=tmp_path / "gone").run("version")
 
 

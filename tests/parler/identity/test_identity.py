@@ -24,6 +24,7 @@ from parler.identity.identity import (
     find_identity,
     load_identity,
     mint_identity,
+    noted_session,
     set_active_session,
     update_identity,
 )
@@ -336,6 +337,17 @@ def test_word_lists_hold_32_different_words_each() -> None:
 def test_repr_of_an_identity_hides_its_seed(tmp_path: Path) -> None:
     minted = mint_identity(tmp_path, hub_url=HUB)
     assert minted.keypair.seed not in repr(minted)
+
+
+def test_a_session_that_cannot_be_read_is_not_called_none(tmp_path: Path) -> None:
+    damaged, no_file = tmp_path / "damaged", tmp_path / "no file"
+    (no_file / "active_session").mkdir(parents=True)
+    damaged.mkdir()
+    (damaged / "active_session").write_bytes(b"\xff")
+    for home in (damaged, no_file):
+        assert active_session(home) is None  # for who only looks
+        with pytest.raises(ConfigError, match="active_session"):
+            noted_session(home)
 
 
 def test_active_session_is_remembered_and_forgotten(tmp_path: Path) -> None:
