@@ -272,11 +272,11 @@ class Seats:
                     known = (*place.conversations, told)[-MAX_CONVERSATIONS:]
                     self._write(place._replace(conversation=told, conversations=known))
             return silent[0].seat
-        if len(held) == 1 and (not told or silent):
+        if len(held) == 1 and told is None:
             return held[0].seat
         raise SeatUnknown(
-            f"{len(held)} windows work in this project, and nothing tells which of "
-            "them this is",
+            f"nothing tells which window this is; those that work in this project: "
+            f"{len(held)}",
             next_step=f"name its home: --home {seat_home(self.home, held[0].seat)}",
         )
 

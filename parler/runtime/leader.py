@@ -1,7 +1,7 @@
 """Chooses the one process that reads the hub, where several run for an identity.
 
-Each window of an app starts a server of its own, and all share one identity: if two
-read and acknowledged, each would miss what the other took.
+An app may start two servers for one window, and windows share an identity where the
+user wants that: if two read and acknowledged, each would miss what the other took.
 """
 
 import asyncio

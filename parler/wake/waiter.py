@@ -1,8 +1,8 @@
 """Waiting beside an idle session until mail comes that may wake it.
 
-One process waits for each app process, and no longer than that lives and somebody
-reads the hub for it. Where an app runs in several windows of one project, only the
-one whose MCP server reads the hub is told of mail.
+One process waits for each app process, and no longer than that lives, has the home and
+somebody reads the hub for it. Where several windows share an identity, only the one
+whose MCP server reads the hub is told of mail.
 """
 
 import os

@@ -242,11 +242,14 @@ def test_a_shell_whose_window_is_not_above_it_goes_by_the_conversation(
     assert both.seat_of(Window(None)) == 1, "nobody is here yet"
     both.seat_of(Window(ONE, "a"))
     assert both.seat_of(Window(None)) == 1, "it can be no other"
+    assert both.seat_of(Window(None, "of a helper")) == 1
+    with pytest.raises(SeatUnknown):
+        both.seat_of(Window(None, "of another", is_current=True))
     both.seat_of(Window(TWO, "b"))
     inside = seats(tmp_path, "a sandbox")
     assert inside.seat_of(Window(None, "b")) == 2
     for told in (None, "c"):
-        with pytest.raises(SeatUnknown, match="2 windows"):
+        with pytest.raises(SeatUnknown, match="this project: 2"):
             inside.seat_of(Window(None, told))
 
 
