@@ -24,6 +24,9 @@ LEGACY_FOLDER = ".parler-codex"
 AGENTS = "agents"
 """Below the machine's home: one home for each app."""
 
+PLACE_FILE = "place.json"
+"""In the home of a seat that was ever taken: who has it, and for what."""
+
 SEATS = "seats"
 """Below a project's home: those of its further windows, by their numbers."""
 

@@ -12,12 +12,11 @@ from pathlib import Path
 import msgspec
 
 from parler.errors import ConfigError
-from parler.identity.homes import CONFIG_FILE
+from parler.identity.homes import CONFIG_FILE, PLACE_FILE
 from parler.identity.identity import Identity, find_identity
 from parler.machine.files import json_object, read_bounded
 from parler.wire.base import AgentId
 
-PLACE_FILE = "place.json"
 MAX_AGENTS = 2000
 """Homes that are looked at; who has more has junk there."""
 

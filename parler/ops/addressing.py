@@ -13,6 +13,7 @@ import msgspec
 from parler.errors import HubError, UsageError
 from parler.identity.homes import machine_home
 from parler.identity.identity import active_session
+from parler.identity.own_agents import own_ids
 from parler.identity.signing import fingerprint, is_agent_id
 from parler.ops.context import OpContext
 from parler.peers.presence import read_live
@@ -103,7 +104,8 @@ async def find_agent(ctx: OpContext, who: str) -> Person:
 
     Looks among the members of the active session and the agents of this machine that
     are on the same hub, then among all whom we share a session with, then in the whole
-    of the hub's directory: a stranger takes no name from those we know.
+    of the hub's directory: a stranger takes no name from those we know, and nobody
+    takes one from the agents of our own user.
 
     Raises:
         UsageError: Nobody is meant, or more than one.
@@ -127,10 +129,22 @@ async def find_agent(ctx: OpContext, who: str) -> Person:
         met = known_first(who, listed)
     return pick(
         who,
-        met,
+        _own_first(ctx, who, met),
         among="is a member of the active session or in the hub's directory",
         next_step="parler roster, or use the agent's id: its `parler whoami` shows it",
     )
+
+
+def _own_first(ctx: OpContext, who: str, people: Sequence[Person]) -> Sequence[Person]:
+    """The agents of our own user, if any of them is meant; else all.
+
+    Names are made of folders and apps, so others have the same ones.
+    """
+    found = matching(who, people)
+    if len(found) < 2:
+        return people
+    own = own_ids(machine_home(ctx.identity.home))
+    return [one for one in found if one.agent in own] or people
 
 
 async def members_of(ctx: OpContext, room: RoomName) -> list[Person]:

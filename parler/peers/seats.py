@@ -21,12 +21,9 @@ from parler.apps.kit.app import App
 from parler.apps.registry import app_named, app_of_program
 from parler.apps.running import app_above, app_process
 from parler.errors import ConfigError
-from parler.identity.homes import SEATS, Home, seat_home
+from parler.identity.homes import PLACE_FILE, SEATS, Home, seat_home
 from parler.machine import files
 from parler.machine.processes import Process, is_running, machine, process, upward
-
-PLACE_FILE = "place.json"
-"""In the home of a seat that was ever taken: who has it, and for what."""
 
 MAX_SEATS = 256
 MAX_CONVERSATIONS = 64
@@ -39,7 +36,7 @@ MAX_PROJECTS = 1000
 BEAT_SECS = 20.0
 """How old a record may be before whoever has the seat makes it new."""
 
-STALE_SECS = 180.0
+STALE_SECS = 60.0
 """A record so old is of a window that is gone, where its process cannot be seen: in
 another container, before a restart, on another machine that shares the home."""
 
@@ -96,7 +93,8 @@ def read_place(home: Path) -> Place | None:
     A record that cannot be understood says that somebody has it, of whom nothing is
     known.
     """
-    seat = int(home.name) if home.parent.name == SEATS else 1
+    further = home.parent.name == SEATS and _is_seat(home.name)
+    seat = int(home.name) if further else 1
     try:
         raw = files.json_object(files.read_private(home / PLACE_FILE))
     except FileNotFoundError:

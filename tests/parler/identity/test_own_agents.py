@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
+from parler.identity.homes import PLACE_FILE
 from parler.identity.identity import mint_identity
-from parler.identity.own_agents import PLACE_FILE, own_agents, own_ids
+from parler.identity.own_agents import own_agents, own_ids
 
 HUB = "ws://127.0.0.1:1"
 SEAT_1 = "agents/claude-code/ws/0123456789abcdef"

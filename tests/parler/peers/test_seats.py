@@ -19,11 +19,10 @@ from hypothesis.stateful import (
 )
 
 from parler.errors import ConfigError
-from parler.identity.homes import seat_home
+from parler.identity.homes import PLACE_FILE, seat_home
 from parler.machine.processes import Process, process
 from parler.peers.seats import (
     MAX_CONVERSATIONS,
-    PLACE_FILE,
     STALE_SECS,
     Seats,
     SeatUnknown,
