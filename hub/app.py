@@ -463,7 +463,8 @@ def _announce(settings: Settings, hub: Hub, host: str, port: int) -> None:
         f"'{settings.name}' · db: {settings.db or ':memory:'}\n"
     )
     if not settings.public:
-        lines += f"join it: PARLER_HUB={hub.public_url}"
+        url = hub.public_url.replace("parler://", "ws://", 1)  # as clients show it
+        lines += f"join it: PARLER_HUB={url}"
         lines += " with the join secret\n" if settings.join_secret else "\n"
     with contextlib.suppress(OSError):  # a full disk, or nobody reads it any more
         sys.stdout.write(lines)

@@ -94,7 +94,8 @@ class ConnectFailed(TransportError):
 
     def __init__(self, url: str, reason: str, *, next_step: str | None = None) -> None:
         """Name the hub and why."""
-        super().__init__(f"cannot reach the hub {url}: {reason}", next_step=next_step)
+        shown = url.removesuffix("/ws")
+        super().__init__(f"cannot reach the hub {shown}: {reason}", next_step=next_step)
         self.url = url
         self.reason = reason
 

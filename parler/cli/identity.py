@@ -1,5 +1,6 @@
 """Who we are and whether all is well: no command here needs a room."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from parler.ops import identity
 from parler.ops.identity import PresenceResult, WhoamiResult, describe
 from parler.runtime.bootstrap import known_hubs
 from parler.text.terminal import visible
+from parler.wire.urls import same_hub
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,6 +51,12 @@ def init(
     )
     result = describe(made, hub=settings.hub, home=settings.home)
     options.out.result(result, _labelled(result))
+    used = settings_of(replace(options, hub=None)).hub
+    if not same_hub(used, settings.hub):
+        options.out.note(
+            f"commands use {used}, which was chosen; to change that: "
+            f"parler use {settings.hub}"
+        )
 
 
 def whoami(options: Options) -> None:

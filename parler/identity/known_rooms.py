@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from parler.errors import ConfigError
+from parler.identity.settings import spelled
 from parler.machine.files import locked, read_bounded, write_private
 from parler.wire.base import RoomName
 from parler.wire.urls import same_hub
@@ -106,7 +107,7 @@ class KnownRooms:
 
     def _read(self) -> list[RoomRecord]:
         try:
-            return msgspec.json.decode(read_bounded(self._path), type=_File).rooms
+            rooms = msgspec.json.decode(read_bounded(self._path), type=_File).rooms
         except FileNotFoundError:
             return []
         except (msgspec.DecodeError, UnicodeError):
@@ -114,6 +115,9 @@ class KnownRooms:
                 f"{self._path} is damaged",
                 next_step=f"remove {self._path}; joining again restores it",
             ) from None
+        for record in rooms:
+            record.hub = spelled(record.hub)
+        return rooms
 
     @contextmanager
     def _changing(self) -> Iterator[list[RoomRecord]]:

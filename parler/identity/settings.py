@@ -225,7 +225,7 @@ def resolve_settings(
         base_home=found.base,
         scoped=found.scope is not None,
         agent_shell=in_agent_shell(env),
-        hub=_spelled(hub),
+        hub=spelled(hub),
         hub_source=source,
         name=name,
         new_name=_new_name(found),
@@ -266,6 +266,17 @@ def hub_key(url: str) -> str:
     # Both default ports, as the scheme is left out too: ws://h:80 is ws://h is wss://h.
     authority = authority.removesuffix(":443").removesuffix(":80")
     return f"{authority}/{path}".removesuffix("/ws").rstrip("/")
+
+
+def spelled(hub: str) -> str:
+    """A hub's address in the one spelling of `hub_url`; itself if it names none.
+
+    Whoever dials that says what is wrong with it.
+    """
+    try:
+        return hub_url(hub)
+    except InvalidHubUrl:
+        return hub
 
 
 def dialled(url: str) -> str:
@@ -365,12 +376,5 @@ def _hub_of_apps(machine: Path, disk: Disk) -> str | None:
     """The hub to which an earlier version wired all apps, if that is one: the shell
     of their user must not dial another."""
     saved = [_usable(disk, home) for home in disk.app_homes(machine)]
-    hubs = {_spelled(one.hub_url) for one in saved if one}
+    hubs = {spelled(one.hub_url) for one in saved if one}
     return hubs.pop() if len(hubs) == 1 else None
-
-
-def _spelled(hub: str) -> str:
-    try:
-        return hub_url(hub)
-    except InvalidHubUrl:
-        return hub  # whoever dials it says what is wrong

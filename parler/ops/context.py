@@ -65,7 +65,7 @@ class OpContext:
     client: "Client"
     identity: Identity
     hub: str
-    """The hub as it was named, not as it is dialled."""
+    """The hub, in the one spelling that people are shown."""
 
     known_rooms: KnownRooms
     now: Callable[[], int]

@@ -173,7 +173,7 @@ async def hubs(settings: Settings) -> HubsResult:
     known = known_hubs(home)
     if not any(same_hub(one.url, settings.hub) for one in known):
         known.append(
-            KnownHub(name_of(settings.hub), settings.hub, [settings.hub_source])
+            KnownHub(name_of(settings.hub), settings.hub, [_said_by(settings, home)])
         )
     answers = await asyncio.gather(*(_answer(one, home) for one in known))
     return HubsResult(
@@ -280,16 +280,7 @@ def _settings(
     home = machine_home(settings.base_home)
     identity = find_identity(settings.home)
     saved = str(settings.home / CONFIG_FILE)
-    sources = {
-        HubSource.FLAG: "--hub",
-        HubSource.ENV: "PARLER_HUB",
-        HubSource.CHOICE: str(home / CHOICE_FILE),
-        HubSource.CONFIG: "config.json, as nothing was chosen",
-        HubSource.DEFAULT: "default: this machine's own",
-    }
-    yield SettingRow(
-        name="hub", value=settings.hub, source=sources[settings.hub_source]
-    )
+    yield SettingRow(name="hub", value=settings.hub, source=_said_by(settings, home))
     if session := active_session(settings.home):
         where = KnownRooms(settings.home).hub_of(session)
         at = f"{session} on {where}" if where else session
@@ -332,6 +323,17 @@ def _settings(
         yield SettingRow(
             name=name, value=value, source=variable if value else "default"
         )
+
+
+def _said_by(settings: Settings, home: Path) -> str:
+    """Who named the hub, as people know it."""
+    return {
+        HubSource.FLAG: "--hub",
+        HubSource.ENV: "PARLER_HUB",
+        HubSource.CHOICE: str(home / CHOICE_FILE),
+        HubSource.CONFIG: "config.json, as nothing was chosen",
+        HubSource.DEFAULT: "default: this machine's own",
+    }[settings.hub_source]
 
 
 def _secret(settings: Settings, home: Path) -> SettingRow:

@@ -37,11 +37,12 @@ def identity_of(
             becomes that of a new identity (protocol 4.7).
     """
     from parler.identity.identity import ensure_identity
+    from parler.identity.settings import spelled
 
     unsaid = settings.hub_source == "default"
     identity, fresh = ensure_identity(
         settings.home,
-        hub_url=hub if hub and unsaid else settings.hub,
+        hub_url=spelled(hub) if hub and unsaid else settings.hub,
         name=settings.name or settings.new_name,
         role=settings.role,
     )
@@ -243,8 +244,10 @@ async def connected(
         look: Not to be seen there (`client.connect`).
     """
     from parler.identity.known_rooms import KnownRooms
+    from parler.identity.settings import spelled
     from parler.ops.context import OpContext
 
+    hub = spelled(hub)
     async with dialled(hub, settings, identity, local=local, look=look) as client:
         yield OpContext(
             client=client,

@@ -250,7 +250,7 @@ def test_a_key_leads_to_its_hub_and_later_commands_stay_there(
     alice("send", "hello")
     assert texts(guest("recv", "--json").json) == ["hello"]
     session_hub = guest("whoami", "--json").json["sessionHub"]
-    assert session_hub == hub.url.replace("ws", "http", 1)
+    assert session_hub == hub.url  # in one spelling, however the key was spelled
     assert guest("session", "leave").status == 0
     assert guest("recv").status == 2
 
