@@ -30,12 +30,17 @@ Yes: TypeAlias = Annotated[
 
 
 def household_of(
-    options: Options, as_: str | None = None, *, starts_hub: bool = True
+    options: Options,
+    as_: str | None = None,
+    *,
+    starts_hub: bool = True,
+    mints: bool = True,
 ) -> "OwnHubs":
     """The identities that are meant, and where to look.
 
     Args:
         starts_hub: This machine's own hub, if it is stopped and needed.
+        mints: As that of `agents_meant`.
     """
     from parler.runtime.bootstrap import LocalStart
     from parler.runtime.own_hubs import GLANCE_SECS, LOOK_SECS, OwnHubs
@@ -43,7 +48,7 @@ def household_of(
     settings = settings_of(options)
     return OwnHubs(
         settings=settings,
-        agents=agents_meant(options, settings, as_),
+        agents=agents_meant(options, settings, as_, mints=mints),
         local=LocalStart(note=options.out.note, revive=True) if starts_hub else None,
         hub=options.hub,
         look_secs=LOOK_SECS if starts_hub else GLANCE_SECS,
@@ -51,9 +56,12 @@ def household_of(
 
 
 def agents_meant(
-    options: Options, settings: "Settings", as_: str | None
+    options: Options, settings: "Settings", as_: str | None, *, mints: bool = True
 ) -> "list[OwnAgent]":
     """The identities that a command means, the person first.
+
+    Args:
+        mints: Make one where there is none; else it just has nothing.
 
     Raises:
         UsageError: `--as` names none of them.
@@ -67,7 +75,8 @@ def agents_meant(
     if as_ is not None:
         return [agent_named(as_, everybody)]
     if options.home or settings.home != machine or not everybody:
-        identity_of(settings, options.out)
+        if mints:
+            identity_of(settings, options.out)
         return [OwnAgent(settings.home, settings.home == machine, Place())]
     return everybody
 
@@ -100,6 +109,7 @@ def in_its_name(
     """
     import asyncio
 
+    from parler.identity.known_rooms import KnownRooms
     from parler.ops.context import room_or_session
     from parler.ops.own import whose_room
 
@@ -107,7 +117,8 @@ def in_its_name(
     param = capability.means(Means.SESSION) or capability.means(Means.ROOM)
     assert param is not None
     room = room_or_session(household.settings.home, given[param.key])
-    if is_alone(household) and decides is None:
+    topics = {one.topic for one in KnownRooms(household.settings.home).records()}
+    if is_alone(household) and decides is None and room not in topics:
         # The hub itself says what is wrong with a room that is not ours.
         carry_out_declared(options, capability, given, lines, place=in_room(room))
         return

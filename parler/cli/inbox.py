@@ -59,7 +59,7 @@ def show_inbox(
         ring = notifier(here.environment) if notify else None
         asyncio.run(_watch(options, as_, ring))
         return
-    household = household_of(options, as_)
+    household = household_of(options, as_, mints=False)
     result = asyncio.run(inbox.inbox(household, here))
     say_away(options, result.unreachable)
     lines = _items(options, result.items) if result.items else ["nothing waits for you"]
@@ -81,7 +81,7 @@ def glance() -> None:
     if not _agents_here(options):
         options.out.result(None, _nothing_yet(here.home))
         return
-    household = household_of(options, starts_hub=False)
+    household = household_of(options, starts_hub=False, mints=False)
     hubs = list(dict.fromkeys(hub for _, _, hub in household.places()))
     try:
         result = asyncio.run(inbox.glance(household, here))
@@ -222,14 +222,14 @@ async def _watch(
     from parler.cli._machine import here_of
 
     here = here_of(options)
-    household = household_of(options, as_)
+    household = household_of(options, as_, mints=False)
     settings = household.settings
     screen = _Screen(options, ring)
     options.out.note("watching what waits for you; Ctrl-C ends it")
     await household.stay(
         lambda own: inbox.watch(own, here, screen),
         screen.trouble,
-        partial(agents_meant, options, settings, as_),
+        partial(agents_meant, options, settings, as_, mints=False),
     )
 
 

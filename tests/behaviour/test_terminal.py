@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
+from parler.client.questions import Ask, ask_parts
 from parler.identity.signing import fingerprint
 from parler.ops.person_only import by_an_agent
+from parler.wire.records import DmTarget
 from tests._support import warm
 from tests._support.mcp_hosts import Host, at_work
 from tests._support.mcp_peers import Peer, peer
@@ -248,9 +250,16 @@ async def test_looking_takes_nothing_from_an_agent_and_does_not_make_it_seem_the
         # From here on it does not run.
         direct = await anna.tells(claude, "are you there?\nstill?")
         terminal = at.terminal
-        [item] = (await terminal("inbox", "--json")).json["items"]
-        assert (item["kind"], item["owner"]) == ("mail", "shop-claude")
-        assert (item["text"], item["room"]) == ("are you there?", direct)
+        asked = ask_parts(Ask(question="which port?"))
+        await anna.client.send(DmTarget(agent=claude), asked)
+        items = (await terminal("inbox", "--json")).json["items"]
+        assert {(one["owner"], one["room"]) for one in items} == {
+            ("shop-claude", direct)
+        }
+        assert {one["kind"]: one["text"] for one in items} == {
+            "mail": "are you there?",
+            "question": "which port?",
+        }
         history = await terminal("history", TOPIC, "-n", "1")
         assert "in the room" in history.out
         assert "we did X" not in history.out

@@ -57,6 +57,8 @@ NOT_RUN = {
     "parler project allow stagent --from AGENT-ID --name bob": "only at a terminal",
     "parler project allow stagent --from AGENT-ID": "only at a terminal",
     "parler project deny stagent --from local": "only at a terminal",
+    "parler approve anna": "tests/behaviour/test_terminal.py",
+    "parler inbox --watch": "it stays; tests/behaviour/test_terminal.py",
     'parler summary "building the dashboard data layer"': "in an agent; test_peers.py",
     "parler answer --serve stagent": "tests/parler/ask/test_over_hub.py",
     "hub.example.org {": "configuration of Caddy; ./scripts/test --ship",
@@ -235,11 +237,10 @@ def meet(world: World, alice: Reader, bob: Reader) -> None:
     ) as waiting:
         waiting.until("\n", waiting.stderr)  # says that it waits
         assert "bob" in alice("parler session requests").out
-        alice(
-            "parler session approve FINGERPRINT",
-            "--yes",
-            fingerprint=fingerprint_of(bob),
-        )
+        assert "bob" in alice("parler inbox").out
+        assert "bob" in alice("parler").out
+        who = fingerprint_of(bob)
+        alice("parler approve FINGERPRINT", "--yes", fingerprint=who)
         assert "what bob has to know" in waiting.until("what bob has to know")
         assert waiting.process.wait(RUN_WAIT) == 0
 
@@ -259,6 +260,7 @@ def talk(alice: Reader, bob: Reader) -> None:
             '--summary "API is done" --next "move the cart page to /v2/cart"'
         )
         watching.until("/v2/cart")
+        assert "/v2/cart" in alice('parler history "cart split" -n 20').out
         (alice.folder / "notes.txt").write_text("from a file\n", encoding="utf-8")
         alice("parler send - < notes.txt")
         watching.until("from a file")
@@ -291,8 +293,8 @@ def reopen(world: World, alice: Reader, bob: Reader) -> None:
     knock = ("session", "join", opened["portable"])
     for reader in (mallory, bob):
         assert reader.agent(*knock).status == 0
-    alice("parler session reject mallory", "--yes")
-    alice(f"parler session approve {FINGERPRINT}", "--yes", sample=fingerprint_of(bob))
+    alice("parler reject mallory", "--yes")
+    alice(f"parler approve {FINGERPRINT}", "--yes", sample=fingerprint_of(bob))
     assert "the recap" in bob.agent("recv", "--all", "--room", opened["room"]).out
     assert mallory.agent(*knock).status == 6
     bob("parler session leave", "--room", opened["room"])
