@@ -81,22 +81,19 @@ def _deciding(
         role = f" ({shown_name(knock.role)})" if knock.role else ""
         name = shown_name(knock.name) or "it"
         room = _format.room_words(knock.room, knock.topic)
-        question = "\n".join(
-            [
-                f"{name}{role}  {knock.fingerprint}",
-                f"knocks at {room} of {shown_name(knock.owner)}.",
-                "Compare the fingerprint: anybody can use a name. Once in, it reads "
-                "all that",
-                "was said there.",
-                f"Let {name} in?",
+        what = "knocks" if knock.requested_at else "does not wait"
+        about = [
+            f"{name}{role}  {knock.fingerprint}",
+            f"{what} at {room} of {shown_name(knock.owner)}.",
+        ]
+        ask = f"Reject {name} for good?"
+        if approve:
+            ask = f"Let {name} in?"
+            about += [
+                "Compare the fingerprint, since anybody can use a name. Once in, it",
+                "reads all that was said there.",
             ]
-            if approve
-            else [
-                f"{name}{role}  {knock.fingerprint}",
-                f"knocks at {room} of {shown_name(knock.owner)}.",
-                f"Reject {name} for good?",
-            ]
-        )
+        question = "\n".join([*about, ask])
     return Deciding(
         what="let anybody in" if approve else "reject anybody",
         question=question,

@@ -116,7 +116,8 @@ def in_its_name(
     household = household_of(options, as_)
     param = capability.means(Means.SESSION) or capability.means(Means.ROOM)
     assert param is not None
-    room = room_or_session(household.settings.home, given[param.key])
+    home = household.agents[0].home if as_ else household.settings.home
+    room = room_or_session(home, given[param.key])
     topics = {one.topic for one in KnownRooms(household.settings.home).records()}
     if is_alone(household) and decides is None and room not in topics:
         # The hub itself says what is wrong with a room that is not ours.

@@ -303,7 +303,7 @@ async def whose_room(
     """Which identity of ours is in a room, and whether the room is its own.
 
     Args:
-        room: Its name, or its topic.
+        room: Its name, or its topic; just to look also who a direct one is with.
         owns: The owner is meant, if one of ours is.
         anyone: Whichever of several will do.
 
@@ -314,11 +314,17 @@ async def whose_room(
     """
 
     async def look(own: Own) -> list[tuple[OwnRoom, bool]]:
-        found = [one for one in await rooms_of(own) if room in (one.name, one.topic)]
+        words = [
+            (one, {one.name, one.topic, one.peer if anyone else None})
+            for one in await rooms_of(own)
+        ]
+        found = [one for one, called in words if room in called]
         return [(one, await is_ours(own.ctx, one.name)) for one in found]
 
     seen = await household.each(look)
     found = [one for each in seen.found for one in each]
+    # Members choose topics: none of them stands in for a room's own name.
+    found = [one for one in found if one[0].name == room] or found
     if owns and (ours := [one for one in found if one[1]]):
         found = ours
     if not found:

@@ -1,0 +1,73 @@
+"""Whose room is meant, among those of all own identities."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from parler.errors import NotMember, UsageError
+from parler.identity.own_agents import OwnAgent, Place
+from parler.ops.context import OpContext
+from parler.ops.own import Own, Seen, agent_named, own_rooms, whose_room
+from parler.ops.session import OpenParams, join_session, open_session
+from parler.wire.joinkey import parse_join_key
+from tests._support.actors import stage
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Identities that are connected already."""
+
+    members: Sequence[OpContext]
+
+    @property
+    def agents(self) -> list[OwnAgent]:
+        return [OwnAgent(one.identity.home, False, Place()) for one in self.members]
+
+    async def each(self, look: Callable[[Own], Awaitable[T]]) -> Seen[T]:
+        pairs = zip(self.agents, self.members, strict=True)
+        owns = [Own(agent=a, name=c.identity.name, ctx=c) for a, c in pairs]
+        return Seen(found=[await look(own) for own in owns])
+
+
+async def test_no_members_topic_stands_in_for_a_rooms_own_name(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, mallory = await at.enter("alice"), await at.enter("mallory")
+        family = Family([alice])
+        mine = await open_session(alice, OpenParams(topic="login"))
+        trap = await open_session(mallory, OpenParams(topic=mine.room, gated=False))
+        await join_session(alice, parse_join_key(trap.key))
+
+        room, ours = await whose_room(family, mine.room, owns=True)
+        assert (room.name, room.topic, ours) == (mine.room, "login", True)
+        assert (await whose_room(family, "login"))[0].name == mine.room
+        joined, ours = await whose_room(family, trap.room)
+        assert (joined.name, joined.topic, ours) == (trap.room, mine.room, False)
+        with pytest.raises(NotMember):
+            await whose_room(family, "room.zzzzzz")
+
+
+async def test_of_several_in_one_room_the_owner_acts_or_one_is_named(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as at:
+        claude, codex = await at.enter("claude"), await at.enter("codex")
+        family = Family([claude, codex])
+        opened = await open_session(claude, OpenParams(topic="login", gated=False))
+        await join_session(codex, parse_join_key(opened.key))
+
+        with pytest.raises(UsageError, match=r"claude in .*, codex in "):
+            await whose_room(family, "login")
+        assert (await whose_room(family, "login", owns=True))[0].owner == "claude"
+        assert (await whose_room(family, "login", anyone=True))[0].name == opened.room
+        named = agent_named("codex", family.agents)
+        assert named.home == codex.identity.home
+        listed = await own_rooms(family, active=None)
+        assert [(one.owner, one.topic) for one in listed.rooms] == [
+            ("claude", "login"),
+            ("codex", "login"),
+        ]
