@@ -155,14 +155,18 @@ def invites(result: InvitesResult, zone: tzinfo | None = None) -> Iterator[str]:
         )
 
 
-def rooms(result: OwnRoomsResult) -> Iterator[str]:
-    """All rooms, by whose they are; the session of each is starred."""
+def rooms(result: OwnRoomsResult, *, alone: bool = False) -> Iterator[str]:
+    """All rooms, by whose they are; the session of each is starred.
+
+    Args:
+        alone: There is only one whose they could be.
+    """
     if not result.rooms:
         yield "no rooms yet: parler session open, or parler session join KEY"
     owners = dict.fromkeys((one.owner_id, one.owner, one.hub) for one in result.rooms)
     several = len({hub for _, _, hub in owners}) > 1
     for owner_id, owner, hub in owners:
-        if len(owners) > 1:
+        if not alone:
             yield f"{shown_name(owner)}{f' on {visible(hub)}' if several else ''}:"
         for one in result.rooms:
             if (one.owner_id, one.hub) == (owner_id, hub):

@@ -12,7 +12,7 @@ from parler.cli._run import Options, settings_of
 from parler.ops import inbox
 from parler.ops.inbox import Item, Kind
 from parler.text.terminal import paragraph, shown_name, visible
-from parler.text.transcript import shown_time
+from parler.text.transcript import mark_of, shown_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -207,11 +207,22 @@ def _item(options: Options, one: Item) -> Iterator[str]:
         yield _INDENT + person_line(options, "approve", one.fingerprint or "")
         return
     more = f" (and {one.count - 1} more)" if one.count > 1 else ""
-    mark = "" if one.signature == "valid" else "✗ UNVERIFIED "
-    said = f"to {shown_name(one.owner)}{more}: {mark}{visible(one.text or '')}"
+    mark = mark_of(one.signature) if one.signature else ""
+    whom = "you" if one.owner_id == _me(options) else shown_name(one.owner)
+    said = f"to {whom}{more}: {mark}{visible(one.text or '')}"
     yield options.out.clipped(_INDENT + said)
-    as_ = ["--as", one.owner]
-    yield _INDENT + person_line(options, "history", one.room, *as_)
+    if one.owner_id == _me(options):  # to read it is to be done with it
+        yield _INDENT + person_line(options, "recv", "--room", one.room)
+    else:
+        yield _INDENT + person_line(options, "history", one.room, "--as", one.owner)
+
+
+def _me(options: Options) -> str | None:
+    """Who types here."""
+    from parler.identity.identity import find_identity
+
+    me = find_identity(settings_of(options).home)
+    return me.agent_id if me else None
 
 
 async def _watch(

@@ -10,7 +10,15 @@ from parler.cli._arguments import only_one, pasted_key
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, group, shows
 from parler.cli._joining import join as redeem
-from parler.cli._own import As, Yes, household_of, in_its_name, person_line, say_away
+from parler.cli._own import (
+    As,
+    Yes,
+    household_of,
+    in_its_name,
+    is_alone,
+    person_line,
+    say_away,
+)
 from parler.cli._run import Options, Place
 from parler.identity.identity import active_session
 from parler.ops import invites, own, rooms, session
@@ -83,7 +91,8 @@ def show_rooms(options: Options, as_: As = None) -> None:
     active = active_session(household.settings.home)
     result = asyncio.run(own.own_rooms(household, active=active))
     say_away(options, result.unreachable)
-    options.out.result(result, map(options.out.quoted, _format.rooms(result)))
+    lines = _format.rooms(result, alone=is_alone(household))
+    options.out.result(result, map(options.out.quoted, lines))
 
 
 def roster(options: Options, room: str | None, as_: As = None) -> None:

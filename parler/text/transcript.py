@@ -215,6 +215,11 @@ def handoff_for(
     return next((part for part in handoffs if _is_for(reader, part.to)), None)
 
 
+def mark_of(signature: Signature) -> str:
+    """What stands before words that are not proven to be their author's."""
+    return _MARKS[signature]
+
+
 def shown_time(ts: int, zone: tzinfo | None) -> str:
     """A date and time to the minute."""
     return " ".join(_when(ts, zone))
