@@ -15,6 +15,8 @@ from parler.cli._own import (
 )
 from parler.cli._person import check_agreed, check_no_agent
 from parler.cli._run import Options
+from parler.cli.contacts import offer_to_remember
+from parler.ops.affiliations import introduced
 from parler.text.terminal import shown_name
 
 if TYPE_CHECKING:
@@ -23,16 +25,23 @@ if TYPE_CHECKING:
     from parler.runtime.own_hubs import OwnHubs
 
 
+_COMPARE = "Compare the fingerprint: anybody can use a name."
+
 At: TypeAlias = Annotated[
     str | None, typer.Option("--room", metavar="ROOM", help="Only who waits there.")
 ]
 
 
 def approve(
-    options: Options, who: str, room: At = None, as_: As = None, yes: Yes = False
+    options: Options,
+    who: str,
+    always: bool,
+    room: At = None,
+    as_: As = None,
+    yes: Yes = False,
 ) -> None:
-    """Let somebody in."""
-    _decide(options, who, room=room, as_=as_, yes=yes, approve=True)
+    """Let somebody in, and offer to remember whose agent it is."""
+    _decide(options, who, room=room, as_=as_, yes=yes, approve=True, always=always)
 
 
 def reject(
@@ -50,6 +59,7 @@ def _decide(
     as_: str | None,
     yes: bool,
     approve: bool,
+    always: bool = False,
 ) -> None:
     import asyncio
 
@@ -64,11 +74,15 @@ def _decide(
 
     async def act() -> Any:
         async with connected_as(household, knock.owner_id, knock.hub) as ctx:
-            return await admission.decide(ctx, knock.room, knock.agent, approve=approve)
+            return await admission.decide(
+                ctx, knock.room, knock.agent, approve=approve, always=always
+            )
 
     result = asyncio.run(act())
     say_whose(options, household, knock.owner_id)
     options.out.result(result, [_format.decided(result)])
+    if approve:
+        offer_to_remember(options, result.affiliation)
 
 
 def _deciding(
@@ -78,21 +92,20 @@ def _deciding(
 
     question = ""
     if knock is not None:
-        role = f" ({shown_name(knock.role)})" if knock.role else ""
-        name = shown_name(knock.name) or "it"
+        who = introduced(knock.name, knock.role, knock.agent, knock.affiliation)
+        is_known = knock.affiliation is not None and knock.affiliation.is_known
+        name = shown_name(knock.name) if knock.name else "it"
         room = _format.room_words(knock.room, knock.topic)
         what = "knocks" if knock.requested_at else "does not wait"
         about = [
-            f"{name}{role}  {knock.fingerprint}",
+            who,
             f"{what} at {room} of {shown_name(knock.owner)}.",
         ]
         ask = f"Reject {name} for good?"
         if approve:
             ask = f"Let {name} in?"
-            about += [
-                "Compare the fingerprint, since anybody can use a name. Once in, it",
-                "reads all that was said there.",
-            ]
+            about += [] if is_known else [_COMPARE]
+            about.append("Once in, it reads all that was said there.")
         question = "\n".join([*about, ask])
     return Deciding(
         what="let anybody in" if approve else "reject anybody",

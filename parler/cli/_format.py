@@ -4,8 +4,9 @@ import shlex
 from collections.abc import Callable, Iterator
 from datetime import tzinfo
 
-from parler.identity.signing import fingerprint
+from parler.identity.people import Relation
 from parler.ops.admission import DecisionResult, Knock
+from parler.ops.affiliations import belongs, introduced
 from parler.ops.invites import InviteResult, InvitesResult
 from parler.ops.message_view import ShownMessage
 from parler.ops.own import OwnKnock, OwnRequestsResult, OwnRoom, OwnRoomsResult
@@ -15,6 +16,9 @@ from parler.text.terminal import shown_name, visible
 from parler.text.transcript import Transcript, newest_handoff, shown_state, shown_time
 
 MAX_TOPIC_CHARS = 36
+
+WHILE_SEEN = "while an agent app of yours runs, or parler inbox --watch"
+"""When those who may walk in are let in: a client of the owner has to see them."""
 
 
 def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
@@ -26,6 +30,9 @@ def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
     )
     yield f"session  {visible(result.room)} (active)"
     yield f"key      {visible(result.key)} — {gate}"
+    if result.gated:
+        walk_in = ["your own agents", *map(shown_name, result.welcome)]
+        yield f"at once  {' and those of '.join(walk_in)}, {WHILE_SEEN}"
     yield f"portable {visible(result.portable)}"
     yield f"expires  {shown_time(result.expires_at, zone)}"
     yield ""
@@ -114,6 +121,12 @@ def requests(
     short = result.requests[0].fingerprint
     yield f"let in:  {line('approve', short)}"
     yield f"reject:  {line('reject', short)}"
+    for one in result.requests:
+        person = one.affiliation.person if one.affiliation else None
+        if person is not None and person.relation is Relation.UNKNOWN:
+            yield f"know {shown_name(person.name)} from then on:"
+            yield f"         {line('trust', person.fingerprint)}"
+            break
 
 
 def knocked(one: Knock) -> str:
@@ -128,9 +141,9 @@ def admitted(one: Knock) -> str:
 
 def decided(result: DecisionResult) -> str:
     """What was decided."""
-    who = f"{shown_name(result.name)} " if result.name else ""
+    who = introduced(result.name, None, result.agent, result.affiliation)
     done = "is in" if result.approved else "is rejected and cannot ask again"
-    return f"{who}{result.fingerprint} {done} ({visible(result.room)})"
+    return f"{who} {done} ({visible(result.room)})"
 
 
 def invited(result: InviteResult, zone: tzinfo | None = None) -> Iterator[str]:
@@ -208,9 +221,10 @@ def _member(one: Member) -> str:
         line += f"  seen {one.seen}"
     if one.waits_as is not None:
         line += f"  waits to be admitted as {visible(one.waits_as)}"
+    if one.affiliation:
+        activity += f"\n    {belongs(one.affiliation, one.id)}"
     return f"{line}{activity}\n    {one.id}"
 
 
 def _who(one: Knock | OwnKnock) -> str:
-    role = f" ({shown_name(one.role)})" if one.role else ""
-    return f"{shown_name(one.name)}{role}  {fingerprint(one.agent)}"
+    return introduced(one.name, one.role, one.agent, one.affiliation)

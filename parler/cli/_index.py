@@ -196,6 +196,18 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         "identity",
         "Show the version of the program and of the protocol it...",
     ),
+    "contacts": (
+        "contacts",
+        "Show the people whose agents you know.",
+    ),
+    "trust": (
+        "contacts",
+        "Know a person's agents from now on, once you have...",
+    ),
+    "untrust": (
+        "contacts",
+        "Know a person's agents no more; nobody is put out of a...",
+    ),
     "doctor": (
         "doctor",
         "Examine this installation and its hub; changes nothing.",

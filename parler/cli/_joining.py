@@ -5,6 +5,8 @@ import shlex
 from parler.cli import _format
 from parler.cli._arguments import pasted_key
 from parler.cli._run import Options, Place, Run, carry_out
+from parler.identity.homes import process_environment, truthy
+from parler.ops.directory import introduce
 from parler.ops.session import JoinState, join_session
 from parler.text.transcript import Transcript
 from parler.wire.base import RoomName
@@ -15,6 +17,8 @@ def join(options: Options, text: str, *, wait: float, again: str) -> None:
     key = pasted_key(text)
 
     async def work(run: Run) -> None:
+        if not truthy(process_environment().get("PARLER_NO_REGISTER")):
+            await introduce(run.ctx)
         porch = _Porch(run, wait)
         result = await join_session(run.ctx, key, wait_secs=wait, watcher=porch)
         if result.state is JoinState.PENDING:

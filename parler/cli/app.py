@@ -80,7 +80,7 @@ _NEXT = {
 AREAS = (
     *("session", "messages", "rooms", "memory", "directory", "attachments", "queue"),
     *("inbox", "work", "attention", "peers", "ask", "projects", "identity"),
-    *("doctor", "mcp", "connect", "hubs"),
+    *("contacts", "doctor", "mcp", "connect", "hubs"),
 )
 """The modules of this folder that have commands, in the order they are shown."""
 

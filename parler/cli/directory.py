@@ -11,6 +11,7 @@ from parler.cli._run import Options
 from parler.errors import UsageError
 from parler.identity.message_signing import Signature
 from parler.ops import directory, tokens
+from parler.ops.affiliations import Affiliation, belongs
 from parler.ops.directory import DiscoverResult, Listed, RegisterResult
 from parler.ops.tokens import TokenResult
 from parler.text.terminal import paragraph, shown_name, visible
@@ -59,7 +60,7 @@ def discover(
 def _registered(result: RegisterResult) -> Iterator[str]:
     proof = "signed" if result.verified else "the hub did not verify the signature"
     yield f"your card is {result.visibility}, {proof}"
-    yield from _about(result.card, result.fingerprint)
+    yield from _about(result.card, result.fingerprint, result.affiliation)
 
 
 def _found(result: DiscoverResult) -> Iterator[str]:
@@ -74,6 +75,8 @@ def _found(result: DiscoverResult) -> Iterator[str]:
             f"{_mark(one)}{shown_name(described.name)}{role}  {one.fingerprint}  "
             f"[{one.visibility}]  {state}{tags}"
         )
+        if one.affiliation:
+            yield f"    {belongs(one.affiliation, described.id)}"
     if result.more:
         yield f"— {len(result.agents)} shown; there may be more: --limit N —"
 
@@ -84,18 +87,24 @@ def _card(result: Listed) -> Iterator[str]:
         Signature.UNSIGNED: "UNVERIFIED: the card is not signed",
         Signature.INVALID: "UNVERIFIED: the signature is not by this agent",
     }[result.signature]
-    yield from _about(result.card, result.fingerprint)
+    yield from _about(result.card, result.fingerprint, result.affiliation)
     state, activity = shown_state(result)
     yield f"status       {state}{activity}"
     yield f"listed       {result.visibility} at {visible(result.hub)}"
     yield f"last seen    {shown_time(result.last_seen, None)}"
 
 
-def _about(described: AgentCard, fingerprint: str) -> Iterator[str]:
+def _about(
+    described: AgentCard, fingerprint: str, affiliation: Affiliation | None
+) -> Iterator[str]:
     role = f" ({shown_name(described.role)})" if described.role else ""
     yield f"name         {shown_name(described.name)}{role}"
     yield f"fingerprint  {fingerprint}"
     yield f"id           {described.id}"
+    if affiliation:
+        yield f"whose        {belongs(affiliation, described.id)}"
+    if affiliation and (person := affiliation.person):
+        yield f"person       {person.fingerprint}  {person.id}"
     if described.description:
         yield f"about        {paragraph(described.description)}"
     if described.tags:
@@ -106,7 +115,7 @@ def _about(described: AgentCard, fingerprint: str) -> Iterator[str]:
 
 
 def _mark(one: Listed) -> str:
-    return "✓ " if one.signature is Signature.VALID else "✗ UNVERIFIED "
+    return "" if one.signature is Signature.VALID else "✗ UNVERIFIED "
 
 
 def _token(result: TokenResult) -> Iterator[str]:

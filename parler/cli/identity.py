@@ -92,6 +92,8 @@ def _labelled(result: WhoamiResult) -> list[str]:
         "hub": result.hub,
         "home": result.home,
     }
+    if person := result.person:
+        rows["person"] = f"{person.name}  {person.fingerprint}  {person.id}"
     if result.session:
         where = f" on {result.session_hub}" if result.session_hub else ""
         rows["session"] = result.session + where

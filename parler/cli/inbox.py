@@ -10,6 +10,7 @@ from parler.cli._format import short_topic
 from parler.cli._own import As, agents_meant, household_of, person_line, say_away
 from parler.cli._run import Options, settings_of
 from parler.ops import inbox
+from parler.ops.affiliations import belongs
 from parler.ops.inbox import Item, Kind
 from parler.text.terminal import paragraph, shown_name, visible
 from parler.text.transcript import mark_of, shown_time
@@ -201,6 +202,8 @@ def _item(options: Options, one: Item) -> Iterator[str]:
     who = f"{shown_name(one.name or '')}{role}  {one.fingerprint or ''}"
     what = {Kind.KNOCK: "knocks", Kind.QUESTION: "asks", Kind.MAIL: "wrote"}[one.kind]
     yield options.out.clipped(f"{who}  {what}  {shown_time(one.since, None)}")
+    if one.affiliation and one.agent:
+        yield options.out.clipped(_INDENT + belongs(one.affiliation, one.agent))
     if one.kind is Kind.KNOCK:
         room = f'"{short_topic(one.topic)}"' if one.topic else visible(one.room)
         yield options.out.clipped(f"{_INDENT}at {room} of {shown_name(one.owner)}")

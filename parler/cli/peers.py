@@ -12,6 +12,7 @@ from parler.cli._machine import here_of
 from parler.cli._run import HERE, Options, Run, carry_out
 from parler.errors import HubError, UsageError
 from parler.ops import peers, reservations
+from parler.ops.affiliations import belongs
 from parler.ops.peers import Peer, PeersResult, Scope
 from parler.ops.reservations import (
     ReleaseResult,
@@ -134,6 +135,8 @@ def _peer(peer: Peer) -> Iterator[str]:
     kind = "" if peer.kind == "session" else f" [{peer.kind}]"
     status = f"  [{visible(peer.status)}]" if peer.status else ""
     yield f"{shown_name(peer.name)}{kind}  {peer.fingerprint}{app}{at}{status}{me}"
+    if peer.affiliation:
+        yield f"    {belongs(peer.affiliation, peer.agent)}"
     if peer.summary:
         said = "" if peer.said_by_itself else "(derived) "
         yield f"    {said}{paragraph(peer.summary)}"

@@ -1,5 +1,4 @@
-"""Which hub each of our rooms lives on, what it is about, and whom we approve before
-they knock.
+"""Which hub each of our rooms lives on, what it is about, and who comes in unasked.
 
 One small file in the identity's home. It holds no key and no secret; the hub decides
 what is true of a room, this only says where to ask.
@@ -14,7 +13,7 @@ import msgspec
 from parler.errors import ConfigError
 from parler.identity.settings import spelled
 from parler.machine.files import locked, read_bounded, write_private
-from parler.wire.base import RoomName
+from parler.wire.base import AgentId, RoomName
 from parler.wire.urls import same_hub
 
 FILE_NAME = "sessions.json"
@@ -32,6 +31,12 @@ class RoomRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False
     preapprove: list[str] = []
     topic: str | None = None
     """What it is about; empty if it has no topic, None if nobody has looked."""
+
+    welcome: list[AgentId] = []
+    """Persons whose agents come in without being asked about."""
+
+    ours: bool = False
+    """We opened it, so knocks are for us to answer."""
 
 
 class _File(msgspec.Struct):
@@ -64,10 +69,15 @@ class KnownRooms:
 
     def preapproved(self, hub: str, room: str) -> list[str]:
         """Ids and fingerprints to approve as soon as they knock at a room."""
-        for record in self._read():
-            if _is(record, hub, room):
-                return record.preapprove
-        return []
+        return self._record(hub, room).preapprove
+
+    def welcome(self, hub: str, room: str) -> list[AgentId]:
+        """Persons whose agents to approve as soon as they knock at a room."""
+        return self._record(hub, room).welcome
+
+    def is_ours(self, hub: str, room: str) -> bool:
+        """Whether we opened a room."""
+        return self._record(hub, room).ours
 
     def remember(
         self, hub: str, room: RoomName, *, preapprove: Sequence[str] | None = None
@@ -75,12 +85,12 @@ class KnownRooms:
         """Note that a room was entered, and optionally whom to approve there."""
         with self._changing() as records:
             old = [record for record in records if _is(record, hub, room)]
-            kept = old[0] if old else RoomRecord(hub, room)
-            records[:] = [record for record in records if not _is(record, hub, room)]
-            wanted = kept.preapprove if preapprove is None else list(preapprove)
-            records.append(
-                RoomRecord(hub, room, wanted[:MAX_PREAPPROVED], topic=kept.topic)
-            )
+            record = old[0] if old else RoomRecord(hub, room)
+            record.hub = hub
+            if preapprove is not None:
+                record.preapprove = list(preapprove)[:MAX_PREAPPROVED]
+            records[:] = [one for one in records if not _is(one, hub, room)]
+            records.append(record)
 
     def note_topics(self, hub: str, topics: Mapping[RoomName, str]) -> None:
         """Note what rooms are about, so far as they are known."""
@@ -90,6 +100,15 @@ class KnownRooms:
             for record in records:
                 if record.room in topics and same_hub(record.hub, hub):
                     record.topic = topics[record.room]
+
+    def opened(self, hub: str, room: RoomName, *, welcome: Sequence[AgentId]) -> None:
+        """Note that a room is ours, and persons whose agents come in there."""
+        with self._changing() as records:
+            for record in records:
+                if _is(record, hub, room):
+                    record.ours = True
+                    both = [*record.welcome, *welcome]
+                    record.welcome = list(dict.fromkeys(both))[:MAX_PREAPPROVED]
 
     def used(self, hub: str, room: str, approved: Sequence[str]) -> None:
         """Strike out approvals that were given."""
@@ -104,6 +123,10 @@ class KnownRooms:
         """Forget a room."""
         with self._changing() as records:
             records[:] = [record for record in records if not _is(record, hub, room)]
+
+    def _record(self, hub: str, room: str) -> RoomRecord:
+        found = (one for one in self._read() if _is(one, hub, room))
+        return next(found, RoomRecord(hub, RoomName(room)))
 
     def _read(self) -> list[RoomRecord]:
         try:

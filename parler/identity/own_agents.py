@@ -57,7 +57,7 @@ def own_agents(machine_home: Path) -> list[OwnAgent]:
         found.append(OwnAgent(machine_home, True, Place()))
     for home in _homes(machine_home):
         if _has_identity(home):
-            found.append(OwnAgent(home, False, _place(machine_home, home)))
+            found.append(OwnAgent(home, False, place_at(machine_home, home)))
             if len(found) >= MAX_AGENTS:
                 break
     return found
@@ -93,7 +93,7 @@ def _has_identity(home: Path) -> bool:
         return False
 
 
-def _place(machine_home: Path, home: Path) -> Place:
+def place_at(machine_home: Path, home: Path) -> Place:
     """As it was written when the home was taken; else as far as the path tells."""
     try:
         data = read_bounded(home / PLACE_FILE, limit=_MAX_PLACE_BYTES)

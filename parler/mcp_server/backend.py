@@ -160,9 +160,13 @@ class Backend:
                 self.delivery.attend(ctx, bootstrap.reader_of(ctx.identity))
             )
             tasks.create_task(services.outbox.flush(ctx))
-            tasks.create_task(services.joiner.attend(ctx))
+            tasks.create_task(self._join(ctx))
             tasks.create_task(services.presence.attend(ctx))
             tasks.create_task(self.pusher.run(ctx))
+
+    async def _join(self, ctx: OpContext) -> None:
+        await self.services.presence.introduce(ctx)
+        await self.services.joiner.attend(ctx)
 
     async def _show_here(self) -> None:
         services = self.services

@@ -62,13 +62,19 @@ def is_whole_fingerprint(who: str) -> bool:
     return _WHOLE_FINGERPRINT.fullmatch(who) is not None
 
 
+def looks_like_a_fingerprint(who: str) -> bool:
+    """Whether a text is one, or enough of its beginning to be taken for one."""
+    short = who.strip().upper()
+    return len(short) >= MIN_PREFIX_CHARS and _FINGERPRINT.fullmatch(short) is not None
+
+
 def matching(who: str, people: Sequence[Person]) -> list[Person]:
     """Those who may be meant, each once."""
     distinct = {person.agent: person for person in people}.values()
     wanted = who.strip()
     if is_agent_id(wanted):
         return [person for person in distinct if person.agent == wanted]
-    if _is_fingerprint(who):
+    if looks_like_a_fingerprint(wanted):
         short = wanted.upper()
         return [
             person for person in distinct if fingerprint(person.agent).startswith(short)
@@ -167,7 +173,7 @@ def _here(ctx: OpContext) -> list[Person]:
 
 async def named(ctx: OpContext, who: str) -> list[Person]:
     """Those of the hub's directory who may be meant by a name or a fingerprint."""
-    if not _is_fingerprint(who):
+    if not looks_like_a_fingerprint(who):
         if Feature.DIRECTORY in ctx.client.features:
             frames = [Discover(name=who)]
         else:
@@ -221,11 +227,6 @@ async def look_through(ctx: OpContext, frame: Discover, *, most: int) -> Cards:
         if not (paged and cards.more) or len(found) == before or len(found) >= most:
             return cards
         frame = msgspec.structs.replace(frame, after=page.next)
-
-
-def _is_fingerprint(who: str) -> bool:
-    short = who.strip().upper()
-    return bool(_FINGERPRINT.fullmatch(short)) and len(short) >= MIN_PREFIX_CHARS
 
 
 def _but(me: AgentId, people: Sequence[Person]) -> list[Person]:

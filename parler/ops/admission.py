@@ -1,18 +1,23 @@
 """The owner's side of the door: who knocks, and letting them in or not.
 
-Those whom the owner named beforehand are let in as they knock, and only by full id or
-fingerprint: a name is no proof of anything.
+Let in as they knock are the user's own agents, those of contacts for whom the room was
+opened, and whom the owner named beforehand, by full id or fingerprint: a name is no
+proof of anything. Whose agent it is counts as its card says it at that moment.
 """
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from parler.errors import UsageError
+from parler.errors import HubError, UsageError
+from parler.identity.people import Relation
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import Person, as_agent_id, is_whole_fingerprint, pick
+from parler.ops.affiliations import Affiliation, affiliations, people_of
 from parler.ops.capability import READS, SESSION, Capability, Hints, Param
 from parler.ops.context import OpContext, Result
+from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, RoomName
 from parler.wire.records import JoinRequest
 from parler.wire.replies import JoinRequestList, JoinResolved
@@ -23,11 +28,19 @@ if TYPE_CHECKING:
 
     from parler.wire.records import JoinRequest
 
+_WHO = Param(
+    "An id, a fingerprint, or a unique name.", positional=True, argument="agent"
+)
+
+MAX_WAITING = 64
+"""Of those who wait, whose cards are looked at."""
+
 
 class Knock(JoinRequest, kw_only=True):
     """Somebody waiting, with the fingerprint to compare."""
 
     fingerprint: str
+    affiliation: Affiliation | None = None
 
 
 class RequestsResult(Result):
@@ -46,25 +59,33 @@ class DecisionResult(Result):
     name: str
     fingerprint: str
     approved: bool
-
-
-def knock(request: JoinRequest) -> Knock:
-    """A waiting request with its fingerprint."""
-    return Knock(
-        **msgspec.structs.asdict(request), fingerprint=fingerprint(request.agent)
-    )
+    affiliation: Affiliation | None = None
+    always: bool = False
+    """All agents of that person come in there from now on."""
 
 
 async def join_requests(
     ctx: OpContext, room: Annotated[RoomName, SESSION]
 ) -> RequestsResult:
-    """Who waits to be let into a room of ours."""
-    admitted = await admit_preapproved(ctx, room)
+    """Who waits to be let into a room of ours; whoever may walk in is let in first."""
+    return await waiting_at(ctx, room)
+
+
+async def waiting_at(
+    ctx: OpContext, room: RoomName, *, admit: bool = True
+) -> RequestsResult:
+    """Who waits at a room of ours.
+
+    Args:
+        admit: Let in first whoever may walk in.
+    """
     waiting = await ctx.client.request(JoinRequests(room=room), JoinRequestList)
+    knocks = await _knocks(ctx, waiting.requests)
+    admitted = await _admit(ctx, room, knocks) if admit else []
     return RequestsResult(
         room=room,
-        requests=[knock(one) for one in waiting.requests],
-        admitted=[knock(one) for one in admitted],
+        requests=[one for one in knocks if one not in admitted],
+        admitted=admitted,
     )
 
 
@@ -80,23 +101,21 @@ REQUESTS = Capability(
 async def decide(
     ctx: OpContext,
     room: Annotated[RoomName, SESSION],
-    who: Annotated[
-        str,
-        Param(
-            "An id, a fingerprint, or a unique name.", positional=True, argument="agent"
-        ),
-    ],
+    who: Annotated[str, _WHO],
     *,
     approve: bool,
+    always: bool = False,
 ) -> DecisionResult:
     """Let somebody in, or reject them for good.
 
     Args:
         who: An id, a fingerprint or enough of its beginning, or a name that only one
             of those waiting has. Somebody rejected before is approved by id.
+        always: Also let in all agents of the same person there from now on.
 
     Raises:
-        UsageError: Nobody waiting is meant, or more than one.
+        UsageError: Nobody waiting is meant, or more than one; or nobody we know
+            vouches for whom `always` is for.
     """
     waiting = await ctx.client.request(JoinRequests(room=room), JoinRequestList)
     people = [Person(agent=one.agent, name=one.name) for one in waiting.requests]
@@ -114,20 +133,40 @@ async def decide(
             among=f"is waiting at {room!r}",
             next_step="parler session requests",
         )
+    affiliation = (await affiliations(ctx, [chosen.agent])).get(chosen.agent)
+    person = _contact(affiliation, chosen) if always else None
     resolved = await ctx.client.request(
         ResolveJoin(room=room, agent=chosen.agent, approve=approve), JoinResolved
     )
+    if person is not None:
+        ctx.known_rooms.opened(ctx.hub, room, welcome=[person])
     return DecisionResult(
         room=room,
         agent=chosen.agent,
         name=chosen.name,
         fingerprint=fingerprint(chosen.agent),
         approved=resolved.approved,
+        affiliation=affiliation,
+        always=person is not None,
     )
 
 
+async def approve(
+    ctx: OpContext,
+    room: Annotated[RoomName, SESSION],
+    who: Annotated[str, _WHO],
+    *,
+    always: Annotated[
+        bool,
+        Param("Let in all agents of that contact from now on.", on_tool=False),
+    ] = False,
+) -> DecisionResult:
+    """Let somebody in; see `decide`."""
+    return await decide(ctx, room, who, approve=True, always=always)
+
+
 APPROVE = Capability(
-    run=decide,
+    run=approve,
     about="Let in somebody who waits. Compare the fingerprint: anybody can use a name.",
     command="session approve",
     example="parler session approve ABCD-EFGH-IJKL-MNOP",
@@ -137,15 +176,13 @@ APPROVE = Capability(
     hints=Hints(destroys=True),
     common=True,
     asks_user=True,
-    fixed={"approve": True},
 )
 APPROVE_ANYWHERE = Capability(
-    run=decide,
+    run=approve,
     about="Let in somebody who waits at a session of yours or of your agents.",
     command="approve",
     example="parler approve anna",
     no_tool="parler_approve_join is that of session approve",
-    fixed={"approve": True},
 )
 REJECT_ANYWHERE = Capability(
     run=decide,
@@ -199,18 +236,78 @@ def is_preapproved(agent: AgentId, wanted: "Sequence[str]") -> bool:
     return agent in wanted or fingerprint(agent) in wanted
 
 
-async def admit_preapproved(ctx: OpContext, room: RoomName) -> "list[JoinRequest]":
-    """Approve whoever waits at the room and was named beforehand."""
-    wanted = ctx.known_rooms.preapproved(ctx.hub, room)
-    if not wanted:
+async def admit_preapproved(ctx: OpContext, room: RoomName) -> list[Knock]:
+    """Let in whoever waits and may walk in, if the room is ours as far as we know."""
+    if not (
+        ctx.known_rooms.is_ours(ctx.hub, room)
+        or ctx.known_rooms.preapproved(ctx.hub, room)
+    ):
         return []
-    waiting = await ctx.client.request(JoinRequests(room=room), JoinRequestList)
-    welcome = [one for one in waiting.requests if is_preapproved(one.agent, wanted)]
-    for one in welcome:
-        await ctx.client.request(
-            ResolveJoin(room=room, agent=one.agent, approve=True), JoinResolved
+    return (await waiting_at(ctx, room)).admitted
+
+
+async def _knocks(ctx: OpContext, waiting: "Sequence[JoinRequest]") -> list[Knock]:
+    agents = [one.agent for one in waiting]
+    known = await affiliations(ctx, agents, at_most=MAX_WAITING)
+    return [
+        Knock(
+            **msgspec.structs.asdict(one),
+            fingerprint=fingerprint(one.agent),
+            affiliation=known.get(one.agent),
         )
-    spent = [who for one in welcome for who in (one.agent, fingerprint(one.agent))]
-    if spent:
+        for one in waiting
+    ]
+
+
+async def _admit(
+    ctx: OpContext, room: RoomName, waiting: "Sequence[Knock]"
+) -> list[Knock]:
+    """Let in those of them who may walk in."""
+    wanted = ctx.known_rooms.preapproved(ctx.hub, room)
+    welcome = await asyncio.to_thread(_welcome, ctx, room)
+    admitted = []
+    for one in waiting:
+        person = one.affiliation and one.affiliation.person
+        if not is_preapproved(one.agent, wanted) and not (
+            person and person.id in welcome
+        ):
+            continue
+        try:
+            await ctx.client.request(
+                ResolveJoin(room=room, agent=one.agent, approve=True), JoinResolved
+            )
+        except HubError as refused:
+            if refused.retryable:
+                raise
+            continue  # another client of ours was faster
+        admitted.append(one)
+    spent = [who for one in admitted for who in (one.agent, one.fingerprint)]
+    if any(who in wanted for who in spent):
         ctx.known_rooms.used(ctx.hub, room, spent)
-    return welcome
+    return admitted
+
+
+def _welcome(ctx: OpContext, room: RoomName) -> set[AgentId]:
+    """The persons whose agents walk in: our own, and contacts it was opened for."""
+    people = people_of(ctx)
+    named = set(ctx.known_rooms.welcome(ctx.hub, room))
+    known = {
+        person
+        for contact in people.contacts
+        if named & set(contact.ids)  # also with a machine that came later
+        for person in contact.ids
+    }
+    return known | ({people.own} if people.own else set())
+
+
+def _contact(affiliation: Affiliation | None, chosen: Person) -> AgentId:
+    person = affiliation.person if affiliation else None
+    if person is None:
+        raise UsageError(f"nobody vouches for {chosen}, so only itself can be let in")
+    if person.relation is Relation.UNKNOWN:
+        raise UsageError(
+            f"{chosen} says that it is an agent of {shown_name(person.name)}, whom "
+            "you do not know",
+            next_step=f"once it is compared: parler trust {person.fingerprint}",
+        )
+    return person.id

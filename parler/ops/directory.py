@@ -4,15 +4,38 @@ A card counts for what its own signature covers. What the hub says beside it, su
 the visibility or the status, is the hub's word; a name proves nothing in any case.
 """
 
+import asyncio
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
-from parler.errors import NotFound, RemoteProtocolError, UsageError, VerificationError
+from parler.errors import (
+    NotFound,
+    ParlerError,
+    RemoteProtocolError,
+    UsageError,
+    VerificationError,
+)
+from parler.identity.card_place import PLACE, card_place, told_place
+from parler.identity.homes import (
+    current_directory,
+    machine_home,
+    process_environment,
+    user_home_of,
+)
 from parler.identity.message_signing import Signature
-from parler.identity.signing import fingerprint, verify
+from parler.identity.people import People
+from parler.identity.person import (
+    VOUCH,
+    ensure_person,
+    verified_card,
+    verified_vouch,
+    vouch,
+)
+from parler.identity.signing import fingerprint
 from parler.ops.addressing import (
     MAX_LISTED,
     as_agent_id,
@@ -21,6 +44,7 @@ from parler.ops.addressing import (
     named,
     pick,
 )
+from parler.ops.affiliations import Affiliation, affiliation_of, people_of
 from parler.ops.capability import READS, Capability, Hints, Param
 from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import AgentId
@@ -59,6 +83,10 @@ class RegisterParams:
         str | None, Param('What you do; "" removes it.', "TEXT", option="--describe")
     ] = None
     role: Annotated[str | None, Param('In a word; "" removes it.')] = None
+    as_person: Annotated[
+        bool,
+        Param("A public card says whose agent you are, too.", on_tool=False),
+    ] = False
     remove_tags: Annotated[
         list[str], Param("Tags to take away.", "TAG", option="--remove-tag")
     ] = field(default_factory=list)
@@ -78,6 +106,7 @@ class RegisterResult(Result):
     visibility: Visibility
     verified: bool
     fingerprint: str
+    affiliation: Affiliation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +133,7 @@ class Listed(DirectoryEntry, kw_only=True):
 
     fingerprint: str
     signature: Signature
+    affiliation: Affiliation | None = None
 
 
 class DiscoverResult(Result):
@@ -131,23 +161,49 @@ async def register(ctx: OpContext, params: RegisterParams) -> RegisterResult:
         )
     card = _changed(old.card if old else AgentCard.of(me, ""), ctx, params)
     visibility = params.visibility or (old.visibility if old else Visibility.PRIVATE)
+    told = (
+        visibility is Visibility.PRIVATE
+        or params.as_person
+        # What is not named stays as it is.
+        or (old is not None and old.visibility is visibility and _tells(old))
+    )
+    meta = await asyncio.to_thread(_meta, ctx, old, told=told)
+    card = msgspec.structs.replace(card, meta=meta or None)
     sig = ctx.identity.keypair.sign(card_bytes(card))
     registered = await ctx.client.request(
         Register(card=card, visibility=visibility, sig=sig), Registered
     )
+    people = await asyncio.to_thread(people_of, ctx)
     return RegisterResult(
         card=card,
         visibility=registered.visibility,
         verified=registered.verified,
         fingerprint=fingerprint(me),
+        affiliation=affiliation_of(people, me, card, sig),
     )
+
+
+async def introduce(ctx: OpContext) -> None:
+    """Have a card that says whose agent we are, for whoever decides about a knock.
+
+    One that is there already stays as it is, and what cannot be said is left unsaid.
+    """
+    home = ctx.identity.home
+    if home == machine_home(home):
+        return
+    with suppress(ParlerError):
+        me = ctx.client.agent_id
+        entry = await _lookup(ctx, me)
+        if entry is None or verified_vouch(entry.card, entry.sig, me) is None:
+            await register(ctx, RegisterParams())
 
 
 REGISTER = Capability(
     run=register,
     about="Put your signed card into the directory, or change the one that is there.",
     more="What is not named stays as it is, unless --replace starts it over. A first "
-    "card is private unless --public is given.",
+    "card is private unless --public is given. An agent's private card also says whose "
+    "agent it is, in which app and folder; a public one only with --as-person.",
     command="register",
     example="""\
 parler register --public --tag planning --skill decompose --describe "I plan"
@@ -172,7 +228,8 @@ async def discover(ctx: OpContext, params: DiscoverParams) -> DiscoverResult:
         status=params.status,
     )
     cards = await look_through(ctx, frame, most=min(params.limit, MAX_LISTED))
-    listed = [_listed(entry) for entry in cards.found.values()]
+    people = await asyncio.to_thread(people_of, ctx)
+    listed = [_listed(entry, people) for entry in cards.found.values()]
     return DiscoverResult(agents=listed, more=cards.more)
 
 
@@ -225,7 +282,7 @@ async def card(
             f"{agent} has no card at {ctx.hub}",
             next_step="parler register, run by that agent",
         )
-    return _listed(entry)
+    return _listed(entry, await asyncio.to_thread(people_of, ctx))
 
 
 CARD = Capability(
@@ -252,7 +309,7 @@ async def _named(ctx: OpContext, who: str) -> Listed:
     entry = await _lookup(ctx, chosen.agent)
     if entry is None:
         raise NotFound(f"{who!r} has no card any more at {ctx.hub}")
-    return _listed(entry)
+    return _listed(entry, await asyncio.to_thread(people_of, ctx))
 
 
 async def _lookup(ctx: OpContext, agent: AgentId) -> DirectoryEntry | None:
@@ -265,19 +322,50 @@ async def _lookup(ctx: OpContext, agent: AgentId) -> DirectoryEntry | None:
 def _judge(entry: DirectoryEntry) -> Signature:
     if entry.sig is None:
         return Signature.UNSIGNED
-    try:
-        signed = card_bytes(entry.card)
-    except (ValueError, RecursionError):
-        return Signature.INVALID
-    genuine = verify(entry.card.id, signed, entry.sig)
+    genuine = verified_card(entry.card, entry.sig, entry.card.id)
     return Signature.VALID if genuine else Signature.INVALID
 
 
-def _listed(entry: DirectoryEntry) -> Listed:
+def _listed(entry: DirectoryEntry, people: People) -> Listed:
     signature = _judge(entry)
+    agent = entry.card.id
     fields = {name: getattr(entry, name) for name in entry.__struct_fields__}
     fields["verified"] = signature is Signature.VALID
-    return Listed(**fields, fingerprint=fingerprint(entry.card.id), signature=signature)
+    return Listed(
+        **fields,
+        fingerprint=fingerprint(agent),
+        signature=signature,
+        affiliation=affiliation_of(people, agent, entry.card, entry.sig),
+    )
+
+
+def _meta(ctx: OpContext, old: DirectoryEntry | None, *, told: bool) -> dict[str, Any]:
+    """What a card says besides: with `told`, whose agent we are and where we work."""
+    meta = dict((old and old.card.meta) or {})
+    for key in (VOUCH, PLACE):
+        meta.pop(key, None)
+    home = ctx.identity.home
+    if not told or home == machine_home(home):
+        return meta
+    env = process_environment()
+    place = card_place(home, env, current_directory(), user_home_of(env))
+    if place is None and old is not None:
+        place = told_place(old.card)
+    if place:
+        meta[PLACE] = msgspec.to_builtins(place)
+    word = old and verified_vouch(old.card, old.sig, ctx.identity.agent_id)
+    with suppress(ParlerError):  # what was said before stands, or nothing is said
+        person = ensure_person(machine_home(home), hub_url=ctx.identity.hub_url)
+        if not word or (word.id, word.name) != (person.agent_id, person.name.strip()):
+            word = None
+            word = vouch(person, ctx.identity.agent_id, now=ctx.now())
+    if word:
+        meta[VOUCH] = msgspec.to_builtins(word)
+    return meta
+
+
+def _tells(entry: DirectoryEntry) -> bool:
+    return bool({VOUCH, PLACE} & (entry.card.meta or {}).keys())
 
 
 def _changed(card: AgentCard, ctx: OpContext, params: RegisterParams) -> AgentCard:

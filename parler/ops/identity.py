@@ -7,9 +7,11 @@ from typing import Annotated
 
 from parler._version import __version__
 from parler.errors import ParlerError
+from parler.identity.homes import machine_home
 from parler.identity.identity import Identity, active_session, mint_identity
 from parler.identity.known_hubs import KnownHubs
 from parler.identity.known_rooms import KnownRooms
+from parler.identity.person import find_person
 from parler.identity.signing import fingerprint
 from parler.ops.capability import SETS, Capability, Param
 from parler.ops.context import OpContext, Result
@@ -23,6 +25,14 @@ GOODBYE_SECS = 2.0
 """How long a hub may take to hear that we end."""
 
 
+class WhosePerson(Result):
+    """The person of this machine, by whom others know its agents."""
+
+    id: AgentId
+    name: str
+    fingerprint: str
+
+
 class WhoamiResult(Result):
     """An identity, and where it is active."""
 
@@ -34,11 +44,14 @@ class WhoamiResult(Result):
     role: str | None = None
     session: str | None = None
     session_hub: str | None = None
+    person: WhosePerson | None = None
+    """Whose agent we are; None for the person itself, and before it was needed."""
 
 
 def describe(identity: Identity, *, hub: str, home: Path) -> WhoamiResult:
     """What others know of us, and what our commands will do."""
     session = active_session(home)
+    person = find_person(machine_home(home))
     return WhoamiResult(
         id=identity.agent_id,
         fingerprint=fingerprint(identity.agent_id),
@@ -48,6 +61,13 @@ def describe(identity: Identity, *, hub: str, home: Path) -> WhoamiResult:
         home=str(home),
         session=session,
         session_hub=KnownRooms(home).hub_of(session) if session else None,
+        person=WhosePerson(
+            id=person.agent_id,
+            name=person.name,
+            fingerprint=fingerprint(person.agent_id),
+        )
+        if person and person.agent_id != identity.agent_id
+        else None,
     )
 
 

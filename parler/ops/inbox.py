@@ -19,7 +19,7 @@ from parler.client.questions import ask_of
 from parler.errors import HubError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.ops.admission import is_preapproved
+from parler.ops.affiliations import Affiliation
 from parler.ops.capability import Capability
 from parler.ops.context import OpContext, Result
 from parler.ops.machine_context import Here
@@ -68,6 +68,7 @@ class Item(Result):
     role: str | None = None
     fingerprint: str | None = None
     topic: str | None = None
+    affiliation: Affiliation | None = None
     text: str | None = None
     """The first line of what was said."""
 
@@ -173,8 +174,8 @@ async def waiting_for(
 
 
 async def _knocks(own: Own, rooms: list[OwnRoom]) -> list[Item]:
-    waiting, _ = await knocks_at(own, rooms)
-    known = own.ctx.known_rooms
+    # Who may walk in was decided before; nobody else may be there to let it in.
+    waiting, _ = await knocks_at(own, rooms, admit=True)
     return [
         Item(
             kind=Kind.KNOCK,
@@ -188,9 +189,9 @@ async def _knocks(own: Own, rooms: list[OwnRoom]) -> list[Item]:
             role=one.role,
             fingerprint=one.fingerprint,
             topic=one.topic,
+            affiliation=one.affiliation,
         )
         for one in waiting
-        if not is_preapproved(one.agent, known.preapproved(one.hub, one.room))
     ]
 
 

@@ -15,15 +15,15 @@ import msgspec
 from parler.errors import HubError, NotMember, UsageError
 from parler.identity.identity import active_session
 from parler.identity.own_agents import OwnAgent
-from parler.identity.signing import fingerprint
 from parler.ops.addressing import Person, pick
-from parler.ops.admission import admit_preapproved
+from parler.ops.admission import Knock, waiting_at
+from parler.ops.affiliations import Affiliation
 from parler.ops.capability import Capability
 from parler.ops.context import OpContext, Result
 from parler.ops.rooms import Room, rooms_with_topics
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import ErrorCode
-from parler.wire.records import JoinRequest, RoomKind
+from parler.wire.records import RoomKind
 from parler.wire.replies import JoinRequestList, RosterList
 from parler.wire.requests import JoinRequests, Roster
 
@@ -168,6 +168,7 @@ class OwnKnock(Result):
     hub: str
     role: str | None = None
     topic: str | None = None
+    affiliation: Affiliation | None = None
 
 
 class OwnRequestsResult(Result):
@@ -229,28 +230,26 @@ async def _knocks(
 ) -> tuple[list[OwnKnock], list[OwnKnock]]:
     ctx = own.ctx
     try:
-        admitted = await admit_preapproved(ctx, room.name) if admit else []
-        waiting = await ctx.client.request(
-            JoinRequests(room=room.name), JoinRequestList
-        )
+        waiting = await waiting_at(ctx, room.name, admit=admit)
     except HubError:
         return [], []  # it is somebody else's, or gone
 
-    def knock(one: JoinRequest) -> OwnKnock:
+    def knock(one: Knock) -> OwnKnock:
         return OwnKnock(
             room=room.name,
             agent=one.agent,
             name=one.name,
             role=one.role,
-            fingerprint=fingerprint(one.agent),
+            fingerprint=one.fingerprint,
             requested_at=one.requested_at,
             owner=own.name,
             owner_id=ctx.identity.agent_id,
             hub=ctx.hub,
             topic=room.topic,
+            affiliation=one.affiliation,
         )
 
-    return list(map(knock, waiting.requests)), list(map(knock, admitted))
+    return list(map(knock, waiting.requests)), list(map(knock, waiting.admitted))
 
 
 def knock_meant(who: str, waiting: Sequence[OwnKnock]) -> OwnKnock:

@@ -16,6 +16,7 @@ from parler.errors import HubError
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
 from parler.machine.processes import Process, machine, uptime_ms
+from parler.ops.affiliations import Affiliation
 from parler.ops.capability import READS, SETS, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.directory import DiscoverParams, discover
@@ -109,6 +110,8 @@ class Peer(Result):
     status: str | None = None
     reserved: list[Held] = msgspec.field(default_factory=list)
     me: bool = False
+    affiliation: Affiliation | None = None
+    """Of those that are elsewhere."""
 
 
 class PeersResult(Result):
@@ -337,6 +340,7 @@ async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:
                     said_by_itself=bool(words),
                     room=RoomName(room),
                     hub=ctx.hub,
+                    affiliation=one.affiliation,
                 )
     note = None
     try:
@@ -357,6 +361,7 @@ async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:
             summary=words,
             said_by_itself=bool(words),
             hub=ctx.hub,
+            affiliation=entry.affiliation,
         )
     if listed.more:
         note = f"the hub has more than the {MAX_HUB_PEERS} agents looked through"

@@ -10,6 +10,7 @@ from parler.errors import HubError
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import Person, pick
+from parler.ops.affiliations import Affiliation, affiliations
 from parler.ops.capability import READS, SESSION, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.topics import topic_in
@@ -45,6 +46,7 @@ class Member(RosterEntry, kw_only=True):
     """A member of a room, with the fingerprint to compare."""
 
     fingerprint: str
+    affiliation: Affiliation | None = None
 
 
 class RosterResult(Result):
@@ -132,10 +134,15 @@ ROOMS = Capability(
 async def roster(ctx: OpContext, room: Annotated[RoomName, SESSION]) -> RosterResult:
     """List the members of a room."""
     listed = await ctx.client.request(Roster(room=room), RosterList)
+    known = await affiliations(ctx, (entry.id for entry in listed.entries))
     return RosterResult(
         room=room,
         entries=[
-            Member(**msgspec.structs.asdict(entry), fingerprint=fingerprint(entry.id))
+            Member(
+                **msgspec.structs.asdict(entry),
+                fingerprint=fingerprint(entry.id),
+                affiliation=known.get(entry.id),
+            )
             for entry in listed.entries
         ],
     )

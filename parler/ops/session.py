@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Protocol
 
+import msgspec
+
 from parler.errors import HubError, InvalidInvite, ParlerError, UsageError
 from parler.identity.identity import Knock, note_knock
 from parler.ops.admission import check_preapproved
 from parler.ops.capability import SESSION, SETS, Capability, Hints, Param
+from parler.ops.contacts import contacts_called, names_among
 from parler.ops.context import OpContext, Result
 from parler.ops.invites import KEY_TTL, KEY_USES
 from parler.ops.message_view import ShownMessage, Tail, pages, shown
@@ -71,7 +74,16 @@ class OpenParams:
         Param(
             "Let this agent id or fingerprint in when it knocks.",
             "ID",
-            brief="Ids or fingerprints let in at once.",
+            brief="Ids, fingerprints or contacts let in at once.",
+        ),
+    ] = field(default_factory=list)
+    welcome: Annotated[
+        list[str],
+        Param(
+            "A contact whose agents come in unasked.",
+            "NAME",
+            option="--for",
+            on_tool=False,
         ),
     ] = field(default_factory=list)
     ttl_secs: Annotated[int, KEY_TTL] = DEFAULT_INVITE_TTL_SECS
@@ -88,6 +100,9 @@ class OpenResult(Result):
     expires_at: int
     for_this_user: bool = False
     """No agent of somebody else can reach it."""
+
+    welcome: list[str] = msgspec.field(default_factory=list)
+    """Contacts whose agents come in unasked."""
 
 
 class JoinState(StrEnum):
@@ -134,9 +149,15 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
     seen by anybody.
 
     Raises:
-        UsageError: The recap is too long, or a preapproval is no id or fingerprint.
+        UsageError: The recap is too long, a preapproval is no id or fingerprint, or
+            somebody it is for is no contact.
     """
-    approvals = check_preapproved(params.preapprove)
+    names = set(await asyncio.to_thread(names_among, ctx, params.preapprove))
+    approvals = check_preapproved(
+        [one for one in params.preapprove if one not in names]
+    )
+    wanted = [*params.welcome, *names]
+    welcome = await asyncio.to_thread(contacts_called, ctx, wanted)
     seed = _seed(ctx.identity.name, params)
     invited = await ctx.client.request(
         Invite(
@@ -158,6 +179,8 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
     ctx.known_rooms.note_topics(ctx.hub, {invited.room: topic_in(seed or "")})
     if approvals:
         ctx.known_rooms.remember(ctx.hub, invited.room, preapprove=approvals)
+    persons = [person for contact in welcome for person in contact.ids]
+    ctx.known_rooms.opened(ctx.hub, invited.room, welcome=persons)
     return OpenResult(
         key=invited.code,
         portable=ctx.portable(invited.code),
@@ -165,6 +188,7 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
         gated=params.gated,
         expires_at=invited.expires_at,
         for_this_user=ctx.for_this_user(),
+        welcome=[contact.name for contact in welcome],
     )
 
 
@@ -172,7 +196,9 @@ OPEN = Capability(
     run=open_session,
     about="Open a session with a recap; prints the key to it.",
     more="Whoever redeems the key waits for your approval, unless --no-approval is "
-    "given.",
+    "given. Your own agents, and those of contacts named with --for, come in unasked "
+    "as soon as a client of yours sees them knock: an agent app, or parler inbox "
+    "--watch.",
     command="session open",
     example='parler session open --topic "flaky login" --context-file -',
     tool="parler_open_session",

@@ -8,14 +8,12 @@ from typing import Protocol
 
 from parler.client.client import Batch, Delivery, Event
 from parler.errors import HubError, TransportError
-from parler.ops.admission import Knock, admit_preapproved, knock
+from parler.ops.admission import Knock, join_requests
 from parler.ops.context import OpContext
 from parler.ops.message_view import shown_all
 from parler.ops.messages import ReceiveResult
 from parler.wire.base import RoomName
 from parler.wire.codes import Feature
-from parler.wire.replies import JoinRequestList
-from parler.wire.requests import JoinRequests
 
 GLANCE_SECS = 0.25
 """How often the connection and the audience are looked at."""
@@ -111,17 +109,17 @@ async def _look_outside(
 ) -> bool:
     """Whether the door is ours to mind."""
     try:
-        for admitted in await admit_preapproved(ctx, room):
-            audience.admitted(knock(admitted))
-        waiting = await ctx.client.request(JoinRequests(room=room), JoinRequestList)
+        result = await join_requests(ctx, room)
     except HubError:
         return False
     except TransportError:
         return True
-    knocks = {(one.agent, one.requested_at): one for one in waiting.requests}
+    for one in result.admitted:
+        audience.admitted(one)
+    knocks = {(one.agent, one.requested_at): one for one in result.requests}
     for key, one in knocks.items():
         if key not in announced:
-            audience.knocked(knock(one))
+            audience.knocked(one)
     announced.intersection_update(knocks)
     announced.update(knocks)
     return True

@@ -8,8 +8,9 @@ from typing import Protocol
 
 from parler.errors import HubError
 from parler.ops.admission import Knock, RequestsResult, join_requests
+from parler.ops.affiliations import introduced
 from parler.ops.context import OpContext
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import visible
 from parler.wire.base import RoomName
 
 MAX_ROOMS = 20
@@ -90,5 +91,4 @@ def _key(what: str, one: Knock) -> str:
 
 
 def _who(one: Knock) -> str:
-    role = f" ({shown_name(one.role)})" if one.role else ""
-    return f"{shown_name(one.name)}{role} {one.fingerprint}"
+    return introduced(one.name, one.role, one.agent, one.affiliation)

@@ -50,6 +50,7 @@ class Presence:
         self._called: float | None = None
         self._said: tuple[str, str | None] | None = None
         self._registered: set[str] = set()
+        self._introducing = asyncio.Lock()
         self._stir = asyncio.Event()
 
     def called(self) -> None:
@@ -81,7 +82,7 @@ class Presence:
 
     async def attend(self, ctx: OpContext) -> None:
         """Tell the hub over one connection, until it ends."""
-        await self._register(ctx)
+        await self.introduce(ctx)
         shown: tuple[str, str] | None = None
         beat = self._clock()
         try:
@@ -99,6 +100,11 @@ class Presence:
         finally:
             if shown is not None:
                 await end_presence(ctx)
+
+    async def introduce(self, ctx: OpContext) -> None:
+        """See that our card is at the hub: who decides about a knock looks at it."""
+        async with self._introducing:
+            await self._register(ctx)
 
     async def _register(self, ctx: OpContext) -> None:
         options = self._options

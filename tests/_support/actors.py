@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from parler.client.client import connect
-from parler.identity.identity import mint_identity
+from parler.identity.identity import ensure_identity
 from parler.identity.known_rooms import KnownRooms
 from parler.ops.context import OpContext
 from tests._support.memory_hub import MemoryHub, MemoryTransport, memory_hub
@@ -48,10 +48,12 @@ class Stage:
         self._folder = folder
         self._stack = stack
 
-    async def enter(self, name: str, role: str | None = None) -> OpContext:
-        """Connect a new agent with a home of its own."""
-        home = self._folder / f"home-{name}-{len(self.hub.tasks)}"
-        identity = mint_identity(home, hub_url=HUB, name=name, role=role)
+    async def enter(
+        self, name: str, role: str | None = None, *, home: Path | None = None
+    ) -> OpContext:
+        """Connect a new agent with a home of its own, or the one of a home."""
+        home = home or self._folder / f"home-{name}-{len(self.hub.tasks)}"
+        identity, _ = ensure_identity(home, hub_url=HUB, name=name, role=role)
 
         async def dial(url: str) -> _Pipe:
             return _Pipe(self.hub.dial().transport)

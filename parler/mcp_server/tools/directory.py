@@ -8,12 +8,12 @@ from parler.mcp_server.tool_call import Answer, Call
 from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
     fitting,
-    name_and_role,
     performed,
     shows,
     tool,
 )
 from parler.ops import attention, directory, identity, queue, rooms
+from parler.ops.affiliations import introduced
 from parler.ops.directory import DiscoverResult, Listed, RegisterResult
 from parler.ops.queue import AdmitResult, ServeResult
 from parler.ops.rooms import Member
@@ -108,19 +108,15 @@ def _found(one: Listed) -> str:
     proof = "card signed" if one.signature is Signature.VALID else "card NOT proven"
     tags = "".join(f" #{visible(tag)}" for tag in described.tags or [])
     state, activity = shown_state(one)
-    return (
-        f"{name_and_role(described.name, described.role)} {one.fingerprint}, {proof}, "
-        f"{one.visibility}, {state}{activity}{tags}"
-    )
+    who = introduced(described.name, described.role, described.id, one.affiliation)
+    return f"{who}, {proof}, {one.visibility}, {state}{activity}{tags}"
 
 
 def _member(one: Member, *, me: str) -> str:
     you = " (you)" if one.id == me else ""
     state, activity = shown_state(one)
-    return (
-        f"{name_and_role(one.name, one.role)}{you} {one.fingerprint} "
-        f"[{state}]{activity}"
-    )
+    who = introduced(one.name, one.role, one.id, one.affiliation)
+    return f"{who}{you} [{state}]{activity}"
 
 
 TOOLS = (

@@ -12,13 +12,13 @@ from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
     fitting,
     here_of,
-    name_and_role,
     performed,
     shows,
     tool,
 )
 from parler.ops import ask as asking
 from parler.ops import peers, reservations
+from parler.ops.affiliations import introduced
 from parler.ops.ask import AskResult
 from parler.ops.context import OpContext
 from parler.ops.messages import SendResult
@@ -97,10 +97,8 @@ def _peer(one: Peer) -> str:
     branch = f" on {visible(one.branch)}" if one.branch else ""
     app = f", {visible(one.app)}" if one.app else ""
     other = ", ON ANOTHER HUB" if one.other_hub else ""
-    lines = [
-        f"{name_and_role(one.name, one.role)}{you} {one.fingerprint}{app}{where}"
-        f"{branch}, reached {one.reach}{other}"
-    ]
+    who = introduced(one.name, one.role, one.agent, one.affiliation)
+    lines = [f"{who}{you}{app}{where}{branch}, reached {one.reach}{other}"]
     if one.summary:
         lines += quote(one.summary)
     if one.changed:

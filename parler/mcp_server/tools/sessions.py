@@ -4,8 +4,10 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from parler.errors import HubError, UsageError
+from parler.errors import ConfigError, HubError, UsageError
 from parler.identity.homes import machine_home, process_environment, user_home_of
+from parler.identity.people import Relation
+from parler.identity.person import find_person
 from parler.identity.signing import fingerprint
 from parler.mcp_server.tool_call import Answer, Call, Question, Verdict
 from parler.mcp_server.tool_schema import Arg
@@ -20,6 +22,7 @@ from parler.mcp_server.tools.common import (
 from parler.ops import admission, invites, rooms, session, tokens
 from parler.ops.addressing import Person, pick
 from parler.ops.admission import DecisionResult, Knock, RequestsResult
+from parler.ops.affiliations import introduced
 from parler.ops.capability import SESSION
 from parler.ops.context import OpContext
 from parler.ops.invites import InviteResult
@@ -40,6 +43,7 @@ MAX_JOIN_WAIT_SECS = 600
 MAX_JOIN_CHARS = 16_000
 
 _CODE = Arg(str, "A key of any room.")
+_COMPARE = " Anybody can use a name: compare the fingerprint."
 _WAIT = Arg(int, "Wait for the owner's decision, up to 600.", 0)
 
 
@@ -53,6 +57,7 @@ async def open_session(call: Call, args: Any) -> Answer:
         if result.gated
         else "Whoever has it is in at once: give it to nobody else."
     )
+    walk_in = ["Your user's own agents", *map(shown_name, result.welcome)]
     pasted = shlex.quote(f"PARLER_SESSION_KEY={visible(result.portable)}")
     return Answer(
         text="\n".join(
@@ -61,6 +66,11 @@ async def open_session(call: Call, args: Any) -> Answer:
                 f"You are {_me(ctx)}.",
                 f"KEY: {visible(result.portable)}",
                 gate,
+                *(
+                    [f"{' and those of '.join(walk_in)} come in at once."]
+                    if result.gated
+                    else ()
+                ),
                 "The other agent's user gives it the key, or runs one of:",
                 f"  claude mcp add parler -e {pasted} -- parler mcp",
                 f"  parler session join {shlex.quote(visible(result.portable))}",
@@ -91,6 +101,7 @@ async def _join(call: Call, pasted: str, wait_secs: int) -> Answer:
     else:
         ctx = await call.ctx()
     wait = min(max(wait_secs, 0), MAX_JOIN_WAIT_SECS)
+    await services.presence.introduce(ctx)
     joining = session.join_session(ctx, key, wait_secs=wait)
     try:
         result = await call.patiently(joining, "waiting for the owner")
@@ -103,7 +114,7 @@ async def _join(call: Call, pasted: str, wait_secs: int) -> Answer:
         services.joiner.expect(JoinKey(key.code, ctx.hub))
         return Answer(
             text=f"You knocked at {place_of(result.room)} and wait for its owner, who "
-            f"sees you as {_me(ctx)}: tell your user this fingerprint, so that the "
+            f"sees you as {_me(ctx)}{_whose(ctx)}: tell your user this, so that the "
             "owner's user can compare it. Nothing can be read before. Go on with other "
             f"work. {told(call, 'when it is decided')}{here}"
         )
@@ -157,19 +168,19 @@ async def approve(call: Call, args: Any) -> Answer:
     """Let somebody in, if a person says so."""
     ctx = await call.ctx()
     room, one = await _who_knocks(call, ctx, args)
-    who = f"{name_and_role(one.name, one.role)} {one.fingerprint}"
+    who = _knock(one)
+    compare = "" if _is_known(one) else _COMPARE
     verdict = await call.decide(
         Question(
             text=f"{who} knocks at the Parler session {visible(room)}, and would read "
-            "all that was said there. Anybody can use a name: compare the fingerprint. "
-            "Let it in?",
+            f"all that was said there.{compare} Let it in?",
             subject=f"{ctx.hub}\n{room}\n{one.agent}",
         )
     )
     if verdict is Verdict.YES:
         decided = await admission.decide(ctx, room, one.agent, approve=True)
         call.services.delivery.knocks.stale.add(room)
-        return Answer(text=_decided_text(decided))
+        return Answer(text="\n".join([_decided_text(decided), *_remember(decided)]))
     why = "has not agreed" if verdict is Verdict.UNANSWERED else "has to decide"
     return Answer(
         text=f"NOT approved: your user {why}. {who} still waits at {visible(room)}. "
@@ -303,14 +314,38 @@ def _line(call: Call, verb: str, *words: str) -> str:
     return shlex.join(["parler", *verb.split(), *map(visible, [*words, *named])])
 
 
+def _remember(result: DecisionResult) -> Iterator[str]:
+    person = result.affiliation.person if result.affiliation else None
+    if person is not None and person.relation is Relation.UNKNOWN:
+        yield (
+            f"To know the agents of {shown_name(person.name)} from now on, your user "
+            f"runs: parler trust {person.fingerprint}"
+        )
+
+
 def _decided_text(result: DecisionResult) -> str:
     done = "is in" if result.approved else "is rejected and cannot ask again"
-    who = f"{shown_name(result.name)} {result.fingerprint}"
+    who = introduced(result.name, None, result.agent, result.affiliation)
     return f"{who} {done} ({visible(result.room)})"
 
 
 def _knock(one: Knock) -> str:
-    return f"{name_and_role(one.name, one.role)} {one.fingerprint}"
+    return introduced(one.name, one.role, one.agent, one.affiliation)
+
+
+def _is_known(one: Knock) -> bool:
+    return one.affiliation is not None and one.affiliation.is_known
+
+
+def _whose(ctx: OpContext) -> str:
+    """The person whose agent we are, as the owner sees it."""
+    try:
+        person = find_person(machine_home(ctx.identity.home))
+    except ConfigError:
+        return ""
+    if person is None or person.agent_id == ctx.client.agent_id:
+        return ""
+    return f", an agent of {shown_name(person.name)} {fingerprint(person.agent_id)}"
 
 
 def _me(ctx: OpContext) -> str:

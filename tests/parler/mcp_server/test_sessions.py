@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from parler.identity.identity import load_identity
+from parler.identity.signing import fingerprint
 from parler.local_hub import Record, hub_paths, stop, write_record
+from parler.text.terminal import shown_name
 from parler.wire.base import RoomName
 from tests._support.mcp_hosts import (
     Host,
@@ -297,3 +300,31 @@ async def test_the_lists_need_no_hub(tmp_path: Path) -> None:
         read = await host.calls("parler_roster")
         assert "no connection to the hub" in read
         assert "dialled again" in read
+
+
+async def test_an_agent_of_ones_own_walks_in_and_a_stranger_is_told_with_whose_it_is(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    def env_of(machine: str, app: str) -> dict[str, str]:
+        home = tmp_path / machine / ".parler" / "agents" / app
+        return environment(tmp_path, hub.url, app) | {"PARLER_HOME": str(home)}
+
+    ours, other = env_of("ours", "claude-code"), env_of("ours", "codex")
+    async with (
+        at_work(ours, tmp_path) as host,
+        at_work(other, tmp_path) as mine,
+        at_work(env_of("theirs", "codex"), tmp_path) as theirs,
+    ):
+        opened = await host.calls("parler_open_session")
+        assert "Your user's own agents come in at once." in opened
+        key = key_in(opened)
+        # The very first call: its card has to be there before it knocks.
+        read = await mine.calls("parler_join_session", key=key, wait_secs=60)
+        assert "You are in" in read
+        assert "your Codex" in await brings(host, "was let into")
+        person = load_identity(tmp_path / "theirs" / ".parler")
+        mark = fingerprint(person.agent_id)
+        knocked = await theirs.calls("parler_join_session", key=key)
+        assert f"an agent of {shown_name(person.name)} {mark}" in knocked
+        told = await brings(host, "KNOCK")
+        assert f"Codex, says it is {shown_name(person.name)}'s ({mark})" in told
