@@ -41,7 +41,7 @@ class Contacts:
 
     def __init__(self, machine_home: Path) -> None:
         """Use the file in `machine_home`; nothing is read or written yet."""
-        self._path = machine_home / FILE_NAME
+        self.path = machine_home / FILE_NAME
 
     def all(self) -> list[Contact]:
         """Everybody one knows, by name.
@@ -104,21 +104,21 @@ class Contacts:
 
     def _read(self) -> list[Contact]:
         try:
-            return msgspec.json.decode(read_private(self._path), type=_File).contacts
+            return msgspec.json.decode(read_private(self.path), type=_File).contacts
         except FileNotFoundError:
             return []
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ConfigError(
-                f"{self._path} is damaged: {error}",
-                next_step=f"rm {self._path}; whom you knew has to be trusted again",
+                f"{self.path} is damaged: {error}",
+                next_step=f"rm {self.path}; whom you knew has to be trusted again",
             ) from None
 
     @contextmanager
     def _changing(self) -> Iterator[list[Contact]]:
-        with locked(self._path):
+        with locked(self.path):
             known = self._read()
             yield known
-            write_private(self._path, msgspec.json.encode(_File(known)))
+            write_private(self.path, msgspec.json.encode(_File(known)))
 
 
 def _named(contacts: list[Contact], name: str) -> Contact | None:

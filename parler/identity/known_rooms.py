@@ -31,6 +31,8 @@ class RoomRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False
     preapprove: list[str] = []
     topic: str | None = None
     """What it is about; empty if it has no topic, None if nobody has looked."""
+    open: bool = False
+    """A key to it lets in whoever has it."""
 
     welcome: list[AgentId] = []
     """Persons whose agents come in without being asked about."""
@@ -48,7 +50,7 @@ class KnownRooms:
 
     def __init__(self, home: Path) -> None:
         """Use the file in `home`; nothing is read or written yet."""
-        self._path = home / FILE_NAME
+        self.path = home / FILE_NAME
 
     def hub_of(self, room: str) -> str | None:
         """The hub of the room of that name that was entered last."""
@@ -67,6 +69,14 @@ class KnownRooms:
         """All rooms, the one entered last at the end."""
         return self._read()
 
+    def knows(self, hub: str, room: str) -> bool:
+        """Whether we opened or joined a room."""
+        return any(_is(record, hub, room) for record in self._read())
+
+    def is_open(self, hub: str, room: str) -> bool:
+        """Whether anybody with a key is in that room, as far as we know."""
+        return self._record(hub, room).open
+
     def preapproved(self, hub: str, room: str) -> list[str]:
         """Ids and fingerprints to approve as soon as they knock at a room."""
         return self._record(hub, room).preapprove
@@ -80,13 +90,24 @@ class KnownRooms:
         return self._record(hub, room).ours
 
     def remember(
-        self, hub: str, room: RoomName, *, preapprove: Sequence[str] | None = None
+        self,
+        hub: str,
+        room: RoomName,
+        *,
+        preapprove: Sequence[str] | None = None,
+        is_open: bool = False,
     ) -> None:
-        """Note that a room was entered, and optionally whom to approve there."""
+        """Note that a room was entered.
+
+        Args:
+            preapprove: Whom to approve there; else whoever was to be, stays so.
+            is_open: A key to it lets in whoever has it, which stays true.
+        """
         with self._changing() as records:
             old = [record for record in records if _is(record, hub, room)]
             record = old[0] if old else RoomRecord(hub, room)
             record.hub = hub
+            record.open = record.open or is_open
             if preapprove is not None:
                 record.preapprove = list(preapprove)[:MAX_PREAPPROVED]
             records[:] = [one for one in records if not _is(one, hub, room)]
@@ -130,13 +151,13 @@ class KnownRooms:
 
     def _read(self) -> list[RoomRecord]:
         try:
-            rooms = msgspec.json.decode(read_bounded(self._path), type=_File).rooms
+            rooms = msgspec.json.decode(read_bounded(self.path), type=_File).rooms
         except FileNotFoundError:
             return []
         except (msgspec.DecodeError, UnicodeError):
             raise ConfigError(
-                f"{self._path} is damaged",
-                next_step=f"remove {self._path}; joining again restores it",
+                f"{self.path} is damaged",
+                next_step=f"remove {self.path}; joining again restores it",
             ) from None
         for record in rooms:
             record.hub = spelled(record.hub)
@@ -145,11 +166,11 @@ class KnownRooms:
     @contextmanager
     def _changing(self) -> Iterator[list[RoomRecord]]:
         # Several processes of one identity share the file.
-        with locked(self._path):
+        with locked(self.path):
             records = self._read()
             yield records
             file = _File(records[-MAX_ROOMS:])
-            write_private(self._path, msgspec.json.encode(file))
+            write_private(self.path, msgspec.json.encode(file))
 
 
 def _is(record: RoomRecord, hub: str, room: str) -> bool:

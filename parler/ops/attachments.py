@@ -76,7 +76,12 @@ def is_blob_id(word: str) -> bool:
 
 
 async def attachments(ctx: OpContext, room: RoomName) -> list[Attachment]:
-    """What was handed over in a room, the oldest first, also with failed signatures."""
+    """What was handed over in a room, the oldest first, also with failed signatures.
+
+    Raises:
+        UsageError: A stranger sent it, and a model would read it.
+    """
+    await ctx.require_accepted(room)
     found: deque[Attachment] = deque(maxlen=MAX_ATTACHMENTS)
     async for batch in pages(ctx.client, room, since=0):
         for message in batch.messages:

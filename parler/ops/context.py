@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from parler.client.acquaintance import Standing
 from parler.errors import UsageError
 from parler.identity.identity import (
     Identity,
@@ -20,8 +21,10 @@ from parler.identity.identity import (
 from parler.identity.known_rooms import KnownRooms
 from parler.text.terminal import shell_word
 from parler.wire.base import RoomName
+from parler.wire.names import is_direct
 
 if TYPE_CHECKING:
+    from parler.client.acquaintance import Acquaintance
     from parler.client.client import Client
 
 
@@ -74,6 +77,12 @@ class OpContext:
     shared_as: str | None = None
     """Where others reach the hub, if that is not as we named it."""
 
+    acquaintance: "Acquaintance | None" = None
+    """Whose direct messages come through; None: everybody's."""
+
+    for_model: bool = False
+    """What is read here comes to a model."""
+
     for_this_user: Callable[[], bool] = lambda: False
     """Whether the hub is this machine's own, and lets in nobody else's agents: looked
     up when somebody asks."""
@@ -90,9 +99,34 @@ class OpContext:
         """
         return room_or_session(self.identity.home, named)
 
-    def enter(self, room: RoomName) -> None:
-        """Make a room the active session and remember which hub it lives on."""
-        self.known_rooms.remember(self.hub, room)
+    async def require_accepted(self, room: RoomName) -> None:
+        """Keep from a model what a stranger wrote, until the person has accepted it.
+
+        Raises:
+            UsageError: It is such a message that waits in the room.
+        """
+        if not self.for_model or self.acquaintance is None or not is_direct(room):
+            return
+        if await self.acquaintance.standing(room) is Standing.KNOWN:
+            return
+        raise UsageError(
+            f"what waits in {room} is a stranger's request, and your user has not "
+            "accepted it",
+            next_step="your user sees it with `parler inbox`",
+        )
+
+    def wrote_in(self, room: RoomName) -> None:
+        """Whom we write to, we know: what is answered there comes through."""
+        if is_direct(room) and not self.known_rooms.knows(self.hub, room):
+            self.known_rooms.remember(self.hub, room)
+
+    def enter(self, room: RoomName, *, is_open: bool = False) -> None:
+        """Make a room the active session and remember which hub it lives on.
+
+        Args:
+            is_open: Nobody is asked who comes with a key.
+        """
+        self.known_rooms.remember(self.hub, room, is_open=is_open)
         set_active_session(self.identity.home, room)
         note_knock(self.identity.home, None)
 

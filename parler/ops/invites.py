@@ -73,7 +73,7 @@ async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
         ),
         Invited,
     )
-    ctx.known_rooms.remember(ctx.hub, invited.room)
+    ctx.known_rooms.remember(ctx.hub, invited.room, is_open=not params.require_approval)
     return InviteResult(
         code=invited.code,
         portable=ctx.portable(invited.code),

@@ -192,7 +192,11 @@ async def receive(ctx: OpContext, params: ReceiveParams) -> ReceiveResult:
     """Read, without moving the cursor: acknowledge `cursor` once it was shown.
 
     What does not fit within the bounds of one answer stays unread on the hub.
+
+    Raises:
+        UsageError: It is a stranger's direct message, and a model would read it.
     """
+    await ctx.require_accepted(params.room)
     if params.since is not None or params.everything:
         return await _history(ctx, params)
     return await _news(ctx, params)
@@ -328,4 +332,5 @@ async def _send(
                 "you are both: parler send --room ROOM --mention NAME"
             )
         raise
+    ctx.wrote_in(sent.room)
     return SendResult(id=sent.id, seq=sent.seq, room=sent.room)

@@ -175,7 +175,7 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
         except HubError:
             await ctx.client.request(DeleteRoom(room=invited.room), RoomDeleted)
             raise
-    ctx.enter(invited.room)
+    ctx.enter(invited.room, is_open=not params.gated)
     ctx.known_rooms.note_topics(ctx.hub, {invited.room: topic_in(seed or "")})
     if approvals:
         ctx.known_rooms.remember(ctx.hub, invited.room, preapprove=approvals)
@@ -241,6 +241,9 @@ async def join_session(
     key_gone = False
     try:
         reply = await _redeem(ctx, key)
+        nobody_asked = isinstance(reply, Joined) and not ctx.known_rooms.knows(
+            ctx.hub, reply.room
+        )
         if isinstance(reply, JoinPending):
             note_knock(home, Knock(reply.room, str(JoinKey(key.code, ctx.hub))))
             # Known from now on: without its key the room is found by its name only.
@@ -256,7 +259,7 @@ async def join_session(
         return JoinResult(
             state=JoinState.PENDING, room=reply.room, messages=[], key_gone=key_gone
         )
-    ctx.enter(reply.room)
+    ctx.enter(reply.room, is_open=nobody_asked)
     tail = Tail()
     async for batch in pages(ctx.client, reply.room, since=0):
         if tail.first is None:

@@ -15,14 +15,17 @@ from parler.identity.homes import machine_home
 from parler.wire.urls import dial_url, is_loopback
 
 if TYPE_CHECKING:
+    from parler.client.acquaintance import Acquaintance
     from parler.client.client import Client
     from parler.client.transport import Transport
     from parler.identity.identity import Identity
     from parler.identity.known_hubs import KnownHubs
+    from parler.identity.known_rooms import KnownRooms
     from parler.identity.settings import Settings
     from parler.local_hub import OwnHub
     from parler.ops.context import OpContext
     from parler.text.transcript import Reader
+    from parler.wire.records import DirectoryEntry
 
 _POLL_SECS = 0.02
 
@@ -237,11 +240,13 @@ async def connected(
     *,
     local: LocalStart | None = LocalStart(),
     look: bool = False,
+    for_model: bool = False,
 ) -> "AsyncIterator[OpContext]":
     """A connection to a hub, as operations are given it.
 
     Args:
         look: Not to be seen there (`client.connect`).
+        for_model: What is read comes to a model, as it does in an agent's shell.
     """
     from parler.identity.known_rooms import KnownRooms
     from parler.identity.settings import spelled
@@ -249,15 +254,58 @@ async def connected(
 
     hub = spelled(hub)
     async with dialled(hub, settings, identity, local=local, look=look) as client:
+        known_rooms = KnownRooms(settings.home)
+        for_this_user = _OwnHubNow(hub, settings).is_for_this_user
         yield OpContext(
             client=client,
             identity=identity,
             hub=hub,
             shared_as=_shared_as(hub, settings),
-            for_this_user=_OwnHubNow(hub, settings).is_for_this_user,
-            known_rooms=KnownRooms(settings.home),
+            for_this_user=for_this_user,
+            known_rooms=known_rooms,
+            acquaintance=_acquaintance(
+                client, hub, settings, known_rooms, for_this_user
+            ),
+            for_model=for_model or settings.agent_shell,
             now=now,
         )
+
+
+def _acquaintance(
+    client: "Client",
+    hub: str,
+    settings: "Settings",
+    known_rooms: "KnownRooms",
+    for_this_user: Callable[[], bool],
+) -> "Acquaintance":
+    """Whom this agent knows, as its user decided for all agents of this machine."""
+    from parler.client.acquaintance import Acquaintance
+    from parler.identity.contacts import Contacts
+    from parler.identity.own_agents import own_ids
+    from parler.identity.person import find_person, verified_vouch
+    from parler.identity.senders import Senders
+
+    shared = machine_home(settings.base_home)
+    contacts = Contacts(shared)
+
+    def is_vouched_for(entry: "DirectoryEntry") -> bool:
+        said = verified_vouch(entry.card, entry.sig, entry.card.id)
+        if said is None:
+            return False
+        person = find_person(shared)
+        ours = person is not None and person.agent_id == said.id
+        return ours or contacts.find(said.id) is not None
+
+    return Acquaintance(
+        client,
+        hub=hub,
+        senders=Senders(shared),
+        known_rooms=known_rooms,
+        own_agents=lambda: own_ids(shared),
+        is_vouched_for=is_vouched_for,
+        decided_in=[contacts.path, known_rooms.path],
+        everybody_is_ours=for_this_user,
+    )
 
 
 def _is_on_loopback(hub: str) -> bool:

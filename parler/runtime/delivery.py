@@ -307,7 +307,10 @@ class Delivery:
             follower = self._follower
             if follower is None or not self.leads:
                 continue
-            if active_session(follower.ctx.identity.home) != self._mailbox.active:
+            if (
+                active_session(follower.ctx.identity.home) != self._mailbox.active
+                or follower.knows_others()
+            ):
                 self._look_again()
             if await self._spool.has_news():
                 self._stir.set()

@@ -12,9 +12,10 @@ from parler.identity.identity import AttentionPolicy
 from parler.identity.message_signing import Signature
 from parler.text.transcript import Reader, handoff_for
 from parler.text.untrusted import quoted_message
-from parler.wake.attention import Verdict, address_of, is_direct, judge
+from parler.wake.attention import Verdict, address_of, judge
 from parler.wake.spool import Item
 from parler.wire.base import AgentId, RoomName, Seq
+from parler.wire.names import is_direct
 from parler.wire.parts import TaskPart
 
 Mark: TypeAlias = tuple[str, int, str]

@@ -1,13 +1,16 @@
 """Fetches what is said in the rooms an agent follows, and finds who mentions it.
 
-The active session and direct messages are fetched whole; of other rooms, what is unread
-is searched for messages that name us. The hub announces news while we are connected;
-`catch_up` asks for what it may not have announced.
+The active session and direct messages of those we know are fetched whole; of other
+rooms, what is unread is searched for messages that name us. A stranger's direct message
+is a request: it stays on the hub, and no model hears of it. The hub announces news
+while we are connected; `catch_up` asks for what it may not have announced.
 """
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 
+from parler.client.acquaintance import Stamp, Standing
 from parler.client.connection import Note
 from parler.client.messages import Batch, Message
 from parler.errors import HubError, NotMember, ParlerError, TransportError
@@ -20,7 +23,9 @@ from parler.runtime.log_file import LogFile
 from parler.runtime.mailbox import Mailbox
 from parler.text.transcript import Reader
 from parler.wire.base import RoomName, Seq
-from parler.wire.records import RoomKind, StoredMessage
+from parler.wire.limits import MAX_PULL_LIMIT
+from parler.wire.names import is_direct
+from parler.wire.records import RoomInfo, RoomKind, StoredMessage
 from parler.wire.replies import Delivery as Pushed
 from parler.wire.replies import Event, RoomList
 from parler.wire.requests import Rooms
@@ -32,6 +37,9 @@ MAX_FOLLOWED = 100
 
 MAX_UNJUDGED = 32
 """Messages of other rooms that were pushed and nobody has looked at."""
+
+MAX_JUDGED_AT_ONCE = 32
+"""Direct rooms of which is found out, in one look, whether we know who writes there."""
 
 EVENTS = ("join_request", "join_resolved", "member", "room")
 
@@ -59,6 +67,7 @@ class Follower:
         self._knocks = knocks
         self._log = log
         self._max_chars = max_chars
+        self._known_as_of: Stamp = ()
         self._subscribed = False
         self._stale: set[RoomName] = set()
         """Rooms where more is to be fetched."""
@@ -76,14 +85,15 @@ class Follower:
                 self._knocks.stale.add(room)
             case Event(event="join_resolved"):
                 self._knocks.decided.set()
+            case Event(event="member") if self.ctx.acquaintance is not None:
+                self.ctx.acquaintance.forget()
+                self.rescan = True
             case _:  # members and rooms change, or something was missed
                 self.rescan = True
 
     def _heard_message(self, stored: StoredMessage) -> None:
         room, boxes = stored.room, self._mailbox.boxes
-        followed = is_followed(room, self._mailbox.active)
-        if room in boxes or (followed and len(boxes) < MAX_FOLLOWED):
-            self._mailbox.box(room)
+        if room in boxes or is_followed(room, self._mailbox.active):
             self._stale.add(room)
         elif len(self._unjudged) < MAX_UNJUDGED:
             self._unjudged.append(stored)
@@ -99,6 +109,9 @@ class Follower:
         if not self._subscribed:
             await self.ctx.client.subscribe(EVENTS)
             self._subscribed = True
+        if self.knows_others():
+            self._known_as_of = self._decided()
+            self.rescan = True
         if self.rescan:
             self.rescan = False
             try:
@@ -126,6 +139,13 @@ class Follower:
             message = await asyncio.to_thread(self.ctx.client.judge, stored)
             self._note_mention(message)
 
+    def knows_others(self) -> bool:
+        """Whether it was decided anew whose direct messages come through."""
+        return self._decided() != self._known_as_of
+
+    def _decided(self) -> Stamp:
+        return self.ctx.acquaintance.as_of() if self.ctx.acquaintance else ()
+
     def has_more(self) -> bool:
         """Whether there is place again for what the hub has more of a room."""
         again = {
@@ -141,7 +161,9 @@ class Follower:
         mailbox = self._mailbox
         mailbox.active = active_session(self.ctx.identity.home)
         rooms = (await self.ctx.client.request(Rooms(), RoomList)).rooms
-        wanted = [one for one in rooms if is_followed(one.name, mailbox.active)]
+        wanted = await self._from_known(
+            [one for one in rooms if is_followed(one.name, mailbox.active)]
+        )
         wanted.sort(key=lambda one: (one.name != mailbox.active, not one.unread))
         followed = {one.name for one in wanted[:MAX_FOLLOWED]}
         mailbox.follow_only(followed)
@@ -155,9 +177,55 @@ class Follower:
         self._knocks.stale |= {
             one.name for one in rooms if one.kind == RoomKind.CHANNEL
         } - self._knocks.not_ours
-        unread = [one for one in rooms if one.unread and one.name not in mailbox.boxes]
+        unread = [
+            one
+            for one in rooms
+            if one.unread and not is_followed(one.name, mailbox.active)
+        ]
         for one in unread[:MAX_SCANNED_ROOMS]:
             await self._find_mentions(one.name)
+
+    async def _from_known(self, rooms: list[RoomInfo]) -> list[RoomInfo]:
+        """Those rooms whose messages come through; of many, more with the next look."""
+        acquaintance, active = self.ctx.acquaintance, self._mailbox.active
+        if acquaintance is None:
+            return rooms
+        doubtful = [
+            one.name
+            for one in rooms
+            if one.unread and one.name != active and not acquaintance.judged(one.name)
+        ]
+        self.rescan = len(doubtful) > MAX_JUDGED_AT_ONCE
+        now = doubtful[:MAX_JUDGED_AT_ONCE]
+        await asyncio.gather(*(self._comes_through(room) for room in now))
+        standing = {one.name: acquaintance.judged(one.name) for one in rooms}
+        for one in rooms:
+            if one.unread and standing[one.name] is Standing.DECLINED:
+                await self._pass_over(one.name)
+        return [
+            one
+            for one in rooms
+            if one.name == active
+            or not one.unread
+            or standing[one.name] is Standing.KNOWN
+        ]
+
+    async def _pass_over(self, room: RoomName) -> None:
+        """Count what was said in a room as read: nobody wants it."""
+        with suppress(HubError):
+            batch = await self.ctx.client.pull(room, limit=MAX_PULL_LIMIT)
+            await batch.ack()
+
+    async def _comes_through(self, room: RoomName) -> bool:
+        """Whether a model may be shown what is said in a room."""
+        acquaintance = self.ctx.acquaintance
+        if acquaintance is None or room == self._mailbox.active or not is_direct(room):
+            return True
+        try:
+            return await acquaintance.standing(room) is Standing.KNOWN
+        except HubError as refused:
+            self._log.note(f"a room cannot be read: {refused.code}")
+            return False
 
     async def _drop_read(self, box: Box) -> None:
         """Drop what another program of this agent, such as a shell, has read."""
@@ -171,9 +239,14 @@ class Follower:
         box.forget_before(unread)
 
     async def _fetch(self, room: RoomName) -> None:
-        box = self._mailbox.boxes.get(room)
-        if box is None:
+        boxes = self._mailbox.boxes
+        if room not in boxes and (
+            len(boxes) >= MAX_FOLLOWED or not is_followed(room, self._mailbox.active)
+        ):
             return
+        if not await self._comes_through(room):
+            return
+        box = self._mailbox.box(room)
         policy = self._policy()
         while not box.full:
             try:

@@ -153,7 +153,9 @@ class HubLink:
         if fresh:
             self._log.note("a new identity was made")
         try:
-            async with bootstrap.connected(hub, self._settings, identity) as ctx:
+            async with bootstrap.connected(
+                hub, self._settings, identity, for_model=True
+            ) as ctx:
                 self._ctx = ctx
                 self.trouble = None
                 self._backoff.reset()

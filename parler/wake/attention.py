@@ -11,6 +11,7 @@ from parler.identity.identity import AttentionPolicy
 from parler.identity.message_signing import Signature
 from parler.text.transcript import Reader, handoff_for
 from parler.wire.base import RoomName
+from parler.wire.names import is_direct
 from parler.wire.parts import DispatchPart, InvalidParts, read_parts
 from parler.wire.records import Attention, StoredMessage
 
@@ -74,11 +75,6 @@ def address_of(
         and _dispatched_to(worker_role, message)
     )
     return Address(room=message.room, work=work)
-
-
-def is_direct(room: RoomName) -> bool:
-    """Whether a room is one between two agents; no other gets such a name (4.2)."""
-    return room.startswith("dm.")
 
 
 def _only_if(wanted: bool) -> Verdict:

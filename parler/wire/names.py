@@ -15,3 +15,8 @@ def token(text: str) -> str:
 def service_room(service: str) -> RoomName:
     """The room behind the name of a service."""
     return RoomName(f"svc.{token(service)}")
+
+
+def is_direct(room: RoomName) -> bool:
+    """Whether a room is one between two agents; no other gets such a name."""
+    return room.startswith("dm.")

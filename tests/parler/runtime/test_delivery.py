@@ -5,7 +5,9 @@ import sqlite3
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
+from parler.identity.homes import machine_home
 from parler.identity.identity import load_identity
+from parler.identity.senders import Senders
 from parler.wire.base import RoomName
 from parler.wire.records import DeliveryState
 from tests._support.mcp_hosts import Host, at_work, environment, home_of
@@ -236,8 +238,9 @@ async def test_direct_messages_and_mentions_elsewhere_come_too(
         await host.pings()
         chatter = await scene.bob.says(other, "nobody in particular")
         asked = await scene.bob.hands(other, "look at the logs", to="ann")
-        ann = load_identity(home_of(scene.environment)).agent_id
-        await scene.bob.tells(ann, "between us")
+        home = home_of(scene.environment)
+        await scene.bob.tells(load_identity(home).agent_id, "between us")
+        Senders(machine_home(home)).accept(scene.bob.client.agent_id)
         seen = ""
         async with asyncio.timeout(SOON):
             while not ("look at the logs" in seen and "between us" in seen):

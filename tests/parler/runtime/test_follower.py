@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from parler.client.acquaintance import Acquaintance
 from parler.client.client import Client, connect
 from parler.client.messages import Batch, Message
 from parler.identity.identity import ensure_identity, set_active_session
@@ -64,7 +65,14 @@ class PausedClient:
 class Scene:
     """Ann, who follows rooms of Bob's."""
 
-    def __init__(self, client: Client, home: Path, hub: str, bob: Peer) -> None:
+    def __init__(
+        self,
+        client: Client,
+        home: Path,
+        hub: str,
+        bob: Peer,
+        acquaintance: Acquaintance | None = None,
+    ) -> None:
         identity, _ = ensure_identity(home, hub_url=hub, name="ann")
         self.home, self.bob, self.mailbox = home, bob, Mailbox()
         self.client: Any = PausedClient(client)
@@ -73,6 +81,7 @@ class Scene:
             identity=identity,
             hub=hub,
             known_rooms=KnownRooms(home),
+            acquaintance=acquaintance,
             now=now,
         )
         self.mailbox.begin(hub, None)

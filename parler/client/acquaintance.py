@@ -1,0 +1,175 @@
+"""Whom this agent knows: whose direct messages come through without a person's word.
+
+Known are the user's own agents, those whom a contact vouches for, the members of rooms
+that one enters by approval, whoever was accepted, and whoever we wrote to first. A
+direct message of somebody else is a request: the hub has stored it and goes on keeping
+it, and the person decides (`identity.senders`).
+
+The hub is asked here; what its answers are worth is decided by signatures.
+"""
+
+from collections.abc import Callable, Collection
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeAlias
+
+from parler.client.client import Client
+from parler.client.messages import Message
+from parler.errors import HubError
+from parler.identity.known_rooms import KnownRooms
+from parler.identity.senders import Senders
+from parler.wire.base import AgentId, RoomName
+from parler.wire.records import DirectoryEntry, RoomKind
+from parler.wire.replies import Card, RoomList, RosterList
+from parler.wire.requests import Lookup, Rooms, Roster
+
+MAX_SHARED_ROOMS = 50
+"""Rooms whose members are looked through."""
+
+MAX_JUDGED = 10_000
+"""Strangers that are not looked up again while nothing was decided."""
+
+LOOKED_THROUGH = 100
+"""Messages of a direct room, from its start, that are looked through for our own."""
+
+Stamp: TypeAlias = tuple[int, ...]
+
+
+class Standing(StrEnum):
+    """What becomes of somebody's direct messages."""
+
+    KNOWN = "known"
+    STRANGER = "stranger"
+    DECLINED = "declined"
+
+
+class Acquaintance:
+    """Whom one agent knows at one hub, over one connection."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        hub: str,
+        senders: Senders,
+        known_rooms: KnownRooms,
+        own_agents: Callable[[], Collection[AgentId]],
+        is_vouched_for: Callable[[DirectoryEntry], bool],
+        decided_in: Collection[Path],
+        everybody_is_ours: Callable[[], bool],
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            own_agents: The agents of this user on this machine.
+            is_vouched_for: Whether a card is of an agent of ours, or of a contact's.
+            decided_in: Files that change with whom we know.
+            everybody_is_ours: Whether the hub lets in nobody else's agents.
+        """
+        self._client = client
+        self._hub = hub
+        self._senders = senders
+        self._known_rooms = known_rooms
+        self._own_agents = own_agents
+        self._is_vouched_for = is_vouched_for
+        self._decided_in = (senders.path, *decided_in)
+        self._everybody_is_ours = everybody_is_ours
+        self._stamp: Stamp = ()
+        self._standing: dict[RoomName, Standing] = {}
+        self._members: frozenset[AgentId] | None = None
+
+    def as_of(self) -> Stamp:
+        """What was decided so far: another value whenever something was."""
+        stamp = tuple(map(_modified, self._decided_in))
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self.forget()
+        return stamp
+
+    def forget(self) -> None:
+        """Members have changed, or something was decided: judge anew."""
+        self._standing.clear()
+        self._members = None
+
+    def judged(self, room: RoomName) -> Standing | None:
+        """What is known already; None if nobody asked."""
+        return self._standing.get(room)
+
+    async def standing(self, room: RoomName) -> Standing:
+        """What becomes of the messages in a direct room.
+
+        Raises:
+            HubError: The hub does not let us read it.
+            TransportError: The hub did not answer.
+        """
+        self.as_of()
+        known = self._standing.get(room)
+        if known is None:
+            known = await self._judge(room)
+            if len(self._standing) >= MAX_JUDGED:
+                self._standing.clear()
+            self._standing[room] = known
+        return known
+
+    async def sender(self, room: RoomName) -> Message | None:
+        """The first message in a direct room that is not ours."""
+        batch = await self._client.pull(room, since=0, limit=LOOKED_THROUGH)
+        me = self._client.agent_id
+        return next((one for one in batch.messages if one.author.id != me), None)
+
+    async def _judge(self, room: RoomName) -> Standing:
+        decisions = self._senders.read()
+        batch = await self._client.pull(room, since=0, limit=LOOKED_THROUGH)
+        authors = {message.author.id for message in batch.messages}
+        others = authors - {self._client.agent_id}
+        if others & set(decisions.declined):
+            return Standing.DECLINED
+        if (
+            len(authors) > len(others)
+            or decisions.strangers
+            or others <= set(decisions.accepted)
+            or self._known_rooms.knows(self._hub, room)
+            or self._everybody_is_ours()
+            or others <= set(self._own_agents())
+            or others <= await self._members_of_our_rooms()
+        ):
+            return Standing.KNOWN
+        for agent in others:
+            if not await self._has_voucher(agent):
+                return Standing.STRANGER
+        return Standing.KNOWN
+
+    async def _has_voucher(self, agent: AgentId) -> bool:
+        try:
+            entry = (await self._client.request(Lookup(id=agent), Card)).entry
+        except HubError:
+            return False
+        return (
+            entry is not None and entry.card.id == agent and self._is_vouched_for(entry)
+        )
+
+    async def _members_of_our_rooms(self) -> frozenset[AgentId]:
+        if self._members is None:
+            found: set[AgentId] = set()
+            rooms = (await self._client.request(Rooms(), RoomList)).rooms
+            gated = [
+                one.name
+                for one in rooms
+                if one.kind is RoomKind.CHANNEL
+                and not self._known_rooms.is_open(self._hub, one.name)
+            ]
+            for room in gated[:MAX_SHARED_ROOMS]:
+                try:
+                    roster = await self._client.request(Roster(room=room), RosterList)
+                except HubError:
+                    continue  # deleted, or left, meanwhile
+                found.update(entry.id for entry in roster.entries)
+            self._members = frozenset(found)
+        return self._members
+
+
+def _modified(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
