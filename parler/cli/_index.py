@@ -130,7 +130,15 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "inbox": (
         "inbox",
-        "Show what waits for you: knocks, questions, unread direct...",
+        "Show what waits for you: knocks, questions, requests,...",
+    ),
+    "accept": (
+        "inbox",
+        "Accept the request of a stranger who wrote to you or your...",
+    ),
+    "decline": (
+        "inbox",
+        "Decline a message request: nothing of that agent is shown...",
     ),
     "work": (
         "work",

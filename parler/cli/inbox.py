@@ -8,8 +8,9 @@ import typer
 from parler.cli._command import command
 from parler.cli._format import short_topic
 from parler.cli._own import As, agents_meant, household_of, person_line, say_away
+from parler.cli._person import check_no_agent
 from parler.cli._run import Options, settings_of
-from parler.ops import inbox
+from parler.ops import inbox, requests
 from parler.ops.affiliations import belongs
 from parler.ops.inbox import Item, Kind
 from parler.text.terminal import paragraph, shown_name, visible
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from parler.errors import ParlerError
     from parler.identity.own_agents import OwnAgent
+    from parler.ops.capability import Capability
     from parler.ops.inbox import GlanceResult
     from parler.ops.own import Own, OwnRoom
     from parler.ops.peers import Peer
@@ -34,6 +36,8 @@ _MAX_ITEMS = 10
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, inbox.INBOX)(show_inbox)
+    command(app, requests.ACCEPT)(accept)
+    command(app, requests.DECLINE)(decline)
 
 
 def show_inbox(
@@ -65,6 +69,49 @@ def show_inbox(
     say_away(options, result.unreachable)
     lines = _items(options, result.items) if result.items else ["nothing waits for you"]
     options.out.result(result, lines)
+
+
+def accept(options: Options, who: str | None = None, strangers: bool = False) -> None:
+    """Let somebody's direct messages through."""
+    _decide(options, requests.ACCEPT, who, strangers=strangers)
+
+
+def decline(options: Options, who: str | None = None, strangers: bool = False) -> None:
+    """Drop somebody's direct messages."""
+    _decide(options, requests.DECLINE, who, strangers=strangers)
+
+
+def _decide(
+    options: Options, capability: "Capability", who: str | None, *, strangers: bool
+) -> None:
+    import asyncio
+
+    from parler.identity.homes import machine_home
+    from parler.identity.senders import Senders
+    from parler.ops.person_only import Deciding
+
+    words = ["--strangers"] if strangers else [who] if who else []
+    deciding = Deciding(
+        what=f"{capability.command} messages of strangers",
+        question="",
+        line=person_line(options, capability.command, *words),
+    )
+    check_no_agent(deciding)
+    household = household_of(options, mints=False)
+    senders = Senders(machine_home(household.settings.base_home))
+    decided = capability.run(household, senders, who, strangers=strangers)
+    result = asyncio.run(decided)
+    options.out.result(result, [_decided(result)])
+
+
+def _decided(result: requests.SenderResult) -> str:
+    if result.agent is None:
+        come = "come unasked" if result.accepted else "are requests again"
+        return f"direct messages of strangers {come}"
+    who = f"{shown_name(result.name or '')} {result.fingerprint}".strip()
+    if result.accepted:
+        return f"{who} may write to you and your agents"
+    return f"nothing of {who} is shown to you and your agents any more"
 
 
 def glance() -> None:
@@ -200,7 +247,12 @@ def _items(options: Options, items: list[Item]) -> Iterator[str]:
 def _item(options: Options, one: Item) -> Iterator[str]:
     role = f" ({shown_name(one.role)})" if one.role else ""
     who = f"{shown_name(one.name or '')}{role}  {one.fingerprint or ''}"
-    what = {Kind.KNOCK: "knocks", Kind.QUESTION: "asks", Kind.MAIL: "wrote"}[one.kind]
+    what = {
+        Kind.KNOCK: "knocks",
+        Kind.REQUEST: "wants to write",
+        Kind.QUESTION: "asks",
+        Kind.MAIL: "wrote",
+    }[one.kind]
     yield options.out.clipped(f"{who}  {what}  {shown_time(one.since, None)}")
     if one.affiliation and one.agent:
         yield options.out.clipped(_INDENT + belongs(one.affiliation, one.agent))
@@ -214,6 +266,10 @@ def _item(options: Options, one: Item) -> Iterator[str]:
     whom = "you" if one.owner_id == _me(options) else shown_name(one.owner)
     said = f"to {whom}{more}: {mark}{visible(one.text or '')}"
     yield options.out.clipped(_INDENT + said)
+    if one.kind is Kind.REQUEST:
+        yield _INDENT + person_line(options, "accept", one.fingerprint or "")
+        yield _INDENT + person_line(options, "decline", one.fingerprint or "")
+        return
     if one.owner_id == _me(options):  # to read it is to be done with it
         yield _INDENT + person_line(options, "recv", "--room", one.room)
     else:
@@ -287,5 +343,6 @@ def _headline(one: Item) -> tuple[str, str]:
     if one.kind is Kind.KNOCK:
         where = one.topic or one.room
         return "Parler: a knock", f"{who} asks to be let into {visible(where)}"
-    what = "a question" if one.kind is Kind.QUESTION else "a message"
-    return f"Parler: {what}", f"{who}: {visible(one.text or '')}"
+    what = {Kind.QUESTION: "a question", Kind.REQUEST: "a stranger's message"}
+    head = f"Parler: {what.get(one.kind, 'a message')}"
+    return head, f"{who}: {visible(one.text or '')}"

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from parler.client.acquaintance import Standing
 from parler.client.client import Delivery
 from parler.client.messages import Message
 from parler.client.questions import ask_of
@@ -25,6 +26,7 @@ from parler.ops.context import OpContext, Result
 from parler.ops.machine_context import Here
 from parler.ops.own import Away, Household, Own, OwnRoom, knocks_at, rooms_of
 from parler.ops.peers import Peer, PeersParams, Reach, peers, reach_of
+from parler.ops.requests import message_requests, standing_in
 from parler.peers.presence import read_live
 from parler.wire.base import AgentId, RoomName
 from parler.wire.records import RoomKind
@@ -43,6 +45,9 @@ class Kind(StrEnum):
 
     KNOCK = "knock"
     """Somebody wants to be let in."""
+
+    REQUEST = "request"
+    """Somebody wrote whom we do not know."""
 
     QUESTION = "question"
     MAIL = "mail"
@@ -138,7 +143,7 @@ async def glance(household: Household, here: Here) -> GlanceResult:
 INBOX = Capability(
     run=inbox,
     also=[glance],
-    about="Show what waits for you: knocks, questions, unread direct messages.",
+    about="Show what waits for you: knocks, questions, requests, unread messages.",
     more="For you and all your agents, as far as none of them is there to be shown it. "
     "Looking takes nothing away. `parler` alone shows it with your agents and rooms.",
     command="inbox",
@@ -165,11 +170,20 @@ async def waiting_for(
 ) -> list[Item]:
     """What waits at the rooms of one identity."""
     items = await _knocks(own, rooms)
+    unread = {one.name: one for one in rooms if one.kind is RoomKind.DM and one.unread}
+    # In an agent's shell a model would read it.
+    unasked = [] if own.ctx.for_model else list(unread)
+    strangers = await message_requests(own.ctx, unasked)
+    items += [_item(own, unread[r], m, Kind.REQUEST) for r, m in strangers]
     if own.ctx.identity.agent_id in attended:
         return items
-    unread = [one for one in rooms if one.kind is RoomKind.DM and one.unread]
-    for room in unread[:MAX_LOOKED_AT]:
-        items += await _mail(own, room)
+    looked_at = 0
+    for name, room in unread.items():
+        if looked_at >= MAX_LOOKED_AT:
+            break
+        if await standing_in(own.ctx, name) is Standing.KNOWN:
+            looked_at += 1
+            items += await _mail(own, room)
     return items
 
 

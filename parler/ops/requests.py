@@ -1,66 +1,165 @@
-"""Direct messages of strangers: requests, of which the person accepts or declines each.
+"""Direct messages of strangers: requests, each accepted or declined by the person.
 
-A request waits on the hub. Nothing here shows more of it than its first line.
+A request waits on the hub. Nothing here shows more of it than its first message; who
+is known without being asked about is decided by `client.acquaintance`.
 """
 
+from collections.abc import Sequence
+from typing import Annotated
+
 from parler.client.acquaintance import Standing
-from parler.errors import HubError
+from parler.client.messages import Message
+from parler.errors import HubError, UsageError
+from parler.identity.senders import Senders
 from parler.identity.signing import fingerprint
+from parler.ops.addressing import Person, as_agent_id, pick
+from parler.ops.capability import Capability, Param
 from parler.ops.context import OpContext, Result
-from parler.wire.base import AgentId, Millis, RoomName
-from parler.wire.names import is_direct
+from parler.ops.own import Household, Own
+from parler.wire.base import AgentId, RoomName
+from parler.wire.records import RoomKind
 from parler.wire.replies import RoomList
 from parler.wire.requests import Rooms
 
 MAX_REQUESTS = 20
-"""That are shown of one agent's; the oldest, so that a flood hides nobody before it."""
+"""That one agent's are shown of; the oldest, so that a flood hides nobody before it."""
 
-MAX_LOOKED_AT = 200
+MAX_LOOKED_AT = 500
 """Direct rooms that are looked into for requests."""
 
-MAX_LINE_CHARS = 200
+_WHO = Param("An id, a fingerprint, or a unique name.", positional=True)
+_STRANGERS = Param("Everybody, from now on.", option="--strangers")
 
 
-class MessageRequest(Result):
-    """A stranger who wrote to one of our agents."""
+class SenderResult(Result):
+    """What was decided about whom; without an agent, about all strangers."""
 
-    agent: AgentId
-    name: str
-    fingerprint: str
-    room: RoomName
-    line: str
-    """The first line of what it says."""
-
-    sent_at: Millis
+    accepted: bool
+    agent: AgentId | None = None
+    name: str | None = None
+    fingerprint: str | None = None
 
 
-async def message_requests(ctx: OpContext) -> list[MessageRequest]:
-    """Who wants to speak to this agent, each once, the oldest first."""
-    acquaintance = ctx.acquaintance
-    if acquaintance is None:
-        return []
-    listed = (await ctx.client.request(Rooms(), RoomList)).rooms
-    rooms = [one.name for one in listed if one.unread and is_direct(one.name)]
-    found: dict[AgentId, MessageRequest] = {}
+async def standing_in(ctx: OpContext, room: RoomName) -> Standing:
+    """What becomes of the messages in a direct room."""
+    if ctx.acquaintance is None:
+        return Standing.KNOWN
+    try:
+        return await ctx.acquaintance.standing(room)
+    except HubError:
+        return Standing.DECLINED  # it is gone
+
+
+async def message_requests(
+    ctx: OpContext, rooms: Sequence[RoomName]
+) -> list[tuple[RoomName, Message]]:
+    """The first message of each stranger, the oldest first.
+
+    Args:
+        rooms: Direct rooms with unread messages.
+    """
+    found: dict[AgentId, tuple[RoomName, Message]] = {}
     for room in rooms[:MAX_LOOKED_AT]:
-        try:
-            if await acquaintance.standing(room) is not Standing.STRANGER:
-                continue
-            message = await acquaintance.sender(room)
-        except HubError:
-            continue  # deleted meanwhile
+        if await standing_in(ctx, room) is not Standing.STRANGER:
+            continue
+        assert ctx.acquaintance is not None, "else nobody is a stranger"
+        message = await ctx.acquaintance.sender(room)
         if message is None:
             continue
-        author = message.author
-        known = found.get(author.id)
-        if known is None or message.ts < known.sent_at:
-            found[author.id] = MessageRequest(
-                agent=author.id,
-                name=author.name,
-                fingerprint=fingerprint(author.id),
-                room=room,
-                line=message.text.strip().partition("\n")[0][:MAX_LINE_CHARS],
-                sent_at=message.ts,
-            )
-    oldest_first = sorted(found.values(), key=lambda one: one.sent_at)
-    return oldest_first[:MAX_REQUESTS]
+        known = found.get(message.author.id)
+        if known is None or message.ts < known[1].ts:
+            found[message.author.id] = (room, message)
+    return sorted(found.values(), key=lambda one: one[1].ts)[:MAX_REQUESTS]
+
+
+async def accept(
+    household: Household,
+    senders: Senders,
+    who: Annotated[str | None, _WHO] = None,
+    *,
+    strangers: Annotated[bool, _STRANGERS] = False,
+) -> SenderResult:
+    """Let somebody's direct messages through to all agents of this user.
+
+    Raises:
+        UsageError: Nobody is meant, or more than one.
+        ParlerError: No hub could be asked.
+    """
+    return await _decided(household, senders, who, strangers, accepted=True)
+
+
+async def decline(
+    household: Household,
+    senders: Senders,
+    who: Annotated[str | None, _WHO] = None,
+    *,
+    strangers: Annotated[bool, _STRANGERS] = False,
+) -> SenderResult:
+    """Drop somebody's direct messages from now on, without a word to them.
+
+    With `strangers`, their messages are requests again. Raises as `accept`.
+    """
+    return await _decided(household, senders, who, strangers, accepted=False)
+
+
+ACCEPT = Capability(
+    run=accept,
+    about="Accept the request of a stranger who wrote to you or your agents.",
+    more="From then on direct messages of that agent come to all agents of yours. With "
+    "--strangers everybody's do, as it is where nobody but you reaches the hub.",
+    command="accept",
+    example="parler accept ABCD-EFGH-IJKL-MNOP",
+    no_tool="who may speak to an agent is for a person to decide",
+)
+DECLINE = Capability(
+    run=decline,
+    about="Decline a message request: nothing of that agent is shown any more.",
+    more="It is not told. `parler accept` takes it back. --strangers only ends what "
+    "`parler accept --strangers` began.",
+    command="decline",
+    example="parler decline ABCD-EFGH-IJKL-MNOP",
+    no_tool="who may speak to an agent is for a person to decide",
+)
+
+
+async def _decided(
+    household: Household,
+    senders: Senders,
+    who: str | None,
+    strangers: bool,
+    *,
+    accepted: bool,
+) -> SenderResult:
+    if strangers == (who is not None):
+        raise UsageError("name somebody, or say --strangers", next_step="parler inbox")
+    if who is None:
+        senders.let_strangers_through(accepted)
+        return SenderResult(accepted=accepted)
+    chosen = await _meant(household, who)
+    (senders.accept if accepted else senders.decline)(chosen.agent)
+    return SenderResult(
+        accepted=accepted,
+        agent=chosen.agent,
+        name=chosen.name or None,
+        fingerprint=fingerprint(chosen.agent),
+    )
+
+
+async def _meant(household: Household, who: str) -> Person:
+    agent = as_agent_id(who.strip())
+    if agent is not None:
+        return Person(agent=agent, name="")
+
+    async def look(own: Own) -> list[Person]:
+        listed = (await own.ctx.client.request(Rooms(), RoomList)).rooms
+        rooms = [one.name for one in listed if one.kind is RoomKind.DM and one.unread]
+        waiting = await message_requests(own.ctx, rooms)
+        return [Person(agent=m.author.id, name=m.author.name) for _, m in waiting]
+
+    seen = await household.each(look)
+    return pick(
+        who,
+        [one for people in seen.found for one in people],
+        among="has written to you and waits",
+        next_step="parler inbox, or the id of the agent",
+    )

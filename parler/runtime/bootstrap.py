@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from parler.local_hub import OwnHub
     from parler.ops.context import OpContext
     from parler.text.transcript import Reader
-    from parler.wire.records import DirectoryEntry
 
 _POLL_SECS = 0.02
 
@@ -282,28 +281,18 @@ def _acquaintance(
     from parler.client.acquaintance import Acquaintance
     from parler.identity.contacts import Contacts
     from parler.identity.own_agents import own_ids
-    from parler.identity.person import find_person, verified_vouch
+    from parler.identity.people import People
     from parler.identity.senders import Senders
 
     shared = machine_home(settings.base_home)
-    contacts = Contacts(shared)
-
-    def is_vouched_for(entry: "DirectoryEntry") -> bool:
-        said = verified_vouch(entry.card, entry.sig, entry.card.id)
-        if said is None:
-            return False
-        person = find_person(shared)
-        ours = person is not None and person.agent_id == said.id
-        return ours or contacts.find(said.id) is not None
-
     return Acquaintance(
         client,
         hub=hub,
         senders=Senders(shared),
         known_rooms=known_rooms,
         own_agents=lambda: own_ids(shared),
-        is_vouched_for=is_vouched_for,
-        decided_in=[contacts.path, known_rooms.path],
+        is_vouched_for=lambda entry: People.read(shared).knows(entry),
+        decided_in=[Contacts(shared).path, known_rooms.path],
         everybody_is_ours=for_this_user,
     )
 

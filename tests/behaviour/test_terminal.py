@@ -308,6 +308,43 @@ async def test_what_is_gone_for_good_is_asked_for_and_done_by_its_owner(
         assert (missing.status, missing.error["code"]) == (6, "not_member")
 
 
+async def test_a_strangers_message_waits_for_the_person_and_costs_no_model_a_word(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with desk(hub, tmp_path) as at, peer(hub.url, "mallory") as mallory:
+        await at.claude.calls("parler_register")
+        [config] = (at.terminal.home / ".parler/agents/claude-code/ws").glob(
+            "*/config.json"
+        )
+        claude = json.loads(config.read_text("utf-8"))["id"]
+        room = await mallory.tells(claude, "read me first\nand then me")
+        for look in (at.claude.calls("parler_recv"), at.claude.calls("parler_rooms")):
+            assert "read me first" not in await look
+        refused = await at.claude.calls("parler_recv", room=room)
+        assert "has not accepted" in refused
+        assert "read me first" not in refused
+
+        shown = (await at.terminal("inbox")).out
+        assert f"mallory  {mallory.fingerprint}  wants to write" in shown
+        assert "to shop-claude: read me first" in shown
+        assert "and then me" not in shown
+        assert f"parler accept {mallory.fingerprint}" in shown
+        in_shell = await at.terminal("inbox", CLAUDECODE="1", CLAUDE_PROJECT_DIR="/")
+        assert "read me first" not in in_shell.out
+
+        by_agent = await at.terminal("accept", "mallory", "--json", CLAUDECODE="1")
+        assert (by_agent.status, by_agent.error["next"]) == (2, "parler accept mallory")
+        assert (await at.terminal("accept", "mallory")).status == 0
+
+        async def comes_through() -> bool:
+            return "read me first" in await at.claude.calls("parler_recv", room=room)
+
+        await comes(comes_through)
+        assert (await at.terminal("decline", mallory.fingerprint)).status == 2
+        assert (await at.terminal("decline", mallory.client.agent_id)).status == 0
+        assert (await at.terminal("accept")).status == 2
+
+
 async def test_a_watched_inbox_rings_when_somebody_knocks(
     hub: HubProcess, tmp_path: Path
 ) -> None:

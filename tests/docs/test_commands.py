@@ -59,6 +59,8 @@ NOT_RUN = {
     "parler project deny stagent --from local": "only at a terminal",
     "parler approve anna": "tests/behaviour/test_terminal.py",
     "parler inbox --watch": "it stays; tests/behaviour/test_terminal.py",
+    "parler accept ABCD-EFGH-IJKL-MNOP": "tests/behaviour/test_terminal.py",
+    "parler decline ABCD-EFGH-IJKL-MNOP": "tests/behaviour/test_terminal.py",
     'parler summary "building the dashboard data layer"': "in an agent; test_peers.py",
     "parler answer --serve stagent": "tests/parler/ask/test_over_hub.py",
     "hub.example.org {": "configuration of Caddy; ./scripts/test --ship",

@@ -30,9 +30,9 @@ from parler.runtime.mailbox import Mailbox
 from parler.wire.base import AgentId, RoomName
 from parler.wire.canonical import card_bytes
 from parler.wire.joinkey import parse_join_key
-from parler.wire.records import AgentCard, DmTarget, Visibility
-from parler.wire.replies import Registered
-from parler.wire.requests import Register
+from parler.wire.records import AgentCard, DmTarget, RoomKind, Visibility
+from parler.wire.replies import Registered, RoomList
+from parler.wire.requests import Register, Rooms
 from tests._support.mcp_peers import Peer, peer
 from tests._support.processes import HubProcess
 
@@ -74,6 +74,11 @@ class Scene:
         while self.follower.rescan:
             await self.follower.catch_up()
         return [item.text for item in self.mailbox.waiting()]
+
+    async def direct(self) -> list[RoomName]:
+        """Its direct rooms with something unread."""
+        rooms = (await self.ctx.client.request(Rooms(), RoomList)).rooms
+        return [one.name for one in rooms if one.kind is RoomKind.DM and one.unread]
 
     async def shows(self, words: str) -> bool:
         return any(words in text for text in await self.is_shown())
@@ -134,9 +139,9 @@ async def test_strangers_in_their_hundreds_cost_a_model_nothing_and_hide_nobody(
         await carols.tells(scene.id, "stop the deploy")
         (shown,) = await scene.is_shown()
         assert "stop the deploy" in shown
-        waiting = await message_requests(scene.ctx)
+        waiting = await message_requests(scene.ctx, await scene.direct())
         assert len(waiting) == MAX_REQUESTS
-        assert waiting[0].line == "buy this 0"
+        assert waiting[0][1].text == "buy this 0"
 
 
 async def test_a_request_comes_through_once_it_is_accepted_and_not_when_declined(
@@ -150,7 +155,7 @@ async def test_a_request_comes_through_once_it_is_accepted_and_not_when_declined
         scene.senders.decline(bob.client.agent_id)
         await bob.tells(scene.id, "hello again")
         assert await scene.is_shown() == []
-        assert await message_requests(scene.ctx) == []
+        assert await message_requests(scene.ctx, await scene.direct()) == []
 
 
 async def test_what_waits_is_not_in_the_result_of_a_tool_that_names_the_room(
