@@ -19,7 +19,7 @@ def test_the_hub_entered_last_is_the_one_of_a_room(tmp_path: Path) -> None:
     rooms.remember("ws://two", DEV)
     assert KnownRooms(tmp_path).hub_of(DEV) == "ws://two"
     rooms.remember("ws://one/", DEV)
-    assert rooms.hub_of(DEV) == "ws://one/"
+    assert rooms.hub_of(DEV) == "ws://one"
     rooms.forget("ws://one", DEV)
     assert rooms.hub_of(DEV) == "ws://two"
 
