@@ -288,10 +288,11 @@ def team(desk: Desk, wishes: Wishes, *, only_look: bool = False) -> Chosen:
     import asyncio
 
     from parler.identity.chosen_hub import DEFAULT_PORT, LOCAL
-    from parler.local_hub import lan
+    from parler.local_hub import hub_paths, lan, read_record
 
     home = desk.home
-    ours = lan.team_hub(home)
+    ours, record = lan.team_hub(home), read_record(hub_paths(home))
+    port = wishes.port or (record.port if record else DEFAULT_PORT)
     is_set_up = wishes.port or wishes.address or wishes.rotate_secret
     if ours is None and not is_set_up:
         desk.out.note("looking for a team hub on this network …")
@@ -307,11 +308,11 @@ def team(desk: Desk, wishes: Wishes, *, only_look: bool = False) -> Chosen:
         )
     source = "connect --team"
     if desk.dry:
-        url = ours.url if ours else f"ws://127.0.0.1:{wishes.port or DEFAULT_PORT}"
+        url = ours.url if ours else f"ws://127.0.0.1:{port}"
         return Chosen(url=url, choice=LOCAL, team=ours, source=source)
     hub = lan.start_team_hub(
         home,
-        port=wishes.port or (urlsplit(ours.url).port if ours else None) or DEFAULT_PORT,
+        port=port,
         address=wishes.address,
         rotate_secret=wishes.rotate_secret,
     )

@@ -306,6 +306,11 @@ def names_one_hub(token: str, url: str) -> bool:
     return not _is_bind_address(token, [_display(url)])
 
 
+def same_place(one: str, other: str) -> bool:
+    """Whether two URLs are one hub's, or lead to one port of this machine."""
+    return _Places(own_addresses).same(one, other)
+
+
 class _Places:
     """Which addresses are one place."""
 

@@ -23,7 +23,7 @@ from parler.identity.identity import active_session, find_identity
 from parler.identity.join_secrets import FILE_NAME as SECRETS_FILE
 from parler.identity.join_secrets import JoinSecrets
 from parler.identity.known_hubs import FILE_NAME as MET_FILE
-from parler.identity.known_hubs import KnownHubs
+from parler.identity.known_hubs import KnownHubs, same_place
 from parler.identity.known_rooms import KnownRooms
 from parler.identity.own_agents import own_agents
 from parler.identity.settings import HubSource, Settings, read_saved
@@ -116,7 +116,7 @@ def known_hubs(home: Path) -> list[KnownHub]:
             url = hub_url(address)
         except InvalidHubUrl:
             continue
-        known = next((one for one in found if same_hub(one.url, url)), None)
+        known = next((one for one in found if same_place(one.url, url)), None)
         if known is None:
             found.append(known := KnownHub(name or name_of(url), url))
         if source not in known.sources:
@@ -171,7 +171,7 @@ async def hubs(settings: Settings) -> HubsResult:
     """
     home = machine_home(settings.base_home)
     known = known_hubs(home)
-    if not any(same_hub(one.url, settings.hub) for one in known):
+    if not any(same_place(one.url, settings.hub) for one in known):
         known.append(
             KnownHub(name_of(settings.hub), settings.hub, [_said_by(settings, home)])
         )
@@ -183,7 +183,7 @@ async def hubs(settings: Settings) -> HubsResult:
             HubRow(
                 name=one.name,
                 url=one.url,
-                chosen=same_hub(one.url, settings.hub),
+                chosen=same_place(one.url, settings.hub),
                 sources=one.sources,
                 reachable=there,
                 detail=detail,
