@@ -4,16 +4,18 @@ A name is whatever somebody calls itself, so it counts only where it is unique, 
 never where it looks like an id or a fingerprint.
 """
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import msgspec
 
 from parler.errors import HubError, UsageError
 from parler.identity.homes import machine_home
 from parler.identity.identity import active_session
-from parler.identity.own_agents import own_ids
+from parler.identity.people import People, Relation
 from parler.identity.signing import fingerprint, is_agent_id
 from parler.ops.context import OpContext
 from parler.peers.presence import read_live
@@ -38,14 +40,27 @@ MAX_LISTED = 100_000
 """Cards looked through for a fingerprint, or listed, in as many answers as it takes."""
 
 
+class Near(IntEnum):
+    """How near somebody is to us; where a name is several agents', nearer ones win."""
+
+    OWN = 0
+    CONTACT = 1
+    HERE = 2
+    """In the active session."""
+
+    MET = 3
+    """The hub says that we share a session."""
+
+    STRANGER = 4
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """Somebody who may be meant."""
 
     agent: AgentId
     name: str
-    known: bool = False
-    """The hub says that we share a session."""
+    near: Near = Near.STRANGER
 
     def __str__(self) -> str:
         """The name and, since anybody may use it, the fingerprint."""
@@ -108,10 +123,9 @@ def pick(who: str, people: Sequence[Person], *, among: str, next_step: str) -> P
 async def find_agent(ctx: OpContext, who: str) -> Person:
     """Whom a direct message goes to: an id, a unique name, or a fingerprint.
 
-    Looks among the members of the active session and the agents of this machine that
-    are on the same hub, then among all whom we share a session with, then in the whole
-    of the hub's directory: a stranger takes no name from those we know, and nobody
-    takes one from the agents of our own user.
+    Where several have that name, our own agents are meant, then those of contacts, then
+    members of the active session, then those we share another session with: a stranger
+    takes no name from those we know.
 
     Raises:
         UsageError: Nobody is meant, or more than one.
@@ -120,37 +134,26 @@ async def find_agent(ctx: OpContext, who: str) -> Person:
     if known:
         return Person(agent=known, name="")
     active = active_session(ctx.identity.home)
-    people = await members_of(ctx, RoomName(active)) if active else []
-    people += _here(ctx)
-    met = _but(ctx.client.agent_id, people)
-    if not matching(who, met):
+    met = await members_of(ctx, RoomName(active)) if active else []
+    people = _but(ctx.client.agent_id, [*met, *_here(ctx)])
+    # Who is meant may have to give way to somebody nearer, which the directory tells;
+    # a hub that does not search it by name has to list all of it.
+    if Feature.DIRECTORY in ctx.client.features or not matching(who, people):
         try:
-            listed = _but(ctx.client.agent_id, await named(ctx, who))
+            people += _but(ctx.client.agent_id, await named(ctx, who))
         except HubError as error:
-            raise UsageError(
-                f"nobody called {who!r} is a member of the active session, and the hub "
-                f"does not search its directory: {error.message}",
-                next_step="use the agent's id: its `parler whoami` shows it",
-            ) from None
-        met = known_first(who, listed)
+            if not matching(who, people):
+                raise UsageError(
+                    f"nobody called {who!r} is a member of the active session, and the "
+                    f"hub does not search its directory: {error.message}",
+                    next_step="use the agent's id: its `parler whoami` shows it",
+                ) from None
     return pick(
         who,
-        _own_first(ctx, who, met),
+        nearest(who, people),
         among="is a member of the active session or in the hub's directory",
         next_step="parler roster, or use the agent's id: its `parler whoami` shows it",
     )
-
-
-def _own_first(ctx: OpContext, who: str, people: Sequence[Person]) -> Sequence[Person]:
-    """The agents of our own user, if any of them is meant; else all.
-
-    Names are made of folders and apps, so others have the same ones.
-    """
-    found = matching(who, people)
-    if len(found) < 2:
-        return people
-    own = own_ids(machine_home(ctx.identity.home))
-    return [one for one in found if one.agent in own] or people
 
 
 async def members_of(ctx: OpContext, room: RoomName) -> list[Person]:
@@ -159,13 +162,16 @@ async def members_of(ctx: OpContext, room: RoomName) -> list[Person]:
         listed = await ctx.client.request(Roster(room=room), RosterList)
     except HubError:
         return []
-    return [Person(agent=entry.id, name=entry.name) for entry in listed.entries]
+    return [
+        Person(agent=entry.id, name=entry.name, near=Near.HERE)
+        for entry in listed.entries
+    ]
 
 
 def _here(ctx: OpContext) -> list[Person]:
     live = read_live(machine_home(ctx.identity.home))
     return [
-        Person(agent=one.agent, name=one.name)
+        Person(agent=one.agent, name=one.name, near=Near.OWN)
         for one in live
         if one.hub is not None and same_hub(one.hub, ctx.hub)
     ]
@@ -184,19 +190,35 @@ async def named(ctx: OpContext, who: str) -> list[Person]:
     else:
         frames = [Discover()]  # it is in no field of a card
     people: list[Person] = []
+    home = machine_home(ctx.identity.home)
+    known = await asyncio.to_thread(People.read, home)
     for frame in frames:
         cards = await look_through(ctx, frame, most=MAX_LISTED)
         people += [
-            Person(agent=agent, name=one.card.name, known=agent in cards.known)
+            Person(
+                agent=agent,
+                name=one.card.name,
+                near=_near(known, one, met=agent in cards.known),
+            )
             for agent, one in cards.found.items()
         ]
     return people
 
 
-def known_first(who: str, people: Sequence[Person]) -> list[Person]:
-    """Those we share a session with, if any of them is meant; else all."""
-    known = [one for one in people if one.known]
-    return known if matching(who, known) else list(people)
+def nearest(who: str, people: Sequence[Person]) -> list[Person]:
+    """Of those who may be meant, the nearest ones."""
+    meant = [one for one in people if matching(who, [one])]
+    near = min((one.near for one in meant), default=Near.STRANGER)
+    return [one for one in meant if one.near is near]
+
+
+def _near(known: People, entry: DirectoryEntry, *, met: bool) -> Near:
+    person = known.behind(entry.card.id, entry.card, entry.sig)
+    if person is not None and person.relation is Relation.OWN:
+        return Near.OWN
+    if person is not None and person.relation is Relation.CONTACT:
+        return Near.CONTACT
+    return Near.MET if met else Near.STRANGER
 
 
 @dataclass(slots=True)

@@ -65,16 +65,9 @@ class DecisionResult(Result):
 
 
 async def join_requests(
-    ctx: OpContext, room: Annotated[RoomName, SESSION]
+    ctx: OpContext, room: Annotated[RoomName, SESSION], *, admit: bool = True
 ) -> RequestsResult:
-    """Who waits to be let into a room of ours; whoever may walk in is let in first."""
-    return await waiting_at(ctx, room)
-
-
-async def waiting_at(
-    ctx: OpContext, room: RoomName, *, admit: bool = True
-) -> RequestsResult:
-    """Who waits at a room of ours.
+    """Who waits to be let into a room of ours.
 
     Args:
         admit: Let in first whoever may walk in.
@@ -244,7 +237,7 @@ async def admit_preapproved(ctx: OpContext, room: RoomName) -> list[Knock]:
         or ctx.known_rooms.preapproved(ctx.hub, room)
     ):
         return []
-    return (await waiting_at(ctx, room)).admitted
+    return (await join_requests(ctx, room)).admitted
 
 
 async def _knocks(ctx: OpContext, waiting: "Sequence[JoinRequest]") -> list[Knock]:

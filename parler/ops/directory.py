@@ -39,9 +39,9 @@ from parler.identity.signing import fingerprint
 from parler.ops.addressing import (
     MAX_LISTED,
     as_agent_id,
-    known_first,
     look_through,
     named,
+    nearest,
     pick,
 )
 from parler.ops.affiliations import Affiliation, affiliation_of, people_of
@@ -302,7 +302,7 @@ parler card""",
 async def _named(ctx: OpContext, who: str) -> Listed:
     chosen = pick(
         who,
-        known_first(who, await named(ctx, who)),
+        nearest(who, await named(ctx, who)),
         among="is in the hub's directory",
         next_step="parler discover",
     )

@@ -16,7 +16,7 @@ from parler.errors import HubError, NotMember, UsageError
 from parler.identity.identity import active_session
 from parler.identity.own_agents import OwnAgent
 from parler.ops.addressing import Person, pick
-from parler.ops.admission import Knock, waiting_at
+from parler.ops.admission import Knock, join_requests
 from parler.ops.affiliations import Affiliation
 from parler.ops.capability import Capability
 from parler.ops.context import OpContext, Result
@@ -230,7 +230,7 @@ async def _knocks(
 ) -> tuple[list[OwnKnock], list[OwnKnock]]:
     ctx = own.ctx
     try:
-        waiting = await waiting_at(ctx, room.name, admit=admit)
+        waiting = await join_requests(ctx, room.name, admit=admit)
     except HubError:
         return [], []  # it is somebody else's, or gone
 

@@ -13,6 +13,7 @@ from parler.identity.identity import Identity, load_identity, mint_identity
 from parler.identity.people import Relation
 from parler.identity.person import VOUCH, ensure_person, vouch
 from parler.identity.signing import fingerprint
+from parler.ops.addressing import find_agent
 from parler.ops.admission import approve, decide, join_requests
 from parler.ops.affiliations import belongs, introduced
 from parler.ops.contacts import Found, contacts_called, trust
@@ -437,3 +438,26 @@ async def test_an_agent_makes_the_person_of_its_machine_when_it_is_asked_whose_i
         assert result.affiliation.person is not None
         assert result.affiliation.person.relation is Relation.OWN
         assert result.affiliation.person.id == whose.agent_id
+
+
+async def test_a_name_that_several_have_means_the_nearest_of_them(
+    tmp_path: Path,
+) -> None:
+    names = ("Anna", "bob", "carl", "eve")
+    anna, bob, carl, eve = (person(tmp_path, name) for name in names)
+    knows(bob, anna, "anna")
+    knows(bob, carl, "carl")
+    async with stage(tmp_path) as at:
+        his = await agent_of(at, bob, folder="web")
+        evil = await agent_of(at, eve)
+        opened = await open_session(his, OpenParams(gated=False))
+        assert (await find_agent(his, "stagent-claude")).agent == evil.client.agent_id
+        await knock(evil, opened)
+        hers = await agent_of(at, anna)
+        assert (await find_agent(his, "stagent-claude")).agent == hers.client.agent_id
+        assert (await card(his, "stagent-claude")).card.id == hers.client.agent_id
+        await agent_of(at, carl)
+        with pytest.raises(UsageError, match="more than one"):
+            await find_agent(his, "stagent-claude")
+        own = await agent_of(at, bob, app="codex")
+        assert (await find_agent(his, "stagent-claude")).agent == own.client.agent_id

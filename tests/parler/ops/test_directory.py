@@ -183,11 +183,12 @@ async def test_a_name_of_several_lists_them_with_their_fingerprints(
     tmp_path: Path,
 ) -> None:
     async with stage(tmp_path) as at:
+        alice = await at.enter("alice")
         twins = [await at.enter("bob"), await at.enter("Bob")]
         for twin in twins:
             await register(twin, RegisterParams())
         with pytest.raises(UsageError) as refused:
-            await card(twins[0], "bob")
+            await card(alice, "bob")
         for twin in twins:
             assert fingerprint(twin.client.agent_id) in refused.value.message
 
