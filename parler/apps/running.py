@@ -11,7 +11,7 @@ _WRAPPERS = frozenset(
     {
         *("sh", "bash", "dash", "zsh", "fish", "ash", "env", "nohup", "setsid"),
         *("timeout", "uv", "uvx", "pipx", "npx", "npm", "npm exec", "stdbuf"),
-        *("parler", "script", "nice", "ionice", "sudo"),
+        *("parler", "script", "nice", "ionice", "sudo", "cmd", "powershell", "pwsh"),
     }
 )
 """Programs that only pass a start on: never the one that an agent lives in."""

@@ -125,6 +125,8 @@ def test_a_conversation_that_is_resumed_gets_its_seat_and_its_mail(desk: Desk) -
         with desk.window(conversation="b") as two:
             two.calls("parler_rooms")
             before = who(two.shell("whoami", "--json"))
+            sent = two.shell("send", "--to", "shop-claude", "for the first one")
+            assert sent.status == 0, sent.err
         sent = one.shell("send", "--to", "shop-claude-2", "for the second one")
         assert sent.status == 0, sent.err
     # Nobody is here; its server is not told what it resumes, the hook is.
@@ -135,10 +137,12 @@ def test_a_conversation_that_is_resumed_gets_its_seat_and_its_mail(desk: Desk) -
         assert who(resumed.shell("whoami", "--json")) == before
         read = resumed.calls("parler_recv", wait_secs=10)
         assert "for the second one" in read
+        assert "for the first one" not in read
         with desk.window(conversation="b") as thief:
             assert who(thief.shell("whoami", "--json"))[0] == "shop-claude"
             assert who(resumed.shell("whoami", "--json")) == before
-            thief.hook("session-start")
+            shown = eventually(lambda: told(thief.hook("prompt")), "mail")
+            assert "for the first one" in shown
             assert who(thief.shell("whoami", "--json"))[0] == "shop-claude"
 
 
