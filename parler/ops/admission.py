@@ -84,7 +84,6 @@ async def join_requests(
 
 REQUESTS = Capability(
     run=join_requests,
-    also=[waiting_at],
     about="Show who is waiting to be let in.",
     no_command="a person sees those of all agents with `session requests` (ops.own)",
     tool="parler_join_requests",
