@@ -119,7 +119,7 @@ def glance() -> None:
     import asyncio
 
     from parler.cli._machine import here_of
-    from parler.errors import TransportError
+    from parler.errors import HubError, TransportError
     from parler.ops.inbox import GlanceResult
     from parler.ops.own import Away
     from parler.ops.peers import PeersParams, peers
@@ -133,7 +133,7 @@ def glance() -> None:
     hubs = list(dict.fromkeys(hub for _, _, hub in household.places()))
     try:
         result = asyncio.run(inbox.glance(household, here))
-    except TransportError as error:
+    except (TransportError, HubError) as error:
         # Without a hub there still are the agents of this machine.
         result = GlanceResult(
             items=[],

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from parler.client.questions import Ask, ask_parts
+from parler.identity.identity import mint_identity
 from parler.identity.signing import fingerprint
 from parler.ops.person_only import by_an_agent
 from parler.wire.records import DmTarget
@@ -397,3 +398,14 @@ def test_where_nothing_is_set_up_the_next_command_is_named(tmp_path: Path) -> No
     assert (done.status, done.err) == (0, "")
     assert "Next: parler connect" in done.out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hub_that_refuses_hides_no_agent(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path / "ann")
+    home = terminal.home / ".parler/agents/codex/ws/0"
+    with running_hub(tmp_path / "hub", PARLER_HUB_JOIN_SECRET="not told") as hub:
+        mint_identity(home, hub_url=hub.url, name="shop-codex")
+        done = terminal.run()
+        assert (done.status, done.err) == (0, "")
+        assert f"{hub.url}  not reached" in done.out
+        assert terminal.run("rooms").status == 6
