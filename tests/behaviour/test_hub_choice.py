@@ -181,6 +181,8 @@ def test_without_a_terminal_it_is_this_machine_for_shell_and_agents(ann: User) -
         status = speaks("hub", "status", "--json").json
         assert (status["pid"], status["url"]) == (pid, ann.url)
         assert speaks("whoami", "--json").json["hub"] == ann.url
+    assert ann("use", ann.url.replace("127.0.0.1", "localhost")).status == 0
+    assert chosen(ann) == "local"
     agent = ann.home / "agents" / "cursor"
     assert ann("hub", "status", "--home", str(agent), "--json").json["pid"] == pid
     assert ann("hub", "stop", "--home", str(agent / "ws" / "x")).status == 0
