@@ -151,8 +151,7 @@ class ToolServer:
 
         await self._until_told()
         async with asyncio.TaskGroup() as tasks:
-            if self._seating is not None:
-                tasks.create_task(self._mind_seat(self._seating))
+            tasks.create_task(self._mind_seat())
             while True:
                 self._moved.clear()
                 backend = Backend(self._settings, self._options, self._env, self._pipe)
@@ -184,8 +183,8 @@ class ToolServer:
                     await asyncio.sleep(_GLANCE_SECS)
         await self._take_seat(None)
 
-    async def _mind_seat(self, seating: Seating) -> None:
-        while True:
+    async def _mind_seat(self) -> None:
+        while self._seating is not None:
             await asyncio.sleep(SEAT_SECS)
             await self._take_seat(None)
 
@@ -196,7 +195,7 @@ class ToolServer:
         async with self._seat_lock:
             try:
                 settings = await asyncio.to_thread(self._seating.moved, conversation)
-            except ParlerError:
+            except (ParlerError, OSError):
                 return  # it has what it had; looked at again soon
             if settings is None:
                 return

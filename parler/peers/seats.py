@@ -40,6 +40,9 @@ STALE_SECS = 60.0
 """A record so old is of a window that is gone, where its process cannot be seen: in
 another container, before a restart, on another machine that shares the home."""
 
+LOCK_SECS = 15.0
+"""Many windows may open at once, and a disk be slow."""
+
 _LOCK = "seats"
 
 
@@ -165,7 +168,7 @@ class Seats:
         if mine is None and not (window.process and window.takes):
             return self._guessed(window)
         try:
-            with files.locked(self.home / _LOCK):
+            with files.locked(self.home / _LOCK, wait_secs=LOCK_SECS):
                 return self._settled(window)
         except files.Unwritable:
             if self._is_writable():
@@ -222,9 +225,7 @@ class Seats:
         owner = _owner(told, places)
         goal = mine
         if owner is not None and owner is not mine and self.is_free(owner):
-            known = mine is not None and mine.conversation is not None
-            if window.is_current or not known:
-                goal = owner
+            goal = owner
         if goal is None:
             goal = self._lowest(places)
         if mine is not None and goal is not mine:

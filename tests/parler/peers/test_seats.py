@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -42,6 +43,9 @@ class Open:
     seat: int
     conversation: str | None
     """What is told by the variables of its server and its shell, for ever."""
+
+    current: str | None
+    """The one that it is in, as far as it was told."""
 
 
 class SeatTaking(RuleBasedStateMachine):
@@ -80,7 +84,7 @@ class SeatTaking(RuleBasedStateMachine):
 
     def opened(self, told: str | None) -> Open:
         self.pids += 1
-        window = Open(Process(self.pids % 3 + 1, str(self.pids)), 0, told)
+        window = Open(Process(self.pids % 3 + 1, str(self.pids)), 0, told, told)
         self.windows.append(window)
         window.seat = self.seats.seat_of(Window(window.process, told))
         if told is not None:
@@ -96,6 +100,7 @@ class SeatTaking(RuleBasedStateMachine):
             Window(window.process, conversation, is_current=True)
         )
         assert window.seat == expected
+        window.current = conversation
         self.owners.setdefault(conversation, window.seat)
 
     @rule(silent=st.booleans())
@@ -157,9 +162,12 @@ class SeatTaking(RuleBasedStateMachine):
             place = read_place(seat_home(self.home, one.seat))
             assert place is not None
             assert place.holder == one.process
+            assert place.conversation == one.current
 
 
 TestSeatTaking = SeatTaking.TestCase
+# Each step is synced to the disk.
+TestSeatTaking.settings = settings(max_examples=settings().max_examples // 4)
 
 
 def seats(home: Path, here: str = "here", *running: Process) -> Seats:
