@@ -1,12 +1,13 @@
 """Two windows of one real app in one folder: told apart, woken, restarted, resumed."""
 
 import json
+import re
 import uuid
 from typing import Any
 
 import pytest
 
-from tests.agents._kit.clis import Claude, Codex
+from tests.agents._kit.clis import Claude, Cli, Codex, Gemini
 from tests.agents._kit.sandbox import Peer, Sandbox, eventually
 from tests.agents._kit.talking import CodexServer, Terminal
 from tests.agents._kit.wired import trust_hooks, wire
@@ -117,3 +118,28 @@ def test_two_conversations_in_one_process_of_codex_are_two_agents(box: Sandbox) 
         names = {"project-codex", "project-codex-2"}
         eventually(lambda: set(here(shell)) == names, WAIT, "two agents")
         assert "project-codex-2" in app.call(first, "parler", "parler_peers", {})
+
+
+WHOAMI = "parler whoami --json"
+SHELLS: dict[type[Cli], dict[str, Any]] = {
+    Claude: {"call": "Bash", "with": {"command": WHOAMI}},
+    Gemini: {"call": "run_shell_command", "with": {"command": WHOAMI}},
+}
+
+
+@pytest.mark.parametrize("kind", SHELLS)
+def test_a_command_in_an_apps_shell_is_the_agent_of_its_window(
+    box: Sandbox, kind: type[Cli]
+) -> None:
+    _, [cli] = wire(box, [kind])
+    cli.trust("parler")
+    cli.merge(".claude/settings.json", {"permissions": {"allow": ["Bash(parler *)"]}})
+    cli.merge(".gemini/settings.json", {"tools": {"allowed": ["run_shell_command"]}})
+    box.model.script(
+        {"call": "parler_peers", "with": {}}, SHELLS[kind], {"say": "over"}
+    )
+    asked = cli.turn("who are you?").asked
+    [tool, shell] = max((one.results for one in asked), key=len)
+    mine = re.search(r"\(you\) (\S+),", tool)
+    assert mine, tool
+    assert f'"fingerprint":"{mine[1]}"' in shell
