@@ -236,7 +236,12 @@ async def history(
         int, Param("The last N messages.", "N", option="--number -n", ge=1, le=MAX_U32)
     ] = DEFAULT_HISTORY,
 ) -> ReceiveResult:
-    """What was said last in a room; nothing counts as read by it."""
+    """What was said last in a room; nothing counts as read by it.
+
+    Raises:
+        UsageError: It is a stranger's direct message, and a model would read it.
+    """
+    await ctx.require_accepted(room)
     listed = await ctx.client.request(Roster(room=room), RosterList)
     ends = (max(one.seen or 0, one.delivered or 0) for one in listed.entries)
     start = max(0, max(ends, default=0) - limit)

@@ -19,7 +19,7 @@ from parler.identity.settings import Flags, resolve_settings
 from parler.identity.signing import Keypair
 from parler.ops.context import OpContext
 from parler.ops.directory import RegisterParams, register
-from parler.ops.messages import ReceiveParams, SendParams, receive, send
+from parler.ops.messages import ReceiveParams, SendParams, history, receive, send
 from parler.ops.requests import MAX_REQUESTS, message_requests
 from parler.ops.session import join_session
 from parler.runtime.bootstrap import connected, now, reader_of
@@ -165,7 +165,10 @@ async def test_what_waits_is_not_in_the_result_of_a_tool_that_names_the_room(
         room = await bob.tells(scene.id, "hello")
         with pytest.raises(UsageError, match="has not accepted"):
             await receive(scene.ctx, ReceiveParams(room=room, since=0))
+        with pytest.raises(UsageError, match="has not accepted"):
+            await history(scene.ctx, room)
         scene.senders.accept(bob.client.agent_id)
+        assert (await history(scene.ctx, room)).messages
         assert (await receive(scene.ctx, ReceiveParams(room=room, since=0))).messages
 
 
