@@ -8,6 +8,7 @@ it, and the person decides (`identity.senders`).
 The hub is asked here; what its answers are worth is decided by signatures.
 """
 
+import asyncio
 from collections.abc import Callable, Collection
 from enum import StrEnum
 from pathlib import Path
@@ -15,9 +16,9 @@ from typing import TypeAlias
 
 from parler.client.client import Client
 from parler.client.messages import Message
-from parler.errors import HubError
+from parler.errors import ConfigError, HubError
 from parler.identity.known_rooms import KnownRooms
-from parler.identity.senders import Senders
+from parler.identity.senders import Decisions, Senders
 from parler.wire.base import AgentId, RoomName
 from parler.wire.records import DirectoryEntry, RoomKind
 from parler.wire.replies import Card, RoomList, RosterList
@@ -75,8 +76,11 @@ class Acquaintance:
         self._decided_in = (senders.path, *decided_in)
         self._everybody_is_ours = everybody_is_ours
         self._stamp: Stamp = ()
-        self._standing: dict[RoomName, Standing] = {}
+        self._standing: dict[RoomName, tuple[Standing, frozenset[AgentId]]] = {}
+        """With who writes there beside us."""
+
         self._members: frozenset[AgentId] | None = None
+        self._looking = asyncio.Lock()
 
     def as_of(self) -> Stamp:
         """What was decided so far: another value whenever something was."""
@@ -87,19 +91,33 @@ class Acquaintance:
         return stamp
 
     def forget(self) -> None:
-        """Members have changed, or something was decided: judge anew."""
+        """Something was decided, or rooms are others: judge anew."""
         self._standing.clear()
         self._members = None
 
+    def member_changed(self, room: RoomName, agent: AgentId | None) -> None:
+        """Somebody came or left: judge what that may change, and nothing else.
+
+        Members of open rooms come and go as they like, and are not known by it.
+        """
+        if agent is None or agent == self._client.agent_id:
+            self.forget()
+        elif self._is_gated(room):
+            self._members = None
+            for direct, (_, others) in list(self._standing.items()):
+                if agent in others:
+                    del self._standing[direct]
+
     def judged(self, room: RoomName) -> Standing | None:
         """What is known already; None if nobody asked."""
-        return self._standing.get(room)
+        known = self._standing.get(room)
+        return known[0] if known else None
 
     async def standing(self, room: RoomName) -> Standing:
         """What becomes of the messages in a direct room.
 
         Raises:
-            HubError: The hub does not let us read it.
+            HubError: The hub does not let us read it, or is too busy.
             TransportError: The hub did not answer.
         """
         self.as_of()
@@ -109,7 +127,7 @@ class Acquaintance:
             if len(self._standing) >= MAX_JUDGED:
                 self._standing.clear()
             self._standing[room] = known
-        return known
+        return known[0]
 
     async def sender(self, room: RoomName) -> Message | None:
         """The first message in a direct room that is not ours."""
@@ -117,55 +135,83 @@ class Acquaintance:
         me = self._client.agent_id
         return next((one for one in batch.messages if one.author.id != me), None)
 
-    async def _judge(self, room: RoomName) -> Standing:
-        decisions = self._senders.read()
+    async def _judge(self, room: RoomName) -> tuple[Standing, frozenset[AgentId]]:
+        decisions = self._decisions()
         batch = await self._client.pull(room, since=0, limit=LOOKED_THROUGH)
-        authors = {message.author.id for message in batch.messages}
+        authors = frozenset(message.author.id for message in batch.messages)
         others = authors - {self._client.agent_id}
         if others & set(decisions.declined):
-            return Standing.DECLINED
+            return Standing.DECLINED, others
         if (
             len(authors) > len(others)
             or decisions.strangers
             or others <= set(decisions.accepted)
-            or self._known_rooms.knows(self._hub, room)
+            or self._wrote_in(room)
             or self._everybody_is_ours()
             or others <= set(self._own_agents())
             or others <= await self._members_of_our_rooms()
         ):
-            return Standing.KNOWN
+            return Standing.KNOWN, others
         for agent in others:
             if not await self._has_voucher(agent):
-                return Standing.STRANGER
-        return Standing.KNOWN
+                return Standing.STRANGER, others
+        return Standing.KNOWN, others
+
+    # Of damaged files nothing counts as said: nobody is let through by guess, and
+    # nobody is kept out who is known otherwise.
+
+    def _decisions(self) -> Decisions:
+        try:
+            return self._senders.read()
+        except ConfigError:
+            return Decisions()
+
+    def _wrote_in(self, room: RoomName) -> bool:
+        try:
+            return self._known_rooms.knows(self._hub, room)
+        except ConfigError:
+            return False
+
+    def _is_gated(self, room: RoomName) -> bool:
+        try:
+            return not self._known_rooms.is_open(self._hub, room)
+        except ConfigError:
+            return False
 
     async def _has_voucher(self, agent: AgentId) -> bool:
         try:
             entry = (await self._client.request(Lookup(id=agent), Card)).entry
-        except HubError:
+        except HubError as refused:
+            if refused.retryable:
+                raise
             return False
         return (
             entry is not None and entry.card.id == agent and self._is_vouched_for(entry)
         )
 
     async def _members_of_our_rooms(self) -> frozenset[AgentId]:
-        if self._members is None:
-            found: set[AgentId] = set()
-            rooms = (await self._client.request(Rooms(), RoomList)).rooms
-            gated = [
-                one.name
-                for one in rooms
-                if one.kind is RoomKind.CHANNEL
-                and not self._known_rooms.is_open(self._hub, one.name)
-            ]
-            for room in gated[:MAX_SHARED_ROOMS]:
-                try:
-                    roster = await self._client.request(Roster(room=room), RosterList)
-                except HubError:
-                    continue  # deleted, or left, meanwhile
-                found.update(entry.id for entry in roster.entries)
-            self._members = frozenset(found)
-        return self._members
+        async with self._looking:  # many rooms are judged at once
+            if self._members is None:
+                self._members = await self._look_for_members()
+            return self._members
+
+    async def _look_for_members(self) -> frozenset[AgentId]:
+        found: set[AgentId] = set()
+        rooms = (await self._client.request(Rooms(), RoomList)).rooms
+        gated = [
+            one.name
+            for one in rooms
+            if one.kind is RoomKind.CHANNEL and self._is_gated(one.name)
+        ]
+        for room in gated[:MAX_SHARED_ROOMS]:
+            try:
+                roster = await self._client.request(Roster(room=room), RosterList)
+            except HubError as refused:
+                if refused.retryable:
+                    raise
+                continue  # deleted, or left, meanwhile
+            found.update(entry.id for entry in roster.entries)
+        return frozenset(found)
 
 
 def _modified(path: Path) -> int:

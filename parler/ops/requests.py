@@ -41,12 +41,18 @@ class SenderResult(Result):
 
 
 async def standing_in(ctx: OpContext, room: RoomName) -> Standing:
-    """What becomes of the messages in a direct room."""
+    """What becomes of the messages in a direct room.
+
+    Raises:
+        HubError: The hub is too busy to tell.
+    """
     if ctx.acquaintance is None:
         return Standing.KNOWN
     try:
         return await ctx.acquaintance.standing(room)
-    except HubError:
+    except HubError as refused:
+        if refused.retryable:
+            raise
         return Standing.DECLINED  # it is gone
 
 

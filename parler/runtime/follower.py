@@ -85,8 +85,10 @@ class Follower:
                 self._knocks.stale.add(room)
             case Event(event="join_resolved"):
                 self._knocks.decided.set()
-            case Event(event="member") if self.ctx.acquaintance is not None:
-                self.ctx.acquaintance.forget()
+            case Event(event="member", room=room, agent=agent) if (
+                self.ctx.acquaintance is not None
+            ):
+                self.ctx.acquaintance.member_changed(room, agent)
                 self.rescan = True
             case _:  # members and rooms change, or something was missed
                 self.rescan = True

@@ -6,7 +6,7 @@ Whoever was approved when the session was opened is let in at once.
 import asyncio
 from typing import Protocol
 
-from parler.errors import HubError
+from parler.errors import ConfigError, HubError
 from parler.ops.admission import Knock, RequestsResult, join_requests
 from parler.ops.affiliations import introduced
 from parler.ops.context import OpContext
@@ -57,7 +57,7 @@ class Knocks:
         for room in rooms:
             self.stale.discard(room)
             try:
-                result = await join_requests(ctx, room)
+                result = await _requests(ctx, room)
             except HubError as refused:
                 if not refused.retryable:
                     self.not_ours.add(room)
@@ -84,6 +84,15 @@ def knock_text(one: Knock, room: RoomName) -> str:
         "decide: show name and fingerprint, and when your user agrees, call "
         f"parler_approve_join agent={one.fingerprint} room={visible(room)}."
     )
+
+
+async def _requests(ctx: OpContext, room: RoomName) -> RequestsResult:
+    try:
+        return await join_requests(ctx, room)
+    except (
+        ConfigError
+    ):  # who may walk in cannot be read; who waits is told all the same
+        return await join_requests(ctx, room, admit=False)
 
 
 def _key(what: str, one: Knock) -> str:

@@ -1,15 +1,17 @@
 """Whose direct messages reach a model, and whose wait for a person's word."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from parler.client.acquaintance import Standing
 from parler.client.client import Client, connect
-from parler.errors import UsageError
+from parler.errors import RateLimited, UsageError
 from parler.identity.contacts import Contacts
 from parler.identity.homes import machine_home
 from parler.identity.identity import ensure_identity
@@ -27,12 +29,29 @@ from parler.runtime.follower import Follower
 from parler.runtime.knocks import Knocks
 from parler.runtime.log_file import LogFile
 from parler.runtime.mailbox import Mailbox
-from parler.wire.base import AgentId, RoomName
+from parler.wire.base import AgentId, Code, RoomName
 from parler.wire.canonical import card_bytes
+from parler.wire.codes import ErrorCode
 from parler.wire.joinkey import parse_join_key
 from parler.wire.records import AgentCard, DmTarget, RoomKind, Visibility
-from parler.wire.replies import Registered, RoomList
-from parler.wire.requests import Register, Rooms
+from parler.wire.replies import (
+    Event,
+    Invited,
+    Joined,
+    JoinPending,
+    Left,
+    Registered,
+    RoomList,
+)
+from parler.wire.requests import (
+    Invite,
+    Leave,
+    Lookup,
+    Redeem,
+    Register,
+    Rooms,
+    Roster,
+)
 from tests._support.mcp_peers import Peer, peer
 from tests._support.processes import HubProcess
 
@@ -68,6 +87,12 @@ class Scene:
     def id(self) -> AgentId:
         return self.ctx.client.agent_id
 
+    def judges_over(self, client: "Counting") -> None:
+        """Whom it knows is asked anew, over this client."""
+        known: Any = self.ctx.acquaintance
+        known._client = client
+        known.forget()
+
     async def is_shown(self) -> list[str]:
         """What a model is shown, once everything was looked at."""
         self.follower.rescan = True
@@ -82,6 +107,23 @@ class Scene:
 
     async def shows(self, words: str) -> bool:
         return any(words in text for text in await self.is_shown())
+
+
+class Counting:
+    """A client that counts what is asked, and whose hub may be too busy for some."""
+
+    def __init__(self, client: Client, too_busy_for: type | None = None) -> None:
+        self._client, self._too_busy_for = client, too_busy_for
+        self.asked: Counter[type] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def request(self, frame: Any, reply: Any) -> Any:
+        self.asked[type(frame)] += 1
+        if type(frame) is self._too_busy_for:
+            raise RateLimited("too many requests", hub_code=ErrorCode.RATE_LIMITED)
+        return await self._client.request(frame, reply)
 
 
 @asynccontextmanager
@@ -225,6 +267,87 @@ async def test_strangers_come_through_where_the_person_wants_it_so(
         assert await scene.shows("hello")
         scene.senders.let_strangers_through(False)
         assert await _standings(scene, room) == [Standing.STRANGER]
+
+
+async def test_strangers_do_not_use_up_what_the_agent_may_ask_of_its_hub(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with at_work(hub, tmp_path) as scene, AsyncExitStack() as stack:
+        bob = await stack.enter_async_context(peer(hub.url))
+        for _ in range(10):
+            key, room = await bob.opens(gated=True)
+            await join_session(scene.ctx, parse_join_key(key))
+            await bob.admits(room, scene.id)
+        for number in range(40):
+            stranger = await stack.enter_async_context(peer(hub.url, f"s{number}"))
+            await stranger.tells(scene.id, "buy this")
+        told = await bob.tells(scene.id, "stop the deploy")
+        counting = Counting(scene.ctx.client)
+        scene.judges_over(counting)
+        assert await scene.shows("stop the deploy")
+        assert counting.asked[Roster] == 10
+        assert counting.asked[Rooms] == 1
+
+        market, open_room = await bob.opens()
+        await join_session(scene.ctx, parse_join_key(market))
+        await scene.is_shown()
+        counting.asked.clear()
+        comes_and_goes = await stack.enter_async_context(peer(hub.url, "mallory"))
+        asked = Redeem(code=Code(market))
+        await comes_and_goes.client.request(asked, (Joined, JoinPending))
+        scene.follower.heard(
+            Event(
+                event="member",
+                room=open_room,
+                agent=comes_and_goes.client.agent_id,
+                change="joined",
+            )
+        )
+        await scene.is_shown()
+        assert not counting.asked
+        assert await _standings(scene, told) == ["known"]
+
+
+async def test_what_a_hub_is_too_busy_to_tell_makes_nobody_a_stranger(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with at_work(hub, tmp_path) as scene, peer(hub.url) as bob:
+        key, room = await bob.opens(gated=True)
+        await join_session(scene.ctx, parse_join_key(key))
+        await bob.admits(room, scene.id)
+        told = await bob.tells(scene.id, "stop the deploy")
+        for too_busy_for in (Roster, Lookup):
+            counting = Counting(scene.ctx.client, too_busy_for=too_busy_for)
+            if too_busy_for is Lookup:
+                await bob.client.request(Leave(room=room), Left)
+            scene.judges_over(counting)
+            with pytest.raises(RateLimited, match="too many requests"):
+                await _standings(scene, told)
+            with pytest.raises(RateLimited, match="too many requests"):
+                await message_requests(scene.ctx, [told])
+
+
+@pytest.mark.parametrize("name", ["senders.json", "contacts.json", "sessions.json"])
+async def test_a_damaged_file_lets_no_stranger_in_and_keeps_no_known_one_out(
+    hub: HubProcess, tmp_path: Path, name: str
+) -> None:
+    async with at_work(hub, tmp_path) as scene, peer(hub.url) as bob:
+        folder = (
+            scene.ctx.identity.home if name == "sessions.json" else tmp_path / "home"
+        )
+        door = Invite(kind=RoomKind.CHANNEL, require_approval=True)
+        await scene.ctx.client.request(door, Invited)
+        (folder / name).write_bytes(b"{")
+        (folder / name).chmod(0o600)
+        theirs = await bob.tells(scene.id, "hello")
+        own, _ = ensure_identity(
+            tmp_path / "home" / "agents" / "gemini", hub_url=hub.url, name="eve"
+        )
+        async with connect(hub.url, own.keypair, name="eve") as other:
+            ours = await Peer(other).tells(scene.id, "it is done")
+        assert await _standings(scene, theirs, ours) == ["stranger", "known"]
+        (shown,) = await scene.is_shown()
+        assert "it is done" in shown
 
 
 async def _standings(scene: Scene, *rooms: RoomName) -> list[str]:
