@@ -21,7 +21,6 @@ from parler.identity.homes import (
     app_homes,
     current_directory,
     find_home,
-    in_agent_shell,
     machine_home,
     process_environment,
     really_canonical,
@@ -83,7 +82,6 @@ class Settings:
     base_home: Path
     """The unscoped home: known hubs and secrets, shared by all its projects."""
     scoped: bool
-    agent_shell: bool
     hub: str
     """In the one spelling of `hub_url`, unless it names no hub."""
     hub_source: HubSource
@@ -224,7 +222,6 @@ def resolve_settings(
         home=found.path,
         base_home=found.base,
         scoped=found.scope is not None,
-        agent_shell=in_agent_shell(env),
         hub=spelled(hub),
         hub_source=source,
         name=name,

@@ -80,8 +80,8 @@ class OpContext:
     acquaintance: "Acquaintance | None" = None
     """Whose direct messages come through; None: everybody's."""
 
-    for_model: bool = False
-    """What is read here comes to a model."""
+    for_model: Callable[[], bool] = lambda: False
+    """Whether what is read here comes to a model."""
 
     for_this_user: Callable[[], bool] = lambda: False
     """Whether the hub is this machine's own, and lets in nobody else's agents: looked
@@ -105,7 +105,7 @@ class OpContext:
         Raises:
             UsageError: It is such a message that waits in the room.
         """
-        if not self.for_model or self.acquaintance is None or not is_direct(room):
+        if self.acquaintance is None or not is_direct(room) or not self.for_model():
             return
         if await self.acquaintance.standing(room) is Standing.KNOWN:
             return

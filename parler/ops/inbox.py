@@ -172,7 +172,7 @@ async def waiting_for(
     items = await _knocks(own, rooms)
     unread = {one.name: one for one in rooms if one.kind is RoomKind.DM and one.unread}
     # In an agent's shell a model would read it.
-    unasked = [] if own.ctx.for_model else list(unread)
+    unasked = [] if own.ctx.for_model() else list(unread)
     strangers = await message_requests(own.ctx, unasked)
     items += [_item(own, unread[r], m, Kind.REQUEST) for r, m in strangers]
     if own.ctx.identity.agent_id in attended:

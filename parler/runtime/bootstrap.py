@@ -245,7 +245,7 @@ async def connected(
 
     Args:
         look: Not to be seen there (`client.connect`).
-        for_model: What is read comes to a model, as it does in an agent's shell.
+        for_model: What is read comes to a model; so it does where an agent runs us.
     """
     from parler.identity.known_rooms import KnownRooms
     from parler.identity.settings import spelled
@@ -265,9 +265,18 @@ async def connected(
             acquaintance=_acquaintance(
                 client, hub, settings, known_rooms, for_this_user
             ),
-            for_model=for_model or settings.agent_shell,
+            for_model=lambda: for_model or _runs_for_an_agent(),
             now=now,
         )
+
+
+def _runs_for_an_agent() -> bool:
+    import os
+
+    from parler.identity.homes import process_environment
+    from parler.ops.person_only import by_an_agent
+
+    return by_an_agent(process_environment(), os.getpid())
 
 
 def _acquaintance(

@@ -333,6 +333,9 @@ async def test_a_strangers_message_waits_for_the_person_and_costs_no_model_a_wor
         in_shell = await at.terminal("inbox", CLAUDECODE="1", CLAUDE_PROJECT_DIR="/")
         assert "read me first" not in in_shell.out
 
+        # Not every app's shell has a variable that scopes it, as Claude Code's has.
+        shown = await at.terminal("inbox", GEMINI_CLI="1")
+        assert (shown.status, "mallory" in shown.out) == (0, False)
         by_agent = await at.terminal("accept", "mallory", "--json", CLAUDECODE="1")
         assert (by_agent.status, by_agent.error["next"]) == (2, "parler accept mallory")
         assert (await at.terminal("accept", "mallory")).status == 0

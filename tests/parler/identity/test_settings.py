@@ -170,7 +170,7 @@ def test_hub_is_shown_in_one_spelling(typed: str) -> None:
 def test_environment_switches() -> None:
     plain = settings()
     assert (plain.join_secret, plain.session_key) == (None, None)
-    assert (plain.allow_plain, plain.no_color, plain.agent_shell) == (False,) * 3
+    assert (plain.allow_plain, plain.no_color) == (False, False)
     env = {
         "PARLER_JOIN_SECRET": "hush",
         "PARLER_SESSION_KEY": "KEYKEYKE",
@@ -293,7 +293,6 @@ def test_every_command_is_scoped_in_an_agent_shell(variable: str) -> None:
     for command in ("send", "recv", "whoami", "init", "doctor", "session"):
         got = settings({variable: str(REPO)}, flags=Flags(command=command))
         assert got.scoped
-        assert got.agent_shell
         assert got.home == workspace(REPO)
 
 
