@@ -520,10 +520,9 @@ class Connection:
     async def _welcome(self, proven: Authenticated) -> Welcome:
         now = self._services.now()
         try:
-            if not proven.looks:
-                await self._services.last_seen.note(
-                    proven.id, proven.name, proven.role, now=now
-                )
+            seen = self._services.last_seen
+            note = seen.note_new if proven.looks else seen.note
+            await note(proven.id, proven.name, proven.role, now=now)
         except Refusal as refusal:
             # A full disk must not keep anybody from reading or from deleting.
             log.warning("an agent was let in unrecorded: %s", refusal.message)

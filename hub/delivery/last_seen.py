@@ -4,6 +4,8 @@ An agent that asks in short-lived connections would otherwise cost a commit each
 for a row that says the same but for its second.
 """
 
+from functools import partial
+
 from hub.store import agents
 from hub.store.agents import Greeting
 from hub.store.engine import Store
@@ -51,3 +53,17 @@ class LastSeen:
         self._known[agent] = greeting
         while len(self._known) > self.max_known:
             del self._known[next(iter(self._known))]
+
+    async def note_new(
+        self, agent: AgentId, name: str, role: str | None, *, now: int
+    ) -> None:
+        """Note an agent that was never here before it looks (protocol 14.12).
+
+        Raises:
+            Refusal: It cannot be stored.
+        """
+        known = partial(agents.name_of, agent=agent)
+        if agent in self._known or await self._store.read("name", known) is not None:
+            return
+        greeting = Greeting(agent=agent, name=name, role=role, now=now)
+        await self._store.write("greet", partial(agents.greet_new, greeting=greeting))

@@ -42,6 +42,10 @@ _KNOW = sa.text(
     "VALUES (:agent, :name, :role, :now, :now) ON CONFLICT (id) DO UPDATE SET "
     "name = excluded.name, role = excluded.role, last_seen = excluded.last_seen"
 )
+_KNOW_NEW = sa.text(
+    "INSERT INTO agents (id, name, role, first_seen, last_seen) "
+    "VALUES (:agent, :name, :role, :now, :now) ON CONFLICT (id) DO NOTHING"
+)
 _ARRIVE = sa.text(
     "INSERT INTO presence (agent, status, ts) VALUES (:agent, :idle, :now) "
     "ON CONFLICT (agent) DO UPDATE SET ts = excluded.ts, "
@@ -79,6 +83,15 @@ def greet_all(
     connection.execute(_KNOW, rows)
     connection.execute(_ARRIVE, rows)
     return [None] * len(greetings)
+
+
+def greet_new(connection: sa.Connection, greeting: Greeting) -> None:
+    """Note who an agent is that was never here; of any other, and of presence, nothing.
+
+    Else there would be members and knocks without a name.
+    """
+    named = {"name": greeting.name, "role": greeting.role, "now": greeting.now}
+    connection.execute(_KNOW_NEW, {"agent": greeting.agent, **named})
 
 
 def name_of(connection: sa.Connection, agent: AgentId) -> str | None:

@@ -6,8 +6,27 @@ import msgspec
 
 from parler.wire.base import Code
 from parler.wire.records import RoomKind, RoomTarget, RosterEntry
-from parler.wire.replies import Invited, Joined, Pong, Pulled, RosterList, Sent
-from parler.wire.requests import Invite, Ping, Pull, Redeem, Roster, Send
+from parler.wire.replies import (
+    Invited,
+    Joined,
+    JoinPending,
+    JoinRequestList,
+    JoinResolved,
+    Pong,
+    Pulled,
+    RosterList,
+    Sent,
+)
+from parler.wire.requests import (
+    Invite,
+    JoinRequests,
+    Ping,
+    Pull,
+    Redeem,
+    ResolveJoin,
+    Roster,
+    Send,
+)
 from tests._support.memory_hub import memory_hub, until
 
 MINUTE = 60_000
@@ -48,3 +67,27 @@ async def test_a_look_says_nothing_of_how_the_agent_is_doing(tmp_path: Path) -> 
         assert (await seen()).status == "idle"
         back.hangs_up()
         await until(lambda: bob.id not in online)
+
+
+async def test_nobody_is_without_a_name_who_was_never_there_but_to_look(
+    tmp_path: Path,
+) -> None:
+    async with memory_hub(tmp_path) as hub:
+        ann = await hub.sign_in()
+        invited = await ann.asks(
+            Invite(kind=RoomKind.CHANNEL, require_approval=True), Invited
+        )
+        mallory = await hub.sign_in("mallory", look=True)
+        await mallory.asks(Redeem(code=Code(invited.code)), JoinPending)
+        asked = JoinRequests(room=invited.room)
+        [knock] = (await ann.asks(asked, JoinRequestList)).requests
+        assert knock.name == "mallory"
+        resolved = ResolveJoin(room=invited.room, agent=mallory.id, approve=True)
+        await ann.asks(resolved, JoinResolved)
+        listed = await ann.asks(Roster(room=invited.room), RosterList)
+        [seen] = [one for one in listed.entries if one.id == mallory.id]
+        assert (seen.name, seen.status) == ("mallory", "offline")
+
+        await hub.sign_in("somebody else", mallory.keypair, look=True)
+        listed = await ann.asks(Roster(room=invited.room), RosterList)
+        assert seen in listed.entries
