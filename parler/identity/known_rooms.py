@@ -77,6 +77,10 @@ class KnownRooms:
         """Whether anybody with a key is in that room, as far as we know."""
         return self._record(hub, room).open
 
+    def is_gated(self, hub: str, room: str) -> bool:
+        """Whether we are in a room whose owner is asked who comes in."""
+        return self.knows(hub, room) and not self.is_open(hub, room)
+
     def preapproved(self, hub: str, room: str) -> list[str]:
         """Ids and fingerprints to approve as soon as they knock at a room."""
         return self._record(hub, room).preapprove

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from parler.errors import UsageError
 from parler.ops.capability import MAX_U32, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result
+from parler.text.terminal import shell_word
 from parler.wire.base import Code, Millis, RoomName
 from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, MAX_TTL_SECS
 from parler.wire.records import InviteInfo, RoomKind
@@ -62,7 +64,20 @@ class RevokeResult(Result):
 
 
 async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
-    """Mint a key to a new or an existing room."""
+    """Mint a key to a new or an existing room.
+
+    Raises:
+        UsageError: A model wants a key past the question that its user is asked.
+    """
+    if not params.require_approval and params.name:
+        asks = ctx.known_rooms.is_gated(ctx.hub, params.name)
+        if params.kind is RoomKind.CHANNEL and asks and ctx.for_model():
+            raise UsageError(
+                f"whoever comes into {params.name} is let in by your user, and a key "
+                "without that is for your user to decide; require_approval makes one "
+                "that asks",
+                next_step=f"parler invite --group {shell_word(params.name)}",
+            )
     invited = await ctx.client.request(
         Invite(
             kind=params.kind,

@@ -1,6 +1,7 @@
 """Opening, joining, deciding and leaving, against the real hub."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,13 @@ from parler.identity.signing import fingerprint
 from parler.ops import session
 from parler.ops.admission import decide, join_requests
 from parler.ops.context import OpContext
+from parler.ops.invites import InviteParams, invite
 from parler.ops.messages import ReceiveParams, SendParams, receive, send
 from parler.ops.session import JoinState, OpenParams, join_session, open_session
 from parler.text.transcript import body
 from parler.wire.base import RoomName
 from parler.wire.joinkey import JoinKey, parse_join_key
-from parler.wire.records import RoomTarget
+from parler.wire.records import RoomKind, RoomTarget
 from parler.wire.replies import InviteRevoked, RoomList
 from parler.wire.requests import RevokeInvite, Rooms
 from tests._support.actors import HUB, Stage, stage
@@ -36,6 +38,22 @@ async def test_opening_is_gated_and_seeds_the_recap_first(tmp_path: Path) -> Non
         said = "📋 session context (from alice):\n  | Topic: login\n  | \n  | a\n  | b"
         assert body(seed) == said
         assert seed.signature is Signature.VALID
+
+
+async def test_a_model_makes_no_key_past_the_question_its_user_is_asked(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as at:
+        alice = await at.enter("alice")
+        model = replace(alice, for_model=lambda: True)
+        opened = await open_session(model, OpenParams())
+        key = InviteParams(kind=RoomKind.CHANNEL, name=opened.room)
+        with pytest.raises(UsageError, match="for your user to decide"):
+            await invite(model, key)
+        assert (await invite(model, replace(key, require_approval=True))).code
+        assert (await invite(model, replace(key, name="market"))).code
+        assert (await invite(model, replace(key, name="market"))).code
+        assert (await invite(alice, key)).room == opened.room
 
 
 async def test_a_session_without_recap_starts_empty(tmp_path: Path) -> None:
