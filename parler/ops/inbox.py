@@ -32,9 +32,13 @@ from parler.wire.base import AgentId, RoomName
 from parler.wire.records import RoomKind
 from parler.wire.replies import RosterList
 from parler.wire.requests import Roster
+from parler.wire.urls import same_hub
 
 MAX_LOOKED_AT = 50
 """Unread messages of a direct room that are looked at, and such rooms."""
+
+MAX_JUDGED = 100
+"""Direct rooms of which is found out, in one look, whether we know who writes there."""
 
 MAX_LINE_CHARS = 200
 _BROUGHT = frozenset({Reach.AT_ONCE, Reach.TURN_END, Reach.NEXT_TURN})
@@ -178,13 +182,20 @@ async def waiting_for(
     if own.ctx.identity.agent_id in attended:
         return items
     looked_at = 0
-    for name, room in unread.items():
+    for room in _likely_mail(own.ctx, list(unread.values()))[:MAX_JUDGED]:
         if looked_at >= MAX_LOOKED_AT:
             break
-        if await standing_in(own.ctx, name) is Standing.KNOWN:
+        if await standing_in(own.ctx, room.name) is Standing.KNOWN:
             looked_at += 1
             items += await _mail(own, room)
     return items
+
+
+def _likely_mail(ctx: OpContext, rooms: list[OwnRoom]) -> list[OwnRoom]:
+    """Where we wrote before, then the newest: strangers may have opened any other."""
+    records = ctx.known_rooms.records()
+    written = {one.room for one in records if same_hub(one.hub, ctx.hub)}
+    return sorted(rooms[::-1], key=lambda one: one.name not in written)
 
 
 async def _knocks(own: Own, rooms: list[OwnRoom]) -> list[Item]:

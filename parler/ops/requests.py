@@ -24,7 +24,7 @@ from parler.wire.requests import Rooms
 MAX_REQUESTS = 20
 """That one agent's are shown of; the oldest, so that a flood hides nobody before it."""
 
-MAX_LOOKED_AT = 500
+MAX_LOOKED_AT = 200
 """Direct rooms that are looked into for requests."""
 
 _WHO = Param("An id, a fingerprint, or a unique name.", positional=True)
@@ -61,11 +61,16 @@ async def message_requests(
 ) -> list[tuple[RoomName, Message]]:
     """The first message of each stranger, the oldest first.
 
+    What an agent may ask of its hub in a minute is bounded, and strangers must not use
+    it up: those that come after `MAX_REQUESTS` are not even looked at.
+
     Args:
-        rooms: Direct rooms with unread messages.
+        rooms: Direct rooms with unread messages, as they came to be.
     """
     found: dict[AgentId, tuple[RoomName, Message]] = {}
     for room in rooms[:MAX_LOOKED_AT]:
+        if len(found) == MAX_REQUESTS:
+            break
         if await standing_in(ctx, room) is not Standing.STRANGER:
             continue
         assert ctx.acquaintance is not None, "else nobody is a stranger"
@@ -75,7 +80,7 @@ async def message_requests(
         known = found.get(message.author.id)
         if known is None or message.ts < known[1].ts:
             found[message.author.id] = (room, message)
-    return sorted(found.values(), key=lambda one: one[1].ts)[:MAX_REQUESTS]
+    return sorted(found.values(), key=lambda one: one[1].ts)
 
 
 async def accept(

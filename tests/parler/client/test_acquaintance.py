@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from parler.errors import RateLimited, UsageError
 from parler.identity.contacts import Contacts
 from parler.identity.homes import machine_home
 from parler.identity.identity import ensure_identity
+from parler.identity.own_agents import OwnAgent, Place
 from parler.identity.person import VOUCH, Vouch, ensure_person, vouch
 from parler.identity.senders import Senders
 from parler.identity.settings import Flags, resolve_settings
 from parler.identity.signing import Keypair
+from parler.ops import inbox
 from parler.ops.context import OpContext
 from parler.ops.directory import RegisterParams, register
 from parler.ops.messages import ReceiveParams, SendParams, history, receive, send
+from parler.ops.own import Own, rooms_of
 from parler.ops.requests import MAX_REQUESTS, message_requests
 from parler.ops.session import join_session
 from parler.runtime.bootstrap import connected, now, reader_of
@@ -87,6 +91,12 @@ class Scene:
     def id(self) -> AgentId:
         return self.ctx.client.agent_id
 
+    def own(self) -> Own:
+        """As its user looks after it."""
+        ctx = replace(self.ctx, for_model=lambda: False)
+        home = self.ctx.identity.home
+        return Own(agent=OwnAgent(home, False, Place()), name="ann", ctx=ctx)
+
     def judges_over(self, client: "Counting") -> None:
         """Whom it knows is asked anew, over this client."""
         known: Any = self.ctx.acquaintance
@@ -115,9 +125,14 @@ class Counting:
     def __init__(self, client: Client, too_busy_for: type | None = None) -> None:
         self._client, self._too_busy_for = client, too_busy_for
         self.asked: Counter[type] = Counter()
+        self.pulled = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
+
+    async def pull(self, room: RoomName, **options: Any) -> Any:
+        self.pulled += 1
+        return await self._client.pull(room, **options)
 
     async def request(self, frame: Any, reply: Any) -> Any:
         self.asked[type(frame)] += 1
@@ -181,9 +196,22 @@ async def test_strangers_in_their_hundreds_cost_a_model_nothing_and_hide_nobody(
         await carols.tells(scene.id, "stop the deploy")
         (shown,) = await scene.is_shown()
         assert "stop the deploy" in shown
-        waiting = await message_requests(scene.ctx, await scene.direct())
+        rooms = await scene.direct()
+        counting = Counting(scene.ctx.client)
+        scene.judges_over(counting)
+        waiting = await message_requests(scene.ctx, rooms)
         assert len(waiting) == MAX_REQUESTS
         assert waiting[0][1].text == "buy this 0"
+        assert counting.pulled <= 2 * MAX_REQUESTS, "a minute has 600 for all there is"
+        told = await carols.tells(scene.id, "are you there?")
+        listed = await rooms_of(scene.own())
+        counting.pulled = 0
+        scene.judges_over(counting)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(inbox, "MAX_JUDGED", 10)
+            items = await inbox.waiting_for(scene.own(), listed, [])
+        assert [one.room for one in items if one.kind is inbox.Kind.MAIL] == [told]
+        assert counting.pulled <= 2 * MAX_REQUESTS + 10
 
 
 async def test_a_request_comes_through_once_it_is_accepted_and_not_when_declined(
