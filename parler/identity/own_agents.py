@@ -17,6 +17,9 @@ from parler.identity.identity import Identity, find_identity
 from parler.machine.files import json_object, read_bounded
 from parler.wire.base import AgentId
 
+PROBE_HOME = "doctor"
+"""In an agent's home: the identity that `parler doctor --wake` writes to it as."""
+
 MAX_AGENTS = 2000
 """Homes that are looked at; who has more has junk there."""
 
@@ -64,8 +67,11 @@ def own_agents(machine_home: Path) -> list[OwnAgent]:
 
 
 def own_ids(machine_home: Path) -> frozenset[AgentId]:
-    """The ids of all of them, as they are written: no key is derived for it."""
-    return frozenset(filter(None, (_id(one.home) for one in own_agents(machine_home))))
+    """The ids of all of them, and of what tests their wakes, as they are written: no
+    key is derived for it."""
+    homes = [one.home for one in own_agents(machine_home)]
+    homes += [home / PROBE_HOME for home in homes]
+    return frozenset(filter(None, map(_id, homes)))
 
 
 def _id(home: Path) -> AgentId | None:

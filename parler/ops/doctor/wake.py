@@ -1,7 +1,7 @@
 """Finding out how a message reaches the agents that run in this folder.
 
-A key that is kept for this in each agent's home sends the agent a direct message, as
-any stranger could, and the agent's own records tell which path showed it to the model.
+A key that is kept for this in each agent's home sends the agent a direct message, and
+the agent's own records tell which path showed it to the model.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from parler.apps.kit.waker import WakeKind
 from parler.client.client import Client
 from parler.errors import ParlerError, UsageError
 from parler.identity.identity import Identity, ensure_identity, load_identity
+from parler.identity.own_agents import PROBE_HOME
 from parler.ops.context import Result
 from parler.wake.spool import Shown, Spool, has_consumer, hooks_seen
 from parler.wake.waiter import is_armed
@@ -21,7 +22,6 @@ from parler.wire.parts import TextPart
 from parler.wire.records import DmTarget
 
 SENDER = "parler-doctor"
-SENDER_HOME = "doctor"
 WAIT_SECS = 30.0
 _POLL_SECS = 0.2
 
@@ -93,7 +93,7 @@ async def _probe(home: Path, dial: Dial, nonce: str, wait_secs: float) -> Probe:
         agent = load_identity(home)
         name = agent.name
         sender, _ = ensure_identity(
-            home / SENDER_HOME, hub_url=agent.hub_url, name=SENDER
+            home / PROBE_HOME, hub_url=agent.hub_url, name=SENDER
         )
         async with dial(agent.hub_url, sender) as client:
             text = (
