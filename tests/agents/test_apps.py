@@ -91,22 +91,16 @@ def test_a_session_opened_in_claude_code_is_joined_and_read_in_codex(
     knocked = box.model.wait("You knocked").results[-1]
     fingerprint = re.search(r"[A-Z2-7]{4}(-[A-Z2-7]{4}){3}", knocked)
     assert fingerprint, knocked
-    letting = {"call": "parler_approve_join", "with": {"agent": fingerprint[0]}}
-    box.model.script(letting, {"say": "a person has to"})
-    refused = claude.turn("let it in").asked[-1].results[-1]
-    assert "NOT approved" in refused
-    box.run(["sh", "-c", f"{line_with('parler approve', refused)} --yes"])
+    # It is the same user's, so nobody is asked once the owner's app runs again.
+    looking = {"call": "parler_join_requests", "with": {}}
+    box.model.script(looking, {"say": "it is in"})
+    looked = claude.turn("who waits?").asked[-1].results[-1]
+    assert fingerprint[0] in looked or "nobody waits" in looked
     box.model.script(reading, {"say": "read"}, after=2)
     box.model.open("approved")
     assert joining.wait().status == 0
     assert codex.last_words(joining.said()) == "read"
     assert CONTEXT in "".join(box.model.asked[-1].results)
-
-
-def line_with(words: str, text: str) -> str:
-    """What a user is told to type."""
-    [found] = [line for line in text.splitlines() if words in line]
-    return found.strip()
 
 
 def open_session(box: Sandbox, terminal: Terminal) -> str:

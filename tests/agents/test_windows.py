@@ -140,6 +140,6 @@ def test_a_command_in_an_apps_shell_is_the_agent_of_its_window(
     )
     asked = cli.turn("who are you?").asked
     [tool, shell] = max((one.results for one in asked), key=len)
-    mine = re.search(r"\(you\) (\S+),", tool)
+    mine = re.search(r"(\S+) \(you\)", tool)
     assert mine, tool
     assert f'"fingerprint":"{mine[1]}"' in shell
