@@ -6,12 +6,15 @@ from typing import Annotated
 import typer
 
 from parler.cli._command import command, shows
+from parler.cli._own import person_line
+from parler.cli._person import check_no_agent
 from parler.cli._run import Options, identity_of, settings_of
 from parler.cli.render import version_line
 from parler.identity.identity import mint_identity
 from parler.identity.settings import dialled as check_hub
 from parler.ops import identity
 from parler.ops.identity import PresenceResult, WhoamiResult, describe
+from parler.ops.person_only import Deciding
 from parler.runtime.bootstrap import known_hubs
 from parler.text.terminal import visible
 from parler.wire.urls import same_hub
@@ -69,6 +72,8 @@ def whoami(options: Options) -> None:
 
 def trust_hub(options: Options, url: str) -> None:
     """Accept a hub that was refused."""
+    line = person_line(options, "trust-hub", url)
+    check_no_agent(Deciding(what="decide which hub is trusted", question="", line=line))
     result = identity.trust(known_hubs(settings_of(options)), url)
     options.out.result(result, [f"{visible(result.hub)} is trusted from now on"])
 

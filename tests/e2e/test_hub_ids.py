@@ -92,7 +92,15 @@ def test_hub_that_relays_anothers_challenge_is_not_taken_for_the_victim(
         assert relay.url in caught.error["message"]
         assert not relay.welcomed
         assert "sig" not in "".join(relay.heard)
-        # Who says that both are one hub is believed.
+        # Who says that both are one hub is believed, if it is a person.
+        victim.environment["GEMINI_CLI"] = "1"
+        by_agent = victim("trust-hub", relay.url, "--json")
+        assert (by_agent.status, by_agent.error["next"]) == (
+            2,
+            f"parler trust-hub {relay.url}",
+        )
+        assert victim("rooms", "--hub", relay.url).status == 7
+        del victim.environment["GEMINI_CLI"]
         assert victim("trust-hub", relay.url).status == 0
         assert victim("rooms", "--hub", relay.url).status == 0
         assert relay.welcomed
