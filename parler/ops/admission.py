@@ -33,7 +33,7 @@ _WHO = Param(
 )
 
 MAX_WAITING = 64
-"""Of those who wait, whose cards are looked at."""
+"""Of those who wait, whose cards are looked at: the newest and the oldest."""
 
 
 class Knock(JoinRequest, kw_only=True):
@@ -41,6 +41,11 @@ class Knock(JoinRequest, kw_only=True):
 
     fingerprint: str
     affiliation: Affiliation | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is an agent of ours or of a contact."""
+        return self.affiliation is not None and self.affiliation.is_known
 
 
 class RequestsResult(Result):
@@ -241,7 +246,9 @@ async def admit_preapproved(ctx: OpContext, room: RoomName) -> list[Knock]:
 
 async def _knocks(ctx: OpContext, waiting: "Sequence[JoinRequest]") -> list[Knock]:
     agents = [one.agent for one in waiting]
-    known = await affiliations(ctx, agents, at_most=MAX_WAITING)
+    # Also the newest: a crowd of strangers keeps nobody from walking in.
+    looked_at = [*agents[-MAX_WAITING // 2 :], *agents]
+    known = await affiliations(ctx, looked_at, at_most=MAX_WAITING)
     return [
         Knock(
             **msgspec.structs.asdict(one),

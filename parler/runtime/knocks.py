@@ -69,7 +69,8 @@ class Knocks:
         for one in result.admitted:
             text = f"{_who(one)} was let into {visible(room)}, as decided beforehand."
             self._board.notice(text, key=_key("admitted", one), room=room)
-        waiting = {_key("knock", one): one for one in result.requests[:MAX_ANNOUNCED]}
+        known_first = sorted(result.requests, key=lambda one: not one.is_known)
+        waiting = {_key("knock", one): one for one in known_first[:MAX_ANNOUNCED]}
         for key in self._announced.get(room, set()) - waiting.keys():
             self._board.withdraw(key, room)
         for key, one in waiting.items():

@@ -169,7 +169,7 @@ async def approve(call: Call, args: Any) -> Answer:
     ctx = await call.ctx()
     room, one = await _who_knocks(call, ctx, args)
     who = _knock(one)
-    compare = "" if _is_known(one) else _COMPARE
+    compare = "" if one.is_known else _COMPARE
     verdict = await call.decide(
         Question(
             text=f"{who} knocks at the Parler session {visible(room)}, and would read "
@@ -331,10 +331,6 @@ def _decided_text(result: DecisionResult) -> str:
 
 def _knock(one: Knock) -> str:
     return introduced(one.name, one.role, one.agent, one.affiliation)
-
-
-def _is_known(one: Knock) -> bool:
-    return one.affiliation is not None and one.affiliation.is_known
 
 
 def _whose(ctx: OpContext) -> str:

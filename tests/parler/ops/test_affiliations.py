@@ -13,6 +13,7 @@ from parler.identity.identity import Identity, load_identity, mint_identity
 from parler.identity.people import Relation
 from parler.identity.person import VOUCH, ensure_person, vouch
 from parler.identity.signing import fingerprint
+from parler.ops import admission
 from parler.ops.addressing import find_agent
 from parler.ops.admission import approve, decide, join_requests
 from parler.ops.affiliations import belongs, introduced
@@ -36,6 +37,7 @@ from parler.ops.session import (
     join_session,
     open_session,
 )
+from parler.runtime import knocks
 from parler.wire.canonical import card_bytes
 from parler.wire.joinkey import parse_join_key
 from parler.wire.records import AgentCard, Visibility
@@ -461,3 +463,44 @@ async def test_a_name_that_several_have_means_the_nearest_of_them(
             await find_agent(his, "stagent-claude")
         own = await agent_of(at, bob, app="codex")
         assert (await find_agent(his, "stagent-claude")).agent == own.client.agent_id
+
+
+async def test_a_crowd_at_the_door_hides_no_contacts_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "MAX_WAITING", 4)
+    monkeypatch.setattr(knocks, "MAX_ANNOUNCED", 3)
+    anna, bob = person(tmp_path, "Anna"), person(tmp_path, "bob")
+    knows(bob, anna, "anna")
+    async with stage(tmp_path) as at:
+        his, hers = await agent_of(at, bob), await agent_of(at, anna)
+        opened = await open_session(his, OpenParams())
+        invited = await open_session(his, OpenParams(welcome=["anna"]))
+        for number in range(6):
+            stranger = await at.enter(f"stranger{number}")
+            for door in (opened, invited):
+                await knock(stranger, door)
+        told = Told()
+        watch = knocks.Knocks(told)
+        at.hub.clock.advance(1000)
+        for door in (opened, invited):
+            await knock(hers, door)
+            watch.stale.add(door.room)
+        await watch.look(his, None)
+        mark = fingerprint(hers.client.agent_id)
+        of_hers = {room: text for room, text in told.notices if mark in text}
+        assert "was let into" in of_hers[invited.room]
+        assert of_hers[opened.room].startswith("KNOCK")
+
+
+class Told:
+    """What a model is told."""
+
+    def __init__(self) -> None:
+        self.notices: list[tuple[str, str]] = []
+
+    def notice(self, text: str, *, key: str, room: str = "") -> None:
+        self.notices.append((room, text))
+
+    def withdraw(self, key: str, room: str = "") -> None:
+        raise AssertionError(key)
