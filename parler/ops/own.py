@@ -231,7 +231,9 @@ async def _knocks(
     ctx = own.ctx
     try:
         waiting = await join_requests(ctx, room.name, admit=admit)
-    except HubError:
+    except HubError as refused:
+        if refused.retryable:
+            raise
         return [], []  # it is somebody else's, or gone
 
     def knock(one: Knock) -> OwnKnock:
@@ -343,9 +345,15 @@ async def whose_room(
 
 
 async def is_ours(ctx: OpContext, room: RoomName) -> bool:
-    """Whether a room is this identity's own, who alone minds its door."""
+    """Whether a room is this identity's own, who alone minds its door.
+
+    Raises:
+        HubError: The hub is too busy to tell; a person may have to be asked.
+    """
     try:
         await ctx.client.request(JoinRequests(room=room), JoinRequestList)
-    except HubError:
+    except HubError as refused:
+        if refused.retryable:
+            raise
         return False
     return True
