@@ -82,7 +82,7 @@ async def rooms_with_topics(ctx: OpContext) -> list[Room]:
     }
     sessions = (one.name for one in listed if one.kind is RoomKind.CHANNEL)
     unknown = [name for name in sessions if name not in known][:MAX_LOOKED_UP]
-    found = dict(zip(unknown, await _topics(ctx, unknown), strict=True))
+    found = await _topics(ctx, unknown)
     ctx.known_rooms.note_topics(ctx.hub, found)
     known |= found
     return [
@@ -91,15 +91,18 @@ async def rooms_with_topics(ctx: OpContext) -> list[Room]:
     ]
 
 
-async def _topics(ctx: OpContext, rooms: list[RoomName]) -> list[str]:
-    async def topic(room: RoomName) -> str:
+async def _topics(ctx: OpContext, rooms: list[RoomName]) -> dict[RoomName, str]:
+    """Those that the hub tells; it may be too busy for the others."""
+
+    async def topic(room: RoomName) -> str | None:
         try:
             first = await ctx.client.pull(room, since=0, limit=1)
-        except HubError:
-            return ""
+        except HubError as refused:
+            return None if refused.retryable else ""
         return topic_in(first.messages[0].text) if first.messages else ""
 
-    return await asyncio.gather(*map(topic, rooms))
+    found = zip(rooms, await asyncio.gather(*map(topic, rooms)), strict=True)
+    return {room: words for room, words in found if words is not None}
 
 
 async def _listed(ctx: OpContext) -> list[RoomInfo]:

@@ -19,10 +19,12 @@ from parler.ops.own import (
     own_rooms,
     whose_room,
 )
+from parler.ops.rooms import rooms_with_topics
 from parler.ops.session import OpenParams, join_session, open_session
-from parler.wire.base import RoomName
+from parler.wire.base import Code, RoomName
 from parler.wire.joinkey import parse_join_key
-from parler.wire.requests import JoinRequests
+from parler.wire.replies import Joined, JoinPending
+from parler.wire.requests import JoinRequests, Redeem
 from tests._support.actors import stage
 
 T = TypeVar("T")
@@ -98,14 +100,23 @@ async def test_what_a_hub_is_too_busy_to_say_is_not_taken_for_a_no(
                 raise RateLimited("too many requests", hub_code="rate_limited")
             return await self._client.request(frame, reply)
 
+        async def pull(self, room: RoomName, **options: Any) -> Any:
+            raise RateLimited("too many requests", hub_code="rate_limited")
+
     async with stage(tmp_path) as at:
         alice = await at.enter("alice")
-        mine = await open_session(alice, OpenParams())
+        mine = await open_session(alice, OpenParams(topic="login"))
         busy: Any = replace(alice, client=Busy(alice.client))
         # Else a session was left or deleted without its user, and knocks were hidden.
         with pytest.raises(RateLimited):
             await is_ours(busy, mine.room)
         with pytest.raises(RateLimited):
             await own_requests(Family([busy]))
+        bob = await at.enter("bob")
+        public = await open_session(bob, OpenParams(topic="market", gated=False))
+        await alice.client.request(Redeem(code=Code(public.key)), (Joined, JoinPending))
+        alice.known_rooms.remember(alice.hub, public.room)
+        assert public.room in {one.name for one in await rooms_with_topics(busy)}
+        assert "market" in {one.topic for one in await rooms_with_topics(alice)}
         assert await is_ours(alice, mine.room)
         assert not await is_ours(alice, RoomName("room.zzzzzz"))
