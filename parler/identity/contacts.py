@@ -19,7 +19,7 @@ from parler.wire.base import AgentId, Millis
 
 FILE_NAME = "contacts.json"
 MAX_CONTACTS = 1000
-MAX_IDS = 32
+MAX_IDS = 10
 """Of one contact."""
 
 

@@ -15,7 +15,7 @@ from parler.machine.files import locked, read_private, write_private
 from parler.wire.base import AgentId
 
 FILE_NAME = "senders.json"
-MAX_SENDERS = 10_000
+MAX_SENDERS = 8000
 """Of each kind; the oldest decisions are forgotten first."""
 
 

@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from parler.errors import ConfigError, UsageError
 from parler.identity import contacts as module
-from parler.identity.contacts import FILE_NAME, Contacts
+from parler.identity.contacts import FILE_NAME, Contact, Contacts
+from parler.identity.senders import MAX_SENDERS, Decisions, Senders
 from parler.identity.signing import Keypair
+from parler.machine.files import write_private
+from parler.wire.limits import MAX_HELLO_NAME_BYTES
 
 LAPTOP, DESK, OTHER = (Keypair(bytes([n]) * 32).agent_id for n in (1, 2, 3))
 
@@ -73,3 +77,20 @@ def test_a_damaged_or_open_file_is_not_taken_for_knowing_nobody(tmp_path: Path) 
     with pytest.raises(ConfigError, match="damaged"):
         known.trust(OTHER, "bob", now=5)
     assert (tmp_path / FILE_NAME).read_bytes() == b'{"contacts": 7}'
+
+
+def test_the_most_that_is_kept_can_be_read_again(tmp_path: Path) -> None:
+    ids = [OTHER] * module.MAX_IDS
+    most = [
+        Contact(name="\u00e4" * (MAX_HELLO_NAME_BYTES // 2), ids=ids, since=2**50)
+        for _ in range(module.MAX_CONTACTS)
+    ]
+    write_private(tmp_path / FILE_NAME, msgspec.json.encode({"contacts": most}))
+    assert len(Contacts(tmp_path).all()) == module.MAX_CONTACTS
+
+    decided = Decisions(
+        accepted=[OTHER] * MAX_SENDERS, declined=[OTHER] * MAX_SENDERS, strangers=True
+    )
+    senders = Senders(tmp_path)
+    write_private(senders.path, msgspec.json.encode(decided))
+    assert senders.read() == decided
