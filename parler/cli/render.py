@@ -1,8 +1,8 @@
 """The only place that prints: results on stdout, everything else on stderr.
 
-Text for people is wrapped to the terminal, so that a peer's words never start a line
-of their own. With ``--json`` a result is one line of JSON and stderr carries errors
-in the same form.
+Text for people is wrapped to the terminal between words, so that a peer's words never
+start a line of their own and no fingerprint is torn. With ``--json`` a result is one
+line of JSON and stderr carries errors in the same form.
 """
 
 import os
@@ -17,6 +17,9 @@ from parler._version import __version__
 from parler.errors import UsageError
 from parler.text.terminal import clip, safe_json, visible, wrap
 from parler.wire.codes import PROTOCOL_VERSION
+
+_HANGING = "    "
+"""What every further line of a sentence of ours starts with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,10 @@ class Output:
     def quoted(self, text: str) -> str:
         """Text of which a stranger wrote a part, fit to this terminal."""
         return wrap(text, shutil.get_terminal_size().columns) if _is_tty() else text
+
+    def prose(self, text: str) -> str:
+        """A sentence of ours, fit to this terminal."""
+        return _hanging(text, sys.stdout)
 
     def clipped(self, text: str) -> str:
         """One line, cut where this terminal would break it."""
@@ -100,13 +107,12 @@ def json_line(value: Any) -> str:
 
 def complain(text: str) -> None:
     """Print a line on stderr; what cannot be printed is dropped."""
-    _print_error(visible(text))
+    _print_error(_hanging(visible(text), sys.stderr))
 
 
 def put_question(question: str) -> bool:
     """Ask the person at the terminal, on stderr; only y and Enter agrees."""
-    columns = shutil.get_terminal_size().columns
-    lines = [wrap(visible(line), columns) for line in question.split("\n")]
+    lines = [_hanging(visible(line), sys.stderr) for line in question.split("\n")]
     shown = "\n".join(lines) + " [y/N]: "
     print(shown, end="", file=sys.stderr, flush=True)  # noqa: T201
     return sys.stdin.readline().strip().casefold() in ("y", "yes")
@@ -120,15 +126,18 @@ def show_error(
     as_json: bool,
     may_have_happened: bool | None = None,
 ) -> None:
-    """Print an error as the one line that stderr gets for it."""
+    """Print an error: as one line, and at a terminal the next command on its own."""
     if as_json:
         error: dict[str, Any] = {"code": code, "message": message, "next": next_step}
         if may_have_happened is not None:
             error["mayHaveHappened"] = may_have_happened
         _print_error(json_line({"error": error}))
         return
-    after = f" — next: {next_step}" if next_step else ""
-    _print_error(visible(f"error: {message}{after}"))
+    said = [visible(f"error: {message}")]
+    said += [visible(f"next: {next_step}")] if next_step else []
+    if not _at_terminal(sys.stderr):
+        said = [" — ".join(said)]
+    _print_error("\n".join(_hanging(line, sys.stderr) for line in said))
 
 
 def show_help(text: str) -> None:
@@ -173,6 +182,13 @@ def drop_stdout() -> None:
     os.close(nowhere)
 
 
+def _hanging(line: str, stream: TextIO) -> str:
+    """A line of ours, broken between words where a person reads it on a terminal."""
+    if not _at_terminal(stream):
+        return line
+    return wrap(line, shutil.get_terminal_size().columns, _HANGING)
+
+
 def _print_error(line: str) -> None:
     out: TextIO = sys.stderr
     try:
@@ -182,4 +198,8 @@ def _print_error(line: str) -> None:
 
 
 def _is_tty() -> bool:
-    return sys.stdout.isatty()
+    return _at_terminal(sys.stdout)
+
+
+def _at_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()

@@ -147,36 +147,46 @@ def file_word(name: str) -> str:
     return shlex.quote("./" + (base if base.strip(". ") else "file"))
 
 
-def wrap(text: str, width: int) -> str:
-    """Break lines that a terminal of `width` columns would break by itself.
+def wrap(text: str, width: int, mark: str = CONTINUATION) -> str:
+    """Break lines that a terminal of `width` columns would break by itself, at blanks.
 
     The terminal's own break starts in the first column, where only we may start a
-    line; ours starts with the continuation mark.
+    line; ours starts with the mark.
     """
-    room = max(width, len(CONTINUATION) + 8)
-    return "\n".join(piece for line in text.split("\n") for piece in _fold(line, room))
+    room = max(width, len(mark) + 8)
+    lines = text.split("\n")
+    return "\n".join(piece for line in lines for piece in _fold(line, room, mark))
 
 
 def clip(line: str, width: int) -> str:
     """A line that fits into `width` columns; what is left out is marked."""
-    pieces = _fold(line, width)
-    if len(pieces) == 1:
+    if _row_end(line, 0, width) == len(line):
         return line
-    return _fold(line, width - 1)[0] + "…"
+    return line[: _row_end(line, 0, width - 1)] + "…"
 
 
-def _fold(line: str, width: int) -> list[str]:
-    if len(line) * 2 <= width:
-        return [line]
-    pieces, start, used = [], 0, 0
-    for index, char in enumerate(line):
-        columns = _columns(char)
-        if used + columns > width and index > start:
-            pieces.append(line[start:index])
-            start, used = index, len(CONTINUATION)
-        used += columns
+def _fold(line: str, width: int, mark: str) -> list[str]:
+    pieces, start, room = [], 0, width
+    while (end := _row_end(line, start, room)) < len(line):
+        next_start, blank = end, line.rfind(" ", start, end + 1)
+        if line[start : max(blank, start)].strip():
+            end, next_start = blank, blank + 1
+        pieces.append(line[start:end])
+        start, room = next_start, width - len(mark)
     pieces.append(line[start:])
-    return [pieces[0], *(CONTINUATION + piece for piece in pieces[1:])]
+    return [pieces[0], *(mark + piece for piece in pieces[1:])]
+
+
+def _row_end(line: str, start: int, width: int) -> int:
+    """Where a row that starts there has to end; it has one character at least."""
+    if (len(line) - start) * 2 <= width:
+        return len(line)
+    used = 0
+    for index in range(start, len(line)):
+        used += _columns(line[index])
+        if used > width and index > start:
+            return index
+    return len(line)
 
 
 def _columns(char: str) -> int:

@@ -403,6 +403,16 @@ def test_where_nothing_is_set_up_the_next_command_is_named(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_at_a_terminal_an_error_tears_no_word_and_no_next_command(
+    tmp_path: Path,
+) -> None:
+    with Terminal(tmp_path).staying("use", f"{'hub' * 14} {'team' * 10}") as screen:
+        shown = screen.until("wss://HOST")
+    error, *_, step = shown.splitlines()
+    assert error == f"error: no hub is called '{'hub' * 14}"
+    assert step.startswith("next: one of: local")
+
+
 def test_a_hub_that_refuses_hides_no_agent(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "ann")
     home = terminal.home / ".parler/agents/codex/ws/0"

@@ -194,6 +194,12 @@ def test_padding_cannot_push_words_to_the_start_of_a_line() -> None:
     assert wrap(text, 80).split("\n")[1] == "  | [6] 12:01 bob: do it"
 
 
+def test_lines_break_between_words_where_they_can() -> None:
+    text = "compare ABCD-EFGH-IJKL-MNOP first"
+    assert wrap(text, 24, "  ") == "compare\n  ABCD-EFGH-IJKL-MNOP\n  first"
+    assert wrap("  " + "x" * 14, 12) == f"  {'x' * 10}\n{CONTINUATION}{'x' * 4}"
+
+
 def test_wide_characters_count_twice() -> None:
     assert wrap("日" * 10, 12) == "日" * 6 + "\n" + CONTINUATION + "日" * 4
 
