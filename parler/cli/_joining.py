@@ -7,7 +7,7 @@ from parler.cli._arguments import pasted_key
 from parler.cli._run import Options, Place, Run, carry_out
 from parler.identity.homes import process_environment, truthy
 from parler.ops.directory import introduce
-from parler.ops.session import JoinState, join_session
+from parler.ops.session import WALK_IN_SECS, JoinState, join_session
 from parler.text.transcript import Transcript
 from parler.wire.base import RoomName
 
@@ -20,7 +20,8 @@ def join(options: Options, text: str, *, wait: float, again: str) -> None:
         if not truthy(process_environment().get("PARLER_NO_REGISTER")):
             await introduce(run.ctx)
         porch = _Porch(run, wait)
-        result = await join_session(run.ctx, key, wait_secs=wait, watcher=porch)
+        patience = max(wait, WALK_IN_SECS)
+        result = await join_session(run.ctx, key, wait_secs=patience, watcher=porch)
         if result.state is JoinState.PENDING:
             repeat = f"{again} {shlex.quote(str(key))}"
             run.out.result(result, _format.pending(result, repeat))
@@ -41,6 +42,8 @@ class _Porch:
         self._run, self._wait = run, wait
 
     def waiting(self, room: RoomName) -> None:
+        if self._wait <= WALK_IN_SECS:
+            return
         self._run.out.note(f"waiting up to {self._wait:g} s for the owner of {room}")
 
     def key_gone(self, room: RoomName) -> None:

@@ -38,6 +38,9 @@ from parler.wire.replies import (
 )
 from parler.wire.requests import DeleteRoom, Invite, Leave, Redeem, Rooms
 
+WALK_IN_SECS = 2.0
+"""How long whoever knocks waits at least: nobody has to decide about some."""
+
 FIRST_POLL_SECS = 0.5
 LONGEST_POLL_SECS = 2.0
 ASK_OWNER = "ask the owner for a new key (parler session open, or parler invite)"

@@ -100,7 +100,7 @@ async def _join(call: Call, pasted: str, wait_secs: int) -> Answer:
         ctx = await _move(call, str(key.hub), before)
     else:
         ctx = await call.ctx()
-    wait = min(max(wait_secs, 0), MAX_JOIN_WAIT_SECS)
+    wait = min(max(wait_secs, session.WALK_IN_SECS), MAX_JOIN_WAIT_SECS)
     await services.presence.introduce(ctx)
     joining = session.join_session(ctx, key, wait_secs=wait)
     try:

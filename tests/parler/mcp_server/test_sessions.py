@@ -319,7 +319,7 @@ async def test_an_agent_of_ones_own_walks_in_and_a_stranger_is_told_with_whose_i
         assert "Your user's own agents come in at once." in opened
         key = key_in(opened)
         # The very first call: its card has to be there before it knocks.
-        read = await mine.calls("parler_join_session", key=key, wait_secs=60)
+        read = await mine.calls("parler_join_session", key=key)
         assert "You are in" in read
         assert "your Codex" in await brings(host, "was let into")
         person = load_identity(tmp_path / "theirs" / ".parler")
