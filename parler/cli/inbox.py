@@ -189,9 +189,19 @@ def _rooms(options: Options, result: "GlanceResult") -> Iterator[str]:
     if not result.rooms and result.unreachable:
         return
     yield "Rooms"
-    rooms = sorted(result.rooms, key=lambda one: (not one.active, not one.unread))
-    for room in rooms[:_MAX_ROOMS]:
-        yield from _fitting(options, [_room(room)])
+    # A room that several of ours are in is one room.
+    places: dict[tuple[str, str], list[OwnRoom]] = {}
+    for room in result.rooms:
+        places.setdefault((room.hub, room.name), []).append(room)
+    rooms = sorted(
+        places.values(),
+        key=lambda seats: (
+            not any(one.active for one in seats),
+            not any(one.unread for one in seats),
+        ),
+    )
+    for seats in rooms[:_MAX_ROOMS]:
+        yield from _fitting(options, [_room(seats)])
     if len(rooms) > _MAX_ROOMS:
         yield f"  and {len(rooms) - _MAX_ROOMS} more: parler rooms"
     if not rooms:
@@ -230,13 +240,19 @@ def _peer(peer: "Peer") -> Iterator[str]:
         yield f"{_INDENT}{paragraph(peer.summary)}"
 
 
-def _room(room: "OwnRoom") -> str:
-    star = "*" if room.active else " "
-    name = f'"{short_topic(room.topic)}"' if room.topic else visible(room.name)
-    if room.peer:
+def _room(seats: "list[OwnRoom]") -> str:
+    room = seats[0]
+    star = "*" if any(one.active for one in seats) else " "
+    topic = next((one.topic for one in seats if one.topic), None)
+    name = f'"{short_topic(topic)}"' if topic else visible(room.name)
+    if room.peer and len(seats) == 1:
         name = f"direct with {shown_name(room.peer)}"
-    unread = f", {room.unread} unread" if room.unread else ""
-    return f"{star} {name}  {shown_name(room.owner)}  {room.members} in it{unread}"
+    elif room.peer:
+        name = "direct"
+    owners = ", ".join(shown_name(one.owner) for one in seats)
+    missed = max(one.unread for one in seats)
+    unread = f", {missed} unread" if missed else ""
+    return f"{star} {name}  {owners}  {room.members} in it{unread}"
 
 
 def _items(options: Options, items: list[Item]) -> Iterator[str]:

@@ -178,6 +178,10 @@ async def test_a_knock_at_idle_agents_is_answered_from_any_terminal(
         assert f'at "{TOPIC}" of shop-claude' in shown
         assert line in shown
         assert {"shop-claude", "shop-codex"} <= set(shown.split())
+        assert "You are in" in await at.codex.calls("parler_join_session", key=at.key)
+        assert (
+            f'"{TOPIC}"  shop-claude, shop-codex  2 in it' in (await at.terminal()).out
+        )
 
         [request] = await waiting(at)
         assert set(request) >= {"room", "agent", "requestedAt"}
