@@ -52,6 +52,7 @@ def done(result: ConnectResult) -> Iterator[str]:
     yield from _chosen(result)
     if any(one.outcome is Outcome.WIRED for one in result.hosts):
         yield "then see whether it works: parler connect --list"
+        yield "and tell an agent: open a Parler session and give me the key"
     if any(one.outcome is Outcome.PLANNED for one in result.hosts):
         yield "nothing was written: the same command without --print does that"
 
@@ -134,13 +135,15 @@ def team(hub: "TeamHub", *, private: bool) -> Iterator[str]:
     invite = lan.team_invite(hub)
     yield ""
     yield f"Teammates run:  {visible(invite.command)}"
-    if hub.fingerprint:
-        yield f"and should see the fingerprint {visible(hub.fingerprint)}"
     if private:
         yield f"and type the secret:  {visible(hub.secret)}"
-        yield ""
-        yield from lan.qr_lines(invite.text)
     else:
         yield "the secret is shown only on a terminal: parler connect --team"
+    if hub.fingerprint:
+        yield "Or they run parler connect --team, which finds this hub, and compare the"
+        yield f"fingerprint it shows before they type: {visible(hub.fingerprint)}"
+    if private:
+        yield ""
+        yield from lan.qr_lines(invite.text)
     if invite.url.startswith("ws://"):
         yield visible(lan.PLAIN_WARNING)

@@ -99,13 +99,18 @@ def _examine(machine: Machine, texts: Texts) -> list[Trouble]:
         ]
     states = {_state(machine, config, name, hook) for name, hook in _ours(hooks)}
     if _State.UNKNOWN in states:
-        what = "Codex skips our hooks until you have trusted them"
+        why = "until you have trusted our hooks"
     elif _State.STALE in states:
-        what = "our hooks changed since you trusted them, so Codex skips them"
+        why = "since our hooks changed, until you trust them again"
     else:
         return []
-    mend = "start codex, open /hooks and trust those of parler"
-    return [Trouble(what=what, mend=mend)]
+    return [
+        Trouble(
+            what=f"messages wait for the next tool call {why}",
+            mend="start codex, which asks, and trust them; /hooks shows them",
+            is_note=True,
+        )
+    ]
 
 
 class _State(StrEnum):
@@ -168,6 +173,6 @@ CONFIG = Config(
     traces=_traces,
     files=_files,
     restart="restart codex",
-    hook_notes=("Codex skips hooks until you trust them: start it and open /hooks",),
+    hook_notes=("Codex asks at its next start whether you trust its hooks: say yes",),
     examine=_examine,
 )

@@ -6,6 +6,7 @@ ones and leaves the others to the user.
 """
 
 from dataclasses import replace
+from enum import Enum, auto
 from pathlib import Path
 
 from parler.apps.config_files.edits import FileEdit, Format, value_at
@@ -104,11 +105,20 @@ def _watched(machine: Machine) -> dict[str, Path]:
 def _examine(machine: Machine, texts: Texts) -> list[Trouble]:
     settings = texts.get("servers")
     found = []
-    if _is_untrusted(machine, settings, texts.get("trusted")):
+    trust = _trust(machine, settings, texts.get("trusted"))
+    if trust is _Trust.REFUSED:
         found.append(
             Trouble(
                 what=f"the folder {machine.cwd} is not trusted: all servers are off",
                 mend="start gemini there and use /permissions to trust it",
+            )
+        )
+    elif trust is _Trust.UNDECIDED:
+        found.append(
+            Trouble(
+                what=f"Gemini will ask whether {machine.cwd} is trusted; all servers "
+                "are off in a folder that is not",
+                is_note=True,
             )
         )
     excluded = value_at(settings, ("mcp", "excluded"))
@@ -133,24 +143,32 @@ def _examine(machine: Machine, texts: Texts) -> list[Trouble]:
     return found
 
 
-def _is_untrusted(machine: Machine, settings: object, trusted: object) -> bool:
+class _Trust(Enum):
+    """What was decided about the folder where we look."""
+
+    GIVEN = auto()
+    REFUSED = auto()
+    UNDECIDED = auto()
+
+
+def _trust(machine: Machine, settings: object, trusted: object) -> _Trust:
     if value_at(settings, ("security", "folderTrust", "enabled")) is False:
-        return False
+        return _Trust.GIVEN
     if machine.env.get("GEMINI_CLI_TRUST_WORKSPACE") == "true" or not machine.cwd:
-        return False
+        return _Trust.GIVEN
     rules = trusted if isinstance(trusted, dict) else {}
     for folder in (machine.cwd, *machine.cwd.parents):
         rule = rules.get(str(folder))
         if rule == "DO_NOT_TRUST" and folder == machine.cwd:
-            return True
+            return _Trust.REFUSED
         if rule == "TRUST_FOLDER":
-            return False
+            return _Trust.GIVEN
         if any(
             Path(path).parent == folder and one == "TRUST_PARENT"
             for path, one in rules.items()
         ):
-            return False
-    return True
+            return _Trust.GIVEN
+    return _Trust.UNDECIDED
 
 
 CONFIG = Config(

@@ -176,7 +176,7 @@ def test_codex_tells_that_hooks_wait_for_trust_until_they_have_it(
         )
         return " ".join(f"{trouble.what} {trouble.mend}" for trouble in found)
 
-    assert "until you have trusted them" in trouble()
+    assert "until you have trusted our hooks" in trouble()
     hooks = one.edit("hooks").path
     trust = "".join(
         f'[hooks.state."{hooks}:{event}:0:0"]\ntrusted_hash = "sha256:{digest}"\n'
@@ -186,16 +186,20 @@ def test_codex_tells_that_hooks_wait_for_trust_until_they_have_it(
     path.write_text(path.read_text(encoding="utf-8") + trust, encoding="utf-8")
     assert trouble() == ""
     one.wire(command=("/opt/moved/parler",), reservations=True)
-    assert "changed since you trusted them" in trouble()
+    assert "our hooks changed" in trouble()
     assert "/hooks" in trouble()
 
 
 def test_gemini_tells_whether_the_folder_is_trusted(tmp_path: Path) -> None:
     one, wiring = wired(tmp_path, "gemini")
-    assert "not trusted" in words(health(one, wiring))
+    asked = health(one, wiring)
+    assert "will ask whether" in words(asked)
+    assert asked.state is State.WORKING
     trusted = tmp_path / ".gemini" / "trustedFolders.json"
-    trusted.write_text(json.dumps({str(tmp_path): "TRUST_FOLDER"}), encoding="utf-8")
-    assert health(one, wiring).state is State.WORKING
+    here = str(one.machine.cwd)
+    for rule, state in ("DO_NOT_TRUST", State.BROKEN), ("TRUST_FOLDER", State.WORKING):
+        trusted.write_text(json.dumps({here: rule}), encoding="utf-8")
+        assert health(one, wiring).state is state
 
 
 def test_opencode_tells_of_a_second_entry(tmp_path: Path) -> None:
