@@ -74,7 +74,8 @@ def joined(result: JoinResult, transcript: Transcript) -> Iterator[str]:
     banner = transcript.banner(*handoff) if handoff else None
     if banner:
         yield banner
-    yield f"— joined {room}: {len(result.messages) + result.omitted} messages —"
+    count = len(result.messages) + result.omitted
+    yield f"— joined {room}: {count} {'message' if count == 1 else 'messages'} —"
     for index, message in enumerate(result.messages):
         yield from transcript.lines(message, message.signature)
         if index == 0 and result.omitted:
@@ -192,7 +193,7 @@ def _room(one: OwnRoom) -> str:
         about = f"with {shown_name(one.peer)}  "
     return (
         f"{'*' if one.active else ' '} {visible(one.name)}  {about}"
-        f"[{one.kind}]  {one.members} member(s)  ({one.unread} unread)"
+        f"[{one.kind}]  {one.members} in it  ({one.unread} unread)"
     )
 
 

@@ -21,6 +21,7 @@ async def target_of(
     Raises:
         UsageError: Nobody is meant, or more than one.
     """
+    from parler.identity.signing import fingerprint
     from parler.ops.addressing import find_agent
     from parler.text.terminal import shown_name
     from parler.wire.records import DmTarget, RoomTarget, ServiceTarget
@@ -31,5 +32,5 @@ async def target_of(
         return RoomTarget(room=run.ctx.room(room))
     person = await find_agent(run.ctx, to)
     if person.name:
-        run.out.note(f"{shown_name(person.name)} is {person.agent}")
+        run.out.note(f"{shown_name(person.name)} is {fingerprint(person.agent)}")
     return DmTarget(agent=person.agent)

@@ -16,7 +16,7 @@ from parler.ops import contacts
 from parler.ops.affiliations import Affiliation
 from parler.ops.contacts import ContactsResult, Found, ShownContact, TrustResult
 from parler.ops.person_only import Deciding
-from parler.text.terminal import shown_name
+from parler.text.terminal import look, shown_name
 
 
 def add_to(app: typer.Typer) -> None:
@@ -98,7 +98,7 @@ def _trusted(result: TrustResult) -> Iterator[str]:
     name = shown_name(result.contact.name)
     itself = (
         f", who calls itself {shown_name(result.called)},"
-        if result.called and result.called != result.contact.name
+        if result.called and look(result.called) != look(result.contact.name)
         else ""
     )
     done = "is a contact already" if result.was_known else "is a contact now"

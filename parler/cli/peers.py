@@ -138,8 +138,7 @@ def _peer(peer: Peer) -> Iterator[str]:
     if peer.affiliation:
         yield f"    {belongs(peer.affiliation, peer.agent)}"
     if peer.summary:
-        said = "" if peer.said_by_itself else "(derived) "
-        yield f"    {said}{paragraph(peer.summary)}"
+        yield f"    {paragraph(peer.summary)}"
     if peer.changed:
         names = ", ".join(map(visible, peer.changed[:_MAX_FILES]))
         more = len(peer.changed) - _MAX_FILES

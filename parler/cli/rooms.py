@@ -110,10 +110,11 @@ def delete(options: Options, room: str, as_: As = None, yes: Yes = False) -> Non
 
     def decides(found: OwnRoom) -> Deciding:
         name = _format.room_words(found.name, found.topic)
+        members = f"{found.members} member{'' if found.members == 1 else 's'}"
         return Deciding(
             what="delete a room",
             question=f"{name} of {shown_name(found.owner)}\n"
-            f"Delete it with all that its {found.members} member(s) said there?",
+            f"Delete it with all that its {members} said there?",
             line=person_line(options, "delete-room", "--room", found.name),
         )
 

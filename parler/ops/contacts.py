@@ -319,7 +319,8 @@ def _by_fingerprint(
             return _found(person) or _itself(entry.card.id, entry)
     raise UsageError(
         "no agent at the hub is vouched for by that fingerprint, or has it",
-        next_step="the person's id instead: her `parler whoami` shows it",
+        next_step="start an agent of hers once; or parler trust ID --as NAME, with the "
+        "id that her `parler whoami` shows",
     )
 
 

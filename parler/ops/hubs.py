@@ -134,11 +134,11 @@ def _named_here(home: Path) -> Iterator[tuple[str, str, str | None]]:
     for one_home in homes:
         with suppress(ConfigError):
             if saved := read_saved(one_home):
-                yield saved.hub_url, "config.json", None
+                yield saved.hub_url, "saved settings", None
     for url in JoinSecrets(home / SECRETS_FILE).urls():
-        yield url, "its secret is kept", None
+        yield url, "its secret is known", None
     for url in KnownHubs(home / MET_FILE, remember=False).urls():
-        yield url, "met before", None
+        yield url, "used before", None
 
 
 def named_hub(text: str, home: Path) -> str:
