@@ -107,7 +107,7 @@ def requests(
 ) -> Iterator[str]:
     """Who waits, and how to decide."""
     for one in result.admitted:
-        yield f"let in, as you decided beforehand: {_who(one)}"
+        yield let_in(one)
     if not result.requests:
         where = f" at {visible(result.room)}" if result.room else ""
         yield f"nobody is waiting{where}"
@@ -138,6 +138,12 @@ def knocked(one: Knock) -> str:
 def admitted(one: Knock) -> str:
     """Somebody let in beforehand."""
     return f"{_who(one)} was let in, as you decided beforehand"
+
+
+def let_in(one: OwnKnock) -> str:
+    """Somebody let in at a room of ours, as had been decided."""
+    room = room_words(one.room, one.topic)
+    return f"let in at {room}, as you decided beforehand: {_who(one)}"
 
 
 def decided(result: DecisionResult) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from parler.cli._command import command
-from parler.cli._format import short_topic
+from parler.cli._format import let_in, short_topic
 from parler.cli._own import As, agents_meant, household_of, person_line, say_away
 from parler.cli._person import check_no_agent
 from parler.cli._run import Options, settings_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from parler.errors import ParlerError
     from parler.identity.own_agents import OwnAgent
     from parler.ops.capability import Capability
-    from parler.ops.inbox import GlanceResult
+    from parler.ops.inbox import GlanceResult, Waiting
     from parler.ops.own import Own, OwnRoom
     from parler.ops.peers import Peer
 
@@ -67,7 +67,10 @@ def show_inbox(
     household = household_of(options, as_, mints=False)
     result = asyncio.run(inbox.inbox(household, here))
     say_away(options, result.unreachable)
-    lines = _items(options, result.items) if result.items else ["nothing waits for you"]
+    lines = [options.out.clipped(let_in(one)) for one in result.admitted]
+    lines += (
+        _items(options, result.items) if result.items else ["nothing waits for you"]
+    )
     options.out.result(result, lines)
 
 
@@ -165,6 +168,8 @@ def _nothing_yet(home: "Path") -> Iterator[str]:
 def _glance(
     options: Options, result: "GlanceResult", hubs: list[str], home: "Path"
 ) -> Iterator[str]:
+    for one in result.admitted:
+        yield options.out.clipped(let_in(one))
     if result.items:
         yield "Waiting for you"
         for line in _items(options, result.items[:_MAX_ITEMS]):
@@ -330,15 +335,17 @@ class _Screen:
         self._shown: dict[tuple[str, str], set[tuple[str, ...]]] = {}
         self._told: dict[str, str] = {}
 
-    def put(self, own: "Own", items: list[Item]) -> None:
+    def put(self, own: "Own", waiting: "Waiting") -> None:
         """Show what is new at one place."""
         out = self._options.out
         out.still_there()
         self._told.pop(own.ctx.hub, None)
         place = (str(own.agent.home), own.ctx.hub)
         before = self._shown.get(place, set())
-        self._shown[place] = {one.key for one in items}
-        for one in items:
+        self._shown[place] = {one.key for one in waiting.items}
+        for knock in waiting.admitted:
+            out.note(let_in(knock))
+        for one in waiting.items:
             if one.key in before:
                 continue
             out.result(one, _item(self._options, one))

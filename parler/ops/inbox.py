@@ -8,6 +8,7 @@ nothing away.
 import asyncio
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from parler.ops.affiliations import Affiliation
 from parler.ops.capability import Capability
 from parler.ops.context import OpContext, Result
 from parler.ops.machine_context import Here
-from parler.ops.own import Away, Household, Own, OwnRoom, knocks_at, rooms_of
+from parler.ops.own import Away, Household, Own, OwnKnock, OwnRoom, knocks_at, rooms_of
 from parler.ops.peers import Peer, PeersParams, Reach, peers, reach_of
 from parler.ops.requests import message_requests, standing_in
 from parler.peers.presence import read_live
@@ -92,18 +93,20 @@ class Item(Result):
 
 
 class InboxResult(Result):
-    """What waits, newest first."""
+    """What waits, newest first; `admitted` were let in by this look."""
 
     items: list[Item]
+    admitted: list[OwnKnock] = msgspec.field(default_factory=list)
     unreachable: list[Away] = msgspec.field(default_factory=list)
 
 
 class GlanceResult(Result):
-    """What waits, who is here, and the rooms."""
+    """What waits, who is here, and the rooms; `admitted` as that of the inbox."""
 
     items: list[Item]
     agents: list[Peer]
     rooms: list[OwnRoom]
+    admitted: list[OwnKnock] = msgspec.field(default_factory=list)
     unreachable: list[Away] = msgspec.field(default_factory=list)
 
 
@@ -115,12 +118,15 @@ async def inbox(household: Household, here: Here) -> InboxResult:
     """
     attended = attended_agents(here)
 
-    async def look(own: Own) -> list[Item]:
+    async def look(own: Own) -> Waiting:
         return await waiting_for(own, await rooms_of(own), attended)
 
     seen = await household.each(look)
-    items = [item for items in seen.found for item in items]
-    return InboxResult(items=newest_first(items), unreachable=seen.away)
+    return InboxResult(
+        items=newest_first([item for one in seen.found for item in one.items]),
+        admitted=[knock for one in seen.found for knock in one.admitted],
+        unreachable=seen.away,
+    )
 
 
 async def glance(household: Household, here: Here) -> GlanceResult:
@@ -131,13 +137,14 @@ async def glance(household: Household, here: Here) -> GlanceResult:
     """
     attended = attended_agents(here)
 
-    async def look(own: Own) -> tuple[list[Item], list[OwnRoom]]:
+    async def look(own: Own) -> tuple[Waiting, list[OwnRoom]]:
         rooms = await rooms_of(own)
         return await waiting_for(own, rooms, attended), rooms
 
     seen = await household.each(look)
     return GlanceResult(
-        items=newest_first([item for items, _ in seen.found for item in items]),
+        items=newest_first([item for one, _ in seen.found for item in one.items]),
+        admitted=[knock for one, _ in seen.found for knock in one.admitted],
         agents=(await peers(here, PeersParams())).peers,
         rooms=[room for _, rooms in seen.found for room in rooms],
         unreachable=seen.away,
@@ -169,18 +176,29 @@ def newest_first(items: list[Item]) -> list[Item]:
     return sorted(items, key=lambda one: (one.kind is not Kind.KNOCK, -one.since))
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What one look at one place found."""
+
+    items: list[Item]
+    admitted: list[OwnKnock]
+    """Who was let in by it, as had been decided."""
+
+
 async def waiting_for(
     own: Own, rooms: list[OwnRoom], attended: Collection[AgentId]
-) -> list[Item]:
+) -> Waiting:
     """What waits at the rooms of one identity."""
-    items = await _knocks(own, rooms)
+    # Who may walk in was decided before; nobody else may be there to let it in.
+    knocks, admitted = await knocks_at(own, rooms, admit=True)
+    items = list(map(_knock, knocks))
     unread = {one.name: one for one in rooms if one.kind is RoomKind.DM and one.unread}
     # In an agent's shell a model would read it.
     unasked = [] if own.ctx.for_model() else list(unread)
     strangers = await message_requests(own.ctx, unasked)
     items += [_item(own, unread[r], m, Kind.REQUEST) for r, m in strangers]
     if own.ctx.identity.agent_id in attended:
-        return items
+        return Waiting(items, admitted)
     looked_at = 0
     for room in _likely_mail(own.ctx, list(unread.values()))[:MAX_JUDGED]:
         if looked_at >= MAX_LOOKED_AT:
@@ -188,7 +206,7 @@ async def waiting_for(
         if await standing_in(own.ctx, room.name) is Standing.KNOWN:
             looked_at += 1
             items += await _mail(own, room)
-    return items
+    return Waiting(items, admitted)
 
 
 def _likely_mail(ctx: OpContext, rooms: list[OwnRoom]) -> list[OwnRoom]:
@@ -198,26 +216,21 @@ def _likely_mail(ctx: OpContext, rooms: list[OwnRoom]) -> list[OwnRoom]:
     return sorted(rooms[::-1], key=lambda one: one.name not in written)
 
 
-async def _knocks(own: Own, rooms: list[OwnRoom]) -> list[Item]:
-    # Who may walk in was decided before; nobody else may be there to let it in.
-    waiting, _ = await knocks_at(own, rooms, admit=True)
-    return [
-        Item(
-            kind=Kind.KNOCK,
-            owner=one.owner,
-            owner_id=one.owner_id,
-            room=one.room,
-            hub=one.hub,
-            since=one.requested_at,
-            agent=one.agent,
-            name=one.name,
-            role=one.role,
-            fingerprint=one.fingerprint,
-            topic=one.topic,
-            affiliation=one.affiliation,
-        )
-        for one in waiting
-    ]
+def _knock(one: OwnKnock) -> Item:
+    return Item(
+        kind=Kind.KNOCK,
+        owner=one.owner,
+        owner_id=one.owner_id,
+        room=one.room,
+        hub=one.hub,
+        since=one.requested_at,
+        agent=one.agent,
+        name=one.name,
+        role=one.role,
+        fingerprint=one.fingerprint,
+        topic=one.topic,
+        affiliation=one.affiliation,
+    )
 
 
 async def _mail(own: Own, room: OwnRoom) -> list[Item]:
@@ -284,7 +297,7 @@ _EVENTS = ["join_request", "join_resolved"]
 class Board(Protocol):
     """Where what waits is put up."""
 
-    def put(self, own: Own, items: list[Item]) -> None:
+    def put(self, own: Own, waiting: Waiting) -> None:
         """All that waits at one place now. Whatever it raises ends the watch."""
 
 

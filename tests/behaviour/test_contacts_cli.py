@@ -75,6 +75,11 @@ def test_an_agent_of_a_person_once_compared_walks_in(
         assert "joined" in joined.out
         assert "anna's Codex in stagent ✓" in door.until("was let in", door.stderr)
     assert "anna's Codex in stagent ✓" in bob.agent("roster").out
+    later = bob.agent("session", "open", "--for", "anna", "--json").json
+    assert "waiting" in anna.agent("session", "join", later["portable"]).out
+    told = bob.terminal().out.splitlines()[0]
+    assert told.startswith("let in at ")
+    assert "anna's Codex in stagent ✓" in told
     assert "no contact any more" in bob.terminal("untrust", "anna").out
     assert "says it is Anna's" in bob.agent("roster").out
 
