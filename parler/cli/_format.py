@@ -32,7 +32,8 @@ def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
     yield f"key      {visible(result.key)} — {gate}"
     if result.gated:
         walk_in = ["your own agents", *map(shown_name, result.welcome)]
-        yield f"at once  {' and those of '.join(walk_in)}, {WHILE_SEEN}"
+        yield f"at once  {' and those of '.join(walk_in)},"
+        yield f"         {WHILE_SEEN}"
     yield f"portable {visible(result.portable)}"
     yield f"expires  {shown_time(result.expires_at, zone)}"
     yield ""

@@ -195,7 +195,8 @@ def _list(
     from parler.ops.connect import examine_all
 
     result = asyncio.run(examine_all(apps, setting, reach=reach_of(settings)))
-    options.out.result(result, _connect_format.listed(result))
+    lines = _connect_format.listed(result)
+    options.out.result(result, map(options.out.prose, lines))
     if not result.ok:
         raise typer.Exit(FAILED)
 
@@ -261,7 +262,8 @@ def _show(options: Options, result: "ConnectResult", team_: "TeamHub | None") ->
 
     lines = [*_connect_format.done(result)]
     if team_:
-        lines += _connect_format.team(team_, private=sys.stdout.isatty())
+        invite = _connect_format.team(team_, private=sys.stdout.isatty())
+        lines += map(options.out.prose, invite)
         result.team = _team_line(team_)
     options.out.result(result, lines)
 

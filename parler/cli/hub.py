@@ -24,7 +24,7 @@ RUN = "run"
 def status(options: Options) -> None:
     """Show how the hub is."""
     result = asyncio.run(local_hub.status(_home(options), now=now))
-    options.out.result(result, _status(result))
+    options.out.result(result, map(options.out.prose, _status(result)))
 
 
 def logs(

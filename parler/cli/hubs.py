@@ -52,7 +52,8 @@ def use(options: Options, where: _Where, as_: _As = None) -> None:
     chosen = _chosen(where, desk, as_)
     begin_hub(chosen, desk)
     result = operation.use(settled(setting, chosen))
-    options.out.result(result, _used(result, here=chosen.choice == LOCAL))
+    lines = _used(result, here=chosen.choice == LOCAL)
+    options.out.result(result, map(options.out.prose, lines))
     tell_of_variable(options, chosen.url)
     if any(one.outcome is Outcome.FAILED for one in result.apps):
         raise typer.Exit(AppError.exit_status)
@@ -87,7 +88,7 @@ def hubs(options: Options) -> None:
     import asyncio
 
     result = asyncio.run(operation.hubs(settings_of(options)))
-    options.out.result(result, _listed(result))
+    options.out.result(result, map(options.out.prose, _listed(result)))
 
 
 def config(options: Options) -> None:

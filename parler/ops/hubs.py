@@ -155,8 +155,8 @@ def named_hub(text: str, home: Path) -> str:
     with suppress(InvalidHubUrl):
         if {":", "."} & set(text) or text == "localhost":
             return hub_url(text)
-    names = [one.name for one in known]
-    close = difflib.get_close_matches(text, [*names, TEAM]) or names
+    names = list(dict.fromkeys([*(one.name for one in known), TEAM]))
+    close = difflib.get_close_matches(text, names) or names
     raise UsageError(
         f"no hub is called {text!r}",
         next_step=f"one of: {', '.join(close)}; or its address: parler use wss://HOST",

@@ -412,9 +412,9 @@ def test_at_a_terminal_an_error_tears_no_word_and_no_next_command(
 ) -> None:
     with Terminal(tmp_path).staying("use", f"{'hub' * 14} {'team' * 10}") as screen:
         shown = screen.until("wss://HOST")
-    error, *_, step = shown.splitlines()
+    error, _, step = shown.splitlines()
     assert error == f"error: no hub is called '{'hub' * 14}"
-    assert step.startswith("next: one of: local")
+    assert step.startswith("next: one of: local, team; or its address")
 
 
 def test_a_hub_that_refuses_hides_no_agent(tmp_path: Path) -> None:
