@@ -80,10 +80,11 @@ class Knocks:
 
 def knock_text(one: Knock, room: RoomName) -> str:
     """A knock, and whose decision it is."""
+    place = visible(room)
     return (
-        f"KNOCK: {_who(one)} asks to be let into {visible(room)}. Only your user may "
-        "decide: show name and fingerprint, and when your user agrees, call "
-        f"parler_approve_join agent={one.fingerprint} room={visible(room)}."
+        f"KNOCK: {_who(one)} asks to be let into {place}. Only your user may decide. "
+        f"parler_approve_join agent={one.fingerprint} room={place} asks your user "
+        "with name and fingerprint: call it, and do not ask before."
     )
 
 
