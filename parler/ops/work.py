@@ -154,6 +154,7 @@ async def work(
     ):
         claims = RoomClaims(ctx.client, room)
         office = office_of(ctx, room, rules, job, params.limits, claims, watcher)
+        office.tasks.returns_turn = True
         await stay(
             office,
             RoomWorker(office),
@@ -181,7 +182,9 @@ WORK = Capability(
     about="Let an agent act on handoffs in this folder while nobody watches.",
     more="Only validly signed messages start work, each once. A message is given to "
     "the runner on stdin, as data from its author. What it answers is sent to the room "
-    "with a receipt: done or failed. Receipts start no work.",
+    "with a receipt: done or failed. With a result the turn goes back to whoever "
+    "handed it over, unless the runner hands it on. A receipt starts work only if it "
+    "hands the turn to this agent by name.",
     command="work",
     example="""\
 parler work --runner claude

@@ -101,6 +101,8 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     note: str | None = None
     elapsed_ms: int | None = None
     then: NextTurn | None = None
+    returns: bool = False
+    """`then` is the turn of whoever asked, and goes with the receipt."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -47,6 +47,8 @@ def final(task: MessageId, outcome: Outcome) -> list[Part]:
             elapsed_ms=outcome.elapsed_ms,
         )
     )
+    if outcome.then is not None and outcome.returns:
+        parts.append(handing_on(outcome.then))
     return parts
 
 

@@ -2,7 +2,7 @@
 
 Work is started by others' words, so everything here errs on the side of doing
 nothing: only what is validly signed and bound to its room (protocol 6.4), by somebody
-who may ask, and never a message that reports on work (protocol 7).
+who may ask, and no report on work, unless it hands the turn to us by name (protocol 7).
 """
 
 from collections.abc import Collection
@@ -49,6 +49,9 @@ class Request:
     reserved_for_us: bool = False
     """Nobody else is meant, so nobody else need be asked."""
 
+    reports: bool = False
+    """It tells how another task ended: the turn came back to us."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
@@ -71,12 +74,12 @@ class Rules:
 
 def choose(message: Message, rules: Rules, *, now: int) -> Request | Ignored:
     """Whether a message in a room starts work."""
-    if message.author.id == rules.me.agent or _has(message, TaskPart):
-        return Ignored()
-    if _has(message, DispatchPart):
+    if message.author.id == rules.me.agent or _has(message, DispatchPart):
         return Ignored()  # a queue gives it to exactly one worker
     # Asked as if it were not signed, so that a bad signature can be told.
     handoff = handoff_for(rules.me, message.stored, Signature.UNSIGNED)
+    if _has(message, TaskPart) and (handoff is None or handoff.to is None):
+        return Ignored()
     plain = rules.everything and not _has(message, HandoffPart) and message.text.strip()
     if handoff is None and not plain:
         return Ignored()
@@ -116,6 +119,7 @@ def _checked(
         handoff=handoff,
         hops=_hops(message),
         reserved_for_us=_only_we(message, handoff, rules),
+        reports=_has(message, TaskPart),
     )
 
 

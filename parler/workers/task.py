@@ -29,7 +29,7 @@ from parler.wire.requests import Presence
 from parler.workers import prompt, runners
 from parler.workers.budget import MAX_HOPS, Budget
 from parler.workers.claims import Claims, LeaseLost, say
-from parler.workers.ledger import Entry, Ledger, Outcome, Phase, Standing
+from parler.workers.ledger import Entry, Ledger, NextTurn, Outcome, Phase, Standing
 from parler.workers.receipts import final, handing_on, progress
 from parler.workers.selection import Request
 
@@ -46,6 +46,7 @@ _INTERRUPTED = (
 )
 _STOPPED = "the worker was stopped by its user while it worked on this"
 _BEFORE = "this was taken here before, under another lease, and is not repeated"
+_RETURNED = "what you asked for is done, as told here: go on with it"
 _STALE = "this is so old that it may have been done before; ask again if it was not"
 
 
@@ -116,6 +117,9 @@ class Tasks:
     watcher: Watcher
     token: Callable[[int], str]
     """Random text, for the mark around a peer's words."""
+
+    returns_turn: bool = False
+    """Whoever asked has the turn again with a result, unless it was handed on."""
 
     async def take(self, request: Request) -> Finished | None:
         """Carry out a task, unless it was before or somebody else has it."""
@@ -274,14 +278,21 @@ class Tasks:
             note = f"exit status {ended.status}"
             if errors := prompt.without_colours(ended.errors).strip():
                 note += f": {errors}"
+        # A request that came with a receipt was itself such a return: it ends there.
+        asked = request.handoff is not None and not request.reports
+        returns = then is None and self.returns_turn and asked
+        if returns:
+            then = NextTurn(to=request.message.author.id, next=_RETURNED)
         if then is not None:
             then = msgspec.structs.replace(then, hops=request.hops + 1)
+        done = status is TaskStatus.DONE
         return Outcome(
             status=status,
             text=text,
             note=note,
             elapsed_ms=ended.elapsed_ms,
-            then=then if status is TaskStatus.DONE else None,
+            then=then if done else None,
+            returns=returns and done,
         )
 
     async def _farewell(self, key: str) -> None:
@@ -307,7 +318,7 @@ class Tasks:
         sent = await self._say_final(task, outcome)
         self.budget.link(sent.id, reply_to=task)
         self.watcher.reached(Step.TOLD, task)
-        if outcome.then is not None:
+        if outcome.then is not None and not outcome.returns:
             parts = [handing_on(outcome.then)]
             handed = await say(self.client, self.room, task, parts, what="handoff")
             self.budget.link(handed.id, reply_to=task)

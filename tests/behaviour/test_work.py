@@ -14,6 +14,7 @@ from parler.ops.messages import HandoffParams, SendParams, SendResult, handoff, 
 from parler.ops.queue import serve
 from parler.ops.session import OpenParams, join_session, open_session
 from parler.ops.work import Limits, Step, WorkParams, work
+from parler.text.transcript import Reader, handoff_for
 from parler.wire.base import RoomName
 from parler.wire.joinkey import parse_join_key
 from parler.wire.parts import HandoffPart, OtherPart, TaskPart
@@ -119,6 +120,26 @@ async def test_a_handoff_is_done_once_and_told(tmp_path: Path) -> None:
             await ask(ann, room, "second")
             await again.until(lambda it: it.ends)
         assert len(runs(tmp_path)) == 2
+
+
+async def test_the_turn_comes_back_with_the_result_and_between_workers_only_once(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as at:
+        room, [ann, bob] = await room_of(at, "ann", "bob")
+        asked = await ask(ann, room)
+        runner = counting(tmp_path)
+        await once(bob, params(room, runner), tmp_path)
+        result = (await said(ann, room))[-1]
+        reader = Reader(agent=ann.client.agent_id, name="ann", role=None)
+        returned = handoff_for(reader, result.stored, result.signature)
+        assert returned is not None
+        assert returned.to == ann.client.agent_id
+        await once(ann, params(room, runner), tmp_path)
+        assert runs(tmp_path) == sorted([asked.id, result.id])
+        ended = (await said(ann, room))[-1]
+        assert ended.stored.reply_to == result.id
+        assert not any(isinstance(part, HandoffPart) for part in ended.parts)
 
 
 async def test_the_command_is_told_who_asks_and_not_who_we_are(

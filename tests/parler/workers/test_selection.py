@@ -57,6 +57,17 @@ def test_plain_text_starts_work_only_if_everything_does() -> None:
     assert chosen(TextPart(text="  \n"), rules=EVERYTHING) == Ignored()
 
 
+@pytest.mark.parametrize("to", ["bob", "webdev", BOB.agent_id])
+def test_a_receipt_that_hands_the_turn_to_us_by_name_starts_work(to: str) -> None:
+    receipt = TaskPart(status=TaskStatus.DONE, task="message-0")
+    found = chosen(TextPart(text="did it"), receipt, HandoffPart(next="merge", to=to))
+    assert isinstance(found, Request)
+    assert found.reports
+    assert not getattr(chosen(HandoffPart(next="merge", to=to)), "reports", True)
+    other = HandoffPart(next="merge", to="carol")
+    assert chosen(receipt, other, rules=EVERYTHING) == Ignored()
+
+
 @pytest.mark.parametrize("status", list(TaskStatus))
 def test_a_receipt_starts_none_whatever_else_is_in_it(status: TaskStatus) -> None:
     for part in (
