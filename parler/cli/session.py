@@ -114,7 +114,13 @@ def join_session(options: Options, key: str, wait_secs: float) -> None:
 
 
 def _left(result: LeaveResult) -> str:
-    return f"left {visible(result.room)}"
+    room = visible(result.room)
+    if result.still_member:
+        return (
+            f"{room} is no longer your active session; this hub lets nobody leave: its "
+            "members still see you as one"
+        )
+    return f"left {room}"
 
 
 def _watched(result: WatchResult) -> Iterator[str]:

@@ -133,6 +133,10 @@ class OpContext:
     def forget(self, room: RoomName) -> None:
         """Forget a room we left; it is no longer the active session."""
         self.known_rooms.forget(self.hub, room)
+        self.end_session(room)
+
+    def end_session(self, room: RoomName) -> None:
+        """Have a room be no longer the active session."""
         if active_session(self.identity.home) == room:
             set_active_session(self.identity.home, None)
 

@@ -9,9 +9,16 @@ from parler.ops.context import OpContext, Result
 from parler.text.terminal import shell_word
 from parler.wire.base import Code, Millis, RoomName
 from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, MAX_TTL_SECS
+from parler.wire.names import token
 from parler.wire.records import InviteInfo, RoomKind
-from parler.wire.replies import Invited, InviteList, InviteRevoked
-from parler.wire.requests import Invite, Invites, RevokeInvite
+from parler.wire.replies import (
+    Invited,
+    InviteList,
+    InviteRevoked,
+    RoomDeleted,
+    RoomList,
+)
+from parler.wire.requests import DeleteRoom, Invite, Invites, RevokeInvite, Rooms
 
 KEY_TTL = Param(
     "How long the key works.",
@@ -67,7 +74,8 @@ async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
     """Mint a key to a new or an existing room.
 
     Raises:
-        UsageError: A model wants a key past the question that its user is asked.
+        UsageError: A model wants a key past the question that its user is asked, or
+            the hub takes the name of an existing room for that of another.
     """
     if not params.require_approval and params.name:
         asks = ctx.known_rooms.is_gated(ctx.hub, params.name)
@@ -78,6 +86,8 @@ async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
                 "that asks",
                 next_step=f"parler invite --group {shell_word(params.name)}",
             )
+    unclean = params.name is not None and token(params.name) != params.name
+    before = await _rooms_of(ctx) if unclean else set()
     invited = await ctx.client.request(
         Invite(
             kind=params.kind,
@@ -88,6 +98,14 @@ async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
         ),
         Invited,
     )
+    if params.name in before and invited.room != params.name:
+        if invited.room not in before:
+            await ctx.client.request(DeleteRoom(room=invited.room), RoomDeleted)
+        raise UsageError(
+            f"this hub makes no further key to {params.name}: its name is one that the "
+            "hub gave, and cannot be asked for there",
+            next_step="use the key made at first, or parler session open",
+        )
     ctx.known_rooms.remember(ctx.hub, invited.room, is_open=not params.require_approval)
     return InviteResult(
         code=invited.code,
@@ -96,6 +114,10 @@ async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
         kind=invited.kind,
         expires_at=invited.expires_at,
     )
+
+
+async def _rooms_of(ctx: OpContext) -> set[str]:
+    return {one.name for one in (await ctx.client.request(Rooms(), RoomList)).rooms}
 
 
 INVITE = Capability(

@@ -8,7 +8,7 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from parler.errors import HubError, InvalidInvite, ParlerError, UsageError
+from parler.errors import HubError, InvalidInvite, NotMember, ParlerError, UsageError
 from parler.identity.identity import Knock, note_knock
 from parler.ops.admission import check_preapproved
 from parler.ops.capability import SESSION, SETS, Capability, Hints, Param
@@ -143,6 +143,8 @@ class LeaveResult(Result):
     """The room we are no longer in."""
 
     room: RoomName
+    still_member: bool = False
+    """The hub cannot end that: it is only no longer the active session."""
 
 
 async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
@@ -303,10 +305,19 @@ JOIN = Capability(
 async def leave_session(
     ctx: OpContext, room: Annotated[RoomName, SESSION]
 ) -> LeaveResult:
-    """Stop being a member of a room."""
-    await ctx.client.request(Leave(room=room), Left)
-    ctx.forget(room)
-    return LeaveResult(room=room)
+    """Stop being a member of a room, or at least end the session there."""
+    if Feature.MEMBERSHIP in ctx.client.features:
+        await ctx.client.request(Leave(room=room), Left)
+        ctx.forget(room)
+        return LeaveResult(room=room)
+    goodbye = TextPart(text=f"{ctx.identity.name} left the session")
+    try:
+        await ctx.client.send(RoomTarget(room=room), [goodbye])
+    except NotMember:  # the room has gone
+        ctx.forget(room)
+        raise
+    ctx.end_session(room)
+    return LeaveResult(room=room, still_member=True)
 
 
 LEAVE = Capability(

@@ -222,7 +222,13 @@ async def leave(call: Call, args: Any) -> Answer:
             return refused
     result = await performed(call, session.LEAVE, args)
     call.services.delivery.entered(call.services.active)
-    return Answer(text=f"left {visible(result.room)}")
+    left = f"left {visible(result.room)}"
+    if result.still_member:
+        left += (
+            ": it is no longer your active session. This hub lets nobody leave for "
+            "good, so its members still see you as one."
+        )
+    return Answer(text=left)
 
 
 async def delete(call: Call, args: Any) -> Answer:
