@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Annotated
 
 from parler._version import __version__
-from parler.errors import ParlerError
+from parler.errors import HubError, ParlerError
 from parler.identity.homes import machine_home
 from parler.identity.identity import Identity, active_session, mint_identity
 from parler.identity.known_hubs import KnownHubs
 from parler.identity.known_rooms import KnownRooms
 from parler.identity.person import find_person
+from parler.identity.shown_presence import (
+    ShownPresence,
+    note_presence,
+    presence_shown,
+)
 from parler.identity.signing import fingerprint
 from parler.ops.capability import SETS, Capability, Param
 from parler.ops.context import OpContext, Result
@@ -101,7 +106,7 @@ async def presence(
     activity: Annotated[str | None, Param("In a few words.", "TEXT")] = None,
 ) -> PresenceResult:
     """Say what we are doing; a status without activity clears it."""
-    await ctx.client.request(Presence(status=status, activity=activity), PresenceOk)
+    await _say(ctx, Presence(status=status, activity=activity))
     return PresenceResult(status=status, activity=activity)
 
 
@@ -110,8 +115,18 @@ async def stay_present(ctx: OpContext, status: str, *, activity: str | None) -> 
 
     At a hub that knows no such thing it is as `presence`; see `end_presence`.
     """
-    said = Presence(status=status, activity=activity, while_connected=True)
-    await ctx.client.request(said, PresenceOk)
+    await _say(ctx, Presence(status=status, activity=activity, while_connected=True))
+
+
+async def say_again(ctx: OpContext) -> None:
+    """Say what was said before, to a hub that forgot it when we said hello."""
+    if Feature.PRESENCE in ctx.client.features:
+        return
+    said = presence_shown(ctx.identity.home, ctx.hub, now=ctx.now())
+    if said is not None:
+        again = Presence(status=said.status, activity=said.activity)
+        with suppress(HubError):
+            await ctx.client.request(again, PresenceOk)
 
 
 async def end_presence(ctx: OpContext) -> None:
@@ -121,6 +136,13 @@ async def end_presence(ctx: OpContext) -> None:
     with suppress(ParlerError, TimeoutError):
         async with asyncio.timeout(GOODBYE_SECS):
             await presence(ctx, OFFLINE, activity=ENDED)
+
+
+async def _say(ctx: OpContext, said: Presence) -> None:
+    await ctx.client.request(said, PresenceOk)
+    if Feature.PRESENCE not in ctx.client.features:
+        shown = ShownPresence(ctx.hub, said.status, said.activity, ctx.now())
+        await asyncio.to_thread(note_presence, ctx.identity.home, shown)
 
 
 PRESENCE = Capability(

@@ -250,12 +250,13 @@ async def connected(
     from parler.identity.known_rooms import KnownRooms
     from parler.identity.settings import spelled
     from parler.ops.context import OpContext
+    from parler.wire.codes import Feature
 
     hub = spelled(hub)
     async with dialled(hub, settings, identity, local=local, look=look) as client:
         known_rooms = KnownRooms(settings.home)
         for_this_user = _OwnHubNow(hub, settings).is_for_this_user
-        yield OpContext(
+        ctx = OpContext(
             client=client,
             identity=identity,
             hub=hub,
@@ -268,6 +269,11 @@ async def connected(
             for_model=lambda: for_model or _runs_for_an_agent(),
             now=now,
         )
+        if Feature.PRESENCE not in client.features:
+            from parler.ops.identity import say_again
+
+            await say_again(ctx)
+        yield ctx
 
 
 def _runs_for_an_agent() -> bool:

@@ -1,6 +1,6 @@
 """Our hub as one that has none of our extensions (protocol 14).
 
-python -m tests._support.plain_hub --addr 127.0.0.1:7070    # as parler hub
+python -m tests._support.plain_hub hub --addr 127.0.0.1:7070    # as parler
 """
 
 import sys
@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from hub.connection import connection
+from hub.delivery import last_seen
 from hub.handlers import invites
 from hub.store import agents, rooms
 from hub.store.rooms import Room
@@ -32,6 +33,7 @@ def make_plain(setattr_: Callable[[Any, str, Any], None] = setattr) -> None:
     setattr_(connection, "FEATURES", [])
     setattr_(invites, "_existing", _cleaned)
     setattr_(agents, "_ARRIVE", _HELLO_RESETS)
+    setattr_(last_seen, "FRESH_MS", 0)  # each hello does so
 
 
 def _cleaned(on: sa.Connection, request: Invite) -> Room | None:
@@ -45,5 +47,4 @@ if __name__ == "__main__":
     from parler.__main__ import main
 
     make_plain()
-    sys.argv[1:1] = ["hub"]
     sys.exit(main())

@@ -43,13 +43,16 @@ class HubProcess:
         *,
         in_memory: bool = False,
         address: str = "127.0.0.1:0",
+        plain: bool = False,
         **variables: str,
     ) -> None:
+        """Start it; `plain` is without our extensions."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.database = folder / "hub.sqlite"
         self._variables = variables
         self._in_memory = in_memory
+        self._program = "tests._support.plain_hub" if plain else "parler"
         self._address = address
         self._process: warm.WarmProcess | subprocess.Popen[bytes] | None = None
         self.start()
@@ -63,7 +66,7 @@ class HubProcess:
         """Start it, and wait until it listens."""
         ready = self.folder / "ready.json"
         ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "parler", "hub", "--addr", self._address]
+        command = [sys.executable, "-m", self._program, "hub", "--addr", self._address]
         command += ["--ready-file", str(ready)]
         if not self._in_memory:
             command += ["--db", str(self.database)]
@@ -129,9 +132,11 @@ class HubProcess:
 
 
 @contextmanager
-def running_hub(folder: Path, **variables: str) -> Iterator[HubProcess]:
-    """A hub that is stopped when the block ends."""
-    hub = HubProcess(folder, **variables)
+def running_hub(
+    folder: Path, *, plain: bool = False, **variables: str
+) -> Iterator[HubProcess]:
+    """A hub that is stopped when the block ends; `plain`, without our extensions."""
+    hub = HubProcess(folder, plain=plain, **variables)
     try:
         yield hub
     finally:

@@ -18,6 +18,7 @@ from parler.wire.replies import RoomList
 from parler.wire.requests import Rooms
 from tests._support.actors import Stage, stage
 from tests._support.plain_hub import make_plain
+from tests._support.processes import Agent, running_hub
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +68,15 @@ async def test_a_key_to_a_room_that_cannot_be_named_is_refused_and_makes_no_room
         assert named.room == "my_room"
         again = await invite(alice, InviteParams(kind=RoomKind.CHANNEL, name="my room"))
         assert again.room == named.room
+
+
+def test_a_command_hides_from_nobody_what_its_agent_is_doing(tmp_path: Path) -> None:
+    with running_hub(tmp_path / "hub", plain=True) as hub:
+        ann, bob = (Agent(tmp_path, name, hub.url) for name in ("ann", "bob"))
+        opened = ann("session", "open", "--no-approval", "--json").json
+        bob("join", opened["portable"])
+        ann("presence", "working", "--activity", "the API")
+        ann("send", "hello")
+        members = bob("roster", "--json").json["entries"]
+        [shown] = [one for one in members if one["name"] == "ann"]
+        assert (shown["status"], shown["activity"]) == ("working", "the API")
