@@ -35,6 +35,7 @@ from parler.client.protocol import (
     State,
     Wanted,
 )
+from parler.client.proxy import proxy_for
 from parler.client.transport import DOCTOR, Transport, TransportClosed
 from parler.errors import (
     ConnectFailed,
@@ -318,6 +319,8 @@ class Connection:
                     raise
         except TimeoutError:
             reason = f"no answer within {self._pace.connect:g} s"
+            if proxy := proxy_for(self._url):
+                reason += f"; by way of {proxy}"
         except TransportClosed as closed:
             reason = f"the connection ended in the handshake: {closed.reason}"
         except NotAHub:

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
@@ -19,12 +19,19 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
-    InvalidProxy,
+    InvalidProxyStatus,
     InvalidStatus,
     InvalidURI,
     ProxyError,
 )
 
+from parler.client.proxy import (
+    Proxy,
+    ProxyRefused,
+    check_usable,
+    open_through_socks,
+    proxy_for,
+)
 from parler.errors import ConnectFailed
 from parler.wire.limits import MAX_CLIENT_MESSAGE_BYTES
 
@@ -130,7 +137,16 @@ async def dial_websocket(url: str) -> Transport:
     Raises:
         ConnectFailed: With the reason in one sentence.
     """
+    parts, proxy = urlsplit(url), proxy_for(url)
+    host = parts.hostname or url
+    by_way: dict[str, Any] = {"proxy": None}
     try:
+        if proxy is not None:
+            check_usable(proxy)
+            by_way["proxy"] = proxy.url
+            if proxy.is_socks:
+                port = parts.port or 443
+                by_way["sock"] = await open_through_socks(proxy, host, port)
         # No pings: a parked pull delays their answer by up to a minute (1.4).
         socket = await _Dial(
             url,
@@ -140,10 +156,20 @@ async def dial_websocket(url: str) -> Transport:
             close_timeout=CLOSE_SECS,
             max_size=MAX_CLIENT_MESSAGE_BYTES,
             logger=_Quiet(_log, {}),
+            **by_way,
         )
-    except (OSError, InvalidHandshake, InvalidProxy, InvalidURI, EOFError) as error:
-        reason = _why_failed(error, host=urlsplit(url).hostname or url)
-        raise ConnectFailed(url, reason, next_step=DOCTOR) from error
+    except (
+        *(OSError, EOFError, UnicodeError),
+        *(InvalidHandshake, InvalidURI, ProxyRefused),
+    ) as error:
+        if proxy is None:
+            reason, step = _why_failed(error, host=host), DOCTOR
+        elif why := _why_proxy(error, proxy):
+            reason = f"{proxy}: {why}"
+            step = f"mend {proxy.source}, or name {host} in NO_PROXY"
+        else:
+            reason, step = f"{_why_failed(error, host=host)}; by way of {proxy}", DOCTOR
+        raise ConnectFailed(url, reason, next_step=step) from error
     return WebSocketTransport(socket)
 
 
@@ -180,13 +206,11 @@ def _why_failed(error: Exception, *, host: str) -> str:
     match error:
         case InvalidStatus():
             return _why_status(error)
-        case ProxyError() | InvalidProxy():
-            return f"the configured proxy did not let us through ({error})"
         case InvalidHandshake() | EOFError():
             return "what listens there does not speak WebSocket"
         case InvalidURI():
             return "this is no address to dial"
-        case socket.gaierror():
+        case socket.gaierror() | UnicodeError():
             return f"the name {host} cannot be resolved"
         case ssl.SSLCertVerificationError():
             return f"its TLS certificate is not valid: {error.verify_message}"
@@ -194,6 +218,24 @@ def _why_failed(error: Exception, *, host: str) -> str:
             return "TLS failed; does that hub speak plain ws:// only?"
         case _:
             return _why_os(error)
+
+
+def _why_proxy(error: Exception, proxy: Proxy) -> str | None:
+    """Why it went wrong at the proxy; None if it was behind it."""
+    match error:
+        case ProxyRefused():
+            return str(error)
+        case InvalidProxyStatus():
+            status = error.response.status_code
+            if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+                return "it does not let us through without its user and password"
+            return f"it did not let us through to that hub (HTTP {status})"
+        case ProxyError():
+            return "what listens there is no HTTP proxy"
+        case OSError() if not isinstance(error, ssl.SSLError | ConnectionResetError):
+            return _why_failed(error, host=proxy.host)
+        case _:
+            return None
 
 
 def _why_status(error: InvalidStatus) -> str:
