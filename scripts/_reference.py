@@ -69,7 +69,7 @@ def index_module() -> str:
     ]
     for name, command in getattr(root, "commands", {}).items():
         homes = (f'"{area}"' for area in AREAS if name in words_of(area))
-        about = command.get_short_help_str(limit=LISTED_CHARS).replace('"', "'")
+        about = sentence(command).replace('"', "'")
         home = next(homes, "None")
         lines += [
             f'    "{name}": (',
@@ -77,7 +77,38 @@ def index_module() -> str:
             f'        "{about}",',
             "    ),",
         ]
-    return "\n".join([*lines, "}", ""])
+    lines += ["}", "", "WORDS: dict[str, tuple[str, ...]] = {"]
+    for name, words in words_below(root).items():
+        if len(words) == 1:
+            lines.append(f'    "{name}": ("{words[0]}",),')
+            continue
+        lines += [f'    "{name}": (', *(f'        "{one}",' for one in words), "    ),"]
+    return "\n".join([*lines, "}", '"""What may follow those that are several."""', ""])
+
+
+def sentence(command: click.Command) -> str:
+    """What a command does: its first paragraph, which a list shows in one line."""
+    about = " ".join((command.help or "").split("\n\n")[0].split())
+    if len(about) > LISTED_CHARS:
+        raise SystemExit(
+            f"{command.name}: more than {LISTED_CHARS} characters: {about}"
+        )
+    return about
+
+
+def words_below(root: click.Command) -> dict[str, list[str]]:
+    """The words that follow each word which stands for several commands."""
+    from hub.admin import commands as of_its_data
+    from parler.cli.hub import app as own_hub
+
+    groups = getattr(root, "commands", {}) | {"hub": typer.main.get_command(own_hub)}
+    below = {
+        name: [word for word, one in group.commands.items() if not one.hidden]
+        for name, group in groups.items()
+        if isinstance(group, click.Group)
+    }
+    below["hub"] += of_its_data.COMMANDS
+    return below
 
 
 def words_of(area: str) -> set[str]:
@@ -98,7 +129,8 @@ def cli_page() -> str:
         "# Command line",
         "",
         "Every command also takes `--json`, `--quiet`, `--hub URL`, `--home DIR`, "
-        "`--insecure` and `--help`.",
+        "`--insecure` and `--help`, before its name or after it; "
+        "`parler help COMMAND` explains one.",
         "",
         "A shell completes commands, options and values after "
         '`eval "$(_PARLER_COMPLETE=bash_source parler)"`, or `zsh_source`.',

@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, get_origin
 
 import typer
 
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._carry_out import quoted as wrapped
+from parler.cli._help import SHARED, Command, Group
 from parler.cli._parameters import parameter_of, shown_on, taken
 from parler.cli._run import Options
 from parler.ops.capability import Capability
@@ -16,54 +16,23 @@ from parler.ops.capability import Capability
 _EXAMPLE = "\b\nExample:\n"
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    name: str
-    annotation: Any
-    default: Any
-
-
-_SHARED = (
-    _Shared(
-        "json",
-        Annotated[bool, typer.Option("--json", help="Print one line of JSON.")],
-        False,
-    ),
-    _Shared(
-        "quiet",
-        Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")],
-        False,
-    ),
-    _Shared(
-        "hub",
+_SHARED = {
+    one.key: (
         Annotated[
-            str | None,
-            typer.Option("--hub", metavar="URL", help="Use this hub."),
+            (str | None) if one.metavar else bool,
+            typer.Option(*one.names, metavar=one.metavar, help=one.help),
         ],
-        None,
-    ),
-    _Shared(
-        "home",
-        Annotated[
-            str | None,
-            typer.Option("--home", metavar="DIR", help="Use the identity kept here."),
-        ],
-        None,
-    ),
-    _Shared(
-        "insecure",
-        Annotated[
-            bool,
-            typer.Option("--insecure", help="Allow plain ws:// beyond this network."),
-        ],
-        False,
-    ),
-)
+        None if one.metavar else False,
+    )
+    for one in SHARED
+}
+"""Annotation and default of each option that all commands have."""
 
 
 def group(help_text: str) -> typer.Typer:
     """A typer of ours: plain help, no completion commands, no tracebacks of its own."""
     return typer.Typer(
+        cls=Group,
         help=help_text,
         no_args_is_help=True,
         add_completion=False,
@@ -140,7 +109,7 @@ def _register(
     shown = {key: one for key, one in declared.items() if key in names}
 
     def invoke(invocation: typer.Context, **given: Any) -> None:
-        shared = {one.name: given.pop(one.name) for one in _SHARED}
+        shared = {name: given.pop(name) for name in _SHARED}
         words = invocation.command_path.split()[1:]
         function(Options(command=words[0], **shared), **taken(shown, given))
 
@@ -150,6 +119,7 @@ def _register(
     lines = "\n".join(f"  {line}" for line in example.splitlines())
     app.command(
         capability.command.rpartition(" ")[2],
+        cls=Command,
         help=f"{capability.about}\n\n{capability.more}".strip(),
         epilog=_EXAMPLE + lines,
         hidden=capability.hidden,
@@ -160,10 +130,8 @@ def _signature(own: list[inspect.Parameter]) -> inspect.Signature:
     keyword = inspect.Parameter.KEYWORD_ONLY
     context = inspect.Parameter("invocation", keyword, annotation=typer.Context)
     shared = [
-        inspect.Parameter(
-            one.name, keyword, default=one.default, annotation=one.annotation
-        )
-        for one in _SHARED
+        inspect.Parameter(name, keyword, default=default, annotation=annotation)
+        for name, (annotation, default) in _SHARED.items()
     ]
     mine = [parameter.replace(kind=keyword) for parameter in own]
     return inspect.Signature([context, *mine, *shared])

@@ -6,23 +6,23 @@ Written by scripts/reference from what they declare: not to be edited.
 COMMANDS: dict[str, tuple[str | None, str]] = {
     "hub": (
         None,
-        "Run a hub, or look after this machine's own; see `parler...",
+        "Run a hub, or look after this machine's own.",
     ),
     "approve": (
         "session",
-        "Let in somebody who waits at a session of yours or of...",
+        "Let in somebody who waits at one of your sessions.",
     ),
     "reject": (
         "session",
-        "Reject somebody who waits at a session of yours or of...",
+        "Reject somebody who waits at one of your sessions.",
     ),
     "send": (
         "messages",
-        "Say something in the active session, a room, or to one...",
+        "Say something in the session, a room, or to one agent.",
     ),
     "handoff": (
         "messages",
-        "Hand the turn over: whoever is meant is shown HANDOFF TO...",
+        "Hand the turn over; who is meant is shown HANDOFF TO YOU.",
     ),
     "recv": (
         "messages",
@@ -30,11 +30,11 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "history": (
         "messages",
-        "Show what was said last in a room of yours or of your...",
+        "Show what was said last in a room, newest at the end.",
     ),
     "invite": (
         "rooms",
-        "Make a key to a channel, a service, or to a direct room...",
+        "Make a key to a channel, a service or a direct room.",
     ),
     "invites": (
         "rooms",
@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "rooms": (
         "rooms",
-        "List your rooms and those of your agents; each one's...",
+        "List your rooms and those of your agents.",
     ),
     "roster": (
         "rooms",
@@ -62,7 +62,7 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "remember": (
         "memory",
-        "Remember a fact: for the active session, a room, or for...",
+        "Remember a fact: for the session, a room, or yourself.",
     ),
     "recall": (
         "memory",
@@ -74,7 +74,7 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "register": (
         "directory",
-        "Put your signed card into the directory, or change the...",
+        "Put your signed card into the directory, or change it.",
     ),
     "discover": (
         "directory",
@@ -82,23 +82,23 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "card": (
         "directory",
-        "Show an agent's card, and whether it is signed by that...",
+        "Show an agent's card, and whether that agent signed it.",
     ),
     "token": (
         "directory",
-        "Make a token that reads the hub's whole directory over HTTP.",
+        "Make a token that reads the hub's directory over HTTP.",
     ),
     "push": (
         "attachments",
-        "Send the commits of this git repository; nothing here...",
+        "Send commits of this git repository; nothing here changes.",
     ),
     "apply": (
         "attachments",
-        "Import a bundle into this git repository under refs/parler/.",
+        "Import commits that were sent, under refs/parler/.",
     ),
     "bundles": (
         "attachments",
-        "List the bundles of the session, and what was imported...",
+        "List commits that were sent, and what was imported here.",
     ),
     "send-file": (
         "attachments",
@@ -106,11 +106,11 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "fetch": (
         "attachments",
-        "Fetch a file that was sent, into the inbox of this identity.",
+        "Fetch a file that was sent, into your inbox.",
     ),
     "serve": (
         "queue",
-        "Become a worker of a service; others reach it with `send...",
+        "Become a worker of a service.",
     ),
     "queue": (
         "queue",
@@ -122,31 +122,31 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "complete": (
         "queue",
-        "End a task you hold, for good; `task` tells whoever asked...",
+        "End a task you hold, for good.",
     ),
     "task": (
         "queue",
-        "Say how far a task is, in the active session, a room, or...",
+        "Say how far a task is.",
     ),
     "inbox": (
         "inbox",
-        "Show what waits for you: knocks, questions, requests,...",
+        "Show what waits for you: knocks, questions, messages.",
     ),
     "accept": (
         "inbox",
-        "Accept the request of a stranger who wrote to you or your...",
+        "Accept a stranger's request to write to you.",
     ),
     "decline": (
         "inbox",
-        "Decline a message request: nothing of that agent is shown...",
+        "Decline a stranger's request to write to you.",
     ),
     "work": (
         "work",
-        "Let an agent act on handoffs in this folder while nobody...",
+        "Let an agent act on handoffs while nobody watches.",
     ),
     "supervise": (
         "work",
-        "Run a command for each task of a role, or for each...",
+        "Run a command for each task of a role or each message.",
     ),
     "attention": (
         "attention",
@@ -154,11 +154,11 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "status": (
         "attention",
-        "Show how far a message got: stored, delivered, seen, and...",
+        "Show how far a message got, and who answered it.",
     ),
     "peers": (
         "peers",
-        "Show the agents that are here now, and how a message...",
+        "Show the agents that are here, and how to reach each.",
     ),
     "summary": (
         "peers",
@@ -166,7 +166,7 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "reserve": (
         "peers",
-        "Ask the other agents of this machine to leave some files...",
+        "Ask the agents of this machine to leave files alone.",
     ),
     "reservations": (
         "peers",
@@ -178,15 +178,15 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "ask": (
         "ask",
-        "Ask a project's own agent, in its own folder; it...",
+        "Ask a project's own agent, in its own folder.",
     ),
     "answer": (
         "ask",
-        "Answer questions to the project of this folder for as...",
+        "Answer questions to the project of this folder.",
     ),
     "init": (
         "identity",
-        "Make an identity: a key of your own, and how you are called.",
+        "Make an identity: your own key, name and role.",
     ),
     "whoami": (
         "identity",
@@ -198,11 +198,11 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "trust-hub": (
         "identity",
-        "Accept a hub that was refused for showing another hub's...",
+        "Accept a hub that showed another hub's challenge.",
     ),
     "version": (
         "identity",
-        "Show the version of the program and of the protocol it...",
+        "Show the version of the program and of its protocol.",
     ),
     "contacts": (
         "contacts",
@@ -210,11 +210,11 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "trust": (
         "contacts",
-        "Know a person's agents from now on, once you have...",
+        "Know a person's agents from now on.",
     ),
     "untrust": (
         "contacts",
-        "Know a person's agents no more; nobody is put out of a...",
+        "Know a person's agents no more.",
     ),
     "doctor": (
         "doctor",
@@ -222,19 +222,19 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "mcp": (
         "mcp",
-        "Serve an agent's app over stdin and stdout (MCP); apps...",
+        "Serve an agent app (MCP); apps start it by themselves.",
     ),
     "connect": (
         "connect",
-        "Wire agent apps, and choose the hub for them and your shell.",
+        "Wire agent apps, and choose the hub for them and you.",
     ),
     "use": (
         "hubs",
-        "Choose the hub for your shell, all wired apps and the page.",
+        "Choose the hub for your shell, all apps and the page.",
     ),
     "hubs": (
         "hubs",
-        "List the hubs that are known here; the chosen one is...",
+        "List the hubs that are known here.",
     ),
     "config": (
         "hubs",
@@ -253,3 +253,40 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         "The projects of this machine that can be asked.",
     ),
 }
+
+WORDS: dict[str, tuple[str, ...]] = {
+    "hub": (
+        "status",
+        "start",
+        "stop",
+        "logs",
+        "install-service",
+        "uninstall-service",
+        "check",
+        "backup",
+        "restore",
+        "stats",
+    ),
+    "session": (
+        "open",
+        "requests",
+        "leave",
+        "join",
+        "approve",
+        "reject",
+        "watch",
+    ),
+    "members": ("remove",),
+    "project": (
+        "add",
+        "discover",
+        "list",
+        "remove",
+        "allow",
+        "deny",
+        "log",
+        "forget-session",
+        "remember",
+    ),
+}
+"""What may follow those that are several."""

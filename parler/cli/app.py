@@ -14,7 +14,8 @@ import click
 import typer
 
 from parler.cli._command import group
-from parler.cli._index import COMMANDS
+from parler.cli._help import asked_for_help, in_order, no_such_command, shared_alone
+from parler.cli._index import COMMANDS, WORDS
 from parler.cli.render import (
     drop_stdout,
     prepare_streams,
@@ -39,6 +40,9 @@ USAGE = 2
 UNWRITABLE = 3
 
 _EPILOG = """\b
+parler help COMMAND tells all about one of them.
+
+\b
 Exit status:
   0  done, also: waiting for approval, nothing new
   1  an unexpected failure of this program
@@ -110,7 +114,7 @@ def _parler(
 
 
 def _hub(context: typer.Context) -> None:
-    """Run a hub, or look after this machine's own; see `parler hub --help`."""
+    """Run a hub, or look after this machine's own."""
     from parler.cli import hub as own_hub
 
     arguments = list(context.args)
@@ -119,6 +123,9 @@ def _hub(context: typer.Context) -> None:
         with program.make_context("hub", arguments, parent=context.parent) as inner:
             program.invoke(inner)
         return
+    word = next(iter(arguments), "-")
+    if word[:1] != "-" and word not in (*WORDS["hub"], own_hub.RUN):
+        raise no_such_command(word, WORDS["hub"], context)
     from hub.app import main as run_hub
 
     if arguments[:1] == [own_hub.RUN]:
@@ -177,6 +184,10 @@ def __getattr__(name: str) -> typer.Typer:
 def run(arguments: Sequence[str]) -> int:
     """Carry out a command line; returns the exit status."""
     as_json = "--json" in arguments
+    if arguments[:1] == ["help"]:
+        arguments = asked_for_help(arguments[1:])
+    else:
+        arguments = in_order(arguments)
     try:
         prepare_streams()
         environment = process_environment()
@@ -203,10 +214,11 @@ def _complete(environment: Mapping[str, str], wanted: str) -> int:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
-    if not arguments:
+    if (alone := shared_alone(arguments)) is not None:
+        from parler.cli._run import Options
         from parler.cli.inbox import glance
 
-        glance()
+        glance(Options(command="inbox", **alone))
         return 0
     # Not command.main(): that would turn a closed pipe into a failure.
     command = typer.main.get_command(_tree_for(arguments))
@@ -258,9 +270,16 @@ def _report(error: BaseException, *, as_json: bool) -> int:
 def _report_usage(error: click.ClickException, *, as_json: bool) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "parler"
-    message = error.format_message().rstrip(".")
+    message = _one_suggestion(error).rstrip(".")
     show_error("usage", message, f"{command} --help", as_json=as_json)
     return USAGE
+
+
+def _one_suggestion(error: click.ClickException) -> str:
+    perhaps = getattr(error, "possibilities", None)
+    if not perhaps:
+        return error.format_message()
+    return f"{error.message.rstrip('.')}. Did you mean {perhaps[0]!r}?"
 
 
 def _first(group_: BaseExceptionGroup[BaseException]) -> BaseException:

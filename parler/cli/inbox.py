@@ -117,7 +117,7 @@ def _decided(result: requests.SenderResult) -> str:
     return f"nothing of {who} is shown to you and your agents any more"
 
 
-def glance() -> None:
+def glance(options: Options) -> None:
     """Show what waits, who is here, the rooms and the hub."""
     import asyncio
 
@@ -127,10 +127,10 @@ def glance() -> None:
     from parler.ops.own import Away
     from parler.ops.peers import PeersParams, peers
 
-    options = Options(command="inbox")
     here = here_of(options)
     if not _agents_here(options):
-        options.out.result(None, _nothing_yet(here.home))
+        empty = GlanceResult(items=[], agents=[], rooms=[])
+        options.out.result(empty, _nothing_yet(here.home))
         return
     household = household_of(options, starts_hub=False, mints=False)
     hubs = list(dict.fromkeys(hub for _, _, hub in household.places()))

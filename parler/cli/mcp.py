@@ -28,10 +28,10 @@ def mcp(options: Options) -> None:
 
 MCP = Capability(
     run=mcp,
-    about="Serve an agent's app over stdin and stdout (MCP); apps start it by "
-    "themselves.",
-    more="PARLER_SESSION_KEY joins a session at once, PARLER_TOOLS=full offers all "
-    "tools, PARLER_PUBLIC=1 makes the card public, PARLER_NO_REGISTER=1 makes none.",
+    about="Serve an agent app (MCP); apps start it by themselves.",
+    more="It speaks on stdin and stdout. PARLER_SESSION_KEY joins a session at once, "
+    "PARLER_TOOLS=full offers all tools, PARLER_PUBLIC=1 makes the card public, "
+    "PARLER_NO_REGISTER=1 makes none.",
     command="mcp",
     example="claude mcp add parler -- parler mcp",
     no_tool="it is what offers the tools",

@@ -165,7 +165,8 @@ async def approve(
 
 APPROVE = Capability(
     run=approve,
-    about="Let in somebody who waits. Compare the fingerprint: anybody can use a name.",
+    about="Let in somebody who waits at a session.",
+    more="Compare the fingerprint: anybody can use a name.",
     command="session approve",
     example="parler session approve ABCD-EFGH-IJKL-MNOP",
     tool="parler_approve_join",
@@ -177,14 +178,17 @@ APPROVE = Capability(
 )
 APPROVE_ANYWHERE = Capability(
     run=approve,
-    about="Let in somebody who waits at a session of yours or of your agents.",
+    about="Let in somebody who waits at one of your sessions.",
+    more="Those of your agents are yours as well. Compare the fingerprint: anybody "
+    "can use a name.",
     command="approve",
     example="parler approve anna",
     no_tool="parler_approve_join is that of session approve",
 )
 REJECT_ANYWHERE = Capability(
     run=decide,
-    about="Reject somebody who waits at a session of yours or of your agents.",
+    about="Reject somebody who waits at one of your sessions.",
+    more="Those of your agents are yours as well.",
     command="reject",
     example="parler reject ABCD-EFGH-IJKL-MNOP",
     no_tool="parler_deny_join is that of session reject",

@@ -200,11 +200,10 @@ async def ask(
 
 ASK = Capability(
     run=ask,
-    about="Ask a project's own agent, in its own folder; it remembers this "
-    "conversation.",
-    more="A session of the project that is live and reachable answers; else its agent "
-    "is started there, to read and not to change anything, unless its owner permits "
-    "more.",
+    about="Ask a project's own agent, in its own folder.",
+    more="It remembers this conversation. A session of the project that is live and "
+    "reachable answers; else its agent is started there, to read and not to change "
+    "anything, unless its owner permits more.",
     command="ask",
     example="""\
 parler ask stagent "how do you retry webhooks?"
@@ -250,10 +249,11 @@ async def answer_question(ctx: OpContext, params: AnswerParams) -> SendResult:
 
 ANSWER = Capability(
     run=answer_question,
-    about="Answer questions to the project of this folder for as long as this runs.",
-    more="Its agent is started for each, with what the owner permits the one who asks: "
-    "by default to read, and for this machine only. With --serve, agents of the hub "
-    "find it by name; who of them may ask is said by `parler project allow`.",
+    about="Answer questions to the project of this folder.",
+    more="It does so for as long as it runs. Its agent is started for each, with what "
+    "the owner permits the one who asks: by default to read, and for this machine "
+    "only. With --serve, agents of the hub find it by name; who of them may ask is "
+    "said by `parler project allow`.",
     command="answer",
     example="""\
 parler answer

@@ -253,7 +253,7 @@ async def push(
 PUSH = Capability(
     run=push,
     also=[prepared],
-    about="Send the commits of this git repository; nothing here changes.",
+    about="Send commits of this git repository; nothing here changes.",
     more="Without --base the whole history of REF goes along.",
     command="push",
     example="""\
@@ -326,7 +326,7 @@ async def drop(
 APPLY = Capability(
     run=apply,
     also=[drop],
-    about="Import a bundle into this git repository under refs/parler/.",
+    about="Import commits that were sent, under refs/parler/.",
     more="Nothing is merged or checked out: work tree, HEAD, index and configuration "
     "stay as they are. The commands that look at it and merge it are printed.",
     command="apply",
@@ -362,8 +362,7 @@ async def bundles(
 
 BUNDLES = Capability(
     run=bundles,
-    about="List the bundles of the session, and what was imported into this "
-    "repository.",
+    about="List commits that were sent, and what was imported here.",
     command="bundles",
     tool="parler_bundles",
     brief="Commits that were sent to a session.",

@@ -358,7 +358,7 @@ async def verify(
 CONNECT = Capability(
     run=wire,
     also=[unwire, examine_all, verify],
-    about="Wire agent apps, and choose the hub for them and your shell.",
+    about="Wire agent apps, and choose the hub for them and you.",
     more="Asks once, on a terminal, where conversations live; else it is this "
     "machine. A join secret comes from an invite, from PARLER_JOIN_SECRET, or is asked "
     "for, and tried. It is kept in parler's own home and written nowhere else.",

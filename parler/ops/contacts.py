@@ -189,10 +189,10 @@ def remember(home: Path, found: Found, name: str | None, *, now: int) -> TrustRe
 
 TRUST = Capability(
     run=trust,
-    about="Know a person's agents from now on, once you have compared the fingerprint.",
-    more="Ask the person for it: her `parler whoami` shows it. Anybody can use a name. "
-    "With the NAME of a contact, the id is one more of hers: that of another machine, "
-    "or a new one after she lost her key.",
+    about="Know a person's agents from now on.",
+    more="Compare the fingerprint before. Ask the person for it: her `parler whoami` "
+    "shows it. Anybody can use a name. With the NAME of a contact, the id is one more "
+    "of hers: that of another machine, or a new one after she lost her key.",
     command="trust",
     example="parler trust ABCD-EFGH-IJKL-MNOP --as anna",
     no_tool="whom to trust is for a person to decide",
@@ -218,7 +218,8 @@ def untrust(
 
 UNTRUST = Capability(
     run=untrust,
-    about="Know a person's agents no more; nobody is put out of a room by it.",
+    about="Know a person's agents no more.",
+    more="Nobody is put out of a room by it.",
     command="untrust",
     example="parler untrust anna",
     no_tool="whom to trust is for a person to decide",

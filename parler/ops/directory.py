@@ -200,7 +200,7 @@ async def introduce(ctx: OpContext) -> None:
 
 REGISTER = Capability(
     run=register,
-    about="Put your signed card into the directory, or change the one that is there.",
+    about="Put your signed card into the directory, or change it.",
     more="What is not named stays as it is, unless --replace starts it over. A first "
     "card is private unless --public is given. An agent's private card also says whose "
     "agent it is, in which app and folder; a public one only with --as-person.",
@@ -287,7 +287,7 @@ async def card(
 
 CARD = Capability(
     run=card,
-    about="Show an agent's card, and whether it is signed by that agent.",
+    about="Show an agent's card, and whether that agent signed it.",
     command="card",
     example="""\
 parler card planner

@@ -161,7 +161,7 @@ async def fetch(
 
 FETCH = Capability(
     run=fetch,
-    about="Fetch a file that was sent, into the inbox of this identity.",
+    about="Fetch a file that was sent, into your inbox.",
     more="It is held against its digest, nothing is overwritten, and nothing is "
     "opened.",
     command="fetch",

@@ -195,7 +195,8 @@ async def hubs(settings: Settings) -> HubsResult:
 
 HUBS = Capability(
     run=hubs,
-    about="List the hubs that are known here; the chosen one is starred.",
+    about="List the hubs that are known here.",
+    more="The chosen one is starred.",
     command="hubs",
     example="parler hubs --json",
     no_tool=_OURS_ALONE,
@@ -219,7 +220,7 @@ def use(setting: Setting) -> UseResult:
 
 USE = Capability(
     run=use,
-    about="Choose the hub for your shell, all wired apps and the page.",
+    about="Choose the hub for your shell, all apps and the page.",
     more="`local` is this machine's own, `team` the one in your network; or an "
     "address, or a name of `parler hubs`. A room stays on the hub it is on; --hub and "
     "PARLER_HUB still come first.",

@@ -78,7 +78,7 @@ def describe(identity: Identity, *, hub: str, home: Path) -> WhoamiResult:
 
 INIT = Capability(
     run=mint_identity,
-    about="Make an identity: a key of your own, and how you are called.",
+    about="Make an identity: your own key, name and role.",
     command="init",
     example="parler init --name alice --role webdev",
     no_tool="an agent's identity is made with its first command or server",
@@ -176,9 +176,9 @@ def trust(
 
 TRUST_HUB = Capability(
     run=trust,
-    about="Accept a hub that was refused for showing another hub's challenge.",
-    more="Only if both addresses are one hub: else somebody could sign in there as "
-    "you.",
+    about="Accept a hub that showed another hub's challenge.",
+    more="It was refused for it. Only if both addresses are one hub: else somebody "
+    "could sign in there as you.",
     command="trust-hub",
     example="parler trust-hub wss://hub.example.org",
     no_tool="which hub is trusted is for a person to decide",
@@ -199,7 +199,7 @@ def versions() -> VersionResult:
 
 VERSION = Capability(
     run=versions,
-    about="Show the version of the program and of the protocol it speaks.",
+    about="Show the version of the program and of its protocol.",
     command="version",
     example="parler version --json",
     no_tool="apps are told it when they connect",

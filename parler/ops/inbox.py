@@ -154,7 +154,7 @@ async def glance(household: Household, here: Here) -> GlanceResult:
 INBOX = Capability(
     run=inbox,
     also=[glance],
-    about="Show what waits for you: knocks, questions, requests, unread messages.",
+    about="Show what waits for you: knocks, questions, messages.",
     more="For you and all your agents, as far as none of them is there to be shown it. "
     "Looking takes nothing away. `parler` alone shows it with your agents and rooms.",
     command="inbox",

@@ -122,7 +122,7 @@ async def _rooms_of(ctx: OpContext) -> set[str]:
 
 INVITE = Capability(
     run=invite,
-    about="Make a key to a channel, a service, or to a direct room with one agent.",
+    about="Make a key to a channel, a service or a direct room.",
     command="invite",
     example="parler invite --group backend --require-approval",
     tool="parler_invite",

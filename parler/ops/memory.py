@@ -122,7 +122,7 @@ async def remember(ctx: OpContext, params: RememberParams) -> RememberResult:
 
 REMEMBER = Capability(
     run=remember,
-    about="Remember a fact: for the active session, a room, or for yourself.",
+    about="Remember a fact: for the session, a room, or yourself.",
     command="remember",
     example="""\
 parler remember --key deploy "the strategy is blue-green"

@@ -135,7 +135,7 @@ async def send(ctx: OpContext, params: SendParams) -> SendResult:
 
 SEND = Capability(
     run=send,
-    about="Say something in the active session, a room, or to one agent.",
+    about="Say something in the session, a room, or to one agent.",
     more="With --role it is a task that exactly one free worker of that role takes. "
     "When send returns, the hub has stored the message durably.",
     command="send",
@@ -178,7 +178,7 @@ async def handoff(ctx: OpContext, params: HandoffParams) -> SendResult:
 
 HANDOFF = Capability(
     run=handoff,
-    about="Hand the turn over: whoever is meant is shown HANDOFF TO YOU.",
+    about="Hand the turn over; who is meant is shown HANDOFF TO YOU.",
     command="handoff",
     example='parler handoff --for webdev --summary "API done" --next "build the page"',
     tool="parler_handoff",
@@ -254,7 +254,7 @@ async def history(
 
 HISTORY = Capability(
     run=history,
-    about="Show what was said last in a room of yours or of your agents.",
+    about="Show what was said last in a room, newest at the end.",
     more="It only looks: nothing counts as read by it.",
     command="history",
     example="""\

@@ -113,7 +113,8 @@ async def own_rooms(
 
 ROOMS = Capability(
     run=own_rooms,
-    about="List your rooms and those of your agents; each one's session is starred.",
+    about="List your rooms and those of your agents.",
+    more="The session of each is starred.",
     command="rooms",
     no_tool="an agent sees its own with parler_rooms",
 )
@@ -210,7 +211,8 @@ async def own_requests(
 
 REQUESTS = Capability(
     run=own_requests,
-    about="Show who is waiting to be let in, at your rooms and those of your agents.",
+    about="Show who waits to be let in, at all rooms of yours.",
+    more="Those of your agents are yours as well.",
     command="session requests",
     no_tool="an agent sees its own with parler_join_requests",
 )

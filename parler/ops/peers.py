@@ -168,7 +168,7 @@ async def peers(
 
 PEERS = Capability(
     run=peers,
-    about="Show the agents that are here now, and how a message would reach each.",
+    about="Show the agents that are here, and how to reach each.",
     more="Those of this machine need no hub. Whoever is not running any more is not "
     "shown.",
     command="peers",

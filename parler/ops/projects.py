@@ -243,7 +243,8 @@ def remove_project(here: Here, alias: _Alias) -> ProjectResult:
 
 REMOVE = Capability(
     run=remove_project,
-    about="Let a project be asked no more; what was said stays in its log.",
+    about="Let a project be asked no more.",
+    more="What was said stays in its log.",
     command="project remove",
     example="parler project remove stagent",
     no_tool="who may ask what is for a person to decide",
@@ -257,7 +258,7 @@ def list_projects(here: Here) -> ProjectsResult:
 
 LIST = Capability(
     run=list_projects,
-    about="Show the projects that can be asked, and what each permits to whom.",
+    about="Show the projects that can be asked, and by whom.",
     command="project list",
     no_tool="who may ask what is for a person to decide",
 )
@@ -273,7 +274,8 @@ def discover_projects(here: Here) -> DiscoverResult:
 
 DISCOVER = Capability(
     run=discover_projects,
-    about="Show folders that could be projects: where agents worked, and those beside.",
+    about="Show folders that could be projects.",
+    more="Those where agents worked, and those beside.",
     command="project discover",
     no_tool="who may ask what is for a person to decide",
 )
@@ -293,7 +295,8 @@ def allow(here: Here, params: AllowParams) -> ProjectResult:
 
 ALLOW = Capability(
     run=allow,
-    about="Let somebody ask a project, to read or for more; an agent cannot do this.",
+    about="Let somebody ask a project, to read or for more.",
+    more="An agent cannot do this.",
     command="project allow",
     example="""\
 parler project allow stagent --from dashboard --write
@@ -316,7 +319,8 @@ def deny(here: Here, alias: _Alias, asker: _Asker) -> ProjectResult:
 
 DENY = Capability(
     run=deny,
-    about="Let somebody ask a project no more; an agent cannot do this.",
+    about="Let somebody ask a project no more.",
+    more="An agent cannot do this.",
     command="project deny",
     example="parler project deny stagent --from dashboard",
     no_tool="who may ask what is for a person to decide",
@@ -345,7 +349,7 @@ def log(
 
 LOG = Capability(
     run=log,
-    about="Show what a project was asked from anywhere, by whom, and what came of it.",
+    about="Show what a project was asked, by whom, and what came of it.",
     command="project log",
     example="parler project log stagent",
     no_tool="what others asked is for the owner of the project",
@@ -391,7 +395,7 @@ def forget_session(
 
 FORGET_SESSION = Capability(
     run=forget_session,
-    about="Let the next question to a project begin a new conversation.",
+    about="Let the next question begin a new conversation.",
     command="project forget-session",
     example="parler project forget-session stagent",
     no_tool="a question that should begin anew says so",
@@ -429,7 +433,7 @@ def notes_of(here: Here, alias: _Alias) -> NotesResult:
 REMEMBER = Capability(
     run=remember,
     also=[forget_note, notes_of],
-    about="Keep a note that is put before each question from here to a project.",
+    about="Keep a note that goes before each question to a project.",
     command="project remember",
     example='parler project remember stagent "we deploy from main"',
     no_tool="what goes along with each question is for a person to decide",

@@ -159,11 +159,12 @@ async def serve(
 
 SERVE = Capability(
     run=serve,
-    about="Become a worker of a service; others reach it with `send --service`.",
-    more="It does no work by itself: `recv` reads what is said there, and `queue` what "
-    "is to be done by exactly one. Who serves a name first owns the service. On a "
-    "public hub the owner admits its other workers, and only they and those whom a "
-    "session of the owner let in may ask it, unless it is open.",
+    about="Become a worker of a service.",
+    more="Others reach it with `send --service`. It does no work by itself: `recv` "
+    "reads what is said there, and `queue` what is to be done by exactly one. Who "
+    "serves a name first owns the service. On a public hub the owner admits its other "
+    "workers, and only they and those whom a session of the owner let in may ask it, "
+    "unless it is open.",
     command="serve",
     example="""\
 parler serve review
@@ -306,7 +307,8 @@ async def claim(ctx: OpContext, params: ClaimParams) -> ClaimResult:
 
 CLAIM = Capability(
     run=claim,
-    about="Take a task, or hold on to one you have. Losing it to another is no error.",
+    about="Take a task, or hold on to one you have.",
+    more="Losing it to another is no error.",
     command="claim",
     example="parler claim review ID --lease 600",
     no_tool=_STEP,
@@ -342,7 +344,8 @@ async def complete(ctx: OpContext, params: CompleteParams) -> CompleteResult:
 
 COMPLETE = Capability(
     run=complete,
-    about="End a task you hold, for good; `task` tells whoever asked for it.",
+    about="End a task you hold, for good.",
+    more="`task` tells whoever asked for it.",
     command="complete",
     example="parler complete review ID done",
     no_tool=_STEP,

@@ -89,7 +89,7 @@ async def status(ctx: OpContext, params: StatusParams) -> StatusResult:
 
 STATUS = Capability(
     run=status,
-    about="Show how far a message got: stored, delivered, seen, and who answered it.",
+    about="Show how far a message got, and who answered it.",
     command="status",
     example="parler status 42",
     tool="parler_status",

@@ -115,18 +115,19 @@ async def decline(
 
 ACCEPT = Capability(
     run=accept,
-    about="Accept the request of a stranger who wrote to you or your agents.",
-    more="From then on direct messages of that agent come to all agents of yours. With "
-    "--strangers everybody's do, as it is where nobody but you reaches the hub.",
+    about="Accept a stranger's request to write to you.",
+    more="Or to your agents. From then on direct messages of that agent come to all "
+    "agents of yours. With --strangers everybody's do, as it is where nobody but you "
+    "reaches the hub.",
     command="accept",
     example="parler accept ABCD-EFGH-IJKL-MNOP",
     no_tool="who may speak to an agent is for a person to decide",
 )
 DECLINE = Capability(
     run=decline,
-    about="Decline a message request: nothing of that agent is shown any more.",
-    more="It is not told. `parler accept` takes it back. --strangers only ends what "
-    "`parler accept --strangers` began.",
+    about="Decline a stranger's request to write to you.",
+    more="Nothing of that agent is shown any more. It is not told. `parler accept` "
+    "takes it back. --strangers only ends what `parler accept --strangers` began.",
     command="decline",
     example="parler decline ABCD-EFGH-IJKL-MNOP",
     no_tool="who may speak to an agent is for a person to decide",

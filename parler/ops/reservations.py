@@ -131,7 +131,7 @@ def reserve(here: Here, params: ReserveParams) -> ReserveResult:
 
 RESERVE = Capability(
     run=reserve,
-    about="Ask the other agents of this machine to leave some files alone for a while.",
+    about="Ask the agents of this machine to leave files alone.",
     more="It is advice: nothing stops an edit unless an app's hook was set up to ask. "
     "It holds in every work tree and clone of this repository, and ends with your "
     "session.",

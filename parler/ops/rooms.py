@@ -227,7 +227,8 @@ async def remove_member(
 
 REMOVE = Capability(
     run=remove_member,
-    about="Put a member out of a room of yours; it has to knock to come back.",
+    about="Put a member out of a room of yours.",
+    more="It has to knock to come back.",
     command="members remove",
     example="parler members remove ABCD-EFGH-IJKL-MNOP",
     no_tool="who has to leave is for a person to decide",

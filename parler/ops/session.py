@@ -282,7 +282,7 @@ async def join_session(
 
 JOIN_SESSION = Capability(
     run=join_session,
-    about="Redeem a session key: knock, or enter and see what was said so far.",
+    about="Redeem a session key: knock, or enter and read along.",
     command="session join",
     example="parler session join KEY@HUB --wait 600",
     tool="parler_join_session",

@@ -100,7 +100,7 @@ async def supervise(
 SUPERVISE = Capability(
     run=supervise,
     also=[Limits],
-    about="Run a command for each task of a role, or for each message of a room.",
+    about="Run a command for each task of a role or each message.",
     more="Exactly one free worker takes each task of a role. The command reads one "
     "JSON object on stdin: who asks, and the parts of the message. It is also told "
     "PARLER_TASK_ID, PARLER_ROOM, PARLER_FROM, PARLER_FROM_NAME and PARLER_ROLE. What "

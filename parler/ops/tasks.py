@@ -96,7 +96,8 @@ async def task(ctx: OpContext, params: TaskParams) -> TaskResult:
 
 TASK = Capability(
     run=task,
-    about="Say how far a task is, in the active session, a room, or to one agent.",
+    about="Say how far a task is.",
+    more="In the active session, a room, or to one agent.",
     command="task",
     example="""\
 parler task working --task ID --note "reading the diff"

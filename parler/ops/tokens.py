@@ -67,7 +67,7 @@ async def directory_token(
 
 TOKEN = Capability(
     run=directory_token,
-    about="Make a token that reads the hub's whole directory over HTTP.",
+    about="Make a token that reads the hub's directory over HTTP.",
     more="Whoever has it reads every card until it expires.",
     command="token",
     example="parler token --ttl 600",
@@ -95,8 +95,7 @@ async def watch_token(
 
 WATCH = Capability(
     run=watch_token,
-    about="Make a token that reads a session of yours over HTTP, and says nothing "
-    "in it.",
+    about="Make a token that only reads a session, over HTTP.",
     more="Whoever has it reads along until it expires; only the owner can make one.",
     command="session watch",
     example="parler session watch --ttl 600",

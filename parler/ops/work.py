@@ -179,12 +179,12 @@ async def enlist(ctx: OpContext, service: str, watcher: Watcher) -> RoomName:
 WORK = Capability(
     run=work,
     also=[Limits],
-    about="Let an agent act on handoffs in this folder while nobody watches.",
-    more="Only validly signed messages start work, each once. A message is given to "
-    "the runner on stdin, as data from its author. What it answers is sent to the room "
-    "with a receipt: done or failed. With a result the turn goes back to whoever "
-    "handed it over, unless the runner hands it on. A receipt starts work only if it "
-    "hands the turn to this agent by name.",
+    about="Let an agent act on handoffs while nobody watches.",
+    more="It works in this folder. Only validly signed messages start work, each "
+    "once. A message is given to the runner on stdin, as data from its author. What "
+    "it answers is sent to the room with a receipt: done or failed. With a result the "
+    "turn goes back to whoever handed it over, unless the runner hands it on. A "
+    "receipt starts work only if it hands the turn to this agent by name.",
     command="work",
     example="""\
 parler work --runner claude

@@ -5,6 +5,9 @@ import sys
 
 import pytest
 
+from parler.cli import app
+from parler.cli._help import SECTIONS
+
 PROGRAM = """
 import sys, typer
 from parler.cli.app import app
@@ -62,6 +65,26 @@ def test_help_runs_and_says_what_all_commands_have(command: str) -> None:
     if command != "hub":  # it has its own options
         for option in ("--json", "--quiet", "--hub", "--home", "--help"):
             assert option in shown.stdout
+
+
+def test_the_list_has_every_command_once_under_a_heading_and_in_one_line() -> None:
+    listed = [word for words in SECTIONS.values() for word in words]
+    assert sorted(listed) == sorted(app.COMMANDS)
+    shown = run("-m", "parler", "--help").stdout
+    for word, (_, about) in app.COMMANDS.items():
+        assert f"\n  {word:<13} {about}\n" in shown
+        assert about.endswith(".")
+        assert not about.endswith("...")
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["recv"], ["session"], ["session", "open"], ["hub", "status"]]
+)
+def test_help_is_a_word_too(words: list[str]) -> None:
+    asked = run("-m", "parler", "help", *words)
+    assert asked.returncode == 0
+    assert asked.stdout == run("-m", "parler", *words, "--help").stdout
 
 
 def test_the_exit_statuses_are_documented() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import click
 import pytest
@@ -101,6 +102,46 @@ def test_wrong_usage_never_reaches_a_hub(
     assert said.out == ""
     assert said.err.startswith("error: ")
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("roms", "rooms"),
+        ("open", "session open"),
+        ("session requets", "requests"),
+        ("hub sta", "status"),
+        ("rooms --jsn", "--json"),
+        ("nothing-like-it", None),
+    ],
+)
+def test_of_a_word_that_is_none_one_that_is_like_it_is_named_once(
+    typed: str, meant: str | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert app.run(typed.split()) == 2
+    said = capfd.readouterr().err
+    assert re.findall(r"Did you mean '(.*?)'\?", said) == ([meant] if meant else [])
+    assert said.count("Did you mean") == (meant is not None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--json --home HERE whoami",
+        "--home=HERE whoami --json",
+        "--json session --home HERE leave",
+        "--json --home HERE send - -- --json",
+        "--home HERE --json",
+    ],
+)
+def test_what_all_commands_take_may_stand_before_them(
+    line: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+    app.run(line.replace("HERE", str(tmp_path)).split())
+    said = capfd.readouterr()
+    assert isinstance(json.loads(said.err or said.out), dict)
+    assert list(tmp_path.iterdir()) == [tmp_path / "config.json"]
 
 
 HUGE = "9" * 20

@@ -66,7 +66,7 @@ def test_a_service_runs_what_the_owner_decided(home: Path) -> None:
     assert not place.stopped.exists()
 
 
-def test_a_mistyped_command_is_the_hubs_to_refuse() -> None:
+def test_a_mistyped_option_is_the_hubs_to_refuse() -> None:
     with pytest.raises(SystemExit) as caught:
-        app.run(["hub", "statsu"])
+        app.run(["hub", "--adr"])
     assert caught.value.code == 2
