@@ -144,7 +144,7 @@ def read_settings(
     values = vars(flags)
     values["host"], values["port"] = split_address(values.pop("addr"))
     if values.pop("local"):
-        folder = local_folder(variables)
+        folder = _absolute(local_folder(variables))
         values["db"] = values["db"] or folder / LOCAL_DATABASE
         values["running_file"] = values["running_file"] or folder / LOCAL_RUNNING
         if not is_loopback(values["host"]):
@@ -177,9 +177,16 @@ def read_settings(
 
 def local_folder(variables: Mapping[str, str]) -> Path:
     """Where this machine's own hub keeps its files (design 6)."""
-    home = Path(variables.get("PARLER_HOME") or "~/.parler").expanduser()
+    given = variables.get("PARLER_HOME") or "~/.parler"
+    home = Path(os.path.expanduser(given))  # noqa: PTH111 - pathlib's raises
     # An agent app has a home below that of its machine, and no hub of its own.
     return (home.parent.parent if home.parent.name == "agents" else home) / "hub"
+
+
+def _absolute(folder: Path) -> Path:
+    if not folder.is_absolute():
+        raise CannotStart(f"{folder} is not an absolute path; set PARLER_HOME to one")
+    return folder
 
 
 def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:

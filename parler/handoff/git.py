@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from parler.errors import GitFailed, ParlerError
+from parler.identity.homes import process_environment, user_home_of
 
 GIT_SECS = 120.0
 """For one run, in wall-clock time, and for each of its processes in processor time."""
@@ -343,11 +344,9 @@ def filters_off(keys: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 async def trusted_folders(folder: Path) -> tuple[tuple[str, str], ...]:
     """The user's own ``safe.directory``: all that is read of their configuration."""
-    own = {
-        "HOME": str(Path.home()),
-        "GIT_CONFIG_NOSYSTEM": "0",
-        "GIT_CONFIG_GLOBAL": str(Path.home() / ".gitconfig"),
-    }
+    own = {"GIT_CONFIG_NOSYSTEM": "0"}
+    if home := user_home_of(process_environment()):
+        own |= {"HOME": str(home), "GIT_CONFIG_GLOBAL": str(home / ".gitconfig")}
     git = Git(folder=folder, extra=own)
     found = await git.run("config", "--get-all", "safe.directory", may_fail=True)
     return tuple(("safe.directory", line) for line in found.lines if line)

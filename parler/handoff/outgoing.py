@@ -7,10 +7,18 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from parler.errors import HandoffError, NothingToSend, UncommittedChanges, UsageError
+from parler.errors import (
+    HandoffError,
+    IdentityError,
+    NothingToSend,
+    UncommittedChanges,
+    UsageError,
+)
 from parler.handoff.bundle import Needed, write_bundle
 from parler.handoff.git import by_record
 from parler.handoff.repository import OID, Contents, Repository
+from parler.identity.homes import CONFIG_FILE
+from parler.identity.identity import MAX_FILE_BYTES, is_identity
 
 MAX_SHALLOW = 10_000
 
@@ -36,6 +44,7 @@ async def select(
     Raises:
         UsageError: It names nothing here, or says two things at once.
         NothingToSend: There is no commit in it.
+        IdentityError: An identity of Parler's is in it.
         UncommittedChanges: The work tree holds more than what is committed.
         HandoffError: The history is cut off too early.
     """
@@ -60,14 +69,16 @@ async def select(
     notes = [f"{dirty} changed files are not committed: not sent"] if dirty else []
     if untracked:
         notes.append(f"{untracked} files are not tracked: not sent")
+    contents = await repository.contents(
+        tip, excluded, since=needed[0].oid if needed else None, count=count
+    )
+    await _require_no_identity(repository, tip, excluded)
     return Selection(
         tip=tip,
         base=base_oid,
         names=["HEAD", await _branch(repository, ref, tip)],
         needed=needed,
-        contents=await repository.contents(
-            tip, excluded, since=needed[0].oid if needed else None, count=count
-        ),
+        contents=contents,
         notes=notes + await _left_out(repository, tip),
     )
 
@@ -152,6 +163,48 @@ async def _needed(repository: Repository, tip: str, base: str | None) -> list[Ne
         raise _too_shallow("what comes after that base")
     edge = [one for one in found if one.oid.startswith("-")]
     return [Needed(one.oid[1:], one.subject) for one in edge]
+
+
+async def _require_no_identity(
+    repository: Repository, tip: str, excluded: list[str]
+) -> None:
+    """Refuse commits with a home of ours: who has its seed can speak for that agent."""
+    paths: dict[bytes, bytes] = {}
+    blob = b""
+
+    def take(record: bytes) -> None:
+        nonlocal blob
+        if blob:
+            if record.rpartition(b"/")[2] == CONFIG_FILE.encode():
+                paths[blob] = record
+            blob = b""
+        elif record:
+            blob = record.split()[3]
+
+    commits = await repository.git.run("rev-list", tip, *excluded)
+    await repository.git.run(
+        *("diff-tree", "--stdin", "-m", "--root", "-r", "--raw", "-z", "--no-abbrev"),
+        *("--no-commit-id", "--no-renames", "--diff-filter=d"),
+        stdin=commits.out,
+        into=by_record(take),
+    )
+    sizes = await repository.git.run(
+        *("cat-file", "--batch-check=%(objectsize) %(objecttype) %(objectname)"),
+        stdin=b"".join(oid + b"\n" for oid in paths),
+    )
+    for line in sizes.lines:
+        size, kind, oid = line.split()
+        if kind != "blob" or int(size) > MAX_FILE_BYTES:
+            continue
+        found = await repository.git.run("cat-file", "blob", oid)
+        if is_identity(found.out):
+            path = paths[oid.encode()].decode(errors="replace")
+            raise IdentityError(
+                f"{path!r} in these commits is the private key of an agent: whoever "
+                "gets it can speak in its name; nothing was sent",
+                next_step="git rm -r --cached that folder, name it in .gitignore, and "
+                "take it out of the commits (git commit --amend, or git rebase -i)",
+            )
 
 
 async def _branch(repository: Repository, ref: str, tip: str) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from parler.errors import ConfigError
+
 CONFIG_FILE = "config.json"
 DEFAULT_HOME = ".parler"
 """Of a user, in the home directory."""
@@ -138,11 +140,22 @@ def current_directory() -> Path | None:
 
 
 def user_home_of(env: Mapping[str, str]) -> Path | None:
-    """The user's home directory, if the environment tells it."""
-    home = env.get("HOME")
-    if not home and sys.platform == "win32":
-        home = env.get("USERPROFILE")
-    return Path(home) if home else None
+    """The user's home directory, by the environment or else by the user database.
+
+    One that is not absolute would be another in each folder, and is none.
+    """
+    for name in ("HOME", *(["USERPROFILE"] if sys.platform == "win32" else [])):
+        if (home := Path(env.get(name, ""))).is_absolute():
+            return home
+    if sys.platform == "win32":
+        return None
+    import pwd
+
+    try:
+        home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:  # a container's user that nobody entered
+        return None
+    return home if home.is_absolute() else None
 
 
 def find_home(
@@ -163,6 +176,9 @@ def find_home(
     Args:
         app: The app in whose shell we are, by the processes above us. It counts if
             it was wired; without it, variables tell.
+
+    Raises:
+        ConfigError: It would lie somewhere else in each folder.
     """
     base = _base_home(env, cwd, user_home, home)
     if home:
@@ -301,10 +317,23 @@ def _start(
 def _base_home(
     env: Mapping[str, str], cwd: Path | None, user_home: Path | None, named: str | None
 ) -> Path:
-    here = cwd or Path()
-    if given := named or env.get("PARLER_HOME"):
-        return here / _expand(given, user_home)
-    return here / (user_home or Path()) / DEFAULT_HOME
+    given = named or env.get("PARLER_HOME") or f"~/{DEFAULT_HOME}"
+    path = _expand(given, user_home)
+    if path.is_absolute():
+        return path
+    if named and cwd and not named.startswith(("~", "$", "%")):
+        return cwd / path  # whoever types that means here
+    if given.startswith("~/"):
+        raise ConfigError(
+            "it is not known where your home directory is: HOME is not an absolute "
+            "path, and the system knows of none",
+            next_step="set HOME, or PARLER_HOME to an absolute path",
+        )
+    name = "--home" if named else "PARLER_HOME"
+    raise ConfigError(
+        f"{name} is {given!r}: not an absolute path, so another one in each folder",
+        next_step=f"give {name} a path that begins with / or ~/",
+    )
 
 
 def _innermost_app(env: Mapping[str, str]) -> str | None:
@@ -317,7 +346,7 @@ def _innermost_app(env: Mapping[str, str]) -> str | None:
 def _expand(text: str, user_home: Path | None) -> Path:
     """A leading ``~`` or ``~/`` means the home directory, ``~user`` does not."""
     if text == "~" or text.startswith("~/"):
-        return (user_home or Path()) / text[2:]
+        return user_home / text[2:] if user_home else Path(text)
     return Path(text)
 
 

@@ -65,6 +65,10 @@ class Identity:
         return self.keypair.agent_id
 
 
+MAX_FILE_BYTES = 64 * 1024
+"""Far above what an identity's file holds."""
+
+
 def load_identity(home: Path) -> Identity:
     """Read a home's identity.
 
@@ -302,6 +306,17 @@ def _read_raw(home: Path) -> dict[str, object] | None:
 
 def _write_raw(home: Path, raw: dict[str, object]) -> None:
     files.write_private(home / CONFIG_FILE, files.json_bytes(raw))
+
+
+def is_identity(data: bytes) -> bool:
+    """Whether bytes are an identity's file, with the seed that speaks for it."""
+    if len(data) > MAX_FILE_BYTES:
+        return False
+    try:
+        raw = files.json_object(data)
+        return raw.get("id") == Keypair.from_seed(str(raw.get("seed"))).agent_id
+    except (ValueError, InvalidKey):
+        return False
 
 
 def _identity(raw: dict[str, object], home: Path) -> Identity:

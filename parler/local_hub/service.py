@@ -20,6 +20,7 @@ from parler.identity.homes import (
     fnv1a,
     machine_home,
     process_environment,
+    user_home_of,
 )
 from parler.machine import files
 from parler.machine.program import own_command
@@ -74,7 +75,7 @@ def this_system(
     """The service of a home's hub on this system, installed or not."""
     known = process_environment() if variables is None else variables
     home = machine_home(base_home).absolute()
-    user = Path(known.get("HOME") or known.get("USERPROFILE") or Path.home())
+    user = user_home_of(known) or home.parent
     name = "parler-hub"
     if home != user / DEFAULT_HOME:
         name += f"-{fnv1a(os.fsencode(home)):016x}"[:9]

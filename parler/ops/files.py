@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 from parler.client.pending import Progress
-from parler.errors import TooManyBytes, UsageError
+from parler.errors import IdentityError, TooManyBytes, UsageError
 from parler.handoff import inbox
 from parler.handoff.paths import safe_name
 from parler.handoff.sniff import guessed_type, look
+from parler.identity.identity import is_identity
 from parler.ops.attachments import (
     Attachment,
     Sender,
@@ -179,6 +180,7 @@ def read_file(path: Path) -> bytes:
     Raises:
         UsageError: There is none, or it is no regular file.
         TooManyBytes: It is larger.
+        IdentityError: It is an identity of Parler's.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -193,6 +195,11 @@ def read_file(path: Path) -> bytes:
         raise TooManyBytes(
             f"{path} has more than the {DEFAULT_MAX_BLOB_BYTES} bytes that a hub takes",
             next_step="send it in pieces, or compressed",
+        )
+    if is_identity(data):
+        raise IdentityError(
+            f"{path} is the private key of an agent: whoever gets it can speak in its "
+            "name; nothing was sent"
         )
     return data
 

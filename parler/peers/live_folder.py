@@ -7,8 +7,6 @@ kept them in the machine home; what lies there counts until it ends.
 Quick to import: a hook asks before every edit.
 """
 
-import os
-import sys
 from pathlib import Path
 
 from parler.identity.homes import process_environment, user_home_of
@@ -23,22 +21,9 @@ def live_folder(home: Path) -> Path:
         home: The machine home; taken where the system knows of no other.
     """
     user = user_home_of(process_environment())
-    if user is None or not user.is_absolute():
-        user = _from_user_database()
     return (user / ".parler" if user else home) / FOLDER
 
 
 def earlier_folder(home: Path) -> Path:
     """Where records lay before, which may be the same one."""
     return home / FOLDER
-
-
-def _from_user_database() -> Path | None:
-    if sys.platform == "win32":
-        return None
-    import pwd
-
-    try:
-        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
-    except KeyError:  # a container's user that nobody entered
-        return None

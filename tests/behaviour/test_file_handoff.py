@@ -299,3 +299,11 @@ def test_progress_is_shown_to_a_terminal_and_to_nobody_else(
     os.close(ours)
     assert process.returncode == 0
     assert b"sending 100 % of 1953 KiB" in shown
+
+
+def test_the_key_of_an_agent_is_not_sent(ann: Agent) -> None:
+    key = ann.home / "config.json"
+    assert ann("whoami").status == 0
+    refused = ann("send-file", str(key), "--to", "bob")
+    assert refused.status == 3
+    assert "private key" in refused.err

@@ -1,11 +1,13 @@
 """Choosing what to send, in every kind of repository people have."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from parler.errors import (
     HandoffError,
+    IdentityError,
     NothingToSend,
     TooManyBytes,
     UncommittedChanges,
@@ -14,6 +16,7 @@ from parler.errors import (
 from parler.handoff.bundle import read_head
 from parler.handoff.outgoing import Selection, select, write
 from parler.handoff.repository import open_repository
+from parler.identity.identity import mint_identity
 from tests._support.gitrepo import Repo
 
 MIB = 2**20
@@ -53,6 +56,22 @@ async def test_without_a_base_the_whole_history_is_sent(repo: Repo) -> None:
     assert selection.names == ["HEAD", "refs/heads/main"]
     assert selection.needed == []
     assert selection.notes == []
+
+
+@pytest.mark.parametrize("folder", [".parler", "deep/in/ws/0123", ""])
+async def test_home_of_ours_is_not_sent_even_if_a_later_commit_removes_it(
+    repo: Repo, folder: str
+) -> None:
+    base = repo.tip()
+    repo.commit("config.json", '{"seed": "a game\'s"}\n')
+    identity = mint_identity(repo.folder / folder / "x", hub_url="ws://h")
+    path = f"{folder}/config.json".removeprefix("/")
+    repo.commit(path, (identity.home / "config.json").read_bytes())
+    repo.git("rm", "-q", "-r", path)
+    repo.git("commit", "-q", "-m", "oh")
+    with pytest.raises(IdentityError, match=re.escape(repr(path))):
+        await chosen(repo, base=base, dirty=True)
+    assert (await chosen(repo, "HEAD~2", base=base)).contents.commit_count == 1
 
 
 @pytest.mark.parametrize("what", ["HEAD~1..HEAD", "HEAD~1..", "HEAD~1..main"])

@@ -1,5 +1,8 @@
 """Settings and their precedence, and which home an agent works in."""
 
+import os
+import pwd
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from parler.identity.homes import (
     machine_home,
     project_directory,
     truthy,
+    user_home_of,
     workspace_name,
 )
 from parler.identity.settings import (
@@ -230,9 +234,8 @@ def test_saved_name_is_taken_as_it_is() -> None:
         (None, "/x", "/x"),
         (None, "~", "/home/u"),
         (None, "~/x", "/home/u/x"),
-        (None, "~other/x", "/src/app/~other/x"),
-        (None, "a/~/x", "/src/app/a/~/x"),
-        (None, "rel", "/src/app/rel"),
+        ("rel", "/x", "/src/app/rel"),
+        ("a/~/x", None, "/src/app/a/~/x"),
         ("/f", "/x", "/f"),
         ("~/f", None, "/home/u/f"),
         ("", "/x", "/x"),
@@ -246,9 +249,40 @@ def test_home_comes_from_flag_then_env_then_user_home(
     assert not got.scoped
 
 
-def test_without_a_user_home_it_is_in_the_current_directory() -> None:
-    assert settings(user_home=None).home == REPO / ".parler"
-    assert settings(user_home=None, cwd=None).home == Path(".parler")
+@pytest.mark.parametrize(
+    ("flag", "env", "user_home", "named"),
+    [
+        (None, "$HOME/x", USER, "PARLER_HOME is '$HOME/x'"),
+        (None, "%USERPROFILE%\\x", USER, "PARLER_HOME"),
+        (None, "~other/x", USER, "PARLER_HOME"),
+        (None, "rel", USER, "PARLER_HOME"),
+        ("$HOME/x", None, USER, "--home is '$HOME/x'"),
+        ("~other/x", None, USER, "--home"),
+        (None, None, None, "HOME is not an absolute path"),
+        (None, "~/x", None, "HOME is not an absolute path"),
+    ],
+)
+def test_home_that_would_be_another_in_each_folder_is_refused(
+    flag: str | None, env: str | None, user_home: Path | None, named: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(named)) as caught:
+        settings(
+            {"PARLER_HOME": env} if env else {},
+            user_home=user_home,
+            flags=Flags(home=flag),
+        )
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize("home", [None, "", "rel", "$HOME"])
+def test_without_a_usable_variable_the_user_database_knows_the_home(
+    home: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = {} if home is None else {"HOME": home}
+    known = pwd.getpwuid(os.geteuid())
+    assert user_home_of(env) == Path(known.pw_dir)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    assert user_home_of(env) is None
 
 
 def test_legacy_home_is_used_only_where_nothing_newer_is() -> None:
