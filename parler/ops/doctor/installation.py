@@ -307,7 +307,7 @@ async def _local_hub(settings: Settings, hub: str) -> tuple[Check | None, bool]:
     if owner:
         return ok(name, f"another hub of yours is at {hub}"), True
     if place.stopped.exists():
-        return warn(name, "its owner stopped it", "parler hub start"), False
+        return warn(name, "it was stopped", "parler hub start"), False
     return ok(name, "does not run; it starts when it is needed"), False
 
 
