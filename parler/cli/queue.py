@@ -7,9 +7,11 @@ import typer
 
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, shows
-from parler.cli._run import Options, Place, Run, carry_out
+from parler.cli._person import check_no_agent
+from parler.cli._run import Options, Place, Run, carry_out, settings_of
 from parler.errors import UsageError
 from parler.ops import queue, tasks
+from parler.ops.person_only import Deciding
 from parler.ops.queue import (
     AdmitResult,
     ClaimResult,
@@ -50,6 +52,10 @@ def serve(
         return
     if any(given.values()):
         raise UsageError("--admit excludes --open and --closed")
+    # The service is this identity's, so it is named.
+    words = [service, "--admit", admit, "--home", str(settings_of(options).home)]
+    line = " ".join(["parler serve", *map(shell_word, words)])
+    check_no_agent(Deciding(what="admit anybody", question="", line=line))
 
     async def work(run: Run) -> None:
         result = await queue.admit(run.ctx, service, admit)

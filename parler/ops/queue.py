@@ -10,7 +10,14 @@ from typing import Annotated
 
 from parler.errors import NotFound, UsageError
 from parler.identity.signing import fingerprint
-from parler.ops.addressing import as_agent_id, find_agent, matching, members_of, pick
+from parler.ops.addressing import (
+    Person,
+    as_agent_id,
+    find_agent,
+    matching,
+    members_of,
+    pick,
+)
 from parler.ops.capability import SETS, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result, check_texts
 from parler.ops.message_view import ShownMessage, shown
@@ -190,17 +197,7 @@ async def admit(
     Raises:
         UsageError: Nobody is meant, or more than one.
     """
-    _check_name(service, "service")
-    members = await members_of(ctx, service_room(service))
-    if as_agent_id(who.strip()) is None and matching(who, members):
-        chosen = pick(
-            who,
-            members,
-            among=f"is in the room of {service!r}",
-            next_step=f"parler roster --room {shell_word(service_room(service))}",
-        )
-    else:
-        chosen = await find_agent(ctx, who)
+    chosen = await worker_meant(ctx, service, who)
     frame = AdmitWorker(service=service.strip(), agent=chosen.agent)
     await ctx.client.request(frame, WorkerAdmitted)
     return AdmitResult(
@@ -208,6 +205,20 @@ async def admit(
         agent=chosen.agent,
         name=chosen.name,
         fingerprint=fingerprint(chosen.agent),
+    )
+
+
+async def worker_meant(ctx: OpContext, service: str, who: str) -> Person:
+    """Who is to work for a service; raises as `admit`."""
+    _check_name(service, "service")
+    members = await members_of(ctx, service_room(service))
+    if as_agent_id(who.strip()) is not None or not matching(who, members):
+        return await find_agent(ctx, who)
+    return pick(
+        who,
+        members,
+        among=f"is in the room of {service!r}",
+        next_step=f"parler roster --room {shell_word(service_room(service))}",
     )
 
 

@@ -204,9 +204,14 @@ def test_the_owner_of_a_service_on_a_public_hub_admits_its_workers(
         assert "waits to be admitted as review" in waiting
         assert eve("serve", "review", "--admit", "eve").status == 6
         assert boss("serve", "review", "--admit", "nobody").status == 2
+        mark = bob("whoami", "--json").json["fingerprint"]
+        boss.environment["GEMINI_CLI"] = "1"
+        by_agent = boss("serve", "review", "--admit", mark, "--json")
+        del boss.environment["GEMINI_CLI"]
+        assert by_agent.status == 2
+        assert by_agent.error["next"].startswith(f"parler serve review --admit {mark}")
         both = boss("serve", "review", "--admit", "bob", "--open")
         assert both.status == 2
-        mark = bob("whoami", "--json").json["fingerprint"]
         assert (
             f"bob {mark} works for review"
             in boss("serve", "review", "--admit", mark).out

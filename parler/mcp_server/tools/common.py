@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias
@@ -11,7 +12,14 @@ from parler.errors import UsageError
 from parler.identity.homes import machine_home, process_environment, user_home_of
 from parler.identity.identity import find_identity
 from parler.mcp_server.instructions import will_be_told
-from parler.mcp_server.tool_call import MAX_RESULT_CHARS, Answer, Call, Host
+from parler.mcp_server.tool_call import (
+    MAX_RESULT_CHARS,
+    Answer,
+    Call,
+    Host,
+    Question,
+    Verdict,
+)
 from parler.mcp_server.tool_schema import Arg, Tool, arguments
 from parler.ops.addressing import find_agent
 from parler.ops.capability import Capability, Means
@@ -176,3 +184,28 @@ def fitting(texts: list[str], *, max_chars: int = MAX_RESULT_CHARS) -> int:
 def name_and_role(name: str, role: str | None) -> str:
     """How somebody calls itself."""
     return shown_name(name) + (f" ({shown_name(role)})" if role else "")
+
+
+async def not_agreed(
+    call: Call, question: Question, done: str, line: str
+) -> Answer | None:
+    """What the model is told where no person agreed; None if one did."""
+    verdict = await call.decide(question)
+    if verdict is Verdict.YES:
+        return None
+    why = "has not agreed" if verdict is Verdict.UNANSWERED else "has to decide"
+    return Answer(
+        text=f"NOT {done}: your user {why}. They can run this in a terminal of their "
+        f"own:\n  {line}",
+        failed=verdict is Verdict.UNANSWERED,
+    )
+
+
+def command_line(call: Call, verb: str, *words: str) -> str:
+    """The command that the user can run in any terminal."""
+    home = call.services.home
+    user = user_home_of(process_environment())
+    shared = user is not None and machine_home(home) == user / ".parler"
+    # Only what lies in an unusual place has to be named.
+    named = [] if shared else ["--home", str(home)]
+    return shlex.join(["parler", *verb.split(), *map(visible, [*words, *named])])

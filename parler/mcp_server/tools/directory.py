@@ -1,13 +1,15 @@
 """Tools about agents: who is there, who can do what, and what they are shown of us."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
 from parler.identity.message_signing import Signature
-from parler.mcp_server.tool_call import Answer, Call
+from parler.mcp_server.tool_call import Answer, Call, Question
 from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
     fitting,
+    not_agreed,
     performed,
     shows,
     tool,
@@ -15,7 +17,7 @@ from parler.mcp_server.tools.common import (
 from parler.ops import attention, directory, identity, queue, rooms
 from parler.ops.affiliations import introduced
 from parler.ops.directory import DiscoverResult, Listed, RegisterResult
-from parler.ops.queue import AdmitResult, ServeResult
+from parler.ops.queue import ServeResult
 from parler.ops.rooms import Member
 from parler.text.terminal import visible
 from parler.text.transcript import shown_state
@@ -99,8 +101,31 @@ def _served(result: ServeResult) -> str:
     return f"you serve {visible(result.service)} in {visible(result.room)}"
 
 
-def _admitted(result: AdmitResult) -> str:
-    return f"{result.fingerprint} works for {visible(result.service)}"
+async def admit_worker(call: Call, args: Any) -> Answer:
+    """Let an agent work for a service, if a person says so."""
+    ctx = await call.ctx()
+    chosen = await queue.worker_meant(ctx, args.service, args.agent)
+    who, service = str(chosen), visible(args.service)
+    refused = await not_agreed(
+        call,
+        Question(
+            text=f"Let {who} work for the Parler service {service}? It is given what "
+            "others ask there. Anybody can use a name: compare the fingerprint.",
+            subject=f"admit\n{ctx.hub}\n{args.service}\n{chosen.agent}",
+        ),
+        "admitted",
+        # The service is this agent's, so it is named.
+        shlex.join(
+            [
+                *("parler", "serve", service, "--admit", chosen.agent),
+                *("--home", str(call.services.home)),
+            ]
+        ),
+    )
+    if refused is not None:
+        return refused
+    result = await queue.admit(ctx, args.service, chosen.agent)
+    return Answer(text=f"{result.fingerprint} works for {visible(result.service)}")
 
 
 def _found(one: Listed) -> str:
@@ -127,5 +152,5 @@ TOOLS = (
     tool(identity.PRESENCE, show),
     tool(attention.ATTENTION, attend),
     shows(queue.SERVE, _served),
-    shows(queue.ADMIT, _admitted),
+    tool(queue.ADMIT, admit_worker),
 )

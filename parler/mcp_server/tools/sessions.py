@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from parler.errors import ConfigError, HubError, UsageError
-from parler.identity.homes import machine_home, process_environment, user_home_of
+from parler.identity.homes import machine_home
 from parler.identity.people import Relation
 from parler.identity.person import find_person
 from parler.identity.signing import fingerprint
 from parler.mcp_server.tool_call import Answer, Call, Question, Verdict
 from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
+    command_line,
     name_and_role,
+    not_agreed,
     performed,
     shows,
     told,
@@ -185,14 +187,28 @@ async def approve(call: Call, args: Any) -> Answer:
     return Answer(
         text=f"NOT approved: your user {why}. {who} still waits at {visible(room)}. "
         f"Ask your user to run this, and not to do so before comparing the "
-        f"fingerprint:\n  {_line(call, 'approve', one.fingerprint)}",
+        f"fingerprint:\n  {command_line(call, 'approve', one.fingerprint)}",
         failed=verdict is Verdict.UNANSWERED,
     )
 
 
 async def deny(call: Call, args: Any) -> Answer:
-    """Reject somebody for good."""
-    decided = await performed(call, admission.REJECT, args)
+    """Reject somebody for good, if a person says so."""
+    ctx = await call.ctx()
+    room, one = await _who_knocks(call, ctx, args)
+    refused = await not_agreed(
+        call,
+        Question(
+            text=f"Reject {_knock(one)} for good, who knocks at the Parler session "
+            f"{visible(room)}?",
+            subject=f"reject\n{ctx.hub}\n{room}\n{one.agent}",
+        ),
+        "rejected",
+        command_line(call, "reject", one.fingerprint),
+    )
+    if refused is not None:
+        return refused
+    decided = await admission.decide(ctx, room, one.agent, approve=False)
     call.services.delivery.knocks.stale.add(decided.room)
     return Answer(text=_decided_text(decided))
 
@@ -208,7 +224,7 @@ async def leave(call: Call, args: Any) -> Answer:
     ctx = await call.ctx()
     room = call.room(args.room)
     if await is_ours(ctx, room):
-        refused = await _not_agreed(
+        refused = await not_agreed(
             call,
             Question(
                 text=f"This agent opened the Parler session {visible(room)}, and "
@@ -216,7 +232,7 @@ async def leave(call: Call, args: Any) -> Answer:
                 subject=f"leave\n{ctx.hub}\n{room}",
             ),
             "left",
-            _line(call, "session leave", "--room", room),
+            command_line(call, "session leave", "--room", room),
         )
         if refused is not None:
             return refused
@@ -236,7 +252,7 @@ async def delete(call: Call, args: Any) -> Answer:
     ctx = await call.ctx()
     room = call.room(args.room)
     if await is_ours(ctx, room):
-        refused = await _not_agreed(
+        refused = await not_agreed(
             call,
             Question(
                 text=f"Delete the Parler session {visible(room)} with all that was "
@@ -244,28 +260,13 @@ async def delete(call: Call, args: Any) -> Answer:
                 subject=f"delete\n{ctx.hub}\n{room}",
             ),
             "deleted",
-            _line(call, "delete-room", "--room", room),
+            command_line(call, "delete-room", "--room", room),
         )
         if refused is not None:
             return refused
     result = await rooms.delete_room(ctx, room)
     call.services.delivery.entered(call.services.active)
     return Answer(text=f"{visible(result.room)} and all that was said there are gone")
-
-
-async def _not_agreed(
-    call: Call, question: Question, done: str, line: str
-) -> Answer | None:
-    """What the model is told where no person agreed; None if one did."""
-    verdict = await call.decide(question)
-    if verdict is Verdict.YES:
-        return None
-    why = "has not agreed" if verdict is Verdict.UNANSWERED else "has to decide"
-    return Answer(
-        text=f"NOT {done}: your user {why}. They can run this in a terminal of their "
-        f"own:\n  {line}",
-        failed=verdict is Verdict.UNANSWERED,
-    )
 
 
 def _rooms(result: RoomsResult) -> list[str]:
@@ -308,16 +309,6 @@ async def _who_knocks(call: Call, ctx: OpContext, args: Any) -> tuple[RoomName, 
         next_step="use the fingerprint of the one who is meant",
     )
     return room, next(one for one in waiting if one.agent == chosen.agent)
-
-
-def _line(call: Call, verb: str, *words: str) -> str:
-    """The command that the user can run in any terminal."""
-    home = call.services.home
-    user = user_home_of(process_environment())
-    shared = user is not None and machine_home(home) == user / ".parler"
-    # Only what lies in an unusual place has to be named.
-    named = [] if shared else ["--home", str(home)]
-    return shlex.join(["parler", *verb.split(), *map(visible, [*words, *named])])
 
 
 def _remember(result: DecisionResult) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from parler.identity.identity import load_identity
-from parler.identity.signing import fingerprint
+from parler.identity.signing import Keypair, fingerprint
 from parler.local_hub import Record, hub_paths, stop, write_record
 from parler.text.terminal import shown_name
 from parler.wire.base import RoomName
@@ -110,7 +110,15 @@ async def test_without_a_question_to_the_user_nobody_is_let_in(
         read = await host.calls("parler_approve_join", agent=fingerprint)
         assert "NOT approved" in read
         assert f"parler approve {fingerprint} --home {home_of(env)}" in read
+        read = await host.calls("parler_deny_join", agent=fingerprint)
+        assert "NOT rejected" in read
+        assert f"parler reject {fingerprint} --home {home_of(env)}" in read
         assert fingerprint in await host.calls("parler_join_requests")
+        await host.calls("parler_serve", service="review")
+        given = {"service": "review", "agent": Keypair.generate().agent_id}
+        read = await host.calls("parler_admit_worker", **given)
+        assert "NOT admitted" in read
+        assert f"parler serve review --admit {given['agent']} --home " in read
 
 
 @pytest.mark.parametrize("action", ["decline", "cancel"])
