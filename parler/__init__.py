@@ -13,10 +13,10 @@ Names are imported when they are first used, so that ``import parler`` costs not
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from parler._version import __version__
 
+TYPE_CHECKING = False  # typing's own would cost every start ten milliseconds
 if TYPE_CHECKING:
     from parler.client.client import Client, connect
     from parler.client.messages import Batch, Message

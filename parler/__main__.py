@@ -4,6 +4,8 @@ import atexit
 import gc
 import sys
 
+from parler.machine.interrupts import end_by_interrupt
+
 COLLECT = (100_000, 20, 50)
 """How many new objects, then runs, make each generation of the garbage collector run.
 To start and to do one thing makes 60,000, nearly all of which stay."""
@@ -11,6 +13,7 @@ To start and to do one thing makes 60,000, nearly all of which stay."""
 
 def main() -> int:
     """Carry out the command line; returns the exit status."""
+    end_by_interrupt()
     atexit.register(gc.freeze)  # what is left at the end need not be walked again
     if sys.argv[1:2] == ["hook"]:  # apps wait for it, often: no command tree
         from parler.wake.hook import main as hook
@@ -24,7 +27,8 @@ def main() -> int:
     if sys.argv[1:] in (["--version"], ["-V"]):
         from parler.cli.render import show_version
 
-        return show_version()
+        if (status := show_version()) is not None:
+            return status
     gc.set_threshold(*COLLECT)
     from parler.cli.app import run
 

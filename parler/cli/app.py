@@ -19,6 +19,7 @@ from parler.cli._index import COMMANDS, WORDS
 from parler.cli.render import (
     drop_stdout,
     prepare_streams,
+    settle_stdout,
     show_error,
     show_help,
 )
@@ -32,6 +33,7 @@ from parler.errors import (
     VersionMismatch,
 )
 from parler.identity.homes import process_environment
+from parler.machine.interrupts import raise_interrupt
 from parler.wire.codes import ErrorCode
 
 INTERRUPTED = 130
@@ -218,11 +220,13 @@ def _invoke(arguments: Sequence[str]) -> int:
         from parler.cli._run import Options
         from parler.cli.inbox import glance
 
+        raise_interrupt()
         glance(Options(command="inbox", **alone))
         return 0
     # Not command.main(): that would turn a closed pipe into a failure.
     command = typer.main.get_command(_tree_for(arguments))
     try:
+        raise_interrupt()
         with command.make_context("parler", list(arguments)) as context:
             command.invoke(context)
     except click.exceptions.Exit as end:
@@ -237,6 +241,8 @@ def _report(error: BaseException, *, as_json: bool) -> int:
             return 0
         case KeyboardInterrupt() | click.Abort():
             return INTERRUPTED
+        case RuntimeError() if isinstance(error.__cause__, KeyboardInterrupt):
+            return INTERRUPTED  # it came while a class was made
         case click.exceptions.NoArgsIsHelpError():
             show_help(error.format_message())
             return USAGE
@@ -259,6 +265,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
             reason = error.strerror or type(error).__name__
             where = f" {error.filename}" if error.filename else ""
             show_error("os", f"{reason}{where}", None, as_json=as_json)
+            settle_stdout()
             return UNWRITABLE
         case _:
             traceback.print_exception(error)

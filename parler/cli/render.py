@@ -150,14 +150,16 @@ def version_line(version: str, protocol: str) -> str:
     return f"parler {version}, protocol {protocol}"
 
 
-def show_version() -> int:
-    """Say which version this is, without the command tree."""
-    prepare_streams()
+def show_version() -> int | None:
+    """Say which version this is; None if whoever tells what is wrong has to do it."""
     try:
+        prepare_streams()
         line = version_line(__version__, PROTOCOL_VERSION)
         Output(json=False, quiet=False).result(None, [line])
     except BrokenPipeError:
         drop_stdout()
+    except (OSError, UsageError):
+        return None
     return 0
 
 
@@ -173,6 +175,14 @@ def prepare_streams() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:
             reconfigure(errors="backslashreplace")
+
+
+def settle_stdout() -> None:
+    """Write what was printed so far; where that fails, it is lost in silence."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        drop_stdout()
 
 
 def drop_stdout() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from parler.errors import ParlerError
 from parler.identity.homes import current_directory, process_environment
 from parler.identity.settings import Flags
+from parler.machine.interrupts import raise_interrupt
 from parler.mcp_server import sdk
 from parler.mcp_server.seating import Seating
 from parler.runtime.options import server_options
@@ -66,6 +67,7 @@ def serve(flags: Flags) -> int:
         finally:
             _end_in_time()
 
+    raise_interrupt()
     try:
         asyncio.run(whole())
     except KeyboardInterrupt:

@@ -86,6 +86,19 @@ def test_a_command_imports_only_what_it_needs(
     assert not absent & ours
 
 
+def test_hardly_anything_is_imported_before_an_interrupt_just_ends_a_command() -> None:
+    taken = imported_by_statements(
+        "before = set(sys.modules)\nimport parler.__main__\n"
+        "sys.modules = {one: None for one in set(sys.modules) - before}"
+    )
+    ours = {"__main__", "_version", "machine", "machine.interrupts"}
+    allowed = {"parler", "atexit", "gc", *(f"parler.{one}" for one in ours)}
+    assert taken <= allowed | {"importlib", "importlib._bootstrap", "warnings"} | {
+        "importlib._bootstrap_external",
+        "_warnings",
+    }
+
+
 COLLECTED = """
 import gc, sys
 sys.path[:0] = ['.']

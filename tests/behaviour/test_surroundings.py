@@ -1,0 +1,79 @@
+"""Commands where not all is as they would like it: signals, streams, variables."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests._support.processes import environment
+
+INTERRUPTED = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), {number})
+
+sys.meta_path.insert(0, Finder())
+from parler.__main__ import main
+status = main()
+print('was not interrupted')
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("click", ["rooms"]),
+        ("parler.cli.rooms", ["rooms"]),
+        ("asyncio", ["rooms"]),
+        ("websockets.asyncio.client", ["rooms", "--hub", "ws://127.0.0.1:9"]),
+        ("parler.wake.hook", ["hook", "prompt", "--app", "codex"]),
+        ("asyncio", ["mcp"]),
+        ("parler.cli.render", ["--version"]),
+    ],
+)
+def test_interrupt_while_importing_is_no_traceback(
+    module: str, line: list[str], number: signal.Signals, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(module=module, number=number), *line],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=20,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+    assert done.returncode in (-number, 128 + number)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    "line", [["--version"], ["--help"], ["whoami"], ["whoami", "--json"]]
+)
+def test_output_that_finds_no_space_is_an_error_and_no_traceback(
+    line: list[str], tmp_path: Path
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "parler", *line],
+            env=environment(tmp_path, PYTHONUNBUFFERED=""),
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=20,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ignored" not in done.stderr
