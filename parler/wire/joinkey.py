@@ -1,9 +1,11 @@
 """Session keys as people pass them on: bare, ``KEY@HUB``, or a link (protocol 4.7)."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from parler.wire.base import Code
+from parler.wire.urls import same_hub
 
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Letters and digits of a key: no I, O, 0, 1 (protocol 4.1)."""
@@ -11,6 +13,21 @@ ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 CODE_LENGTH = 8
 _LINK_SCHEMES = frozenset({"parler", "ws", "wss", "http", "https"})
 _SEPARATORS = re.compile(r"[\s-]+")
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_AROUND = " \t\r\n`'\"*_.,;:!?()<>\u201c\u201d\u2018\u2019\u201e\u00ab\u00bb"
+"""What people and chat programs put around a key; in no hub's address at its end."""
+
+_NOT_IN_HUB = frozenset(_AROUND) - frozenset(".:_?")
+_CODE = f"([{ALPHABET}]{{{CODE_LENGTH}}})"
+_HUB = r"([A-Za-z0-9\[](?:[\w.:/%~\[\]-]*[A-Za-z0-9\]/])?)"
+_BEFORE, _BEHIND = r"(?<![^\W_])(?<![-@/.])", r"(?![^\W_]|[-@/]|\.\w)"
+_KEY_AT_HUB = re.compile(f"{_BEFORE}{_CODE}@{_HUB}", re.ASCII)
+_LINK = re.compile(
+    rf"((?:{'|'.join(sorted(_LINK_SCHEMES))})://[\w.:/%~\[\]@-]+?)/join/{_CODE}"
+    r"(?![^\W_])",
+    re.ASCII,
+)
+_CODE_ALONE = re.compile(f"{_BEFORE}{_CODE}{_BEHIND}")
 
 
 class InvalidJoinKey(ValueError):
@@ -32,12 +49,22 @@ class JoinKey:
 def parse_join_key(text: str) -> JoinKey:
     """Read a key the way people paste it.
 
-    Lower case, blanks and dashes inside the key are forgiven.
+    Lower case, blanks and dashes inside the key are forgiven, and so is what stands
+    around it: quotes and backticks, or words, if one of them is shaped like a key.
 
     Raises:
-        InvalidJoinKey: It cannot be a key of any hub.
+        InvalidJoinKey: It cannot be a key of any hub, or there are several.
     """
-    code, hub = _split(text.strip())
+    text = _INVISIBLE.sub("", text)
+    alone = text.strip()
+    for one in (alone.rstrip(_AROUND), alone.strip(_AROUND)):
+        code, hub = _split(one)
+        if hub is None or not _NOT_IN_HUB & set(hub):
+            with suppress(InvalidJoinKey):
+                return JoinKey(Code(_tidy(code)), hub)
+    if found := _among_words(text):
+        return found
+    code, hub = _split(alone)
     return JoinKey(Code(_tidy(code)), hub)
 
 
@@ -47,6 +74,21 @@ def normalise_code(text: str) -> Code:
     if "/join/" in text:
         text = text.rsplit("/join/", 1)[1].strip().rstrip("/")
     return Code(text)
+
+
+def _among_words(text: str) -> JoinKey | None:
+    """The only key in a text; one that is there several times counts once."""
+    keys = [JoinKey(Code(code), hub) for code, hub in _KEY_AT_HUB.findall(text)]
+    keys += [JoinKey(Code(code), hub) for hub, code in _LINK.findall(text)]
+    keys += [JoinKey(Code(code)) for code in _CODE_ALONE.findall(text)]
+    for other in keys:
+        first = keys[0]
+        apart = first.hub and other.hub and not same_hub(first.hub, other.hub)
+        if other.code != first.code or apart:
+            raise InvalidJoinKey(
+                f"there are several keys in that text, {first} and {other}: which one?"
+            )
+    return keys[0] if keys else None
 
 
 def _split(text: str) -> tuple[str, str | None]:

@@ -46,10 +46,41 @@ def test_a_key_reads_in_all_its_spellings(text: str, hub: str | None) -> None:
     assert parse_join_key(text) == JoinKey(KEY, hub)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("key", [KEY, f"{KEY}@wss://hub.example/x"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        *("`{}`", '"{}"', "'{}'", "**{}**", "<{}>", "({}).", "\u201e{}\u201c", "`{}"),
+        *("KEY: {}", "key: `{}`", "the key is {}, thanks!", "__{}__", "- {}\n"),
+        "parler session join '{}' --wait 600",
+        "KEY: {}\n\nparler session join {}\n",
+        "parler_join_session({{'key': '{}'}})",
+        "\u200b{}\ufeff",
+        "Session of ann on wss://hub.example/x \u2014 {} \u2014 until tomorrow",
+    ],
+)
+def test_a_key_is_found_in_what_stands_around_it(around: str, key: str) -> None:
+    text = around.format(key, key)
+    assert str(parse_join_key(text)) == key
+    assert parse_join_key(f"{KEY[:4]}\u200b{KEY[4:]}").code == KEY
+
+
+def test_the_same_key_in_several_spellings_is_one_and_two_are_asked_back() -> None:
+    link = f"https://hub.example/x/join/{KEY}"
+    text = f"KEY: {KEY}\njoin {KEY}@wss://hub.example/x or {link}."
+    assert parse_join_key(text) == JoinKey(KEY, "wss://hub.example/x")  # type: ignore[arg-type]
+    for other in ("HJKLMNP2", f"{KEY}@other.example"):
+        with pytest.raises(InvalidJoinKey, match="several keys"):
+            parse_join_key(f"{text} and {other}")
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
+        "fingerprint ABCD-EFG2-ABCD-EFG2",
+        "see https://web.example/ABCDEFG2",
+        "the room's name is room.ABCDEFG2",
         "   ",
         "-",
         KEY[:-1],
@@ -65,7 +96,6 @@ def test_a_key_reads_in_all_its_spellings(text: str, hub: str | None) -> None:
         "ßßßß",
         "ABCDEF\u017f2",  # a long s
         "\uff21BCDEFG2",
-        "ABCD\u200bEFG2",
         f"{KEY}@",
         f"@{KEY}",
         "@hub.example",
