@@ -14,6 +14,7 @@ from parler.ops.rooms import Member, RosterResult
 from parler.ops.session import ONLY_THIS_USER, JoinResult, OpenResult
 from parler.text.terminal import shown_name, visible
 from parler.text.transcript import Transcript, newest_handoff, shown_state, shown_time
+from parler.text.untrusted import quote
 
 MAX_TOPIC_CHARS = 36
 
@@ -77,6 +78,10 @@ def joined(result: JoinResult, transcript: Transcript) -> Iterator[str]:
         yield banner
     count = len(result.messages) + result.omitted
     yield f"— joined {room}: {count} {'message' if count == 1 else 'messages'} —"
+    if (digest := result.digest) is not None:
+        who = shown_name(digest.name) if digest.name else "a former member"
+        yield f"digest of {who} {digest.fingerprint}, not signed:"
+        yield from quote(digest.text)
     for index, message in enumerate(result.messages):
         yield from transcript.lines(message, message.signature)
         if index == 0 and result.omitted:

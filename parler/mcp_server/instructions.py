@@ -103,5 +103,3 @@ PROMPTS = [
         "description": "Write a digest of the active session for those who join later.",
     },
 ]
-DIGEST_KEY = "session-digest"
-DIGEST_START = "SESSION DIGEST"

@@ -6,18 +6,15 @@ from collections import deque
 from parler.mcp_server.instructions import (
     BACKLOG_URI,
     CONSOLIDATE_PROMPT,
-    DIGEST_KEY,
-    DIGEST_START,
 )
-from parler.mcp_server.tools.common import fitting, transcript_of
+from parler.mcp_server.tools.common import digest_lines, fitting, transcript_of
 from parler.ops.context import OpContext
-from parler.ops.memory import RecallParams, recall
+from parler.ops.memory import DIGEST_KEY, DIGEST_START, digest_of
 from parler.ops.message_view import ShownMessage, pages, shown
 from parler.ops.rooms import roster
 from parler.runtime.bootstrap import reader_of
 from parler.runtime.entry import MAX_CHARS
 from parler.text.terminal import visible
-from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
 
 NEWEST = 100
@@ -69,16 +66,9 @@ async def prompt_text(ctx: OpContext, name: str) -> str:
             "it. parler_recv brings what is new, parler_send answers, parler_handoff "
             "hands the turn on."
         )
-    digest = await _digest(ctx, room)
+    found = await digest_of(ctx, room)
+    digest = ["\n".join(digest_lines(found))] if found else []
     return "\n\n".join([head, task, *digest, f"The newest messages:\n{said}"])
-
-
-async def _digest(ctx: OpContext, room: RoomName) -> list[str]:
-    hits = (await recall(ctx, RecallParams(key=DIGEST_KEY, room=room, limit=1))).hits
-    if not hits:
-        return []
-    lines = quote(hits[0].text)
-    return [f"A member's digest ({LEGEND}):\n" + "\n".join(lines)]
 
 
 async def _newest(ctx: OpContext, room: RoomName) -> str:

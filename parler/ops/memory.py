@@ -23,6 +23,9 @@ from parler.wire.requests import Forget, Recall, Remember, Roster
 MAX_RECALL_LIMIT = 50
 """Hits a hub gives at most (protocol 9)."""
 
+DIGEST_KEY = "session-digest"
+DIGEST_START = "SESSION DIGEST"
+"""Under which key a session's digest is kept, and how it starts (protocol 7)."""
 
 _PRIVATE = Shown("private", bool, False, Param("For you alone, not for a room."))
 
@@ -205,6 +208,15 @@ async def forget(ctx: OpContext, params: ForgetParams) -> ForgetResult:
     frame = Forget(key=params.key or None, text=params.text, room=params.room)
     gone = await ctx.client.request(frame, Forgotten)
     return ForgetResult(count=gone.count, room=params.room)
+
+
+async def digest_of(ctx: OpContext, room: RoomName) -> Hit | None:
+    """What a member wrote of a session for those who join later, if anybody did."""
+    try:
+        found = await recall(ctx, RecallParams(key=DIGEST_KEY, room=room, limit=1))
+    except HubError:
+        return None  # the session is there all the same
+    return next(iter(found.hits), None)
 
 
 FORGET = Capability(

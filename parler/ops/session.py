@@ -15,6 +15,7 @@ from parler.ops.capability import SESSION, SETS, Capability, Hints, Param
 from parler.ops.contacts import contacts_called, names_among
 from parler.ops.context import OpContext, Result
 from parler.ops.invites import KEY_TTL, KEY_USES
+from parler.ops.memory import Hit, digest_of
 from parler.ops.message_view import ShownMessage, Tail, pages, shown
 from parler.ops.topics import seed_of, topic_in
 from parler.wire.base import RoomName
@@ -127,6 +128,8 @@ class JoinResult(Result):
     messages: list[ShownMessage]
     omitted: int = 0
     key_gone: bool = False
+    digest: Hit | None = None
+    """What a member wrote for those who join later; nobody signed it."""
 
 
 class JoinWatcher(Protocol):
@@ -230,6 +233,7 @@ async def join_session(
         ),
     ] = 0,
     watcher: JoinWatcher | None = None,
+    with_digest: bool = True,
 ) -> JoinResult:
     """Redeem a key. Waiting for the owner is a result, not an error.
 
@@ -277,6 +281,7 @@ async def join_session(
         room=reply.room,
         messages=tail.messages,
         omitted=tail.omitted,
+        digest=await digest_of(ctx, reply.room) if with_digest else None,
     )
 
 

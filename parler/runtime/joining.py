@@ -16,6 +16,7 @@ from parler.errors import ConfigError, ParlerError, UsageError
 from parler.machine.backoff import Backoff, system_fraction
 from parler.machine.files import read_private, write_private
 from parler.ops.context import OpContext
+from parler.ops.memory import DIGEST_KEY, digest_of
 from parler.ops.session import JoinResult, JoinState, join_session
 from parler.runtime.delivery import Delivery
 from parler.runtime.log_file import LogFile
@@ -105,7 +106,9 @@ class Joiner:
                 await self._stir.wait()
                 continue
             try:
-                result = await join_session(ctx, key, wait_secs=WAIT_SECS)
+                result = await join_session(
+                    ctx, key, wait_secs=WAIT_SECS, with_digest=False
+                )
             except ParlerError as error:
                 if error.retryable:
                     await asyncio.sleep(pace.next())
@@ -115,6 +118,7 @@ class Joiner:
                 pace.reset()
                 if result.state is JoinState.JOINED and self._key == key:
                     self._joined(key, result)
+                    await self._tell_of_digest(ctx, result)
 
     def _joined(self, key: JoinKey, result: JoinResult) -> None:
         self.ended(key)
@@ -136,6 +140,17 @@ class Joiner:
             key=f"joined:{_trace(key)[:12]}",
             room=result.room,
         )
+
+    async def _tell_of_digest(self, ctx: OpContext, result: JoinResult) -> None:
+        """Say that there is one; not before it is known that we are in."""
+        with suppress(ParlerError):
+            if await digest_of(ctx, result.room):
+                self._delivery.notice(
+                    f"A member wrote a digest of {place_of(result.room)}: "
+                    f"parler_recall key={DIGEST_KEY} shows it.",
+                    key=f"digest:{result.room}",
+                    room=result.room,
+                )
 
     def _refused(self, key: JoinKey, error: ParlerError) -> None:
         self.ended(key)

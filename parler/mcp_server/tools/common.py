@@ -25,14 +25,17 @@ from parler.ops.addressing import find_agent
 from parler.ops.capability import Capability, Means
 from parler.ops.context import OpContext
 from parler.ops.machine_context import Here
+from parler.ops.memory import Hit
 from parler.ops.message_view import ShownMessage
 from parler.runtime import bootstrap
 from parler.text.terminal import shown_name, visible
 from parler.text.transcript import Reader, body
-from parler.text.untrusted import MARK, quoted_message
+from parler.text.untrusted import LEGEND, MARK, quote, quoted_message
 from parler.wake.spool import hooks_seen
 from parler.wake.waiter import is_armed
 from parler.wire.records import DmTarget, RoomTarget, ServiceTarget, Target
+
+MAX_DIGEST_CHARS = 4000
 
 Run: TypeAlias = Callable[[Call, Any], Awaitable[Answer]]
 
@@ -169,6 +172,16 @@ def transcript_of(
                 )
             )
     return shown
+
+
+def digest_lines(digest: Hit) -> list[str]:
+    """What a member wrote of a session for those who join later."""
+    text = digest.text
+    if len(text) > MAX_DIGEST_CHARS:
+        text = text[:MAX_DIGEST_CHARS] + "…"
+    who = shown_name(digest.name) if digest.name else "a former member"
+    head = f"Digest of {who} {digest.fingerprint} ({LEGEND}, facts are not signed):"
+    return [head, *quote(text)]
 
 
 def fitting(texts: list[str], *, max_chars: int = MAX_RESULT_CHARS) -> int:

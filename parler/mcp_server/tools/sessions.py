@@ -13,6 +13,7 @@ from parler.mcp_server.tool_call import Answer, Call, Question, Verdict
 from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
     command_line,
+    digest_lines,
     name_and_role,
     not_agreed,
     performed,
@@ -150,8 +151,10 @@ async def _joined_text(call: Call, ctx: OpContext, result: JoinResult) -> str:
         f"You are in: {visible(result.room)} is your active session, {len(members)} "
         f"members. You are {_me(ctx)}."
     )
+    if result.digest:
+        head = "\n".join([head, *digest_lines(result.digest)])
     if not result.messages:
-        return f"{head} Nothing was said there yet."
+        return f"{head}\nNothing was said there yet."
     first, *rest = result.messages
     recent = rest[-RECENT:]
     texts = transcript_of([first], reader, now=ctx.now(), max_chars=MAX_SEED_CHARS)

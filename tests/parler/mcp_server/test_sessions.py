@@ -13,6 +13,9 @@ from parler.identity.signing import Keypair, fingerprint
 from parler.local_hub import Record, hub_paths, stop, write_record
 from parler.text.terminal import shown_name
 from parler.wire.base import RoomName
+from parler.wire.records import Fact
+from parler.wire.replies import Remembered
+from parler.wire.requests import Remember
 from tests._support.mcp_hosts import (
     Host,
     at_work,
@@ -206,6 +209,8 @@ async def test_a_pending_joiner_is_told_when_it_is_in(
     async with at_work(env, tmp_path, name=gemini) as host, peer(hub.url, "bob") as bob:
         key, room = await bob.opens(gated=True)
         await bob.says(room, "📋 session context (from bob):\nsecret plan")
+        fact = Fact(text="SESSION DIGEST: all green", key="session-digest", room=room)
+        await bob.client.request(Remember(fact=fact), Remembered)
         read = await host.calls("parler_join_session", key=f"{key}@{hub.url}")
         assert "You knocked" in read
         assert "Nothing wakes Gemini CLI while it is idle" in read
@@ -213,9 +218,12 @@ async def test_a_pending_joiner_is_told_when_it_is_in(
         (waiting,) = await bob.knocks(room)
         await bob.admits(room, waiting)
         async with asyncio.timeout(SOON):
-            while "secret plan" not in read:
+            while "secret plan" not in read or "key=session-digest" not in read:
                 read += await host.calls("parler_recv", wait_secs=2)
         assert "You are in" in read
+        read = await host.calls("parler_join_session", key=f"{key}@{hub.url}")
+        assert f"Digest of bob {bob.fingerprint}" in read
+        assert "\n  | SESSION DIGEST: all green" in read
 
 
 async def test_a_key_in_the_environment_needs_no_tool(

@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from parler.cli import _format
 from parler.errors import UsageError
 from parler.identity.identity import active_session
+from parler.identity.signing import fingerprint
 from parler.ops import session
 from parler.ops.context import OpContext
 from parler.ops.invites import InviteParams, invite
+from parler.ops.memory import RememberParams, remember
 from parler.ops.session import OpenParams, join_session, open_session
+from parler.text.transcript import Reader, Transcript
 from parler.wire.joinkey import parse_join_key
 from parler.wire.records import RoomKind
 from parler.wire.replies import RoomList
@@ -52,6 +56,24 @@ async def test_leaving_ends_the_active_session_and_says_that_we_stay_a_member(
         assert said.text == "bob left the session"
         await join_session(bob, parse_join_key(opened.key))
         assert active_session(bob.identity.home) == opened.room
+
+
+async def test_who_joins_is_shown_the_digest_as_words_of_its_author(
+    tmp_path: Path,
+) -> None:
+    async with alice_and_bob(tmp_path) as (_, alice, bob):
+        opened = await open_session(alice, OpenParams(gated=False))
+        for text in ("SESSION DIGEST: old", "SESSION DIGEST: all\ngreen"):
+            fact = RememberParams(text=text, key="session-digest", room=opened.room)
+            await remember(alice, fact)
+        joined = await join_session(bob, parse_join_key(opened.key))
+        assert joined.digest is not None
+        reader = Reader(agent=bob.client.agent_id, name="bob", role=None)
+        lines = [*_format.joined(joined, Transcript(reader, now=bob.now()))]
+        start = lines.index("  | SESSION DIGEST: all")
+        assert fingerprint(alice.client.agent_id) in lines[start - 1]
+        assert lines[start + 1] == "  | green"
+        assert not any("old" in line for line in lines)
 
 
 @pytest.mark.parametrize("kind", [RoomKind.CHANNEL, RoomKind.SERVICE])
