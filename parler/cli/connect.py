@@ -71,6 +71,13 @@ _Timeout = Annotated[
         parser=seconds(MAX_WAIT_SECS),
     ),
 ]
+_VerifyTimeout = Annotated[
+    float | None,
+    typer.Option("--verify-timeout-secs", hidden=True, parser=seconds(MAX_WAIT_SECS)),
+]
+_Secret = Annotated[
+    str | None, typer.Option("--join-secret", metavar="SECRET", hidden=True)
+]
 _Name = Annotated[
     str | None,
     typer.Option("--name", metavar="NAME", help="What others see of the agents."),
@@ -124,6 +131,8 @@ def connect(
     remove: _Remove = False,
     verify: _Verify = False,
     timeout: _Timeout = 180.0,
+    verify_timeout: _VerifyTimeout = None,
+    join_secret: _Secret = None,
     name: _Name = None,
     hooks: _Hooks = None,
     reservations: _Reservations = None,
@@ -153,6 +162,18 @@ def connect(
         needs_none="--list" if listing else "--remove" if remove else None,
     )
     settings = settings_of(options)
+    if join_secret is not None:
+        if options.hub is None:
+            raise UsageError(
+                "--join-secret is that of a hub named with --hub",
+                next_step="parler connect --hub URL --join-secret SECRET, or --join "
+                "INVITE",
+            )
+        options.out.note(
+            "whoever looks at this machine's processes sees --join-secret: "
+            "PARLER_JOIN_SECRET keeps it from them"
+        )
+        settings = replace(settings, join_secret=join_secret)
     setting = setting_of(settings, name).hooked(hooks=hooks, reservations=reservations)
     here = operation.chosen(apps or [], setting.machine, wired=setting.manifest.apps())
     everything = here if apps else list(all_apps())
@@ -176,7 +197,8 @@ def connect(
     if verify and result.ok:
         if not options.json:  # there is one result, and that comes last
             _show(options, result, team_)
-        _verify(options, settings, setting, here, timeout)
+        wait = timeout if verify_timeout is None else verify_timeout
+        _verify(options, settings, setting, here, wait)
     else:
         _end(options, result, team_)
     if not show:

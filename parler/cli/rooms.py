@@ -9,6 +9,7 @@ from parler.cli import _format
 from parler.cli._arguments import only_one, pasted_key
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, group, shows
+from parler.cli._joining import Active, Once, Passive, Runner, at_work
 from parler.cli._joining import join as redeem
 from parler.cli._own import (
     As,
@@ -78,9 +79,18 @@ def _revoked(result: RevokeResult) -> Iterator[str]:
     yield f"{visible(result.code)} opens nothing any more"
 
 
-def join(options: Options, key: str, wait_secs: float) -> None:
+def join(
+    options: Options,
+    key: str,
+    wait_secs: float,
+    active: Active = False,
+    runner: Runner = None,
+    passive: Passive = False,
+    once: Once = False,
+) -> None:
     """Redeem the key of any room."""
-    redeem(options, key, wait=wait_secs, again="parler join")
+    work = at_work(active=active, runner=runner, passive=passive, once=once)
+    redeem(options, key, wait=wait_secs, again="parler join", work=work)
 
 
 def show_rooms(options: Options, as_: As = None) -> None:

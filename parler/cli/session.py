@@ -12,6 +12,7 @@ from parler.cli._arguments import piped_text
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, group, shows
 from parler.cli._deciding import approve, reject
+from parler.cli._joining import Active, Once, Passive, Runner, at_work
 from parler.cli._joining import join as redeem
 from parler.cli._own import (
     As,
@@ -55,9 +56,12 @@ def open_session(
         bool,
         typer.Option("--no-approval", help="Let in whoever has the key, at once."),
     ] = False,
+    approval: Annotated[bool, typer.Option("--approval", hidden=True)] = False,
     **given: Any,
 ) -> None:
     """Open a session, and show the key to it."""
+    if approval and no_approval:
+        raise UsageError("--approval and --no-approval exclude each other")
     recap = _recap(context, context_file)
     given |= {"topic": topic, "context": recap, "approval": not no_approval}
     carry_out_declared(options, session.OPEN, given, _format.opened, place=ELSEWHERE)
@@ -108,9 +112,18 @@ def leave(options: Options, room: str | None, as_: As = None, yes: Yes = False) 
 
 
 @command(app, session.JOIN_SESSION)
-def join_session(options: Options, key: str, wait_secs: float) -> None:
+def join_session(
+    options: Options,
+    key: str,
+    wait_secs: float,
+    active: Active = False,
+    runner: Runner = None,
+    passive: Passive = False,
+    once: Once = False,
+) -> None:
     """Redeem a session key."""
-    redeem(options, key, wait=wait_secs, again="parler session join")
+    work = at_work(active=active, runner=runner, passive=passive, once=once)
+    redeem(options, key, wait=wait_secs, again="parler session join", work=work)
 
 
 def _left(result: LeaveResult) -> str:

@@ -13,11 +13,21 @@ from parler.identity.homes import process_environment
 from parler.ops import supervise as supervising
 from parler.ops import work as working
 from parler.ops.capability import MAX_U32
-from parler.ops.work import MAX_PER_CONVERSATION, Limits, Step, Surroundings, TaskEnd
+from parler.ops.work import (
+    DEFAULT_PER_HOUR,
+    MAX_PER_CONVERSATION,
+    MAX_TIMEOUT_SECS,
+    Limits,
+    Step,
+    Surroundings,
+    TaskEnd,
+)
 from parler.text.terminal import shell_word, visible
 from parler.wire.base import MessageId, RoomName
 from parler.wire.limits import MAX_TTL_SECS
 from parler.wire.names import service_room
+
+TIMEOUT_SECS = 900
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,16 +49,16 @@ def work(
             help="Turns an hour; 0: any.",
             parser=between(0, MAX_U32),
         ),
-    ] = 20,
+    ] = DEFAULT_PER_HOUR,
     timeout_secs: Annotated[
         int,
         typer.Option(
             "--timeout-secs",
             metavar="SECS",
             help="For each task.",
-            parser=between(1, 7200),
+            parser=between(1, MAX_TIMEOUT_SECS),
         ),
-    ] = 900,
+    ] = TIMEOUT_SECS,
     *,
     pass_on: list[str],
     share_identity: bool,
@@ -72,18 +82,29 @@ def work(
     )
 
     async def stay(run: Run) -> None:
-        where = service or run.ctx.room(room)
-        run.out.note(f"working in {visible(where)} with {runner}; Ctrl-C ends it")
-        await working.work(
-            run.ctx,
-            params,
-            surroundings=_surroundings(),
-            watcher=_Screen(run, shown_bytes=limits.max_output_bytes),
-            done=lambda end: _show(run, end),
-        )
+        await _work(run, params)
 
     place = in_room(room) if service is None else Place(room=service_room(service))
     carry_out(options, stay, place=place)
+
+
+async def stay_in(run: Run, room: RoomName, runner: str, *, once: bool) -> None:
+    """Let an agent act on the handoffs of a room that we have joined."""
+    limits = Limits(timeout_secs=TIMEOUT_SECS)
+    params = working.WorkParams(room=room, runner=runner, once=once, limits=limits)
+    await _work(run, params)
+
+
+async def _work(run: Run, params: working.WorkParams) -> None:
+    where, runner = params.service or run.ctx.room(params.room), params.runner
+    run.out.note(f"working in {visible(where)} with {runner}; Ctrl-C ends it")
+    await working.work(
+        run.ctx,
+        params,
+        surroundings=_surroundings(),
+        watcher=_Screen(run, shown_bytes=params.limits.max_output_bytes),
+        done=lambda end: _show(run, end),
+    )
 
 
 def supervise(

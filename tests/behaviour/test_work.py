@@ -24,6 +24,7 @@ from parler.workers.ledger import Ledger
 from tests._support.actors import Stage, stage
 from tests._support.processes import Agent, running_hub
 from tests._support.workers import (
+    WAIT,
     Audience,
     Killed,
     Working,
@@ -577,3 +578,27 @@ def test_work_is_a_command(tmp_path: Path) -> None:
         assert kinds == ["com.parler.task", "com.parler.task", "text"]
         assert got[-1]["parts"][0]["text"] == "one two three"
         assert {message["signature"] for message in got} == {"valid"}
+
+
+def test_who_joins_to_work_does_so_at_once_and_nobody_else_does(
+    tmp_path: Path,
+) -> None:
+    runner = counting(tmp_path, "all green")
+    with running_hub(tmp_path / "hub") as hub:
+        ann, bob = (Agent(tmp_path, name, hub.url) for name in ("ann", "bob"))
+        gated = ann("session", "open", "--approval", "--json").json
+        assert gated["gated"]
+        both = ann("session", "open", "--approval", "--no-approval")
+        assert both.status == 2
+        key = ann("session", "open", "--no-approval", "--json").json["portable"]
+        assert bob("session", "join", key, "--passive", "--once").status == 0
+        ann("handoff", "--for", "bob", "--next", "test it")
+        waits = bob("join", gated["portable"], "--active")
+        assert (waits.status, "no work" in waits.err) == (0, True)
+        assert bob("join", key, "--active", "--passive").status == 2
+        # What was handed over before is read, and starts no work.
+        with bob.running("join", key, "--runner", runner, "--once") as worker:
+            worker.until("working in", worker.stderr)
+            ann("handoff", "--for", "bob", "--next", "test it again")
+            assert worker.process.wait(WAIT) == 0
+        assert len(runs(tmp_path)) == 1

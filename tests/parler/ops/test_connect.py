@@ -326,6 +326,18 @@ def test_invite_from_stdin_is_tried_and_joined(
     invited("the-secret", status=4)
 
 
+def test_a_secret_given_as_an_option_is_tried_kept_and_warned_about(
+    run: Run, home: Path, tmp_path: Path
+) -> None:
+    with running_hub(tmp_path / "team", PARLER_HUB_JOIN_SECRET="the-secret") as hub:
+        given = ("--hub", hub.url, "--join-secret")
+        assert run(*given, "another", status=6)
+        run(*given, "the-secret", "--verify-timeout-secs", "5")
+        secrets = JoinSecrets(home / ".parler/secrets.json")
+        assert secrets.for_hub(hub.url) == "the-secret"
+    assert "--hub" in run("--join-secret", "the-secret", status=2)["next"]
+
+
 def test_hub_whose_secret_nobody_knows_is_not_wired(
     run: Run, home: Path, tmp_path: Path
 ) -> None:
