@@ -19,6 +19,7 @@ from parler.client.client import Client, connect
 from parler.errors import ConnectFailed, DigestMismatch, HubError
 from parler.identity.signing import Keypair
 from parler.wire.base import AgentId, Digest, MessageId, RoomName
+from parler.wire.foreign import exact
 from parler.wire.names import service_room
 from parler.wire.parts import DispatchPart
 from parler.wire.records import Fact, RoomTarget, ServiceTarget, TaskStatus
@@ -276,7 +277,7 @@ async def _judge_fact(
     hits = (await client.request(asked, Recalled, timeout=SEND_SECS)).hits
     if not hits:
         return slot.confirmed >= 0, False
-    [text] = [hit.text for hit in hits]
+    [text] = [exact(hit.text) for hit in hits]
     number, words = (int(word) for word in text.split(" ", 2)[:2])
     lost = not slot.confirmed <= number <= slot.said
     torn = text != fact_text(author, key, number, words)

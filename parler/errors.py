@@ -40,9 +40,16 @@ one, the command to run next (`next_step`). Exit 1 is an unexpected exception an
 an interrupt.
 """
 
+import re
 from typing import ClassVar
 
 from parler.wire.codes import MEANINGS, ErrorCode
+from parler.wire.foreign import Foreign, exact, sentence
+
+MAX_REFUSAL_CHARS = 300
+"""Of a hub's words about why it refused."""
+
+_CODE = re.compile(r"[a-z][a-z0-9_.-]{0,63}", re.ASCII)
 
 
 class ParlerError(Exception):
@@ -155,6 +162,9 @@ class HubError(ParlerError):
     exit_status = 6
     code = "refused"
 
+    hub_says: bool = False
+    """The message is the hub's."""
+
     def __init__(
         self,
         message: str,
@@ -162,7 +172,7 @@ class HubError(ParlerError):
         hub_code: str | None = None,
         next_step: str | None = None,
     ) -> None:
-        """Keep the hub's words and its code."""
+        """Keep the hub's code."""
         super().__init__(message, next_step=next_step)
         self.hub_code = hub_code
         self.code = hub_code or "refused"
@@ -338,16 +348,21 @@ _BY_CODE: dict[ErrorCode, type[HubError]] = {
 }
 
 
-def refusal(message: str, hub_code: str | None) -> HubError:
+def refusal(message: Foreign, hub_code: str | None) -> HubError:
     """The exception for a hub's error frame (protocol 3.3).
 
-    Codes decide. Existing hubs send some refusals without one (protocol 13.33); of
-    those only an unknown key can be told, by the text the protocol pins.
+    Its message may stand between words of ours. Codes decide. Existing hubs send some
+    refusals without one (protocol 13.33); of those only an unknown key can be told, by
+    the text the protocol pins.
     """
     if hub_code in set(ErrorCode):
         kind = _BY_CODE[ErrorCode(hub_code)]
-    elif hub_code is None and "invalid or unknown invite code" in message:
+    elif hub_code is None and "invalid or unknown invite code" in exact(message):
         kind = InvalidInvite
     else:
         kind = HubError
-    return kind(message, hub_code=hub_code)
+    if hub_code is not None and not _CODE.fullmatch(hub_code):
+        hub_code = None
+    error = kind(sentence(message, MAX_REFUSAL_CHARS), hub_code=hub_code)
+    error.hub_says = True
+    return error

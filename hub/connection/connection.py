@@ -50,6 +50,7 @@ from parler.identity.signing import fingerprint
 from parler.wire.bounds import oversized
 from parler.wire.codec import BadFrame, decode_request, encode_utf8, rid_of
 from parler.wire.codes import PROTOCOL_VERSION, ErrorCode, Feature
+from parler.wire.foreign import exact, foreign
 from parler.wire.limits import MAX_IN_FLIGHT, MAX_PULLED_BYTES
 from parler.wire.replies import Challenge, Error, Reply, Sent, Welcome
 from parler.wire.requests import (
@@ -253,7 +254,7 @@ class Connection:
 
     def refuse(self, code: ErrorCode, text: str) -> None:
         """End the connection with an error frame, before or while serving it."""
-        self._end(OVERLOADED, text, Error(message=text, code=code.value))
+        self._end(OVERLOADED, text, Error(message=foreign(text), code=code.value))
 
     async def has_room(self) -> None:
         """Return when the peer has read enough to be answered."""
@@ -278,7 +279,7 @@ class Connection:
         self._end(
             TOO_BIG,
             "frame too large",
-            Error(message=error, code=ErrorCode.TOO_LARGE.value),
+            Error(message=foreign(error), code=ErrorCode.TOO_LARGE.value),
         )
         return True
 
@@ -430,7 +431,8 @@ class Connection:
         upload = self._caller.take_upload() if self._caller else None
         self._transport.accept_binary(0)
         if self._caller is None or upload is None:
-            error = Error(message="no upload was announced", code=ErrorCode.PROTOCOL)
+            said = foreign("no upload was announced")
+            error = Error(message=said, code=ErrorCode.PROTOCOL)
             self._end(VIOLATION, "unexpected binary frame", error)
             return
         stored = store_blob(self._services, self._caller, upload, data)
@@ -522,7 +524,7 @@ class Connection:
         try:
             seen = self._services.last_seen
             note = seen.note_new if proven.looks else seen.note
-            await note(proven.id, proven.name, proven.role, now=now)
+            await note(proven.id, exact(proven.name), exact(proven.role), now=now)
         except Refusal as refusal:
             # A full disk must not keep anybody from reading or from deleting.
             log.warning("an agent was let in unrecorded: %s", refusal.message)
@@ -559,7 +561,9 @@ class Connection:
         # An absolute deadline: pinging does not hold a place open (protocol 13.9).
         if self._caller is None:
             said = "handshake timed out"
-            self._end(VIOLATION, said, Error(message=said, code=ErrorCode.TIMEOUT))
+            self._end(
+                VIOLATION, said, Error(message=foreign(said), code=ErrorCode.TIMEOUT)
+            )
 
     def _watch_idle(self) -> None:
         limit = self._services.settings.idle_timeout_secs or math.inf

@@ -5,6 +5,7 @@ import secrets
 
 from hub.errors import Refusal
 from parler.wire.codes import ErrorCode
+from parler.wire.foreign import foreign
 from parler.wire.replies import Error, Reply
 
 log = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ def as_fault(error: BaseException) -> Error:
     reference = secrets.token_hex(4)
     log.error("internal error %s", reference, exc_info=error)
     return Error(
-        message=f"the hub failed; its log says why under {reference}",
+        message=foreign(f"the hub failed; its log says why under {reference}"),
         code=ErrorCode.INTERNAL.value,
     )
 
@@ -30,7 +31,7 @@ def outcome_of(reply: object) -> str:
 def as_error(refusal: Refusal) -> Error:
     """A refusal as the frame that says it (protocol 3.3)."""
     code = refusal.code.value if refusal.code is not None else None
-    return Error(message=refusal.message, code=code)
+    return Error(message=foreign(refusal.message), code=code)
 
 
 def as_reply(outcome: Reply | BaseException) -> Reply:

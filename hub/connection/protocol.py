@@ -14,6 +14,7 @@ from hub.errors import Refusal
 from parler.identity.signing import is_agent_id, is_challenge, verify
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode
+from parler.wire.foreign import Foreign
 from parler.wire.limits import MAX_HELLOS
 from parler.wire.requests import AnyRequest, Hello
 
@@ -46,8 +47,8 @@ class Authenticated:
     """The agent proved who it is: note it and welcome it."""
 
     id: AgentId
-    name: str
-    role: str | None
+    name: Foreign
+    role: Foreign | None
     looks: bool = False
     """Only somebody who looks: it says nothing of how the agent is doing."""
 

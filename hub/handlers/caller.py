@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hub.blobs.folder import Upload
 from hub.delivery.notifier import Listener
 from parler.wire.base import AgentId
+from parler.wire.foreign import Foreign
 
 UPLOAD_GRACE_SECS = 30.0
 UPLOAD_MIN_RATE = 64 * 1024
@@ -21,8 +22,8 @@ class Caller:
     """An authenticated agent on one connection."""
 
     agent: AgentId
-    name: str
-    role: str | None
+    name: Foreign
+    role: Foreign | None
     ip: str | None
     listener: Listener
     stopping: asyncio.Event

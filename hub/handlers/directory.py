@@ -16,6 +16,7 @@ from parler.identity.signing import verify
 from parler.wire import requests
 from parler.wire.canonical import card_bytes
 from parler.wire.codes import ErrorCode
+from parler.wire.foreign import foreign
 from parler.wire.limits import (
     DEFAULT_DISCOVER_LIMIT,
     DEFAULT_TOKEN_TTL_SECS,
@@ -87,7 +88,9 @@ async def discover(
         after=request.after,
     )
     found = await services.store.read("discover", search, long=True)
-    return Directory(agents=found.entries, known=found.known or None, next=found.next)
+    return Directory(
+        agents=found.entries, known=found.known or None, next=foreign(found.next)
+    )
 
 
 async def lookup(services: Services, caller: Caller, request: requests.Lookup) -> Card:
@@ -111,7 +114,7 @@ async def mint_directory_token(
         )
 
     await services.store.write("mint directory token", mint)
-    return DirectoryToken(token=token, expires_at=expires)
+    return DirectoryToken(token=foreign(token), expires_at=expires)
 
 
 async def mint_watch(
@@ -132,7 +135,7 @@ async def mint_watch(
         )
 
     await services.store.write("mint watch token", mint)
-    return Watch(token=token, room=request.room, expires_at=expires)
+    return Watch(token=foreign(token), room=request.room, expires_at=expires)
 
 
 async def revoke_tokens(

@@ -17,6 +17,7 @@ from hub.store.rooms import Room
 from parler.wire import requests
 from parler.wire.base import AgentId, Code, RoomName
 from parler.wire.codes import ErrorCode
+from parler.wire.foreign import foreign
 from parler.wire.joinkey import normalise_code
 from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, DEFAULT_INVITE_USES
 from parler.wire.names import service_room, token
@@ -74,8 +75,8 @@ async def invite(
 
     room, minted = await services.store.write("invite", mint)
     return Invited(
-        code=minted.code,
-        url=f"{services.public_url()}/join/{minted.code}",
+        code=foreign(minted.code),
+        url=foreign(f"{services.public_url()}/join/{minted.code}"),
         room=room.name,
         kind=room.kind,
         expires_at=minted.expires,
@@ -327,4 +328,4 @@ async def revoke_invite(
         invites.revoke(connection, code)
 
     await services.store.write("revoke invite", revoke)
-    return InviteRevoked(code=code)
+    return InviteRevoked(code=foreign(code))

@@ -14,6 +14,7 @@ from hub.store.rooms import Room
 from parler.wire import requests
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode
+from parler.wire.foreign import foreign
 from parler.wire.records import RoomKind
 from parler.wire.replies import Event, Left, MemberRemoved
 
@@ -81,7 +82,7 @@ def _tell(services: Services, change: Change, how: str) -> None:
         event="member",
         room=change.room.name,
         agent=change.agent,
-        name=change.name,
+        name=foreign(change.name),
         change=how,
     )
     services.notifier.tell(event, {*change.others, change.agent})

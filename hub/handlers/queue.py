@@ -17,6 +17,7 @@ from hub.store.rooms import Room
 from parler.wire import requests
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import ErrorCode
+from parler.wire.foreign import foreign
 from parler.wire.limits import DEFAULT_LEASE_SECS, DEFAULT_QUEUE_LIMIT, MAX_ID_BYTES
 from parler.wire.names import service_room
 from parler.wire.records import RoomKind
@@ -145,7 +146,7 @@ async def admit_worker(
         services.notifier.wake(admitted[0].name)  # its parked pulls look again
 
     await services.store.write("admit worker", admit, after=tell)
-    return WorkerAdmitted(service=request.service, agent=request.agent)
+    return WorkerAdmitted(service=foreign(request.service), agent=request.agent)
 
 
 async def list_queue(

@@ -17,6 +17,7 @@ from hub.services import Services
 from hub.store import directory
 from hub.store.directory import Size
 from parler.wire.codes import PROTOCOL_VERSION
+from parler.wire.foreign import exact
 from parler.wire.records import AgentCard, DirectoryEntry
 
 A2A_VERSION = "0.3.0"
@@ -87,11 +88,11 @@ def agent_card(entry: DirectoryEntry, *, base: str) -> dict[str, Any]:
     """An entry of the directory as an A2A card."""
     described = entry.card
     card = _card(
-        described.name,
-        described.description or _sentence(described),
+        exact(described.name),
+        exact(described.description) or _sentence(described),
         url=f"{base}/a2a/agents/{described.id}",
         version=described.protocol_version or _UNVERSIONED,
-        organization=entry.hub,
+        organization=exact(entry.hub),
         base=base,
     )
     card["skills"] = _skills(described)
@@ -160,5 +161,5 @@ def _skills(card: AgentCard) -> list[dict[str, Any]]:
 
 def _sentence(card: AgentCard) -> str:
     if card.role:
-        return f"{card.name}, an agent with the role {card.role}."
-    return f"{card.name}, an agent on a Parler hub."
+        return f"{exact(card.name)}, an agent with the role {exact(card.role)}."
+    return f"{exact(card.name)}, an agent on a Parler hub."

@@ -25,6 +25,7 @@ from hub.server.text_frames import TextReader
 from hub.server.transport import Receiver
 from parler.wire.codec import encode
 from parler.wire.codes import ErrorCode
+from parler.wire.foreign import foreign
 from parler.wire.limits import (
     DEFAULT_MAX_BLOB_BYTES,
     DEFAULT_MAX_TEXT_FRAME_BYTES,
@@ -335,7 +336,9 @@ class Driver(WebSocketsSansIOProtocol):
     def _refuse_message(self) -> None:
         if self.close_sent or self.transport.is_closing():
             return
-        error = Error(message="the message is too large", code=ErrorCode.TOO_LARGE)
+        error = Error(
+            message=foreign("the message is too large"), code=ErrorCode.TOO_LARGE
+        )
         if self.handshake_complete and not self.conn.expect_continuation_frame:
             self.conn.send_text(encode(error).encode())
         self.conn.fail(1009, "message too large")

@@ -9,6 +9,7 @@ from hub.errors import Refusal
 from hub.store.reply_size import fitting
 from hub.store.schema import agents, members, presence, service_workers
 from parler.wire.base import AgentId
+from parler.wire.foreign import foreign
 from parler.wire.records import ENDED, OFFLINE, Attention, RosterEntry
 
 FRESH_MS = 300_000
@@ -213,10 +214,10 @@ def _entry(fields: sa.RowMapping, *, online: Container[str], now: int) -> Roster
     judged = standing(fields, fields["agent"], online=online, now=now)
     return RosterEntry(
         id=fields["agent"],
-        name=fields["name"] or "",
+        name=foreign(fields["name"] or ""),
         role=fields["role"],
-        status=judged.status,
-        activity=judged.activity,
+        status=foreign(judged.status),
+        activity=foreign(judged.activity),
         attention=judged.attention,
         last_seen=judged.ts or fields["last_seen"] or 0,
         service_role=None if fields["guest"] else fields["service_role"],

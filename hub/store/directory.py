@@ -17,6 +17,7 @@ from hub.store.reply_size import fitting
 from hub.store.schema import agents, directory, members, presence, rooms
 from parler.wire.base import AgentId
 from parler.wire.codes import ErrorCode
+from parler.wire.foreign import exact, foreign
 from parler.wire.records import AgentCard, DirectoryEntry, RoomKind, Visibility
 
 _PLACE = re.compile(r"(-1|0)\.(-1|0)\.(-?\d{1,18})\.([A-Z2-7]{56})", re.ASCII)
@@ -42,7 +43,7 @@ def put(
             sig=sig,
             verified=verified,
             updated=now,
-            name=folded(card.name),
+            name=folded(exact(card.name)),
         )
     )
 
@@ -57,7 +58,7 @@ def note_names(connection: sa.Connection) -> None:
     for agent, card in connection.execute(
         sa.select(directory.c.agent, directory.c.card)
     ).all():
-        name = folded(msgspec.json.decode(card, type=AgentCard).name)
+        name = folded(exact(msgspec.json.decode(card, type=AgentCard).name))
         connection.execute(
             sa.update(directory).where(directory.c.agent == agent).values(name=name)
         )
@@ -138,8 +139,8 @@ class Wanted:
     def fits(self, row: sa.RowMapping, entry: DirectoryEntry) -> bool:
         """Whether an entry matches every filter that SQL does not look at."""
         return (
-            (self.status is None or entry.status.lower() == self.status.lower())
-            and _in(self.tag, entry.card.tags or [])
+            (self.status is None or exact(entry.status).lower() == self.status.lower())
+            and _in(self.tag, _tags(entry.card))
             and _in(self.skill, _skill_texts(entry.card))
             and _in(self.query, _searchable(row["name"] or "", entry.card))
         )
@@ -239,11 +240,16 @@ def _read_place(place: str) -> tuple[int, int, int, str]:
 
 
 def _searchable(name: str, card: AgentCard) -> list[str]:
-    return [name, card.name, *(card.tags or []), *_skill_texts(card)]
+    return [name, exact(card.name), *_tags(card), *_skill_texts(card)]
+
+
+def _tags(card: AgentCard) -> list[str]:
+    return list(map(exact, card.tags or []))
 
 
 def _skill_texts(card: AgentCard) -> list[str]:
-    return [text for skill in card.skills or [] for text in (skill.id, skill.name)]
+    skills = card.skills or []
+    return [exact(text) for one in skills for text in (one.id, one.name)]
 
 
 def _in(wanted: str | None, texts: list[str]) -> bool:
@@ -283,10 +289,10 @@ def _entry(fields: sa.RowMapping, reader: Reader) -> DirectoryEntry:
     return DirectoryEntry(
         card=card,
         visibility=Visibility(fields["visibility"]),
-        status=judged.status,
-        activity=judged.activity,
+        status=foreign(judged.status),
+        activity=foreign(judged.activity),
         attention=judged.attention,
-        hub=reader.hub,
+        hub=foreign(reader.hub),
         verified=fields["verified"],
         sig=fields["sig"],
         first_seen=fields["first_seen"],

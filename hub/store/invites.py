@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from hub.store.schema import agents, invites, join_requests
 from parler.wire.base import AgentId, Code
+from parler.wire.foreign import foreign
 from parler.wire.records import InviteInfo, JoinRequest, RoomKind
 
 
@@ -161,7 +162,7 @@ def waiting(connection: sa.Connection, room: int) -> list[JoinRequest]:
     return [
         JoinRequest(
             agent=row.agent,
-            name=row.name or "",
+            name=foreign(row.name or ""),
             role=row.role,
             requested_at=row.requested,
         )

@@ -9,6 +9,7 @@ from hub.store.messages import is_member, not_member
 from hub.store.rooms import by_name
 from hub.store.schema import agents, members, messages, rooms
 from parler.wire.base import AgentId, RoomName
+from parler.wire.foreign import foreign
 from parler.wire.records import DeliveryState, MemberReceipt
 
 
@@ -86,7 +87,7 @@ def receipts(
     return [
         MemberReceipt(
             agent=row.agent,
-            name=row.name or "",
+            name=foreign(row.name or ""),
             state=_state(seq, delivered=row.delivered, seen=row.cursor),
         )
         for row in found

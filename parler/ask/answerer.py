@@ -40,6 +40,7 @@ from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.text.terminal import shown_name, visible
 from parler.wire.base import AgentId, RoomName
+from parler.wire.foreign import exact
 from parler.wire.parts import SigPart
 from parler.wire.records import RoomKind, RoomTarget, TaskStatus
 from parler.wire.replies import RoomList
@@ -222,7 +223,7 @@ class Answerer:
         self.desk.reached(Step.ENDED)
         return ended, Asked(
             project=result.project,
-            asker=message.author.name,
+            asker=exact(message.author.name),
             asker_id=message.author.id,
             fingerprint=fingerprint(message.author.id),
             status=result.status,
@@ -288,7 +289,7 @@ class Answerer:
             event=Event.DECLINED,
             turn=message.id,
             at=self.desk.bench.now(),
-            asker=message.author.name,
+            asker=exact(message.author.name),
             asker_id=message.author.id,
             project=project.alias,
             text=ask.question,
@@ -377,7 +378,7 @@ def _standing(
     Which project of this machine asks is believed to the user's own agents only.
     """
     author = message.author
-    asker = Asker(key=f"agent:{author.id}", label=author.name, agent=author.id)
+    asker = Asker(key=f"agent:{author.id}", label=exact(author.name), agent=author.id)
     if author.id not in desk.own_agents():
         return asker, project.permission_of([author.id])
     known = None

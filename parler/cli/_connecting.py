@@ -17,7 +17,7 @@ import click
 from parler.cli._arguments import piped_text
 from parler.errors import ConfigError, UsageError
 from parler.identity.chosen_hub import TEAM
-from parler.text.terminal import shell_word, visible
+from parler.text.terminal import shell_word, visible, word
 
 if TYPE_CHECKING:
     from parler.cli._run import Options
@@ -321,7 +321,7 @@ def team(desk: Desk, wishes: Wishes, *, only_look: bool = False) -> Chosen:
 
 def _found(hubs: "list[FoundHub]", desk: Desk) -> Chosen:
     """A hub that somebody else on this network announces."""
-    shown = [f"{visible(hub.name)} {hub.url} {hub.fingerprint or ''}" for hub in hubs]
+    shown = [f"{word(hub.name)} {hub.url} {hub.fingerprint or ''}" for hub in hubs]
     if len(hubs) > 1:
         raise UsageError(
             f"several team hubs announce themselves: {'; '.join(shown)}",

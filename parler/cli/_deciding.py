@@ -122,6 +122,7 @@ async def _meant(household: "OwnHubs", who: str, room: str | None) -> "OwnKnock"
     from parler.ops.addressing import as_agent_id
     from parler.ops.own import OwnKnock, knock_meant, own_requests, whose_room
     from parler.wire.base import RoomName
+    from parler.wire.foreign import foreign
 
     wanted = RoomName(room) if room else None
     seen = await own_requests(household, wanted, admit=False)
@@ -139,7 +140,7 @@ async def _meant(household: "OwnHubs", who: str, room: str | None) -> "OwnKnock"
     return OwnKnock(
         room=found.name,
         agent=agent,
-        name="",
+        name=foreign(""),
         fingerprint=fingerprint(agent),
         requested_at=0,
         owner=found.owner,

@@ -12,9 +12,11 @@ from parler.ops.message_view import ShownMessage
 from parler.ops.own import OwnKnock, OwnRequestsResult, OwnRoom, OwnRoomsResult
 from parler.ops.rooms import Member, RosterResult
 from parler.ops.session import ONLY_THIS_USER, JoinResult, OpenResult
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import clipped, quoted, shell_word, shown_name, visible, word
 from parler.text.transcript import Transcript, newest_handoff, shown_state, shown_time
 from parler.text.untrusted import quote
+from parler.wire.base import RoomName
+from parler.wire.foreign import Foreign
 
 MAX_TOPIC_CHARS = 36
 
@@ -29,8 +31,8 @@ def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
         if result.gated
         else "whoever redeems it is in at once"
     )
-    yield f"session  {visible(result.room)} (active)"
-    yield f"key      {visible(result.key)} — {gate}"
+    yield f"session  {word(result.room)} (active)"
+    yield f"key      {word(result.key)} — {gate}"
     if result.gated:
         walk_in = ["your own agents", *map(shown_name, result.welcome)]
         yield f"at once  {' and those of '.join(walk_in)},"
@@ -56,11 +58,11 @@ def join_command(portable: str) -> str:
 def pending(result: JoinResult, again: str) -> Iterator[str]:
     """Waiting at the door."""
     yield (
-        f"waiting for the owner of {visible(result.room)} to approve you; nothing can "
+        f"waiting for the owner of {word(result.room)} to approve you; nothing can "
         "be read before that"
     )
     if result.key_gone:
-        room = shlex.quote(visible(result.room))
+        room = shell_word(result.room)
         yield "the key opens nothing any more; the owner can still approve you"
         yield f"once in:    parler recv --room {room}"
         return
@@ -70,7 +72,7 @@ def pending(result: JoinResult, again: str) -> Iterator[str]:
 
 def joined(result: JoinResult, transcript: Transcript) -> Iterator[str]:
     """The backlog of a session, with the newest handoff to us in front."""
-    room = visible(result.room)
+    room = word(result.room)
     pairs = [(message, message.signature) for message in result.messages]
     handoff = newest_handoff(pairs, transcript.reader)
     banner = transcript.banner(*handoff) if handoff else None
@@ -115,7 +117,7 @@ def requests(
     for one in result.admitted:
         yield let_in(one)
     if not result.requests:
-        where = f" at {visible(result.room)}" if result.room else ""
+        where = f" at {word(result.room)}" if result.room else ""
         yield f"nobody is waiting{where}"
         return
     at: tuple[str, str] | None = None
@@ -124,7 +126,7 @@ def requests(
             room = room_words(one.room, one.topic)
             yield f"waiting at {room} of {shown_name(one.owner)}:"
         yield f"  {_who(one)}  since {shown_time(one.requested_at, zone)}"
-        yield f"    {one.agent}"
+        yield f"    {word(one.agent)}"
     short = result.requests[0].fingerprint
     yield f"let in:  {line('approve', short)}"
     yield f"reject:  {line('reject', short)}"
@@ -156,12 +158,12 @@ def decided(result: DecisionResult) -> str:
     """What was decided."""
     who = introduced(result.name, None, result.agent, result.affiliation)
     done = "is in" if result.approved else "is rejected and cannot ask again"
-    return f"{who} {done} ({visible(result.room)})"
+    return f"{who} {done} ({word(result.room)})"
 
 
 def invited(result: InviteResult, zone: tzinfo | None = None) -> Iterator[str]:
     """A key and how to hand it over."""
-    yield f"key      {visible(result.code)} opens {result.kind} {visible(result.room)}"
+    yield f"key      {word(result.code)} opens {result.kind} {word(result.room)}"
     yield f"portable {visible(result.portable)}"
     yield f"expires  {shown_time(result.expires_at, zone)}"
     yield ""
@@ -172,11 +174,11 @@ def invited(result: InviteResult, zone: tzinfo | None = None) -> Iterator[str]:
 def invites(result: InvitesResult, zone: tzinfo | None = None) -> Iterator[str]:
     """Live keys."""
     if not result.invites:
-        yield f"no live keys to {visible(result.room)}"
+        yield f"no live keys to {word(result.room)}"
     for one in result.invites:
         gate = "approval" if one.require_approval else "open"
         yield (
-            f"{visible(one.code)}  {gate}  used {one.uses} of {one.max_uses}  "
+            f"{word(one.code)}  {gate}  used {one.uses} of {one.max_uses}  "
             f"until {shown_time(one.expires_at, zone)}"
         )
 
@@ -193,31 +195,30 @@ def rooms(result: OwnRoomsResult, *, alone: bool = False) -> Iterator[str]:
     several = len({hub for _, _, hub in owners}) > 1
     for owner_id, owner, hub in owners:
         if not alone:
-            yield f"{shown_name(owner)}{f' on {visible(hub)}' if several else ''}:"
+            yield f"{shown_name(owner)}{f' on {word(hub)}' if several else ''}:"
         for one in result.rooms:
             if (one.owner_id, one.hub) == (owner_id, hub):
                 yield _room(one)
 
 
 def _room(one: OwnRoom) -> str:
-    about = f'"{short_topic(one.topic)}"  ' if one.topic else ""
+    about = f"{short_topic(one.topic)}  " if one.topic else ""
     if one.peer:
         about = f"with {shown_name(one.peer)}  "
     return (
-        f"{'*' if one.active else ' '} {visible(one.name)}  {about}"
+        f"{'*' if one.active else ' '} {word(one.name)}  {about}"
         f"[{one.kind}]  {one.members} in it  ({one.unread} unread)"
     )
 
 
-def short_topic(topic: str) -> str:
-    """A topic that leaves room beside it on 80 columns."""
-    shown = visible(topic)
-    return shown if len(shown) <= MAX_TOPIC_CHARS else f"{shown[:MAX_TOPIC_CHARS]}…"
+def short_topic(topic: Foreign) -> str:
+    """A topic in quotes that leaves room beside it on 80 columns."""
+    return quoted(clipped(topic, MAX_TOPIC_CHARS + 1))
 
 
-def room_words(name: str, topic: str | None) -> str:
+def room_words(name: RoomName, topic: Foreign | None) -> str:
     """A room as people know it: by what it is about."""
-    return f'"{short_topic(topic)}" ({visible(name)})' if topic else visible(name)
+    return f"{short_topic(topic)} ({word(name)})" if topic else word(name)
 
 
 def roster(result: RosterResult) -> Iterator[str]:
@@ -233,10 +234,10 @@ def _member(one: Member) -> str:
     if one.seen is not None:
         line += f"  seen {one.seen}"
     if one.waits_as is not None:
-        line += f"  waits to be admitted as {visible(one.waits_as)}"
+        line += f"  waits to be admitted as {word(one.waits_as)}"
     if one.affiliation:
         activity += f"\n    {belongs(one.affiliation, one.id)}"
-    return f"{line}{activity}\n    {one.id}"
+    return f"{line}{activity}\n    {word(one.id)}"
 
 
 def _who(one: Knock | OwnKnock) -> str:

@@ -28,7 +28,7 @@ from parler.ops.ask import AskResult
 from parler.ops.capability import MAX_SEQ
 from parler.ops.context import OpContext
 from parler.runtime import bootstrap
-from parler.text.terminal import paragraph, shown_name, visible
+from parler.text.terminal import paragraph, sentence, shown_name, visible
 
 
 def add_to(app: typer.Typer) -> None:
@@ -162,4 +162,4 @@ def _answer(result: AskResult) -> Iterator[str]:
     if result.answer:
         yield paragraph(result.answer)
     if result.note:
-        yield f"— {visible(result.note)}"
+        yield f"— {sentence(result.note)}"

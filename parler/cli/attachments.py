@@ -27,7 +27,14 @@ from parler.ops.attachments import Sender
 from parler.ops.bundles import ApplyResult, BundlesResult, Outline, PushResult, Ready
 from parler.ops.context import room_or_session
 from parler.ops.files import FetchResult, SendFileResult
-from parler.text.terminal import paragraph, shell_word, shown_name, shown_size, visible
+from parler.text.terminal import (
+    paragraph,
+    sentence,
+    shell_word,
+    shown_name,
+    shown_size,
+    word,
+)
 from parler.wire.base import RoomName
 
 _SHOWN_COMMITS = 10
@@ -89,7 +96,7 @@ def apply(
         repository = await open_repository(Path.cwd())
         if drop is not None:
             gone = await bundles.drop(repository, drop)
-            removed = [f"removed {visible(one.ref)}" for one in gone.refs]
+            removed = [f"removed {word(one.ref)}" for one in gone.refs]
             options.out.result(gone, removed)
             return
         params = bundles.ApplyParams(
@@ -146,7 +153,7 @@ def _preview(ready: Ready) -> Iterator[str]:
 
 def _pushed(result: PushResult) -> Iterator[str]:
     yield (
-        f"📦 {result.tip[:12]} sent to {visible(result.room)} (seq {result.seq}), "
+        f"📦 {result.tip[:12]} sent to {word(result.room)} (seq {result.seq}), "
         f"{shown_size(result.size)}"
     )
     yield "The other agent runs, inside the repository:"
@@ -156,7 +163,7 @@ def _pushed(result: PushResult) -> Iterator[str]:
 def _applied(result: ApplyResult) -> Iterator[str]:
     again = " (was there already)" if result.already else ""
     for one in result.refs:
-        name = f"  called {visible(one.name)} there" if len(result.refs) > 1 else ""
+        name = f"  called {word(one.name)} there" if len(result.refs) > 1 else ""
         yield f"imported {one.ref} at {one.tip[:12]}{again}{name}"
     yield f"  {sender_of(result.sender)}"
     if result.summary:
@@ -170,7 +177,7 @@ def _applied(result: ApplyResult) -> Iterator[str]:
 
 def _contents(contents: Outline, *, files: bool) -> Iterator[str]:
     for commit in contents.commits[:_SHOWN_COMMITS]:
-        yield f"  {commit.oid[:12]} {visible(commit.subject)}"
+        yield f"  {commit.oid[:12]} {sentence(commit.subject)}"
     more = contents.commit_count - min(len(contents.commits), _SHOWN_COMMITS)
     if more > 0:
         yield f"  … and {more} more commits"
@@ -186,7 +193,7 @@ def _contents(contents: Outline, *, files: bool) -> Iterator[str]:
         lines = "binary" if counted else ""
         if change.added is not None:
             lines = f"+{change.added} -{change.removed}"
-        yield f"  {lines:>12}  {visible(change.path)}"
+        yield f"  {lines:>12}  {sentence(change.path)}"
     more = contents.change_count - len(contents.changes)
     if more > 0:
         yield f"  … and {more} more files"
@@ -196,7 +203,7 @@ def _listed(result: BundlesResult) -> Iterator[str]:
     if not result.bundles and not result.others:
         yield "no bundles came in"
     for one in result.bundles:
-        tip = f" @{visible(one.tip[:12])}" if one.tip else ""
+        tip = f" @{word(one.tip, 12)}" if one.tip else ""
         what = paragraph(one.summary) if one.summary else "(bundle)"
         yield f"[{one.sender.seq}] 📦 {what}{tip}, {shown_size(one.size)}"
         yield f"    {sender_of(one.sender)}"
@@ -205,7 +212,7 @@ def _listed(result: BundlesResult) -> Iterator[str]:
         if not one.refs:
             yield f"    parler apply {one.blob}"
     for other in result.others:
-        yield f"imported {visible(other.ref)} at {other.tip[:12]}"
+        yield f"imported {word(other.ref)} at {other.tip[:12]}"
 
 
 def send_file(
@@ -248,7 +255,7 @@ def fetch(options: Options, what: str, room: str | None, out: Path | None) -> No
 
 def _sent(result: SendFileResult) -> Iterator[str]:
     yield (
-        f"📎 {shown_name(result.name)} sent to {visible(result.room)} "
+        f"📎 {shown_name(result.name)} sent to {word(result.room)} "
         f"(seq {result.seq}), {shown_size(result.size)}"
     )
     yield "The other agent runs:"
@@ -257,10 +264,10 @@ def _sent(result: SendFileResult) -> Iterator[str]:
 
 def _fetched(result: FetchResult) -> Iterator[str]:
     again = " (was there already)" if result.already else ""
-    yield f"{shell_word(result.path)}{again}"
+    yield f"{shell_word(result.path, None)}{again}"
     yield f"  {shown_size(result.size)}, looks like {result.looks_like}, not opened"
     if result.warning:
-        yield f"  ⚠ careful: {visible(result.warning)}"
+        yield f"  ⚠ careful: {sentence(result.warning)}"
     yield f"  {sender_of(result.sender)}"
 
 

@@ -10,7 +10,7 @@ from parler.cli._run import HERE, Options, Run, carry_out, identity_of, settings
 from parler.ops import attention, receipts
 from parler.ops.attention import AttentionResult
 from parler.ops.receipts import StatusResult
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import shown_name, word
 from parler.wire.base import RoomName
 
 
@@ -55,17 +55,17 @@ def attend(
 
 def _attention(result: AttentionResult) -> Iterator[str]:
     if result.room is not None and result.attention is not None:
-        yield f"{visible(result.room)}: {result.attention}"
+        yield f"{word(result.room)}: {result.attention}"
         return
     yield f"mode   {result.mode}"
     if result.quiet_rooms:
-        yield f"quiet  {', '.join(map(visible, result.quiet_rooms))}"
+        yield f"quiet  {', '.join(map(word, result.quiet_rooms))}"
     if result.muted_rooms:
-        yield f"muted  {', '.join(map(visible, result.muted_rooms))}"
+        yield f"muted  {', '.join(map(word, result.muted_rooms))}"
 
 
 def _status(result: StatusResult) -> Iterator[str]:
-    yield f"message {result.seq} in {visible(result.room)}:"
+    yield f"message {result.seq} in {word(result.room)}:"
     if not result.members:
         yield "  nobody else is there"
     for one in result.members:

@@ -14,7 +14,7 @@ from parler.ops import directory, tokens
 from parler.ops.affiliations import Affiliation, belongs
 from parler.ops.directory import DiscoverResult, Listed, RegisterResult
 from parler.ops.tokens import TokenResult
-from parler.text.terminal import paragraph, shown_name, visible
+from parler.text.terminal import paragraph, shown_name, visible, word
 from parler.text.transcript import shown_state, shown_time
 from parler.wire.records import AgentCard, Scope, Visibility
 
@@ -70,7 +70,7 @@ def _found(result: DiscoverResult) -> Iterator[str]:
         described = one.card
         role = f" ({shown_name(described.role)})" if described.role else ""
         state, _ = shown_state(one)
-        tags = "".join(f" #{visible(tag)}" for tag in described.tags or [])
+        tags = "".join(f" #{word(tag)}" for tag in described.tags or [])
         yield (
             f"{_mark(one)}{shown_name(described.name)}{role}  {one.fingerprint}  "
             f"[{one.visibility}]  {state}{tags}"
@@ -90,7 +90,7 @@ def _card(result: Listed) -> Iterator[str]:
     yield from _about(result.card, result.fingerprint, result.affiliation)
     state, activity = shown_state(result)
     yield f"status       {state}{activity}"
-    yield f"listed       {result.visibility} at {visible(result.hub)}"
+    yield f"listed       {result.visibility} at {word(result.hub)}"
     yield f"last seen    {shown_time(result.last_seen, None)}"
 
 
@@ -100,7 +100,7 @@ def _about(
     role = f" ({shown_name(described.role)})" if described.role else ""
     yield f"name         {shown_name(described.name)}{role}"
     yield f"fingerprint  {fingerprint}"
-    yield f"id           {described.id}"
+    yield f"id           {word(described.id)}"
     if affiliation:
         yield f"whose        {belongs(affiliation, described.id)}"
     if affiliation and (person := affiliation.person):
@@ -108,10 +108,10 @@ def _about(
     if described.description:
         yield f"about        {paragraph(described.description)}"
     if described.tags:
-        yield f"tags         {', '.join(map(visible, described.tags))}"
+        yield f"tags         {', '.join(map(word, described.tags))}"
     for skill in described.skills or []:
         more = f": {paragraph(skill.description)}" if skill.description else ""
-        yield f"skill        {visible(skill.name)}{more}"
+        yield f"skill        {word(skill.name)}{more}"
 
 
 def _mark(one: Listed) -> str:

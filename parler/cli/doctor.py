@@ -18,7 +18,7 @@ from parler.ops.doctor.installation import (
 )
 from parler.ops.doctor.wake import Probe, live_homes, probe_wake
 from parler.runtime.bootstrap import dialled
-from parler.text.terminal import visible
+from parler.text.terminal import visible, word
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -129,7 +129,7 @@ def _line(probe: Probe) -> str:
         return f"{name}: not sent: {visible(probe.problem)}"
     where = "it waits here" if probe.waiting else "its tools have not taken it"
     when = _WHEN[probe.wake]
-    hooks = ", ".join(map(visible, probe.hooks)) or "none"
+    hooks = ", ".join(map(word, probe.hooks)) or "none"
     return f"{name}: not shown yet, {where}; expected {when} (hooks seen: {hooks})"
 
 

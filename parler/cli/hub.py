@@ -13,7 +13,7 @@ from parler.local_hub.record import Record, hub_arguments, hub_paths, read_recor
 from parler.ops import local_hub
 from parler.ops.local_hub import ServiceResult, StartResult, StatusResult, StopResult
 from parler.runtime.bootstrap import now
-from parler.text.terminal import visible
+from parler.text.terminal import visible, word
 
 app = group("This machine's own hub, which parler starts when it is needed.")
 
@@ -98,7 +98,7 @@ def _status(result: StatusResult) -> Iterator[str]:
         yield f"team       {visible(where)}, fingerprint {result.team.fingerprint}"
     if result.service:
         state = "active" if result.service_active else "not active"
-        yield f"service    {visible(result.service)} ({state})"
+        yield f"service    {word(result.service)} ({state})"
     if result.stopped_by_owner:
         yield "it was stopped with parler hub stop; parler hub start starts it"
 

@@ -16,7 +16,7 @@ from parler.ops import identity
 from parler.ops.identity import PresenceResult, WhoamiResult, describe
 from parler.ops.person_only import Deciding
 from parler.runtime.bootstrap import known_hubs
-from parler.text.terminal import visible
+from parler.text.terminal import sentence, visible, word
 from parler.wire.urls import same_hub
 
 
@@ -75,7 +75,7 @@ def trust_hub(options: Options, url: str) -> None:
     line = person_line(options, "trust-hub", url)
     check_no_agent(Deciding(what="decide which hub is trusted", question="", line=line))
     result = identity.trust(known_hubs(settings_of(options)), url)
-    options.out.result(result, [f"{visible(result.hub)} is trusted from now on"])
+    options.out.result(result, [f"{word(result.hub)} is trusted from now on"])
 
 
 def version(options: Options) -> None:
@@ -85,8 +85,8 @@ def version(options: Options) -> None:
 
 
 def _present(result: PresenceResult) -> str:
-    what = f" — {visible(result.activity)}" if result.activity else ""
-    return f"you are shown as {visible(result.status)}{what}"
+    what = f" — {sentence(result.activity)}" if result.activity else ""
+    return f"you are shown as {word(result.status)}{what}"
 
 
 def _labelled(result: WhoamiResult) -> list[str]:

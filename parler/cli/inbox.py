@@ -13,7 +13,7 @@ from parler.cli._run import Options, settings_of
 from parler.ops import inbox, requests
 from parler.ops.affiliations import belongs
 from parler.ops.inbox import Item, Kind
-from parler.text.terminal import paragraph, shown_name, visible
+from parler.text.terminal import clipped, paragraph, sentence, shown_name, visible, word
 from parler.text.transcript import mark_of, shown_time
 
 if TYPE_CHECKING:
@@ -235,11 +235,11 @@ def _peer(peer: "Peer") -> Iterator[str]:
 
     app = app_named(peer.app) if peer.app else None
     words = [shown_name(peer.name)]
-    words += [app.title if app else visible(peer.app)] if peer.app else []
+    words += [app.title if app else word(peer.app)] if peer.app else []
     if peer.summary and not peer.said_by_itself:
         words.append(paragraph(peer.summary))
     elif where := peer.project or peer.folder:
-        words.append(f"in {visible(where)}")
+        words.append(f"in {sentence(where)}")
     yield "  ".join(words) + ("  ← you" if peer.me else "")
     if peer.summary and peer.said_by_itself:
         yield f"{_INDENT}{paragraph(peer.summary)}"
@@ -249,7 +249,7 @@ def _room(seats: "list[OwnRoom]") -> str:
     room = seats[0]
     star = "*" if any(one.active for one in seats) else " "
     topic = next((one.topic for one in seats if one.topic), None)
-    name = f'"{short_topic(topic)}"' if topic else visible(room.name)
+    name = short_topic(topic) if topic else word(room.name)
     if room.peer and len(seats) == 1:
         name = f"direct with {shown_name(room.peer)}"
     elif room.peer:
@@ -278,14 +278,14 @@ def _item(options: Options, one: Item) -> Iterator[str]:
     if one.affiliation and one.agent:
         yield options.out.clipped(_INDENT + belongs(one.affiliation, one.agent))
     if one.kind is Kind.KNOCK:
-        room = f'"{short_topic(one.topic)}"' if one.topic else visible(one.room)
+        room = short_topic(one.topic) if one.topic else word(one.room)
         yield options.out.clipped(f"{_INDENT}at {room} of {shown_name(one.owner)}")
         yield _INDENT + person_line(options, "approve", one.fingerprint or "")
         return
     more = f" (and {one.count - 1} more)" if one.count > 1 else ""
     mark = mark_of(one.signature) if one.signature else ""
     whom = "you" if one.owner_id == _me(options) else shown_name(one.owner)
-    said = f"to {whom}{more}: {mark}{visible(one.text or '')}"
+    said = f"to {whom}{more}: {mark}{clipped(one.text or '')}"
     yield options.out.clipped(_INDENT + said)
     if one.kind is Kind.REQUEST:
         yield _INDENT + person_line(options, "accept", one.fingerprint or "")
@@ -364,8 +364,8 @@ class _Screen:
 def _headline(one: Item) -> tuple[str, str]:
     who = f"{shown_name(one.name or '')} {one.fingerprint or ''}"
     if one.kind is Kind.KNOCK:
-        where = one.topic or one.room
-        return "Parler: a knock", f"{who} asks to be let into {visible(where)}"
+        where = short_topic(one.topic) if one.topic else word(one.room)
+        return "Parler: a knock", f"{who} asks to be let into {where}"
     what = {Kind.QUESTION: "a question", Kind.REQUEST: "a stranger's message"}
     head = f"Parler: {what.get(one.kind, 'a message')}"
-    return head, f"{who}: {visible(one.text or '')}"
+    return head, f"{who}: {clipped(one.text or '')}"

@@ -13,7 +13,7 @@ from parler.errors import UsageError
 from parler.ops import memory
 from parler.ops.context import room_or_session
 from parler.ops.memory import ForgetResult, Hit, RecallResult, RememberResult
-from parler.text.terminal import paragraph, shown_name, visible
+from parler.text.terminal import paragraph, shown_name, word
 from parler.text.transcript import shown_time
 
 
@@ -51,7 +51,7 @@ def _place(options: Options, given: dict[str, Any]) -> Place:
 
 
 def _remembered(result: RememberResult) -> Iterator[str]:
-    under = f" under {visible(result.key)}" if result.key else ""
+    under = f" under {word(result.key)}" if result.key else ""
     yield f"remembered {_for(result.room)}{under}"
 
 
@@ -63,14 +63,14 @@ def _forgotten(result: ForgetResult) -> Iterator[str]:
 
 
 def _for(room: str | None) -> str:
-    return f"for {visible(room)}" if room else "for you alone"
+    return f"for {word(room)}" if room else "for you alone"
 
 
 def _hits(result: RecallResult) -> Iterator[str]:
     if not result.hits:
         yield "nothing found"
     for hit in result.hits:
-        key = f"[{visible(hit.key)}] " if hit.key else ""
+        key = f"[{word(hit.key)}] " if hit.key else ""
         yield f"• {key}{paragraph(hit.text)}"
         yield f"    {_origin(hit)}"
 
@@ -78,5 +78,5 @@ def _hits(result: RecallResult) -> Iterator[str]:
 def _origin(hit: Hit) -> str:
     name = f"{shown_name(hit.name)} " if hit.name else ""
     author = "you" if hit.mine else f"{name}{hit.fingerprint}"
-    where = f"#{visible(hit.room)}" if hit.room else "private"
+    where = f"#{word(hit.room)}" if hit.room else "private"
     return f"— {author}, {where}, {shown_time(hit.ts, None)} (unsigned)"

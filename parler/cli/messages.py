@@ -13,7 +13,7 @@ from parler.cli._run import HERE, Options, Run, carry_out, in_room, settings_of
 from parler.errors import UsageError
 from parler.ops import messages
 from parler.ops.messages import ReceiveResult, SendResult
-from parler.text.terminal import visible
+from parler.text.terminal import sentence, visible, word
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def send(options: Options, **given: Any) -> None:
         return
 
     def told(result: SendResult) -> Iterator[str]:
-        yield f"sent to {visible(result.room)} (seq {result.seq})"
+        yield f"sent to {word(result.room)} (seq {result.seq})"
 
     carry_out_declared(options, messages.SEND, given, told)
 
@@ -47,10 +47,8 @@ def _dispatch(options: Options, role: str, text: str) -> None:
         result = await queue.dispatch(
             run.ctx, queue.DispatchParams(role=role, text=text)
         )
-        task = f"task {visible(result.id)} for one worker of {visible(role)}"
-        run.out.result(
-            result, [f"{task}, in {visible(result.room)} (seq {result.seq})"]
-        )
+        task = f"task {word(result.id)} for one worker of {sentence(role)}"
+        run.out.result(result, [f"{task}, in {word(result.room)} (seq {result.seq})"])
 
     carry_out(options, work, place=HERE)
 
@@ -60,7 +58,7 @@ def handoff(options: Options, **given: Any) -> None:
 
     def told(result: SendResult) -> Iterator[str]:
         whom = visible(given["for_"] or "anyone")
-        yield f"handed to {whom} in {visible(result.room)} (seq {result.seq})"
+        yield f"handed to {whom} in {word(result.room)} (seq {result.seq})"
 
     carry_out_declared(options, messages.HANDOFF, given, told)
 

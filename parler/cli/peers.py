@@ -20,7 +20,14 @@ from parler.ops.reservations import (
     Reserved,
     ReserveResult,
 )
-from parler.text.terminal import paragraph, shell_word, shown_name, visible
+from parler.text.terminal import (
+    paragraph,
+    sentence,
+    shell_word,
+    shown_name,
+    visible,
+    word,
+)
 from parler.text.transcript import shown_time
 
 _UNITS = {"s": 1 / 60, "m": 1, "h": 60}
@@ -109,7 +116,7 @@ def release(options: Options, which: str | None, force: bool) -> None:
 
 
 def _released(result: ReleaseResult) -> list[str]:
-    lines = [f"released {visible(one.glob)}" for one in result.released]
+    lines = [f"released {sentence(one.glob)}" for one in result.released]
     return lines or ["you had nothing reserved"]
 
 
@@ -123,29 +130,29 @@ def _peers(result: PeersResult) -> Iterator[str]:
     for peer in result.peers:
         yield from _peer(peer)
     if result.note:
-        yield f"— {visible(result.note)} —"
+        yield f"— {sentence(result.note)} —"
 
 
 def _peer(peer: Peer) -> Iterator[str]:
     where = peer.project or peer.folder or ""
-    branch = f" ({visible(peer.branch)})" if peer.branch else ""
-    app = f"  {visible(peer.app)}" if peer.app else ""
-    at = f"  {visible(where)}{branch}" if where else ""
+    branch = f" ({sentence(peer.branch)})" if peer.branch else ""
+    app = f"  {sentence(peer.app)}" if peer.app else ""
+    at = f"  {sentence(where)}{branch}" if where else ""
     me = "  ← you" if peer.me else ""
     kind = "" if peer.kind == "session" else f" [{peer.kind}]"
-    status = f"  [{visible(peer.status)}]" if peer.status else ""
+    status = f"  [{word(peer.status)}]" if peer.status else ""
     yield f"{shown_name(peer.name)}{kind}  {peer.fingerprint}{app}{at}{status}{me}"
     if peer.affiliation:
         yield f"    {belongs(peer.affiliation, peer.agent)}"
     if peer.summary:
         yield f"    {paragraph(peer.summary)}"
     if peer.changed:
-        names = ", ".join(map(visible, peer.changed[:_MAX_FILES]))
+        names = ", ".join(map(sentence, peer.changed[:_MAX_FILES]))
         more = len(peer.changed) - _MAX_FILES
         yield f"    changing {names}" + (f" and {more} more" if more > 0 else "")
     for held in peer.reserved:
-        why = f": {visible(held.why)}" if held.why else ""
-        yield f"    reserved {visible(held.glob)} for {held.minutes} min{why}"
+        why = f": {sentence(held.why)}" if held.why else ""
+        yield f"    reserved {sentence(held.glob)} for {held.minutes} min{why}"
     yield f"    {_reach(peer)}"
 
 
@@ -167,7 +174,7 @@ def _reserved(result: ReserveResult) -> Iterator[str]:
     if result.reserved is not None:
         one = result.reserved
         how = "renewed while you are here" if one.renewed else "by time alone"
-        yield f"reserved {visible(one.glob)} for {one.minutes} min, {how}"
+        yield f"reserved {sentence(one.glob)} for {one.minutes} min, {how}"
         return
     yield "not reserved; this is in the way:"
     for other in result.in_the_way:
@@ -176,9 +183,9 @@ def _reserved(result: ReserveResult) -> Iterator[str]:
 
 def _reservation(one: Reserved) -> str:
     whose = "you" if one.mine else shown_name(one.name)
-    why = f": {visible(one.why)}" if one.why else ""
-    where = f"{visible(one.project)}: " if not one.here else ""
+    why = f": {sentence(one.why)}" if one.why else ""
+    where = f"{word(one.project)}: " if not one.here else ""
     return (
-        f"{shell_word(one.id)}  {where}{visible(one.glob)}  {one.minutes} min  "
+        f"{shell_word(one.id)}  {where}{sentence(one.glob)}  {one.minutes} min  "
         f"{whose}{why}"
     )

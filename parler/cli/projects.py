@@ -19,7 +19,7 @@ from parler.ops.projects import (
     ProjectResult,
     ProjectsResult,
 )
-from parler.text.terminal import paragraph, shell_word, shown_name, visible
+from parler.text.terminal import paragraph, sentence, shell_word, shown_name, visible
 from parler.text.transcript import shown_time
 
 project_app = group("The projects of this machine that can be asked.")
@@ -119,7 +119,7 @@ def _found(result: DiscoverResult) -> Iterator[str]:
         if one.known_as:
             yield f"{one.known_as:<20} {visible(one.folder)}  (a project already)"
         else:
-            name, folder = one.alias or "NAME", shell_word(one.folder)
+            name, folder = one.alias or "NAME", shell_word(one.folder, None)
             yield f"{visible(one.folder)}"
             yield f"    parler project add {name} {folder}"
 
@@ -150,7 +150,7 @@ def _line(line: Line) -> Iterator[str]:
     if line.text:
         yield f"    {paragraph(line.text)}"
     if line.note:
-        yield f"    — {visible(line.note)}"
+        yield f"    — {sentence(line.note)}"
 
 
 def _notes(result: NotesResult) -> Iterator[str]:

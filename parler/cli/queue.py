@@ -20,7 +20,7 @@ from parler.ops.queue import (
     ServeResult,
 )
 from parler.ops.tasks import TaskResult
-from parler.text.terminal import shell_word, shown_name, visible
+from parler.text.terminal import sentence, shell_word, shown_name, word
 from parler.text.transcript import TASK_MARKS, Transcript, shown_time
 from parler.wire.names import service_room
 
@@ -77,23 +77,23 @@ def show_queue(options: Options, service: str, limit: int) -> None:
 
 def _served(result: ServeResult) -> Iterator[str]:
     if not result.admitted:
-        yield f"you asked to work for {visible(result.service)}"
+        yield f"you asked to work for {word(result.service)}"
         yield "its owner has to admit you before you are given anything"
         yield f"owner: parler serve {shell_word(result.service)} --admit FINGERPRINT"
         yield "yours: parler whoami"
         return
-    yield f"you serve {visible(result.service)} in {visible(result.room)}"
+    yield f"you serve {word(result.service)} in {word(result.room)}"
     yield f"read:  parler recv --room {shell_word(result.room)}"
     yield f"work:  parler queue {shell_word(result.service)}"
 
 
 def _admitted(result: AdmitResult) -> str:
     name = f"{shown_name(result.name)} " if result.name else ""
-    return f"{name}{result.fingerprint} works for {visible(result.service)}"
+    return f"{name}{result.fingerprint} works for {word(result.service)}"
 
 
 def _claimed(result: ClaimResult) -> Iterator[str]:
-    message = visible(result.message)
+    message = word(result.message)
     if result.lease_until is None:
         yield f"{message} is not for you: taken, done, or no task of yours"
         return
@@ -104,17 +104,17 @@ def _claimed(result: ClaimResult) -> Iterator[str]:
 
 def _completed(result: CompleteResult) -> str:
     ended = f"is {result.status.value}" if result.completed else "is not yours"
-    return f"{visible(result.message)} {ended}"
+    return f"{sentence(result.message)} {ended}"
 
 
 def _told(result: TaskResult) -> str:
-    where = f"in {visible(result.room)} (seq {result.seq})"
+    where = f"in {word(result.room)} (seq {result.seq})"
     return f"{TASK_MARKS[result.status]} task {result.status.value} {where}"
 
 
 def _queued(run: Run, result: QueueResult, name: str) -> Iterator[str]:
     if not result.messages:
-        yield f"nothing waits for you in {visible(result.room)}"
+        yield f"nothing waits for you in {word(result.room)}"
         return
     transcript = Transcript(run.reader, now=run.ctx.now())
     for message in result.messages:

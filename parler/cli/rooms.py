@@ -27,7 +27,7 @@ from parler.ops.invites import RevokeResult
 from parler.ops.own import OwnRoom
 from parler.ops.person_only import Deciding
 from parler.ops.rooms import DeleteResult, RemoveResult, RosterResult
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import shown_name, word
 from parler.wire.records import RoomKind
 
 members = group("The members of a room of yours.")
@@ -76,7 +76,7 @@ def revoke(options: Options, key: str) -> None:
 
 
 def _revoked(result: RevokeResult) -> Iterator[str]:
-    yield f"{visible(result.code)} opens nothing any more"
+    yield f"{word(result.code)} opens nothing any more"
 
 
 def join(
@@ -154,9 +154,9 @@ def remove(options: Options, room: str | None, who: str, as_: As = None) -> None
 
 
 def _deleted(result: DeleteResult) -> str:
-    return f"{visible(result.room)} is gone"
+    return f"{word(result.room)} is gone"
 
 
 def _removed(result: RemoveResult) -> str:
     name = f"{shown_name(result.name)} {result.fingerprint}"
-    return f"{name} is out of {visible(result.room)}"
+    return f"{name} is out of {word(result.room)}"

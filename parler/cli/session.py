@@ -29,7 +29,7 @@ from parler.ops.own import OwnRoom
 from parler.ops.person_only import Deciding
 from parler.ops.session import LeaveResult
 from parler.ops.tokens import WatchResult
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import shown_name, visible, word
 from parler.text.transcript import shown_time
 from parler.wire.base import RoomName
 
@@ -127,7 +127,7 @@ def join_session(
 
 
 def _left(result: LeaveResult) -> str:
-    room = visible(result.room)
+    room = word(result.room)
     if result.still_member:
         return (
             f"{room} is no longer your active session; this hub lets nobody leave: its "
@@ -137,7 +137,7 @@ def _left(result: LeaveResult) -> str:
 
 
 def _watched(result: WatchResult) -> Iterator[str]:
-    yield f"watch    {visible(result.token)} — reads {visible(result.room)}"
+    yield f"watch    {visible(result.token)} — reads {word(result.room)}"
     yield f"expires  {shown_time(result.expires_at, None)}"
     yield f"reads    {visible(result.url)} (Authorization: Bearer TOKEN)"
     if result.viewer:

@@ -22,7 +22,7 @@ from parler.ops.work import (
     Surroundings,
     TaskEnd,
 )
-from parler.text.terminal import shell_word, visible
+from parler.text.terminal import sentence, shell_word, visible, word
 from parler.wire.base import MessageId, RoomName
 from parler.wire.limits import MAX_TTL_SECS
 from parler.wire.names import service_room
@@ -203,7 +203,7 @@ class _Screen:
     def reached(self, step: Step, task: MessageId) -> None:
         if step is Step.STARTED:
             self._left, self._line = self._shown_bytes, b""
-            self._out.note(f"working on {visible(task)}")
+            self._out.note(f"working on {word(task)}")
         elif step is Step.RAN and self._line:
             self._show(self._line)
 
@@ -232,7 +232,7 @@ def _surroundings() -> Surroundings:
 
 
 def _show(run: Run, end: TaskEnd) -> None:
-    note = f": {visible(end.note)}" if end.note else ""
+    note = f": {sentence(end.note)}" if end.note else ""
     took = f" after {end.elapsed_ms} ms" if end.elapsed_ms is not None else ""
     line = f"{end.status.value} {shell_word(end.task)}{took} (seq {end.seq}){note}"
     run.out.result(end, [line])

@@ -50,6 +50,7 @@ from parler.errors import (
 )
 from parler.machine.backoff import Backoff
 from parler.wire.codes import ErrorCode
+from parler.wire.foreign import exact
 from parler.wire.limits import MAX_IN_FLIGHT, MAX_WAIT_SECS
 from parler.wire.replies import (
     AnyReply,
@@ -405,7 +406,9 @@ class Connection:
             link.heard = _now()
             if isinstance(incoming, Farewell):
                 said = incoming.error
-                words = f"the hub said: {said.message} ({said.code or 'no code'})"
+                refused = refusal(said.message, said.code)
+                code = refused.hub_code or "no code"
+                words = f"the hub said: {refused.message} ({code})"
                 return _Loss(words, farewell=said)
             self._hear(link, incoming)
 
@@ -574,7 +577,7 @@ async def _say(transport: Transport, text: str) -> None:
 
 def _refused(error: Error, *, showed_secret: bool) -> HubError:
     refused = refusal(error.message, error.code)
-    if "join secret" in error.message:  # pinned by protocol 3.3
+    if "join secret" in exact(error.message):  # pinned by protocol 3.3
         refused.next_step = "set PARLER_JOIN_SECRET to the secret of this hub"
         if showed_secret:
             refused.next_step = (

@@ -36,6 +36,7 @@ from parler.wire.requests import (
     op_of,
 )
 
+_MAYBE_DONE = "asked again after a lost connection: it may have been done"
 _DONE_ONCE = (Leave, DeleteRoom, RemoveMember, ResolveJoin, Complete)
 _READING = (
     Discover,
@@ -133,10 +134,11 @@ class Pending:
         if not isinstance(reply, Error):
             self.future.set_result(reply)
             return
-        text = reply.message
+        refused = refusal(reply.message, reply.code)
         if self.sends > 1 and isinstance(self.request, _DONE_ONCE):
-            text += " (asked again after a lost connection: it may have been done)"
-        self.future.set_exception(refusal(text, reply.code))
+            refused.message += f" ({_MAYBE_DONE})"
+            refused.args = (refused.message,)
+        self.future.set_exception(refused)
 
     def fail(self, error: ParlerError) -> None:
         """Give its caller an error."""

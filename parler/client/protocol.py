@@ -22,6 +22,7 @@ from parler.identity.signing import Keypair, is_challenge
 from parler.wire import replies, requests
 from parler.wire.codec import BadFrame, UnknownReply, decode_reply, encode
 from parler.wire.codes import PROTOCOL_VERSION, Feature
+from parler.wire.foreign import foreign
 from parler.wire.replies import (
     AnyReply,
     BlobIncoming,
@@ -385,8 +386,8 @@ class ClientProtocol:
         who = self._who
         return Hello(
             id=who.keypair.agent_id,
-            name=who.name,
-            role=who.role,
+            name=foreign(who.name),
+            role=foreign(who.role),
             look=who.look or None,
         )
 

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from parler.errors import BadBundle, GitFailed, TooManyBytes
 from parler.handoff.git import Git
+from parler.wire.foreign import sentence
 
 MAX_HEAD_BYTES = 2**20
 MAX_NEEDED = 2000
@@ -97,7 +98,9 @@ def _capability(line: str) -> str:
         return value
     if name == "filter":
         raise BadBundle("the bundle leaves objects out (a partial clone's)")
-    raise BadBundle(f"the bundle asks for {name[:40]!r}, which is not known here")
+    raise BadBundle(
+        f"the bundle asks for {sentence(name, 40)}, which is not known here"
+    )
 
 
 def _entry(line: str, object_format: str) -> tuple[str, str]:

@@ -25,8 +25,8 @@ from parler.handoff.bundle import Head, create_private, read_head, verify
 from parler.handoff.changes import check_commits
 from parler.handoff.git import Git
 from parler.handoff.repository import OID, Contents, Repository
-from parler.text.terminal import visible
 from parler.wire.base import Digest
+from parler.wire.foreign import sentence
 
 REFS = "refs/parler/"
 EXAMINE_SECS = 180.0
@@ -115,7 +115,7 @@ async def _check_needed(repository: Repository, head: Head) -> None:
     if not missing:
         return
     named = ", ".join(
-        f"{one.oid[:12]} {visible(one.comment)[:72]!r}" for one in missing[:5]
+        f"{one.oid[:12]} {sentence(one.comment, 72)}" for one in missing[:5]
     )
     more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
     get = "git fetch --unshallow" if repository.shallow else "git fetch what has them"

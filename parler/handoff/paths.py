@@ -9,6 +9,7 @@ import unicodedata
 from pathlib import Path
 
 from parler.errors import UnsafePath
+from parler.wire.foreign import sentence
 
 MAX_NAME_BYTES = 120
 """In UTF-8. Some file systems take no more than 143, and a copy may get a suffix."""
@@ -55,7 +56,9 @@ def place(folder: Path, received: str, *, fallback: str = FALLBACK) -> Path:
     """
     path = folder / safe_name(received, fallback=fallback)
     if path.parent != folder or path.name in ("", ".", ".."):
-        raise UnsafePath(f"{received[:80]!r} does not name a file within {folder}")
+        raise UnsafePath(
+            f"{sentence(received, 80)} does not name a file within {folder}"
+        )
     return path
 
 

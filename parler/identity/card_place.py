@@ -15,6 +15,7 @@ from parler.identity.homes import (
     workspace_name,
 )
 from parler.identity.own_agents import place_at
+from parler.wire.foreign import Foreign, exact, foreign
 from parler.wire.records import AgentCard
 
 PLACE = "com.parler.place"
@@ -27,8 +28,8 @@ MAX_CHARS = 100
 class CardPlace(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """An app by its id, and a folder by its name."""
 
-    app: str | None = None
-    folder: str | None = None
+    app: Foreign | None = None
+    folder: Foreign | None = None
 
 
 def card_place(
@@ -55,11 +56,11 @@ def told_place(card: AgentCard) -> CardPlace | None:
         said = msgspec.convert((card.meta or {}).get(PLACE), CardPlace)
     except msgspec.ValidationError:
         return None
-    return _clean(said.app, said.folder)
+    return _clean(exact(said.app), exact(said.folder))
 
 
 def _clean(app: str | None, folder: str | None) -> CardPlace | None:
-    place = CardPlace(app=_text(app), folder=_text(folder))
+    place = CardPlace(app=foreign(_text(app)), folder=foreign(_text(folder)))
     return place if place.app or place.folder else None
 
 

@@ -16,6 +16,7 @@ from parler.identity.settings import clean_label
 from parler.identity.signing import is_agent_id
 from parler.machine.files import locked, read_private, write_private
 from parler.wire.base import AgentId, Millis
+from parler.wire.foreign import sentence
 
 FILE_NAME = "contacts.json"
 MAX_CONTACTS = 1000
@@ -74,7 +75,7 @@ class Contacts:
         """
         name = clean_label(name, what="name")
         if not is_agent_id(person):
-            raise UsageError(f"{person!r} is not the id of a person")
+            raise UsageError(f"{sentence(person)} is not the id of a person")
         with self._changing() as known:
             others = [_without(one, person) for one in known]
             old = _named(others, name)

@@ -14,6 +14,7 @@ from parler.errors import ConfigError
 from parler.identity.settings import spelled
 from parler.machine.files import locked, read_bounded, write_private
 from parler.wire.base import AgentId, RoomName
+from parler.wire.foreign import Foreign
 from parler.wire.urls import same_hub
 
 FILE_NAME = "sessions.json"
@@ -29,7 +30,7 @@ class RoomRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False
     hub: str
     room: RoomName
     preapprove: list[str] = []
-    topic: str | None = None
+    topic: Foreign | None = None
     """What it is about; empty if it has no topic, None if nobody has looked."""
     open: bool = False
     """A key to it lets in whoever has it."""
@@ -117,7 +118,7 @@ class KnownRooms:
             records[:] = [one for one in records if not _is(one, hub, room)]
             records.append(record)
 
-    def note_topics(self, hub: str, topics: Mapping[RoomName, str]) -> None:
+    def note_topics(self, hub: str, topics: Mapping[RoomName, Foreign]) -> None:
         """Note what rooms are about, so far as they are known."""
         if not topics:
             return

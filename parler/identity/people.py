@@ -13,6 +13,7 @@ from parler.errors import ConfigError
 from parler.identity.contacts import Contact, Contacts
 from parler.identity.person import find_person, verified_vouch
 from parler.wire.base import AgentId
+from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import AgentCard, DirectoryEntry
 
 
@@ -30,7 +31,7 @@ class PersonBehind(msgspec.Struct, frozen=True, kw_only=True):
     """The person that an agent acts for, or that it is."""
 
     id: AgentId
-    name: str
+    name: Foreign
     """What we call a contact; of somebody unknown, what he calls himself."""
 
     relation: Relation
@@ -85,10 +86,12 @@ class People:
 
     def _known(self, person: AgentId) -> PersonBehind | None:
         if person == self.own:
-            return PersonBehind(id=person, name=self.own_name, relation=Relation.OWN)
+            return PersonBehind(
+                id=person, name=foreign(self.own_name), relation=Relation.OWN
+            )
         for contact in self.contacts:
             if person in contact.ids:
                 return PersonBehind(
-                    id=person, name=contact.name, relation=Relation.CONTACT
+                    id=person, name=foreign(contact.name), relation=Relation.CONTACT
                 )
         return None

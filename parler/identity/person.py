@@ -17,6 +17,7 @@ from parler.identity.settings import clean_label
 from parler.identity.signing import verify
 from parler.wire.base import AgentId, Millis
 from parler.wire.canonical import card_bytes, vouch_bytes
+from parler.wire.foreign import Foreign, exact, foreign
 from parler.wire.records import AgentCard
 
 VOUCH = "com.parler.person"
@@ -29,7 +30,7 @@ class Vouch(msgspec.Struct, frozen=True, kw_only=True):
     id: AgentId
     """The person's."""
 
-    name: str
+    name: Foreign
     """What the person calls itself; anybody can use any name."""
 
     since: Millis
@@ -73,7 +74,7 @@ def vouch(person: Identity, agent: AgentId, *, now: int) -> Vouch:
     name = clean_label(person.name, what="name")
     signed = vouch_bytes(agent=agent, person=person.agent_id, name=name, since=now)
     sig = person.keypair.sign(signed)
-    return Vouch(id=person.agent_id, name=name, since=now, sig=sig)
+    return Vouch(id=person.agent_id, name=foreign(name), since=now, sig=sig)
 
 
 def verified_card(card: AgentCard, sig: str | None, agent: AgentId) -> bool:
@@ -98,14 +99,15 @@ def verified_vouch(card: AgentCard, sig: str | None, agent: AgentId) -> Vouch | 
     said = _read((card.meta or {}).get(VOUCH))
     if said is None or said.id == agent:
         return None
-    signed = vouch_bytes(agent=agent, person=said.id, name=said.name, since=said.since)
+    name = exact(said.name)
+    signed = vouch_bytes(agent=agent, person=said.id, name=name, since=said.since)
     return said if verify(said.id, signed, said.sig) else None
 
 
 def _read(value: Any) -> Vouch | None:
     try:
         said = msgspec.convert(value, Vouch)
-        clean = clean_label(said.name, what="name") == said.name
+        clean = clean_label(exact(said.name), what="name") == said.name
     except (msgspec.ValidationError, ConfigError):
         return None
     return said if clean else None

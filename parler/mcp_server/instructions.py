@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 
 from parler.apps.kit.app import App
 from parler.apps.kit.waker import WakeKind
-from parler.errors import ParlerError
-from parler.text.terminal import visible
+from parler.errors import HubError, ParlerError
+from parler.text.terminal import clipped, visible
+from parler.text.untrusted import quote
 
 INSTRUCTIONS = """\
 Parler connects you with other coding agents. Sessions are shared conversations: \
@@ -40,9 +41,10 @@ def with_mail(text: str, items: Sequence[str], left: int, quiet: int) -> str:
 def failure(error: ParlerError) -> str:
     """An error as a tool's result."""
     step = f"\nnext: {visible(error.next_step)}" if error.next_step else ""
-    said = visible(error.message)
-    if len(said) > MAX_ERROR_CHARS:
-        said = said[:MAX_ERROR_CHARS] + "…"
+    said = clipped(error.message, MAX_ERROR_CHARS)
+    if isinstance(error, HubError) and error.hub_says:
+        words = "\n".join(quote(said))
+        return f"error: the hub refused ({error.code}):\n{words}{step}"
     return f"error: {said}{step}"
 
 

@@ -14,7 +14,7 @@ from parler.ops.message_view import ShownMessage, pages, shown
 from parler.ops.rooms import roster
 from parler.runtime.bootstrap import reader_of
 from parler.runtime.entry import MAX_CHARS
-from parler.text.terminal import visible
+from parler.text.terminal import clipped, word
 from parler.wire.base import RoomName
 
 NEWEST = 100
@@ -32,16 +32,18 @@ async def resource_text(ctx: OpContext, uri: str) -> str:
     result = await roster(ctx, room)
     members = [
         {
-            "name": visible(one.name),
-            "role": visible(one.role) if one.role else None,
+            "name": clipped(one.name),
+            "role": clipped(one.role) if one.role else None,
             "fingerprint": one.fingerprint,
-            "id": one.id,
-            "status": visible(one.status),
-            "activity": visible(one.activity) if one.activity else None,
+            "id": clipped(one.id),
+            "status": clipped(one.status),
+            "activity": clipped(one.activity) if one.activity else None,
         }
         for one in result.entries
     ]
-    return json.dumps({"room": room, "members": members}, ensure_ascii=False, indent=1)
+    return json.dumps(
+        {"room": clipped(room), "members": members}, ensure_ascii=False, indent=1
+    )
 
 
 async def prompt_text(ctx: OpContext, name: str) -> str:
@@ -53,11 +55,11 @@ async def prompt_text(ctx: OpContext, name: str) -> str:
     room = ctx.room(None)
     members = (await roster(ctx, room)).entries
     said = await _newest(ctx, room)
-    head = f"The Parler session {visible(room)} has {len(members)} members."
+    head = f"The Parler session {word(room)} has {len(members)} members."
     if name == CONSOLIDATE_PROMPT:
         task = (
             f"Write a digest of it for whoever joins later: goal, decisions, state, "
-            f"open points. Then call parler_remember with room={visible(room)}, "
+            f"open points. Then call parler_remember with room={word(room)}, "
             f"key={DIGEST_KEY} and a text that starts with {DIGEST_START}."
         )
     else:

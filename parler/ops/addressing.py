@@ -22,6 +22,7 @@ from parler.peers.presence import read_live
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import Feature
+from parler.wire.foreign import Foreign, exact, foreign
 from parler.wire.records import DirectoryEntry
 from parler.wire.replies import Directory, RosterList
 from parler.wire.requests import Discover, Roster
@@ -59,7 +60,7 @@ class Person:
     """Somebody who may be meant."""
 
     agent: AgentId
-    name: str
+    name: Foreign
     near: Near = Near.STRANGER
 
     def __str__(self) -> str:
@@ -95,7 +96,9 @@ def matching(who: str, people: Sequence[Person]) -> list[Person]:
             person for person in distinct if fingerprint(person.agent).startswith(short)
         ]
     folded = wanted.casefold()
-    return [person for person in distinct if person.name.strip().casefold() == folded]
+    return [
+        person for person in distinct if exact(person.name).strip().casefold() == folded
+    ]
 
 
 def pick(who: str, people: Sequence[Person], *, among: str, next_step: str) -> Person:
@@ -132,7 +135,7 @@ async def find_agent(ctx: OpContext, who: str) -> Person:
     """
     known = as_agent_id(who.strip())
     if known:
-        return Person(agent=known, name="")
+        return Person(agent=known, name=foreign(""))
     active = active_session(ctx.identity.home)
     met = await members_of(ctx, RoomName(active)) if active else []
     people = _but(ctx.client.agent_id, [*met, *_here(ctx)])
@@ -171,7 +174,7 @@ async def members_of(ctx: OpContext, room: RoomName) -> list[Person]:
 def _here(ctx: OpContext) -> list[Person]:
     live = read_live(machine_home(ctx.identity.home))
     return [
-        Person(agent=one.agent, name=one.name, near=Near.OWN)
+        Person(agent=one.agent, name=foreign(one.name), near=Near.OWN)
         for one in live
         if one.hub is not None and same_hub(one.hub, ctx.hub)
     ]
@@ -248,7 +251,7 @@ async def look_through(ctx: OpContext, frame: Discover, *, most: int) -> Cards:
         cards.more = page.next is not None if paged else len(page.agents) >= limit
         if not (paged and cards.more) or len(found) == before or len(found) >= most:
             return cards
-        frame = msgspec.structs.replace(frame, after=page.next)
+        frame = msgspec.structs.replace(frame, after=exact(page.next))
 
 
 def _but(me: AgentId, people: Sequence[Person]) -> list[Person]:

@@ -19,6 +19,7 @@ from parler.ops.capability import READS, SESSION, Capability, Hints, Param
 from parler.ops.context import OpContext, Result
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, RoomName
+from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import JoinRequest
 from parler.wire.replies import JoinRequestList, JoinResolved
 from parler.wire.requests import JoinRequests, ResolveJoin
@@ -61,7 +62,7 @@ class DecisionResult(Result):
 
     room: RoomName
     agent: AgentId
-    name: str
+    name: Foreign
     fingerprint: str
     approved: bool
     affiliation: Affiliation | None = None
@@ -119,7 +120,7 @@ async def decide(
     people = [Person(agent=one.agent, name=one.name) for one in waiting.requests]
     known = as_agent_id(who.strip())
     if known and known not in {one.agent for one in people}:
-        chosen = Person(agent=known, name="")
+        chosen = Person(agent=known, name=foreign(""))
     elif not people:
         raise UsageError(
             f"nobody is waiting at {room!r}", next_step="parler session requests"

@@ -18,6 +18,7 @@ from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext, Result
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId
+from parler.wire.foreign import Foreign, exact
 from parler.wire.records import AgentCard, DirectoryEntry
 from parler.wire.replies import Card
 from parler.wire.requests import Lookup
@@ -33,7 +34,7 @@ class PersonBehind(Result):
     """
 
     id: AgentId
-    name: str
+    name: Foreign
     fingerprint: str
     relation: Relation
 
@@ -41,8 +42,8 @@ class PersonBehind(Result):
 class Affiliation(Result):
     """What an agent's card tells, as far as it is proven. `app` is an id."""
 
-    app: str | None = None
-    folder: str | None = None
+    app: Foreign | None = None
+    folder: Foreign | None = None
     person: PersonBehind | None = None
 
     @property
@@ -113,7 +114,10 @@ def belongs(affiliation: Affiliation, agent: AgentId) -> str:
 
 
 def introduced(
-    name: str, role: str | None, agent: AgentId, affiliation: Affiliation | None
+    name: str | Foreign,
+    role: str | Foreign | None,
+    agent: AgentId,
+    affiliation: Affiliation | None,
 ) -> str:
     """An agent in one line: what it is to us, its name and its fingerprint."""
     called = shown_name(name) + (f" ({shown_name(role)})" if role else "")
@@ -126,7 +130,7 @@ def introduced(
 
 
 def _what(affiliation: Affiliation) -> str:
-    app = app_named(affiliation.app) if affiliation.app else None
+    app = app_named(exact(affiliation.app)) if affiliation.app else None
     what = app.title if app else shown_name(affiliation.app or "an agent")
     folder = f" in {shown_name(affiliation.folder)}" if affiliation.folder else ""
     return what + folder

@@ -42,6 +42,7 @@ from parler.ops.projects import askers_of, own_asker, own_thread
 from parler.peers.presence import Kind, LiveRecord, read_live
 from parler.text.terminal import shell_word, shown_name
 from parler.wire.base import AgentId, MessageId, RoomName
+from parler.wire.foreign import exact, foreign
 from parler.wire.records import OFFLINE, RoomTarget
 
 DEFAULT_TIMEOUT_SECS = 300
@@ -288,7 +289,7 @@ def _choose(
         return None
     live = _live(here, project)
     if params.to is not None:
-        people = [Person(agent=one.agent, name=one.name) for one in live]
+        people = [Person(agent=one.agent, name=foreign(one.name)) for one in live]
         person = pick(
             params.to,
             people,
@@ -485,7 +486,7 @@ async def _on_hub(
             next_step=f"add --to FINGERPRINT: parler ask {name} …",
         )
     return _Candidate(
-        agent=found[0].agent, name=found[0].name, hub=None, kind=Kind.ANSWERER
+        agent=found[0].agent, name=exact(found[0].name), hub=None, kind=Kind.ANSWERER
     )
 
 

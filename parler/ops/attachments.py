@@ -20,6 +20,7 @@ from parler.ops.context import OpContext
 from parler.ops.message_view import pages
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, Digest, Millis, RoomName
+from parler.wire.foreign import Foreign
 from parler.wire.parts import BundlePart, FilePart
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ class Sender(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     """Who handed something over, where, and what there is to believe of it."""
 
     id: AgentId
-    name: str
+    name: Foreign
     fingerprint: str
     signature: Signature
     room: RoomName
     seq: int
     ts: Millis
-    role: str | None = None
+    role: Foreign | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,7 @@ from parler.ops.capability import (
     Param,
 )
 from parler.ops.context import OpContext, Result, check_texts
+from parler.text.terminal import sentence
 from parler.wire.base import Digest, RoomName
 from parler.wire.limits import DEFAULT_MAX_BLOB_BYTES
 from parler.wire.parts import BundlePart, FilePart, Part, TextPart
@@ -290,7 +291,9 @@ async def apply(
         )
     part = found.part if found and isinstance(found.part, BundlePart) else None
     if part is not None and part.vcs != _VCS:
-        raise BadBundle(f"the bundle is of {part.vcs[:40]!r}; only git is known here")
+        raise BadBundle(
+            f"the bundle is of {sentence(part.vcs, 40)}; only git is known here"
+        )
     blob = await ctx.client.get_blob(blob_id(params.blob, found), progress=progress)
     check_size(found, len(blob.data))
     imported = await incoming.take(

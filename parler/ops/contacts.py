@@ -34,6 +34,7 @@ from parler.ops.context import OpContext, Result
 from parler.ops.machine_context import Here
 from parler.text.terminal import look, shown_name
 from parler.wire.base import AgentId, RoomName
+from parler.wire.foreign import Foreign, exact
 from parler.wire.replies import Card
 from parler.wire.requests import Discover, Lookup
 
@@ -73,7 +74,7 @@ class TrustResult(Result):
     contact: ShownContact
     id: AgentId
     fingerprint: str
-    called: str | None = None
+    called: Foreign | None = None
     was_known: bool = False
 
 
@@ -88,7 +89,7 @@ class Found:
     """A person who is meant."""
 
     id: AgentId
-    called: str | None
+    called: Foreign | None
     """By itself, if it says so."""
 
     by_name: bool = False
@@ -367,7 +368,7 @@ def _free(found: Found, people: People) -> str:
                 next_step=f"if both are one person: parler trust {found.fingerprint} "
                 f"--as {again}; else --as another name",
             )
-    return found.called
+    return exact(found.called)
 
 
 async def _cards(ctx: OpContext) -> "list[DirectoryEntry]":

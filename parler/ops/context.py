@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from parler.client.acquaintance import Standing
-from parler.errors import UsageError
+from parler.errors import RemoteProtocolError, UsageError
 from parler.identity.identity import (
     Identity,
     Knock,
@@ -21,7 +21,8 @@ from parler.identity.identity import (
 from parler.identity.known_rooms import KnownRooms
 from parler.text.terminal import shell_word
 from parler.wire.base import RoomName
-from parler.wire.names import is_direct
+from parler.wire.foreign import Foreign, exact
+from parler.wire.names import is_direct, is_secret_word
 
 if TYPE_CHECKING:
     from parler.client.acquaintance import Acquaintance
@@ -139,6 +140,18 @@ class OpContext:
         """Have a room be no longer the active session."""
         if active_session(self.identity.home) == room:
             set_active_session(self.identity.home, None)
+
+
+def minted(text: Foreign) -> str:
+    """A key or a token that the hub made, to be shown and pasted.
+
+    Raises:
+        RemoteProtocolError: It is none.
+    """
+    word = exact(text)
+    if not is_secret_word(word):
+        raise RemoteProtocolError("the hub made a key or token that is none")
+    return word
 
 
 def check_texts(**typed: str | None) -> None:

@@ -50,6 +50,7 @@ from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import AgentId
 from parler.wire.canonical import card_bytes
 from parler.wire.codes import PROTOCOL_VERSION
+from parler.wire.foreign import Foreign, exact, foreign
 from parler.wire.limits import DEFAULT_DISCOVER_LIMIT
 from parler.wire.records import (
     AgentCard,
@@ -356,7 +357,8 @@ def _meta(ctx: OpContext, old: DirectoryEntry | None, *, told: bool) -> dict[str
     word = old and verified_vouch(old.card, old.sig, ctx.identity.agent_id)
     with suppress(ParlerError):  # what was said before stands, or nothing is said
         person = ensure_person(machine_home(home), hub_url=ctx.identity.hub_url)
-        if not word or (word.id, word.name) != (person.agent_id, person.name.strip()):
+        named = person.agent_id, foreign(person.name.strip())
+        if not word or (word.id, word.name) != named:
             word = None
             word = vouch(person, ctx.identity.agent_id, now=ctx.now())
     if word:
@@ -371,8 +373,8 @@ def _tells(entry: DirectoryEntry) -> bool:
 def _changed(card: AgentCard, ctx: OpContext, params: RegisterParams) -> AgentCard:
     return msgspec.structs.replace(
         card,
-        name=ctx.identity.name,
-        role=_said(params.role, ctx.identity.role or card.role),
+        name=foreign(ctx.identity.name),
+        role=_said(params.role, foreign(ctx.identity.role) or card.role),
         description=_said(params.description, card.description),
         tags=_tags(card.tags or [], params) or None,
         skills=_skills(card.skills or [], params) or None,
@@ -380,14 +382,14 @@ def _changed(card: AgentCard, ctx: OpContext, params: RegisterParams) -> AgentCa
     )
 
 
-def _said(text: str | None, before: str | None) -> str | None:
-    return before if text is None else text.strip() or None
+def _said(text: str | None, before: Foreign | None) -> Foreign | None:
+    return before if text is None else foreign(text.strip() or None)
 
 
-def _tags(before: list[str], params: RegisterParams) -> list[str]:
+def _tags(before: list[Foreign], params: RegisterParams) -> list[Foreign]:
     tags = {_folded(tag): tag for tag in before}
     for tag in params.tags:
-        tags.setdefault(_folded(tag), tag.strip())
+        tags.setdefault(_folded(tag), foreign(tag.strip()))
     for tag in params.remove_tags:
         tags.pop(_folded(tag), None)
     return list(tags.values())
@@ -400,7 +402,7 @@ def _skills(before: list[Skill], params: RegisterParams) -> list[Skill]:
     for name in params.skills:
         if _folded(name) not in known:
             known.add(_folded(name))
-            kept.append(Skill(id=_skill_id(name), name=name.strip()))
+            kept.append(Skill(id=foreign(_skill_id(name)), name=foreign(name.strip())))
     return kept
 
 
@@ -425,5 +427,5 @@ def _check(params: RegisterParams) -> None:
     check_texts(description=params.description, role=params.role)
 
 
-def _folded(text: str) -> str:
-    return text.strip().casefold()
+def _folded(text: str | Foreign) -> str:
+    return exact(text).strip().casefold()

@@ -30,6 +30,7 @@ from parler.ops.peers import Peer, PeersParams, Reach, peers, reach_of
 from parler.ops.requests import message_requests, standing_in
 from parler.peers.presence import read_live
 from parler.wire.base import AgentId, RoomName
+from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import RoomKind
 from parler.wire.replies import RosterList
 from parler.wire.requests import Roster
@@ -74,12 +75,12 @@ class Item(Result):
     agent: AgentId | None = None
     """Who it is from."""
 
-    name: str | None = None
-    role: str | None = None
+    name: Foreign | None = None
+    role: Foreign | None = None
     fingerprint: str | None = None
-    topic: str | None = None
+    topic: Foreign | None = None
     affiliation: Affiliation | None = None
-    text: str | None = None
+    text: Foreign | None = None
     """The first line of what was said."""
 
     count: int = 1
@@ -265,7 +266,7 @@ def _item(
         name=author.name,
         role=author.role,
         fingerprint=fingerprint(author.id),
-        text=_first_line(message.text),
+        text=foreign(_first_line(message.text)),
         count=count,
         signature=message.signature,
     )

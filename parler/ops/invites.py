@@ -5,7 +5,7 @@ from typing import Annotated
 
 from parler.errors import UsageError
 from parler.ops.capability import MAX_U32, SESSION, Capability, Param
-from parler.ops.context import OpContext, Result
+from parler.ops.context import OpContext, Result, minted
 from parler.text.terminal import shell_word
 from parler.wire.base import Code, Millis, RoomName
 from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, MAX_TTL_SECS
@@ -106,10 +106,11 @@ async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
             "hub gave, and cannot be asked for there",
             next_step="use the key made at first, or parler session open",
         )
+    code = minted(invited.code)
     ctx.known_rooms.remember(ctx.hub, invited.room, is_open=not params.require_approval)
     return InviteResult(
-        code=invited.code,
-        portable=ctx.portable(invited.code),
+        code=code,
+        portable=ctx.portable(code),
         room=invited.room,
         kind=invited.kind,
         expires_at=invited.expires_at,

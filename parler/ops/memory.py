@@ -15,6 +15,7 @@ from parler.ops.capability import READS, SETS, Capability, Hints, Means, Param, 
 from parler.ops.context import OpContext, Result, check_texts
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import Feature
+from parler.wire.foreign import Foreign, foreign
 from parler.wire.limits import DEFAULT_RECALL_LIMIT
 from parler.wire.records import Fact, RecallHit
 from parler.wire.replies import Forgotten, Recalled, Remembered, RosterList
@@ -77,7 +78,7 @@ class Hit(RecallHit, kw_only=True):
 
     fingerprint: str
     mine: bool
-    name: str | None = None
+    name: Foreign | None = None
 
 
 class RecallResult(Result):
@@ -165,7 +166,9 @@ async def recall(ctx: OpContext, params: RecallParams) -> RecallResult:
                 **msgspec.structs.asdict(hit),
                 fingerprint=fingerprint(hit.author),
                 mine=hit.author == me,
-                name=ctx.identity.name if hit.author == me else names.get(hit.author),
+                name=foreign(ctx.identity.name)
+                if hit.author == me
+                else names.get(hit.author),
             )
             for hit in found.hits
         ]
@@ -233,13 +236,13 @@ parler forget --private "the exact text\"""",
 )
 
 
-async def _names(ctx: OpContext, rooms: set[RoomName]) -> dict[AgentId, str]:
+async def _names(ctx: OpContext, rooms: set[RoomName]) -> dict[AgentId, Foreign]:
     """What the members of those rooms call themselves."""
     listed = await asyncio.gather(*(_members(ctx, room) for room in sorted(rooms)))
     return {agent: name for members in listed for agent, name in members.items()}
 
 
-async def _members(ctx: OpContext, room: RoomName) -> dict[AgentId, str]:
+async def _members(ctx: OpContext, room: RoomName) -> dict[AgentId, Foreign]:
     try:
         listed = await ctx.client.request(Roster(room=room), RosterList)
     except HubError:

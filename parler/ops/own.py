@@ -23,6 +23,7 @@ from parler.ops.context import OpContext, Result
 from parler.ops.rooms import Room, rooms_with_topics
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import ErrorCode
+from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import RoomKind
 from parler.wire.replies import JoinRequestList, RosterList
 from parler.wire.requests import JoinRequests, Roster
@@ -83,7 +84,7 @@ class OwnRoom(Room, kw_only=True):
     active: bool = False
     """It is that identity's session."""
 
-    peer: str | None = None
+    peer: Foreign | None = None
     """In a direct room: the name of the other side."""
 
 
@@ -139,8 +140,8 @@ async def rooms_of(own: Own) -> list[OwnRoom]:
     ]
 
 
-async def _others(ctx: OpContext, rooms: Sequence[RoomName]) -> list[str | None]:
-    async def other(room: RoomName) -> str | None:
+async def _others(ctx: OpContext, rooms: Sequence[RoomName]) -> list[Foreign | None]:
+    async def other(room: RoomName) -> Foreign | None:
         try:
             listed = await ctx.client.request(Roster(room=room), RosterList)
         except HubError:
@@ -159,7 +160,7 @@ class OwnKnock(Result):
 
     room: RoomName
     agent: AgentId
-    name: str
+    name: Foreign
     fingerprint: str
     requested_at: int
     owner: str
@@ -167,8 +168,8 @@ class OwnKnock(Result):
 
     owner_id: AgentId
     hub: str
-    role: str | None = None
-    topic: str | None = None
+    role: Foreign | None = None
+    topic: Foreign | None = None
     affiliation: Affiliation | None = None
 
 
@@ -292,7 +293,7 @@ def agent_named(who: str, agents: Sequence[OwnAgent]) -> OwnAgent:
     """
     known = {one.identity.agent_id: one for one in agents if one.identity is not None}
     people = [
-        Person(agent=agent, name=one.identity.name)
+        Person(agent=agent, name=foreign(one.identity.name))
         for agent, one in known.items()
         if one.identity
     ]

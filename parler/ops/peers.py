@@ -25,6 +25,7 @@ from parler.ops.rooms import roster
 from parler.peers.presence import Kind, LiveRecord, amend, read_live
 from parler.peers.reservations import Reservation, Reservations, epoch_ms
 from parler.wire.base import AgentId, RoomName
+from parler.wire.foreign import Foreign, exact, foreign
 from parler.wire.records import OFFLINE
 from parler.wire.urls import same_hub
 
@@ -85,16 +86,16 @@ class Peer(Result):
 
     agent: AgentId
     fingerprint: str
-    name: str
+    name: Foreign
     reach: Reach
     app: str | None = None
-    role: str | None = None
+    role: Foreign | None = None
     kind: Kind = Kind.SESSION
     on_this_machine: bool = False
     project: str | None = None
     branch: str | None = None
     folder: str | None = None
-    summary: str | None = None
+    summary: Foreign | None = None
     said_by_itself: bool = False
     """The summary is its own; else it is derived from what git tells."""
 
@@ -107,7 +108,7 @@ class Peer(Result):
     """It is not on our hub: a message from here would not find it."""
 
     serves: list[str] = msgspec.field(default_factory=list)
-    status: str | None = None
+    status: Foreign | None = None
     reserved: list[Held] = msgspec.field(default_factory=list)
     me: bool = False
     affiliation: Affiliation | None = None
@@ -256,16 +257,16 @@ def _peer(
     return Peer(
         agent=record.agent,
         fingerprint=fingerprint(record.agent),
-        name=record.name,
+        name=foreign(record.name),
         reach=reach_of(record),
         app=record.app,
-        role=record.role,
+        role=foreign(record.role),
         kind=record.kind,
         on_this_machine=True,
         project=record.project,
         branch=record.branch,
         folder=record.folder,
-        summary=record.summary,
+        summary=foreign(record.summary),
         said_by_itself=record.said is not None,
         changed=record.changed,
         wake=record.wake,
@@ -309,12 +310,14 @@ def with_wake(activity: str, wake: str) -> str:
     return f"{activity} · wake: {wake}"
 
 
-def _told(activity: str | None) -> tuple[str | None, Reach]:
+def _told(activity: Foreign | None) -> tuple[Foreign | None, Reach]:
     """What an agent said it does, and how it said that it is reached."""
-    words, _, wake = (activity or "").rpartition("wake: ")
+    words, _, wake = (exact(activity) or "").rpartition("wake: ")
     if wake not in WAKES:
         return activity, Reach.WHEN_IT_LOOKS
-    return words.removesuffix(" · ") or None, _REACH.get(wake, Reach.WHEN_IT_LOOKS)
+    return foreign(words.removesuffix(" · ") or None), _REACH.get(
+        wake, Reach.WHEN_IT_LOOKS
+    )
 
 
 async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:

@@ -25,6 +25,7 @@ from parler.ops.messages import SendResult
 from parler.ops.tasks import task_status
 from parler.text.terminal import shell_word
 from parler.wire.base import AgentId, MessageId, Millis, RoomName
+from parler.wire.foreign import Foreign
 from parler.wire.limits import DEFAULT_LEASE_SECS, DEFAULT_QUEUE_LIMIT
 from parler.wire.names import service_room
 from parler.wire.parts import DispatchPart, Part, TextPart
@@ -53,7 +54,7 @@ class AdmitResult(Result):
 
     service: str
     agent: AgentId
-    name: str
+    name: Foreign
     fingerprint: str
 
 

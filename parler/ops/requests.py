@@ -17,6 +17,7 @@ from parler.ops.capability import Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.own import Household, Own
 from parler.wire.base import AgentId, RoomName
+from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import RoomKind
 from parler.wire.replies import RoomList
 from parler.wire.requests import Rooms
@@ -36,7 +37,7 @@ class SenderResult(Result):
 
     accepted: bool
     agent: AgentId | None = None
-    name: str | None = None
+    name: Foreign | None = None
     fingerprint: str | None = None
 
 
@@ -160,7 +161,7 @@ async def _decided(
 async def _meant(household: Household, who: str) -> Person:
     agent = as_agent_id(who.strip())
     if agent is not None:
-        return Person(agent=agent, name="")
+        return Person(agent=agent, name=foreign(""))
 
     async def look(own: Own) -> list[Person]:
         listed = (await own.ctx.client.request(Rooms(), RoomList)).rooms

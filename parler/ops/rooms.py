@@ -15,6 +15,7 @@ from parler.ops.capability import READS, SESSION, Capability, Hints, Means, Para
 from parler.ops.context import OpContext, Result
 from parler.ops.topics import topic_in
 from parler.wire.base import AgentId, RoomName
+from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import RoomInfo, RoomKind, RosterEntry
 from parler.wire.replies import MemberRemoved, RoomDeleted, RoomList, RosterList
 from parler.wire.requests import DeleteRoom, RemoveMember, Rooms, Roster
@@ -27,7 +28,7 @@ MAX_LOOKED_UP = 50
 class Room(RoomInfo, kw_only=True):
     """A room of ours, and what it is about if its owner said so."""
 
-    topic: str | None = None
+    topic: Foreign | None = None
 
 
 class RoomsResult(Result):
@@ -91,15 +92,15 @@ async def rooms_with_topics(ctx: OpContext) -> list[Room]:
     ]
 
 
-async def _topics(ctx: OpContext, rooms: list[RoomName]) -> dict[RoomName, str]:
+async def _topics(ctx: OpContext, rooms: list[RoomName]) -> dict[RoomName, Foreign]:
     """Those that the hub tells; it may be too busy for the others."""
 
-    async def topic(room: RoomName) -> str | None:
+    async def topic(room: RoomName) -> Foreign | None:
         try:
             first = await ctx.client.pull(room, since=0, limit=1)
         except HubError as refused:
-            return None if refused.retryable else ""
-        return topic_in(first.messages[0].text) if first.messages else ""
+            return None if refused.retryable else foreign("")
+        return topic_in(first.messages[0].text if first.messages else "")
 
     found = zip(rooms, await asyncio.gather(*map(topic, rooms)), strict=True)
     return {room: words for room, words in found if words is not None}
@@ -189,7 +190,7 @@ class RemoveResult(Result):
 
     room: RoomName
     agent: AgentId
-    name: str
+    name: Foreign
     fingerprint: str
 
 

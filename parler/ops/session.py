@@ -13,7 +13,7 @@ from parler.identity.identity import Knock, note_knock
 from parler.ops.admission import check_preapproved
 from parler.ops.capability import SESSION, SETS, Capability, Hints, Param
 from parler.ops.contacts import contacts_called, names_among
-from parler.ops.context import OpContext, Result
+from parler.ops.context import OpContext, Result, minted
 from parler.ops.invites import KEY_TTL, KEY_USES
 from parler.ops.memory import Hit, digest_of
 from parler.ops.message_view import ShownMessage, Tail, pages, shown
@@ -176,6 +176,7 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
         ),
         Invited,
     )
+    key = minted(invited.code)
     if seed:
         try:
             target = RoomTarget(room=invited.room)
@@ -190,8 +191,8 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
     persons = [person for contact in welcome for person in contact.ids]
     ctx.known_rooms.opened(ctx.hub, invited.room, welcome=persons)
     return OpenResult(
-        key=invited.code,
-        portable=ctx.portable(invited.code),
+        key=key,
+        portable=ctx.portable(key),
         room=invited.room,
         gated=params.gated,
         expires_at=invited.expires_at,

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from parler.identity.chosen_hub import SHARED_HUB
 from parler.ops.capability import SESSION, Capability, Hints, Param
-from parler.ops.context import OpContext, Result
+from parler.ops.context import OpContext, Result, minted
 from parler.wire.base import Millis, RoomName
 from parler.wire.limits import DEFAULT_TOKEN_TTL_SECS, MAX_TTL_SECS
 from parler.wire.replies import DirectoryToken, Watch
@@ -55,12 +55,12 @@ async def directory_token(
     ctx: OpContext, *, ttl_secs: Annotated[int, _TTL] = DEFAULT_TOKEN_TTL_SECS
 ) -> TokenResult:
     """Make a token that reads the whole directory of the hub over HTTP."""
-    minted = await ctx.client.request(
+    made = await ctx.client.request(
         MintDirectoryToken(ttl_secs=ttl_secs), DirectoryToken
     )
     return TokenResult(
-        token=minted.token,
-        expires_at=minted.expires_at,
+        token=minted(made.token),
+        expires_at=made.expires_at,
         url=http_url(ctx.hub, "/api/directory?scope=hub"),
     )
 
@@ -82,14 +82,15 @@ async def watch_token(
     ttl_secs: Annotated[int, _TTL] = DEFAULT_TOKEN_TTL_SECS,
 ) -> WatchResult:
     """Make a token that reads a room of ours over HTTP."""
-    minted = await ctx.client.request(MintWatch(room=room, ttl_secs=ttl_secs), Watch)
+    watch = await ctx.client.request(MintWatch(room=room, ttl_secs=ttl_secs), Watch)
+    token = minted(watch.token)
     shared = same_hub(ctx.hub, SHARED_HUB)
     return WatchResult(
-        token=minted.token,
-        room=minted.room,
-        expires_at=minted.expires_at,
+        token=token,
+        room=watch.room,
+        expires_at=watch.expires_at,
         url=http_url(ctx.hub, "/api/session"),
-        viewer=VIEWER + quote(minted.token, safe="") if shared else None,
+        viewer=VIEWER + quote(token, safe="") if shared else None,
     )
 
 

@@ -1,5 +1,7 @@
 """What a session is about: said in its first message, by whoever opened it."""
 
+from parler.wire.foreign import Foreign, foreign
+
 SEED = "📋 session context (from "
 _TOPIC = "Topic: "
 MAX_TOPIC_CHARS = 200
@@ -14,10 +16,10 @@ def seed_of(name: str, topic: str | None, context: str | None) -> str | None:
     return f"{SEED}{name}):\n" + "\n\n".join(said) if said else None
 
 
-def topic_in(first: str) -> str:
+def topic_in(first: str) -> Foreign:
     """The topic that a session's first message names; empty if it names none."""
     head, _, rest = first.partition("):\n")
     line = rest.partition("\n")[0]
     if not head.startswith(SEED) or not line.startswith(_TOPIC):
-        return ""
-    return line.removeprefix(_TOPIC).strip()[:MAX_TOPIC_CHARS]
+        return foreign("")
+    return foreign(line.removeprefix(_TOPIC).strip()[:MAX_TOPIC_CHARS])

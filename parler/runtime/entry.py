@@ -15,6 +15,7 @@ from parler.text.untrusted import quoted_message
 from parler.wake.attention import Verdict, address_of, judge
 from parler.wake.spool import Item
 from parler.wire.base import AgentId, RoomName, Seq
+from parler.wire.foreign import exact
 from parler.wire.names import is_direct
 from parler.wire.parts import TaskPart
 
@@ -99,7 +100,7 @@ def mentions_us(message: Message, reader: Reader, policy: AttentionPolicy) -> bo
     address = address_of(message.stored, message.signature, reader)
     if judge(policy, address) is not Verdict.WAKE:
         return False
-    called = {_folded(one) for one in message.stored.mentions or []}
+    called = {_folded(exact(one)) for one in message.stored.mentions or []}
     mine = {_folded(one) for one in (reader.agent, reader.name, reader.role or "")}
     return bool((called & mine) - {""}) or (
         handoff_for(reader, message.stored, message.signature) is not None

@@ -10,7 +10,7 @@ from parler.errors import ConfigError, HubError
 from parler.ops.admission import Knock, RequestsResult, join_requests
 from parler.ops.affiliations import introduced
 from parler.ops.context import OpContext
-from parler.text.terminal import visible
+from parler.text.terminal import word
 from parler.wire.base import RoomName
 
 MAX_ROOMS = 20
@@ -67,7 +67,7 @@ class Knocks:
     def _announce(self, result: RequestsResult) -> None:
         room = result.room
         for one in result.admitted:
-            text = f"{_who(one)} was let into {visible(room)}, as decided beforehand."
+            text = f"{_who(one)} was let into {word(room)}, as decided beforehand."
             self._board.notice(text, key=_key("admitted", one), room=room)
         known_first = sorted(result.requests, key=lambda one: not one.is_known)
         waiting = {_key("knock", one): one for one in known_first[:MAX_ANNOUNCED]}
@@ -80,7 +80,7 @@ class Knocks:
 
 def knock_text(one: Knock, room: RoomName) -> str:
     """A knock, and whose decision it is."""
-    place = visible(room)
+    place = word(room)
     return (
         f"KNOCK: {_who(one)} asks to be let into {place}. Only your user may decide. "
         f"parler_approve_join agent={one.fingerprint} room={place} asks your user "

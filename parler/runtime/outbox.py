@@ -17,6 +17,7 @@ from parler.identity.settings import hub_key
 from parler.machine.files import locked, read_private, write_private
 from parler.ops.context import OpContext
 from parler.runtime.log_file import LogFile
+from parler.text.terminal import sentence
 from parler.wire.base import Millis
 
 FILE_NAME = "outbox.json"
@@ -141,7 +142,8 @@ class Outbox:
                 future.set_exception(refused)
         elif refused is not None:
             self._told(
-                f"A message you queued with {one.tool} was NOT sent: {refused.message}",
+                f"A message you queued with {one.tool} was NOT sent: "
+                f"{sentence(refused.message)}",
                 one.client_id,
             )
         else:

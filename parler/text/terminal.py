@@ -9,6 +9,13 @@ import re
 import shlex
 import unicodedata
 
+from parler.wire.foreign import MAX_CHARS, Foreign, exact
+from parler.wire.foreign import clipped as clipped
+from parler.wire.foreign import quoted as quoted
+from parler.wire.foreign import safe_json as safe_json
+from parler.wire.foreign import sentence as sentence
+from parler.wire.foreign import visible as visible
+
 MAX_NAME_CHARS = 64
 """Characters of a name that are shown; a name itself may be far longer."""
 
@@ -17,17 +24,15 @@ CONTINUATION = "  | "
 like the first line of another message."""
 
 _TAB = "    "
-# Controls, and what a terminal does not draw but obeys: bidirectional overrides and
-# isolates, line and paragraph separators, invisible fillers, tags, lone surrogates.
-# The two joiners stay, since emoji and several scripts need them.
-_HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e"
-    "\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb"
-    "\U000e0000-\U000e0fff\ud800-\udfff]"
-)
 _LINE_ENDS = re.compile("\r\n|[\r\n\x0b\x0c\x85\u2028\u2029]")
 _NAME_SHAPE = re.compile(r"\w[^\s]*(?: [^\s]+)*")
 _NAME_MARKS = " ._-"
+# What lines of ours begin with, or say of the reader: no name goes for it.
+_OURS = re.compile(
+    r"(you|me|us|system|user|assistant|human|developer|tool|error|next|key|knock|watch"
+    r"|nobody|anyone)|.*handoff to you.*|nothing new.*",
+    re.IGNORECASE,
+)
 # What the shown form of an agent's id looks like: a name may not bring its own.
 _LIKE_A_FINGERPRINT = re.compile(r"\b[A-Z2-7]{4}-[A-Z2-7]{4}\b", re.ASCII)
 _LETTERS = ("Lu", "Ll", "Lt", "Lo")
@@ -61,37 +66,35 @@ _LOOKS = str.maketrans({twin: look for look, twins in _TWINS.items() for twin in
 _SAFE_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 
 
-def visible(text: str) -> str:
-    """The text on one line, with every control character spelled out."""
-    return _HIDDEN.sub(_spell, text)
-
-
-def lines(text: str) -> list[str]:
+def lines(text: str | Foreign) -> list[str]:
     """The lines of a text, each with its control characters spelled out."""
-    parts = _LINE_ENDS.split(text)
+    parts = _LINE_ENDS.split(exact(text))
     return [visible(line.replace("\t", _TAB)) for line in parts]
 
 
-def paragraph(text: str) -> str:
+def paragraph(text: str | Foreign) -> str:
     """Text that keeps its line breaks, every further line marked as a continuation."""
     return f"\n{CONTINUATION}".join(lines(text))
 
 
-def shown_name(name: str) -> str:
-    """A name as it stands in front of a message.
+def shown_name(name: str | Foreign) -> str:
+    """A name as it stands in front of a message, see `word`."""
+    return word(name, MAX_NAME_CHARS)
+
+
+def word(text: str | Foreign, max_chars: int = MAX_CHARS) -> str:
+    """A foreign text within a line of ours.
 
     Letters, digits, single spaces, dots, dashes and underscores stand as they are.
-    A name with anything else, or whose letters are of alphabets that nobody mixes,
-    is quoted, and has no quote inside: it cannot pretend to be more than a name, such
-    as a name with a mark, a role or a fingerprint of ours.
+    A text with anything else, or whose letters are of alphabets that nobody mixes, or
+    that is a word of ours, is quoted, and has no quote inside: it cannot pretend to be
+    more than it is, such as a name with a mark, a role or a fingerprint of ours.
     """
-    text = visible(name)
-    if len(text) > MAX_NAME_CHARS:
-        text = text[: MAX_NAME_CHARS - 1] + "…"
-    return text if _is_plain(text) else '"' + text.replace('"', "'") + '"'
+    shown = clipped(text, max_chars)
+    return shown if _is_plain(shown) else quoted(shown)
 
 
-def look(name: str) -> str:
+def look(name: str | Foreign) -> str:
     """What is left of a name for a hasty eye: names of one look need telling apart.
 
     Names that are shown alike always have one look.
@@ -103,6 +106,8 @@ def look(name: str) -> str:
 
 def _is_plain(name: str) -> bool:
     if not _NAME_SHAPE.fullmatch(name) or _LIKE_A_FINGERPRINT.search(name):
+        return False
+    if _OURS.fullmatch(name):
         return False
     if name.isascii():
         return all(char.isalnum() or char in _NAME_MARKS for char in name)
@@ -134,14 +139,15 @@ def without_attachments(text: str) -> str:
     return f"{text.rstrip()}\n({at} stands for the commercial at sign.)\n"
 
 
-def shell_word(text: str) -> str:
+def shell_word(text: str | Foreign, max_chars: int | None = MAX_CHARS) -> str:
     """A word to paste into a shell: one argument, and nothing hidden in it."""
-    return shlex.quote(visible(text))
+    shown = visible(exact(text)) if max_chars is None else clipped(text, max_chars)
+    return shlex.quote(shown)
 
 
-def file_word(name: str) -> str:
+def file_word(name: str | Foreign) -> str:
     """A received file name as a shell word that names a file in this folder."""
-    base = visible(re.split(r"[/\\]", name)[-1])
+    base = clipped(re.split(r"[/\\]", exact(name))[-1])
     if _SAFE_FILE_NAME.fullmatch(base):
         return base
     return shlex.quote("./" + (base if base.strip(". ") else "file"))
@@ -197,26 +203,6 @@ def _columns(char: str) -> int:
     # An emoji may be drawn two columns wide whatever the tables say.
     wide = unicodedata.east_asian_width(char) in ("W", "F") or ord(char) > 0x1F000
     return 2 if wide else 1
-
-
-def _spell(match: re.Match[str]) -> str:
-    number = ord(match.group())
-    if number < 0x20:
-        return chr(0x2400 + number)
-    if number == 0x7F:
-        return "\N{SYMBOL FOR DELETE}"
-    return f"<U+{number:04X}>"
-
-
-def safe_json(line: str) -> str:
-    """JSON text with the same hidden characters escaped; it still means the same."""
-    return _HIDDEN.sub(_escape, line)
-
-
-def _escape(match: re.Match[str]) -> str:
-    units = match.group().encode("utf-16-be", "surrogatepass")
-    pairs = (units[at : at + 2].hex() for at in range(0, len(units), 2))
-    return "".join(f"\\u{pair}" for pair in pairs)
 
 
 def shown_size(size: int) -> str:

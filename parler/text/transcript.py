@@ -16,7 +16,16 @@ import msgspec
 
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.text.terminal import file_word, look, paragraph, shown_name, visible
+from parler.text.terminal import (
+    clipped,
+    file_word,
+    look,
+    paragraph,
+    sentence,
+    shown_name,
+    visible,
+    word,
+)
 from parler.wire.base import AgentId
 from parler.wire.parts import (
     BundlePart,
@@ -108,7 +117,7 @@ class Transcript:
         fields = [
             ("from", f"{self._author(message)}, {fingerprint(author.id)}"),
             ("proof", _PROOFS[signature]),
-            ("room", f"{visible(message.room)} [{message.seq}]"),
+            ("room", f"{word(message.room)} [{message.seq}]"),
         ]
         signed = signed_elsewhen(message, signature)
         if signed is not None:
@@ -196,7 +205,7 @@ def part_text(part: Part) -> str:
         case TaskPart():
             return _task_text(part)
         case OtherPart(kind=kind):
-            return f"[{visible(kind)}]"
+            return f"[{clipped(kind)}]"
         case _:
             return f"[{part.__struct_config__.tag}]"
 
@@ -233,11 +242,11 @@ def shown_state(
     Of one that is not there it is said since when; what it did is over.
     """
     if one.status == OFFLINE:
-        word = "ended" if one.activity == ENDED else "last seen"
-        return f"{OFFLINE}, {word} {shown_time(one.last_seen, zone)}", ""
+        left = "ended" if one.activity == ENDED else "last seen"
+        return f"{OFFLINE}, {left} {shown_time(one.last_seen, zone)}", ""
     attention = f", {one.attention}" if one.attention else ""
-    activity = f" — {visible(one.activity)}" if one.activity else ""
-    return visible(one.status) + attention, activity
+    activity = f" — {sentence(one.activity)}" if one.activity else ""
+    return word(one.status) + attention, activity
 
 
 def newest_handoff(
@@ -264,7 +273,7 @@ def _handoff_text(part: HandoffPart) -> str:
 
 
 def _task_text(part: TaskPart) -> str:
-    task = f" ({visible(part.task)})" if part.task else ""
+    task = f" ({word(part.task)})" if part.task else ""
     note = f": {paragraph(part.note)}" if part.note else ""
     result = f" — {_blob_command('fetch', part.result)}" if part.result else ""
     return f"{TASK_MARKS[part.status]} task {part.status.value}{task}{note}{result}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from parler.client.questions import ASK_KIND
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.text.terminal import CONTINUATION, lines, shell_word, shown_name, visible
+from parler.text.terminal import CONTINUATION, lines, shell_word, shown_name, word
 from parler.text.transcript import (
     Reader,
     body,
@@ -20,6 +20,7 @@ from parler.text.transcript import (
     shown_time,
     signed_elsewhen,
 )
+from parler.wire.foreign import Foreign, exact
 from parler.wire.parts import (
     HandoffPart,
     InvalidParts,
@@ -74,12 +75,14 @@ def quoted_message(
         return _handoff(message, handoff, head, max_chars)
     text = [f"{head} says ({LEGEND}):", *quote(body(message))]
     clipped = _clipped(text, message, max_chars)
-    if _is_question(message) and signature is Signature.VALID:
+    # A room whose name is none is a hub's lie, and would stand in a command.
+    answerable = word(message.room) == message.room and _is_question(message)
+    if answerable and signature is Signature.VALID:
         room = shell_word(message.room)
         clipped += (
-            f"\n(It is a question: parler_answer room={visible(message.room)} "
+            f"\n(It is a question: parler_answer room={word(message.room)} "
             f"seq={message.seq}; without that tool parler_send "
-            f"room={visible(message.room)} reply_to={visible(message.id)}; or in a "
+            f"room={word(message.room)} reply_to={word(message.id)}; or in a "
             f"shell: parler answer --question {message.seq} --room {room} TEXT)"
         )
     return clipped
@@ -99,12 +102,14 @@ def place_of(room: str) -> str:
     """A room as it is spoken of; how it is called is its owner's word."""
     if room.startswith("dm."):
         return "direct message"
-    shown = visible(room)
-    return shown if len(shown) <= MAX_ROOM_CHARS else shown[: MAX_ROOM_CHARS - 1] + "…"
+    return word(room, MAX_ROOM_CHARS)
 
 
-def quote(text: str) -> list[str]:
-    """The lines of a peer's text, each marked."""
+def quote(text: str | Foreign, *, max_chars: int | None = None) -> list[str]:
+    """The lines of a peer's text, each marked; `max_chars` of it are shown."""
+    said = exact(text)
+    if max_chars is not None and len(said) > max_chars:
+        text = said[:max_chars] + "…"
     return [MARK + line.removeprefix(MARK) for line in lines(text)]
 
 
@@ -169,7 +174,7 @@ def _clipped(text: list[str], message: StoredMessage, max_chars: int | None) -> 
     if missing:
         kept.append(
             f"(cut, {missing} more characters: parler_recv "
-            f"room={visible(message.room)} since={message.seq - 1} limit=1)"
+            f"room={word(message.room)} since={message.seq - 1} limit=1)"
         )
     return "\n".join(kept)
 

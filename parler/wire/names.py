@@ -4,12 +4,18 @@ import re
 
 from parler.wire.base import RoomName
 
+_SECRET_WORD = re.compile(r"[A-Za-z0-9_.~-]{1,200}", re.ASCII)
 _NOT_TOKEN = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
 
 
 def token(text: str) -> str:
     """What a hub makes of a name that somebody chose; case is kept."""
     return _NOT_TOKEN.sub("_", text.strip()) or "_"
+
+
+def is_secret_word(text: str) -> bool:
+    """Whether a key or token looks like one, so that it may be pasted anywhere."""
+    return _SECRET_WORD.fullmatch(text) is not None
 
 
 def service_room(service: str) -> RoomName:

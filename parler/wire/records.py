@@ -7,6 +7,7 @@ import msgspec
 
 from parler.wire.base import U32, AgentId, MessageId, Millis, RoomName, Seq, WireStruct
 from parler.wire.codes import PROTOCOL_VERSION
+from parler.wire.foreign import Foreign, foreign
 
 
 class RoomKind(StrEnum):
@@ -87,8 +88,8 @@ class EndpointRef(WireStruct):
     """The author of a message, as it called itself when it connected."""
 
     id: AgentId
-    name: str
-    role: str | None = None
+    name: Foreign
+    role: Foreign | None = None
 
 
 class StoredMessage(WireStruct):
@@ -104,27 +105,27 @@ class StoredMessage(WireStruct):
     author: EndpointRef = msgspec.field(name="from")
     parts: msgspec.Raw
     ts: Millis
-    mentions: list[str] | None = None
+    mentions: list[Foreign] | None = None
     reply_to: str | None = None
 
 
 class Skill(WireStruct):
     """One thing an agent says it can do."""
 
-    id: str
-    name: str
-    description: str | None = None
+    id: Foreign
+    name: Foreign
+    description: Foreign | None = None
 
 
 class AgentCard(WireStruct):
     """An agent's signed description of itself (protocol 3.1, 6.2)."""
 
     id: AgentId
-    name: str
+    name: Foreign
     kind: CardKind
-    role: str | None = None
-    description: str | None = None
-    tags: list[str] | None = None
+    role: Foreign | None = None
+    description: Foreign | None = None
+    tags: list[Foreign] | None = None
     skills: list[Skill] | None = None
     meta: dict[str, Any] | None = None
     protocol_version: str | None = None
@@ -134,7 +135,7 @@ class AgentCard(WireStruct):
         """The card of an agent speaking this version of the protocol."""
         return cls(
             id=agent_id,
-            name=name,
+            name=foreign(name),
             kind=CardKind.AGENT,
             protocol_version=PROTOCOL_VERSION,
             **fields,
@@ -152,11 +153,11 @@ class Fact(WireStruct):
 class RecallHit(WireStruct):
     """A fact that was found."""
 
-    text: str
+    text: Foreign
     author: AgentId
     ts: Millis
     score: float
-    key: str | None = None
+    key: Foreign | None = None
     room: RoomName | None = None
 
 
@@ -175,16 +176,16 @@ class RosterEntry(WireStruct):
     """
 
     id: AgentId
-    name: str
-    status: str
+    name: Foreign
+    status: Foreign
     last_seen: Millis
-    role: str | None = None
-    activity: str | None = None
+    role: Foreign | None = None
+    activity: Foreign | None = None
     attention: Attention | None = None
-    service_role: str | None = None
+    service_role: Foreign | None = None
     delivered: Seq | None = None
     seen: Seq | None = None
-    waits_as: str | None = None
+    waits_as: Foreign | None = None
 
 
 class RoomInfo(WireStruct):
@@ -201,9 +202,9 @@ class JoinRequest(WireStruct):
     """Somebody waiting to be let into a room."""
 
     agent: AgentId
-    name: str
+    name: Foreign
     requested_at: Millis
-    role: str | None = None
+    role: Foreign | None = None
 
 
 class DirectoryEntry(WireStruct):
@@ -211,12 +212,12 @@ class DirectoryEntry(WireStruct):
 
     card: AgentCard
     visibility: Visibility
-    status: str
-    hub: str
+    status: Foreign
+    hub: Foreign
     verified: bool
     first_seen: Millis
     last_seen: Millis
-    activity: str | None = None
+    activity: Foreign | None = None
     attention: Attention | None = None
     sig: str | None = None
 
@@ -224,7 +225,7 @@ class DirectoryEntry(WireStruct):
 class InviteInfo(WireStruct):
     """A live invite of a room (protocol 14.5)."""
 
-    code: str
+    code: Foreign
     kind: RoomKind
     require_approval: bool
     uses: U32
@@ -244,6 +245,6 @@ class MemberReceipt(WireStruct):
     """How far a message got with one member (protocol 14.4)."""
 
     agent: AgentId
-    name: str
+    name: Foreign
     state: DeliveryState
     ts: Millis | None = None

@@ -18,6 +18,7 @@ from parler.wire.base import (
     Seq,
     WireStruct,
 )
+from parler.wire.foreign import Foreign
 from parler.wire.records import (
     DirectoryEntry,
     InviteInfo,
@@ -50,15 +51,15 @@ class Welcome(Reply, tag="welcome"):
     """The agent proved who it is; `features` is of 14.1."""
 
     id: AgentId
-    name: str
+    name: Foreign
     features: list[str] | None = None
 
 
 class Invited(Reply, tag="invited"):
     """A key was minted."""
 
-    code: str
-    url: str
+    code: Foreign
+    url: Foreign
     room: RoomName
     kind: RoomKind
     expires_at: Millis
@@ -78,7 +79,7 @@ class Joined(Reply, tag="joined"):
 class WorkerAdmitted(Reply, tag="worker_admitted"):
     """An agent may work for a service."""
 
-    service: str
+    service: Foreign
     agent: AgentId
 
 
@@ -144,7 +145,7 @@ class Directory(Reply, tag="directory"):
 
     agents: list[DirectoryEntry]
     known: list[AgentId] | None = None
-    next: str | None = None
+    next: Foreign | None = None
 
 
 class Card(Reply, tag="card"):
@@ -156,14 +157,14 @@ class Card(Reply, tag="card"):
 class DirectoryToken(Reply, tag="directory_token"):
     """A bearer token for the directory."""
 
-    token: str
+    token: Foreign
     expires_at: Millis
 
 
 class Watch(Reply, tag="watch"):
     """A bearer token for a room's viewer."""
 
-    token: str
+    token: Foreign
     room: RoomName
     expires_at: Millis
 
@@ -289,7 +290,7 @@ class InviteList(Reply, tag="invites"):
 class InviteRevoked(Reply, tag="invite_revoked"):
     """The key is worthless (protocol 14.5)."""
 
-    code: str
+    code: Foreign
 
 
 class TokensRevoked(Reply, tag="tokens_revoked"):
@@ -304,7 +305,7 @@ class Error(Reply, tag="error"):
     `code` stays a string here: a newer hub may use one we do not know.
     """
 
-    message: str
+    message: Foreign
     code: str | None = None
 
 
@@ -325,8 +326,8 @@ class Event(Reply, tag="event"):
     event: str
     room: RoomName
     agent: AgentId | None = None
-    name: str | None = None
-    role: str | None = None
+    name: Foreign | None = None
+    role: Foreign | None = None
     requested_at: Millis | None = None
     approved: bool | None = None
     change: str | None = None

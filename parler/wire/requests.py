@@ -20,6 +20,7 @@ from parler.wire.base import (
     Seq,
     WireStruct,
 )
+from parler.wire.foreign import Foreign
 from parler.wire.limits import (
     DEFAULT_DISCOVER_LIMIT,
     DEFAULT_INVITE_TTL_SECS,
@@ -51,8 +52,8 @@ class Hello(Request, tag="hello"):
     """Ask for a challenge (without `sig`), or answer it (protocol 2.3)."""
 
     id: AgentId
-    name: str
-    role: str | None = None
+    name: Foreign
+    role: Foreign | None = None
     nonce: str | None = None
     sig: str | None = None
     secret: str | None = None

@@ -16,6 +16,7 @@ from parler.client.messages import Message
 from parler.errors import ParlerError
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, MessageId, RoomName, Seq
+from parler.wire.foreign import Foreign, exact
 from parler.wire.limits import MAX_PULL_LIMIT
 from parler.wire.parts import Part
 from parler.wire.records import RoomTarget, TaskStatus
@@ -243,6 +244,6 @@ class QueueClaims:
         }
 
 
-def _folded(role: str) -> str:
+def _folded(role: str | Foreign) -> str:
     """A role as hubs compare it: only ASCII letters lose their case (10.4)."""
-    return role.encode("utf-8", "replace").lower().decode()
+    return exact(role).encode("utf-8", "replace").lower().decode()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from parler.errors import UsageError
 from parler.machine.files import Unwritable, locked
-from parler.text.terminal import visible
+from parler.text.terminal import word
 from parler.wire.base import AgentId, RoomName
 from parler.workers.ledger import ledger_path
 
@@ -31,7 +31,7 @@ def worker_lock(home: Path, agent: AgentId, room: RoomName) -> Iterator[None]:
             )
         except Unwritable as held:
             raise UsageError(
-                f"another worker of this identity is in {visible(room)} already "
+                f"another worker of this identity is in {word(room)} already "
                 f"({held.message})",
                 next_step="end it, or give this one an identity of its own: "
                 "PARLER_AGENT_SESSION=second parler …",

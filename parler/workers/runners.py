@@ -14,6 +14,7 @@ from parler.apps.kit.headless import Runner
 from parler.apps.registry import headless_ids, headless_of
 from parler.errors import UsageError
 from parler.text.terminal import visible
+from parler.wire.foreign import exact
 from parler.workers.selection import Request
 
 NOWHERE = "/dev/null/parler"
@@ -112,7 +113,7 @@ def about(request: Request, role: str | None) -> dict[str, str]:
         "PARLER_TASK_ID": request.message.id,
         "PARLER_ROOM": request.message.room,
         "PARLER_FROM": author.id,
-        "PARLER_FROM_NAME": author.name,
+        "PARLER_FROM_NAME": exact(author.name),
         "PARLER_ROLE": role or "",
     }
     return {name: visible(text)[:MAX_LABEL_CHARS] for name, text in told.items()}

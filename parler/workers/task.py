@@ -21,7 +21,7 @@ from parler.client.messages import Message
 from parler.errors import ConfigError, ParlerError, TooLarge
 from parler.machine.reaper import CANNOT_RUN
 from parler.machine.runner import GRACE_SECS, Ended, Hear, Program, run
-from parler.text.terminal import visible
+from parler.text.terminal import sentence, word
 from parler.wire.base import AgentId, MessageId, RoomName, Seq
 from parler.wire.records import TaskStatus
 from parler.wire.replies import PresenceOk, Sent
@@ -175,7 +175,7 @@ class Tasks:
         outcome = Outcome(status=TaskStatus.FAILED, note=why)
         sent = await self._say_final(message.id, outcome)
         await self.claims.close(message.id, outcome.status)
-        self.watcher.note(f"declined {visible(message.id)}: {visible(why)}")
+        self.watcher.note(f"declined {word(message.id)}: {sentence(why)}")
         return Finished(
             room=self.room,
             task=message.id,
@@ -188,18 +188,18 @@ class Tasks:
         message, key = request.message, request.key
         alone = request.reserved_for_us
         if not await self.claims.take(message, ours_alone=alone):
-            self.watcher.note(f"{visible(message.id)} is somebody else's")
+            self.watcher.note(f"{word(message.id)} is somebody else's")
             self._let_go_of(key)
             return None
         self.watcher.reached(Step.TAKEN, message.id)
         if (status := await self.claims.ended(message)) is not None:
             await self.claims.close(message.id, status)
             self.ledger.finish(key)
-            self.watcher.note(f"{visible(message.id)} is {status.value} already")
+            self.watcher.note(f"{word(message.id)} is {status.value} already")
             return None
         outcome = self._over_budget(request) or await self._work(request)
         if outcome is None:
-            self.watcher.note(f"lost the lease on {visible(message.id)}; dropped it")
+            self.watcher.note(f"lost the lease on {word(message.id)}; dropped it")
             self._let_go_of(key)
             return None
         entry = self.ledger.end(key, outcome)
@@ -348,7 +348,7 @@ class Tasks:
         raise AssertionError("the last attempt returned or raised")
 
     def _let_go(self, entry: Entry) -> None:
-        self.watcher.note(f"{visible(entry.message)} is somebody else's by now")
+        self.watcher.note(f"{word(entry.message)} is somebody else's by now")
         self._let_go_of(entry.key)
 
     def _let_go_of(self, key: str) -> None:

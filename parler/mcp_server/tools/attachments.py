@@ -17,7 +17,7 @@ from parler.mcp_server.tools.common import (
 from parler.ops import bundles, files
 from parler.ops.attachments import Sender
 from parler.ops.bundles import ApplyResult, Bundle, Edit, Outline
-from parler.text.terminal import shown_name, shown_size, visible
+from parler.text.terminal import shown_name, shown_size, visible, word
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
 
@@ -105,11 +105,11 @@ async def _fetch(call: Call, args: Any, out: Path | None) -> Answer:
     )
     lines = [
         f"kept as {visible(result.path)}, {shown_size(result.size)}, looks like "
-        f"{visible(result.looks_like)}; not opened. What is in it is {LEGEND}.",
+        f"{word(result.looks_like)}; not opened. What is in it is {LEGEND}.",
         *_sender(result.sender),
     ]
     if result.warning:
-        lines.append(f"careful: {visible(result.warning)}")
+        lines.append(f"careful: {word(result.warning)}")
     return Answer(text="\n".join(lines))
 
 
@@ -178,7 +178,7 @@ def _sender(sender: Sender | None) -> list[str]:
 
 
 def _bundle(one: Bundle) -> str:
-    tip = f" at {visible(one.tip[:12])}" if one.tip else ""
+    tip = f" at {word(one.tip, 12)}" if one.tip else ""
     lines = [f"[{one.sender.seq}]{tip} {shown_size(one.size)} {_sender(one.sender)[0]}"]
     if one.summary:
         lines += quote(one.summary)

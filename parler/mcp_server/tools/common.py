@@ -28,11 +28,12 @@ from parler.ops.machine_context import Here
 from parler.ops.memory import Hit
 from parler.ops.message_view import ShownMessage
 from parler.runtime import bootstrap
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import shown_name, visible, word
 from parler.text.transcript import Reader, body
 from parler.text.untrusted import LEGEND, MARK, quote, quoted_message
 from parler.wake.spool import hooks_seen
 from parler.wake.waiter import is_armed
+from parler.wire.foreign import Foreign
 from parler.wire.records import DmTarget, RoomTarget, ServiceTarget, Target
 
 MAX_DIGEST_CHARS = 4000
@@ -139,10 +140,10 @@ async def target_of(
     """
     only_one_target(room=room, to=to, service=service)
     if service:
-        return ServiceTarget(service=service), f"service {visible(service)}"
+        return ServiceTarget(service=service), f"service {word(service)}"
     if not to:
         named = ctx.room(room)
-        return RoomTarget(room=named), visible(named)
+        return RoomTarget(room=named), word(named)
     person = await find_agent(ctx, to)
     return DmTarget(agent=person.agent), str(person) if person.name else to
 
@@ -176,12 +177,9 @@ def transcript_of(
 
 def digest_lines(digest: Hit) -> list[str]:
     """What a member wrote of a session for those who join later."""
-    text = digest.text
-    if len(text) > MAX_DIGEST_CHARS:
-        text = text[:MAX_DIGEST_CHARS] + "…"
     who = shown_name(digest.name) if digest.name else "a former member"
     head = f"Digest of {who} {digest.fingerprint} ({LEGEND}, facts are not signed):"
-    return [head, *quote(text)]
+    return [head, *quote(digest.text, max_chars=MAX_DIGEST_CHARS)]
 
 
 def fitting(texts: list[str], *, max_chars: int = MAX_RESULT_CHARS) -> int:
@@ -194,7 +192,7 @@ def fitting(texts: list[str], *, max_chars: int = MAX_RESULT_CHARS) -> int:
     return len(texts)
 
 
-def name_and_role(name: str, role: str | None) -> str:
+def name_and_role(name: Foreign, role: Foreign | None) -> str:
     """How somebody calls itself."""
     return shown_name(name) + (f" ({shown_name(role)})" if role else "")
 

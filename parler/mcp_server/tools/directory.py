@@ -19,7 +19,7 @@ from parler.ops.affiliations import introduced
 from parler.ops.directory import DiscoverResult, Listed, RegisterResult
 from parler.ops.queue import ServeResult
 from parler.ops.rooms import Member
-from parler.text.terminal import visible
+from parler.text.terminal import visible, word
 from parler.text.transcript import shown_state
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
@@ -43,22 +43,23 @@ async def roster(call: Call, args: Any) -> Answer:
     count = fitting(texts)
     if count < len(texts):
         texts = [*texts[:count], f"— and {len(result.entries) - count} more —"]
-    return Answer(text="\n".join([f"members of {visible(result.room)}:", *texts]))
+    return Answer(text="\n".join([f"members of {word(result.room)}:", *texts]))
 
 
 def _card(one: Listed) -> Iterator[str]:
     described = one.card
     yield _found(one)
-    yield f"id {described.id}"
+    yield f"id {word(described.id)}"
     if described.description:
         yield f"about ({LEGEND}):"
         yield from quote(described.description)
     for skill in described.skills or []:
-        yield from quote(f"skill {skill.name}: {skill.description or ''}")
+        yield f"skill {word(skill.name)}:"
+        yield from quote(skill.description or "")
 
 
 def _registered(result: RegisterResult) -> str:
-    tags = ", ".join(map(visible, result.card.tags or [])) or "none"
+    tags = ", ".join(map(word, result.card.tags or [])) or "none"
     return f"your card is {result.visibility}; tags: {tags}"
 
 
@@ -68,7 +69,7 @@ async def show(call: Call, args: Any) -> Answer:
     presence.say(args.status, args.activity)
     status, words = presence.state
     await identity.stay_present(await call.ctx(), status, activity=words)
-    return Answer(text=f"you are shown as {visible(status)}")
+    return Answer(text=f"you are shown as {word(status)}")
 
 
 async def attend(call: Call, args: Any) -> Answer:
@@ -88,17 +89,17 @@ async def attend(call: Call, args: Any) -> Answer:
     lines = [f"mode {result.mode}"]
     for what, names in (("quiet", result.quiet_rooms), ("muted", result.muted_rooms)):
         if names:
-            lines.append(f"{what}: {', '.join(map(visible, names))}")
+            lines.append(f"{what}: {', '.join(map(word, names))}")
     return Answer(text="\n".join(lines))
 
 
 def _served(result: ServeResult) -> str:
     if not result.admitted:
         return (
-            f"you asked to work for {visible(result.service)}; its owner has to admit "
+            f"you asked to work for {word(result.service)}; its owner has to admit "
             "you before you are given anything"
         )
-    return f"you serve {visible(result.service)} in {visible(result.room)}"
+    return f"you serve {word(result.service)} in {word(result.room)}"
 
 
 async def admit_worker(call: Call, args: Any) -> Answer:
@@ -125,13 +126,13 @@ async def admit_worker(call: Call, args: Any) -> Answer:
     if refused is not None:
         return refused
     result = await queue.admit(ctx, args.service, chosen.agent)
-    return Answer(text=f"{result.fingerprint} works for {visible(result.service)}")
+    return Answer(text=f"{result.fingerprint} works for {word(result.service)}")
 
 
 def _found(one: Listed) -> str:
     described = one.card
     proof = "card signed" if one.signature is Signature.VALID else "card NOT proven"
-    tags = "".join(f" #{visible(tag)}" for tag in described.tags or [])
+    tags = "".join(f" #{word(tag)}" for tag in described.tags or [])
     state, activity = shown_state(one)
     who = introduced(described.name, described.role, described.id, one.affiliation)
     return f"{who}, {proof}, {one.visibility}, {state}{activity}{tags}"

@@ -6,7 +6,7 @@ from parler.mcp_server.tool_call import Answer, Call
 from parler.mcp_server.tools.common import fitting, only_one_target, shows, tool
 from parler.ops import memory
 from parler.ops.memory import Hit, RecallResult
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import shown_name, word
 from parler.text.untrusted import LEGEND, place_of, quote
 from parler.wire.base import RoomName
 
@@ -17,8 +17,8 @@ async def remember(call: Call, args: Any) -> Answer:
         text=args.text, key=args.key, room=_where(call, args)
     )
     result = await memory.remember(await call.ctx(), params)
-    where = f"for the members of {visible(result.room)}" if result.room else "for you"
-    under = f" under {visible(result.key)}" if result.key else ""
+    where = f"for the members of {word(result.room)}" if result.room else "for you"
+    under = f" under {word(result.key)}" if result.key else ""
     return Answer(text=f"remembered {where}{under}")
 
 
@@ -49,7 +49,7 @@ def _where(call: Call, args: Any) -> RoomName | None:
 
 def _hit(one: Hit) -> str:
     where = place_of(one.room) if one.room else "private"
-    key = f", key {visible(one.key)}" if one.key else ""
+    key = f", key {word(one.key)}" if one.key else ""
     who = (
         "you"
         if one.mine

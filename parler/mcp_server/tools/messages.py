@@ -29,7 +29,7 @@ from parler.ops.receipts import StatusResult
 from parler.ops.session import MAX_CONTEXT_BYTES
 from parler.runtime.entry import MAX_CHARS
 from parler.runtime.outbox import Queued
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import shown_name, word
 from parler.text.untrusted import place_of
 from parler.wire.base import RoomName, Seq
 from parler.wire.records import Target
@@ -143,7 +143,7 @@ async def post(ctx: OpContext, one: Queued) -> str:
                 role=role, text=given["text"], client_id=one.client_id
             ),
         )
-        return f"task {visible(sent.id)} for one worker of {visible(role)}"
+        return f"task {word(sent.id)} for one worker of {word(role)}"
     target, where = await _target(ctx, given)
     sent = await messages.send(
         ctx,
@@ -186,7 +186,7 @@ async def recv(call: Call, args: Any) -> Answer:
     if room is None:
         knock = knocked_at(call.services.home)
         why = not_in_yet(knock) if knock else "no session is active"
-        return Answer(text=f"{visible(why)}; what waits elsewhere is shown below")
+        return Answer(text=f"{word(why)}; what waits elsewhere is shown below")
     got = await delivery.collect(
         room=room,
         limit=min(args.limit or DEFAULT_MESSAGES, MAX_MESSAGES),
@@ -257,7 +257,7 @@ def _read_text(
         text = text[:MAX_RESULT_CHARS] + "\n(cut: it is longer than a result may be)"
     last = result.messages[count - 1].seq
     if count < len(texts):
-        text += f"\n— more: parler_recv room={visible(result.room)} since={last} —"
+        text += f"\n— more: parler_recv room={word(result.room)} since={last} —"
         return text, last
     return text, result.cursor
 

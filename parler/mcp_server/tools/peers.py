@@ -25,7 +25,7 @@ from parler.ops.messages import SendResult
 from parler.ops.peers import Peer, Scope, SummaryResult
 from parler.ops.reservations import ReleaseResult, Reserved
 from parler.runtime import bootstrap
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import sentence, shown_name, visible, word
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.urls import same_hub
 
@@ -42,7 +42,7 @@ async def show_peers(call: Call, args: Any) -> Answer:
     if count < len(texts):
         texts = [*texts[:count], f"— and {len(result.peers) - count} more —"]
     if result.note:
-        texts.append(visible(result.note))
+        texts.append(word(result.note))
     return Answer(text="\n".join(texts) or "nobody else is here")
 
 
@@ -66,7 +66,7 @@ async def ask(call: Call, args: Any) -> Answer:
             yield ctx
 
     work = asking.ask(here, params, connect=connect)
-    result = await call.patiently(work, f"waiting for {visible(args.project)}")
+    result = await call.patiently(work, f"waiting for {word(args.project)}")
     holds = await call.services.delivery.collect_replies(result.turn)
     failed = result.status is not Status.DONE
     return Answer(text="\n".join(_answered(result)), failed=failed, holds=holds)
@@ -94,15 +94,15 @@ def _released(result: ReleaseResult) -> str:
 def _peer(one: Peer) -> str:
     you = " (you)" if one.me else ""
     where = f" in {visible(one.project or one.folder or '')}" if one.folder else ""
-    branch = f" on {visible(one.branch)}" if one.branch else ""
-    app = f", {visible(one.app)}" if one.app else ""
+    branch = f" on {word(one.branch)}" if one.branch else ""
+    app = f", {word(one.app)}" if one.app else ""
     other = ", ON ANOTHER HUB" if one.other_hub else ""
     who = introduced(one.name, one.role, one.agent, one.affiliation)
     lines = [f"{who}{you}{app}{where}{branch}, reached {one.reach}{other}"]
     if one.summary:
         lines += quote(one.summary)
     if one.changed:
-        shown = ", ".join(map(visible, one.changed[:MAX_FILES]))
+        shown = ", ".join(map(word, one.changed[:MAX_FILES]))
         more = len(one.changed) - MAX_FILES
         lines += quote(f"changes {shown}" + (f" and {more} more" if more > 0 else ""))
     for held in one.reserved:
@@ -111,21 +111,21 @@ def _peer(one: Peer) -> str:
 
 
 def _answered(result: AskResult) -> list[str]:
-    who = shown_name(result.answerer) if result.answerer else visible(result.project)
+    who = shown_name(result.answerer) if result.answerer else word(result.project)
     tier = f", {result.tier}" if result.tier else ""
     print_ = f" {result.fingerprint}" if result.fingerprint else ""
     lines = [f"{who}{print_}{tier}: {result.status} ({LEGEND})"]
     if result.answer:
         lines += quote(result.answer)
     if result.note:
-        lines.append(visible(result.note))
+        lines.append(word(result.note))
     return lines
 
 
 def _reserved(one: Reserved) -> str:
-    why = f": {visible(one.why)}" if one.why else ""
+    why = f": {word(one.why)}" if one.why else ""
     whose = "you" if one.mine else shown_name(one.name)
-    return f"{visible(one.glob)} by {whose} for {one.minutes} min{why}"
+    return f"{sentence(one.glob)} by {whose} for {one.minutes} min{why}"
 
 
 TOOLS = (

@@ -36,9 +36,10 @@ from parler.ops.tokens import WatchResult
 from parler.runtime.entry import MAX_CHARS, MAX_SEED_CHARS
 from parler.runtime.hub_link import HubAway
 from parler.runtime.joining import RECENT, pasted_key
-from parler.text.terminal import shown_name, visible
+from parler.text.terminal import clipped, quoted, shown_name, visible, word
 from parler.text.untrusted import place_of
 from parler.wire.base import RoomName
+from parler.wire.foreign import foreign
 from parler.wire.joinkey import JoinKey
 from parler.wire.urls import same_hub
 
@@ -65,7 +66,7 @@ async def open_session(call: Call, args: Any) -> Answer:
     return Answer(
         text="\n".join(
             [
-                f"Session {visible(result.room)} is open and active.",
+                f"Session {word(result.room)} is open and active.",
                 f"You are {_me(ctx)}.",
                 f"KEY: {visible(result.portable)}",
                 gate,
@@ -148,7 +149,7 @@ async def _joined_text(call: Call, ctx: OpContext, result: JoinResult) -> str:
     members = (await rooms.roster(ctx, result.room)).entries
     reader = call.reader(ctx)
     head = (
-        f"You are in: {visible(result.room)} is your active session, {len(members)} "
+        f"You are in: {word(result.room)} is your active session, {len(members)} "
         f"members. You are {_me(ctx)}."
     )
     if result.digest:
@@ -177,7 +178,7 @@ async def approve(call: Call, args: Any) -> Answer:
     compare = "" if one.is_known else _COMPARE
     verdict = await call.decide(
         Question(
-            text=f"{who} knocks at the Parler session {visible(room)}, and would read "
+            text=f"{who} knocks at the Parler session {word(room)}, and would read "
             f"all that was said there.{compare} Let it in?",
             subject=f"{ctx.hub}\n{room}\n{one.agent}",
         )
@@ -188,7 +189,7 @@ async def approve(call: Call, args: Any) -> Answer:
         return Answer(text="\n".join([_decided_text(decided), *_remember(decided)]))
     why = "has not agreed" if verdict is Verdict.UNANSWERED else "has to decide"
     return Answer(
-        text=f"NOT approved: your user {why}. {who} still waits at {visible(room)}. "
+        text=f"NOT approved: your user {why}. {who} still waits at {word(room)}. "
         f"Ask your user to run this, and not to do so before comparing the "
         f"fingerprint:\n  {command_line(call, 'approve', one.fingerprint)}",
         failed=verdict is Verdict.UNANSWERED,
@@ -230,7 +231,7 @@ async def leave(call: Call, args: Any) -> Answer:
         refused = await not_agreed(
             call,
             Question(
-                text=f"This agent opened the Parler session {visible(room)}, and "
+                text=f"This agent opened the Parler session {word(room)}, and "
                 "without it nobody can be let in any more. Leave it all the same?",
                 subject=f"leave\n{ctx.hub}\n{room}",
             ),
@@ -241,7 +242,7 @@ async def leave(call: Call, args: Any) -> Answer:
             return refused
     result = await performed(call, session.LEAVE, args)
     call.services.delivery.entered(call.services.active)
-    left = f"left {visible(result.room)}"
+    left = f"left {word(result.room)}"
     if result.still_member:
         left += (
             ": it is no longer your active session. This hub lets nobody leave for "
@@ -258,7 +259,7 @@ async def delete(call: Call, args: Any) -> Answer:
         refused = await not_agreed(
             call,
             Question(
-                text=f"Delete the Parler session {visible(room)} with all that was "
+                text=f"Delete the Parler session {word(room)} with all that was "
                 "said there?",
                 subject=f"delete\n{ctx.hub}\n{room}",
             ),
@@ -269,13 +270,13 @@ async def delete(call: Call, args: Any) -> Answer:
             return refused
     result = await rooms.delete_room(ctx, room)
     call.services.delivery.entered(call.services.active)
-    return Answer(text=f"{visible(result.room)} and all that was said there are gone")
+    return Answer(text=f"{word(result.room)} and all that was said there are gone")
 
 
 def _rooms(result: RoomsResult) -> list[str]:
     lines = [
-        f"{'*' if one.name == result.active else ' '} {visible(one.name)} "
-        + (f'"{visible(one.topic)}" ' if one.topic else "")
+        f"{'*' if one.name == result.active else ' '} {word(one.name)} "
+        + (f"{quoted(clipped(one.topic))} " if one.topic else "")
         + f"[{one.kind}] {one.members} members, {one.unread} unread"
         for one in result.rooms
     ]
@@ -284,7 +285,7 @@ def _rooms(result: RoomsResult) -> list[str]:
 
 def _invited(result: InviteResult) -> Iterator[str]:
     yield f"KEY: {visible(result.portable)}"
-    yield f"It opens the {result.kind} {visible(result.room)}."
+    yield f"It opens the {result.kind} {word(result.room)}."
 
 
 def _watched(result: WatchResult) -> Iterator[str]:
@@ -326,7 +327,7 @@ def _remember(result: DecisionResult) -> Iterator[str]:
 def _decided_text(result: DecisionResult) -> str:
     done = "is in" if result.approved else "is rejected and cannot ask again"
     who = introduced(result.name, None, result.agent, result.affiliation)
-    return f"{who} {done} ({visible(result.room)})"
+    return f"{who} {done} ({word(result.room)})"
 
 
 def _knock(one: Knock) -> str:
@@ -346,7 +347,8 @@ def _whose(ctx: OpContext) -> str:
 
 def _me(ctx: OpContext) -> str:
     me = ctx.identity
-    return f"{name_and_role(me.name, me.role)} {fingerprint(me.agent_id)}"
+    name = name_and_role(foreign(me.name), foreign(me.role))
+    return f"{name} {fingerprint(me.agent_id)}"
 
 
 TOOLS = (

@@ -55,7 +55,7 @@ def test_an_error_is_one_neutral_line_with_the_next_command(
     refused = errors.refusal("no\nentry\x1b[2J", "not_member")
     ends_with(refused, monkeypatch)
     said = capfd.readouterr().err
-    assert said == "error: no␊entry␛[2J — next: parler rooms\n"
+    assert said == 'error: "no␊entry␛[2J" — next: parler rooms\n'
 
 
 def test_with_json_an_error_is_one_object(

@@ -65,7 +65,7 @@ def said(*parts: Any) -> str:
 @pytest.mark.parametrize(
     ("status", "activity", "shown"),
     [
-        ("working", "x\x1b", ("working, dnd", " — x␛")),
+        ("working", "x\x1b", ("working, dnd", ' — "x␛"')),
         ("offline", "ended", ("offline, ended 2023-11-14 22:13", "")),
         (
             "offline",
