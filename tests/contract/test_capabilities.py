@@ -1,37 +1,17 @@
 """Every capability is declared once, and is on every face or says why not."""
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import pytest
 import typer
 
-import parler.ops
 from parler.cli import app, hub
 from parler.mcp_server.tools.registry import ALL
-from parler.ops.capability import Capability
 from parler.ops.context import Result
 from parler.ops.machine_context import Here
-
-
-def modules() -> Iterator[Any]:
-    for info in pkgutil.walk_packages(parler.ops.__path__, "parler.ops."):
-        yield importlib.import_module(info.name)
-
-
-@cache
-def declared() -> dict[str, Capability]:
-    """By where it is declared; those of a face alone are found with it."""
-    return {
-        f"{module.__name__}.{name}": value
-        for module in modules()
-        for name, value in vars(module).items()
-        if isinstance(value, Capability)
-    }
+from tests._support.capabilities import declared, modules
 
 
 def carried_out() -> set[Any]:
