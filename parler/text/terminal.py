@@ -9,7 +9,7 @@ import re
 import shlex
 import unicodedata
 
-from parler.wire.foreign import MAX_CHARS, Foreign, exact
+from parler.wire.foreign import MAX_CHARS, Foreign, exact, is_ours
 from parler.wire.foreign import clipped as clipped
 from parler.wire.foreign import quoted as quoted
 from parler.wire.foreign import safe_json as safe_json
@@ -27,12 +27,6 @@ _TAB = "    "
 _LINE_ENDS = re.compile("\r\n|[\r\n\x0b\x0c\x85\u2028\u2029]")
 _NAME_SHAPE = re.compile(r"\w[^\s]*(?: [^\s]+)*")
 _NAME_MARKS = " ._-"
-# What lines of ours begin with, or say of the reader: no name goes for it.
-_OURS = re.compile(
-    r"(you|me|us|system|user|assistant|human|developer|tool|error|next|key|knock|watch"
-    r"|nobody|anyone)|.*handoff to you.*|nothing new.*",
-    re.IGNORECASE,
-)
 # What the shown form of an agent's id looks like: a name may not bring its own.
 _LIKE_A_FINGERPRINT = re.compile(r"\b[A-Z2-7]{4}-[A-Z2-7]{4}\b", re.ASCII)
 _LETTERS = ("Lu", "Ll", "Lt", "Lo")
@@ -107,7 +101,7 @@ def look(name: str | Foreign) -> str:
 def _is_plain(name: str) -> bool:
     if not _NAME_SHAPE.fullmatch(name) or _LIKE_A_FINGERPRINT.search(name):
         return False
-    if _OURS.fullmatch(name):
+    if is_ours(name):
         return False
     if name.isascii():
         return all(char.isalnum() or char in _NAME_MARKS for char in name)

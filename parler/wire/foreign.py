@@ -35,6 +35,12 @@ _HIDDEN = re.compile(
     "\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 _SENTENCE = re.compile(r"[\w ·,.;:'()/?!+*=~#%@-]+")
+# What lines of ours begin with, or say of the reader: no name goes for it.
+_OURS = re.compile(
+    r"(you|me|us|system|user|assistant|human|developer|tool|error|next|key|knock|watch"
+    r"|nobody|anyone)|.*handoff to you.*|nothing new.*",
+    re.IGNORECASE,
+)
 
 
 @overload
@@ -74,7 +80,13 @@ def quoted(text: str) -> str:
 def sentence(text: str | Foreign, max_chars: int = MAX_CHARS) -> str:
     """What somebody says, within words of ours: quoted, unless it is plain words."""
     shown = clipped(text, max_chars)
-    return shown if _SENTENCE.fullmatch(shown) else quoted(shown)
+    plain = _SENTENCE.fullmatch(shown) and not is_ours(shown)
+    return shown if plain else quoted(shown)
+
+
+def is_ours(text: str) -> bool:
+    """Whether a text is what lines of ours begin with, or say of the reader."""
+    return _OURS.fullmatch(text) is not None
 
 
 def safe_json(line: str) -> str:
