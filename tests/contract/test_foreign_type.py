@@ -29,6 +29,9 @@ MISTAKES = (
     'lines.append(", ".join([name]))',
     "lines.append(name)",
     "lines += [name]",
+    "lines.append(str(name))",
+    "lines.append(repr(maybe))",
+    'lines.append(f"from {name!r}")',
 )
 
 PLAIN = {
