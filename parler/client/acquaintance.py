@@ -12,14 +12,14 @@ import asyncio
 from collections.abc import Callable, Collection
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from parler.client.client import Client
 from parler.client.messages import Message
 from parler.errors import ConfigError, HubError
 from parler.identity.known_rooms import KnownRooms
 from parler.identity.senders import Decisions, Senders
-from parler.wire.base import AgentId, RoomName
+from parler.wire.base import AgentId, Millis, RoomName
 from parler.wire.records import DirectoryEntry, RoomKind
 from parler.wire.replies import Card, RoomList, RosterList
 from parler.wire.requests import Lookup, Rooms, Roster
@@ -42,6 +42,15 @@ class Standing(StrEnum):
     KNOWN = "known"
     STRANGER = "stranger"
     DECLINED = "declined"
+
+
+class _Judged(NamedTuple):
+    standing: Standing
+    others: frozenset[AgentId]
+    """Who writes there beside us."""
+
+    since: Millis
+    """When they first did."""
 
 
 class Acquaintance:
@@ -76,9 +85,7 @@ class Acquaintance:
         self._decided_in = (senders.path, *decided_in)
         self._everybody_is_ours = everybody_is_ours
         self._stamp: Stamp = ()
-        self._standing: dict[RoomName, tuple[Standing, frozenset[AgentId]]] = {}
-        """With who writes there beside us."""
-
+        self._standing: dict[RoomName, _Judged] = {}
         self._members: frozenset[AgentId] | None = None
         self._looking = asyncio.Lock()
 
@@ -104,14 +111,19 @@ class Acquaintance:
             self.forget()
         elif self._is_gated(room):
             self._members = None
-            for direct, (_, others) in list(self._standing.items()):
-                if agent in others:
+            for direct, known in list(self._standing.items()):
+                if agent in known.others:
                     del self._standing[direct]
 
     def judged(self, room: RoomName) -> Standing | None:
         """What is known already; None if nobody asked."""
         known = self._standing.get(room)
-        return known[0] if known else None
+        return known.standing if known else None
+
+    def since(self, room: RoomName) -> Millis:
+        """When the other side of a direct room that was judged first wrote."""
+        known = self._standing.get(room)
+        return known.since if known else 0
 
     async def standing(self, room: RoomName) -> Standing:
         """What becomes of the messages in a direct room.
@@ -127,7 +139,7 @@ class Acquaintance:
             if len(self._standing) >= MAX_JUDGED:
                 self._standing.clear()
             self._standing[room] = known
-        return known[0]
+        return known.standing
 
     async def sender(self, room: RoomName) -> Message | None:
         """The first message in a direct room that is not ours."""
@@ -135,27 +147,34 @@ class Acquaintance:
         me = self._client.agent_id
         return next((one for one in batch.messages if one.author.id != me), None)
 
-    async def _judge(self, room: RoomName) -> tuple[Standing, frozenset[AgentId]]:
-        decisions = self._decisions()
+    async def _judge(self, room: RoomName) -> _Judged:
         batch = await self._client.pull(room, since=0, limit=LOOKED_THROUGH)
-        authors = frozenset(message.author.id for message in batch.messages)
-        others = authors - {self._client.agent_id}
+        me = self._client.agent_id
+        theirs = [one for one in batch.messages if one.author.id != me]
+        others = frozenset(one.author.id for one in theirs)
+        wrote = len(theirs) < len(batch.messages) or self._wrote_in(room)
+        standing = await self._standing_of(others, wrote=wrote)
+        return _Judged(standing, others, theirs[0].ts if theirs else 0)
+
+    async def _standing_of(
+        self, others: frozenset[AgentId], *, wrote: bool
+    ) -> Standing:
+        decisions = self._decisions()
         if others & set(decisions.declined):
-            return Standing.DECLINED, others
+            return Standing.DECLINED
         if (
-            len(authors) > len(others)
+            wrote
             or decisions.strangers
             or others <= set(decisions.accepted)
-            or self._wrote_in(room)
             or self._everybody_is_ours()
             or others <= set(self._own_agents())
             or others <= await self._members_of_our_rooms()
         ):
-            return Standing.KNOWN, others
+            return Standing.KNOWN
         for agent in others:
             if not await self._has_voucher(agent):
-                return Standing.STRANGER, others
-        return Standing.KNOWN, others
+                return Standing.STRANGER
+        return Standing.KNOWN
 
     # Of damaged files nothing counts as said: nobody is let through by guess, and
     # nobody is kept out who is known otherwise.

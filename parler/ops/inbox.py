@@ -27,7 +27,7 @@ from parler.ops.context import OpContext, Result
 from parler.ops.machine_context import Here
 from parler.ops.own import Away, Household, Own, OwnKnock, OwnRoom, knocks_at, rooms_of
 from parler.ops.peers import Peer, PeersParams, Reach, peers, reach_of
-from parler.ops.requests import message_requests, standing_in
+from parler.ops.requests import MAX_LOOKED_INTO, message_requests, standing_in
 from parler.peers.presence import read_live
 from parler.wire.base import AgentId, RoomName
 from parler.wire.foreign import Foreign, foreign
@@ -38,9 +38,6 @@ from parler.wire.urls import same_hub
 
 MAX_LOOKED_AT = 50
 """Unread messages of a direct room that are looked at, and such rooms."""
-
-MAX_JUDGED = 100
-"""Direct rooms of which is found out, in one look, whether we know who writes there."""
 
 MAX_LINE_CHARS = 200
 _BROUGHT = frozenset({Reach.AT_ONCE, Reach.TURN_END, Reach.NEXT_TURN})
@@ -193,7 +190,8 @@ async def waiting_for(
     # Who may walk in was decided before; nobody else may be there to let it in.
     knocks, admitted = await knocks_at(own, rooms, admit=True)
     items = list(map(_knock, knocks))
-    unread = {one.name: one for one in rooms if one.kind is RoomKind.DM and one.unread}
+    direct = [one for one in rooms if one.kind is RoomKind.DM and one.unread]
+    unread = {one.name: one for one in _likely_first(own.ctx, direct)[:MAX_LOOKED_INTO]}
     # In an agent's shell a model would read it.
     unasked = [] if own.ctx.for_model() else list(unread)
     strangers = await message_requests(own.ctx, unasked)
@@ -201,7 +199,7 @@ async def waiting_for(
     if own.ctx.identity.agent_id in attended:
         return Waiting(items, admitted)
     looked_at = 0
-    for room in _likely_mail(own.ctx, list(unread.values()))[:MAX_JUDGED]:
+    for room in unread.values():
         if looked_at >= MAX_LOOKED_AT:
             break
         if await standing_in(own.ctx, room.name) is Standing.KNOWN:
@@ -210,11 +208,11 @@ async def waiting_for(
     return Waiting(items, admitted)
 
 
-def _likely_mail(ctx: OpContext, rooms: list[OwnRoom]) -> list[OwnRoom]:
-    """Where we wrote before, then the newest: strangers may have opened any other."""
+def _likely_first(ctx: OpContext, rooms: list[OwnRoom]) -> list[OwnRoom]:
+    """Where we wrote before comes first: strangers may have opened any other."""
     records = ctx.known_rooms.records()
     written = {one.room for one in records if same_hub(one.hub, ctx.hub)}
-    return sorted(rooms[::-1], key=lambda one: one.name not in written)
+    return sorted(rooms, key=lambda one: one.name not in written)
 
 
 def _knock(one: OwnKnock) -> Item:

@@ -25,8 +25,8 @@ from parler.wire.requests import Rooms
 MAX_REQUESTS = 20
 """That one agent's are shown of; the oldest, so that a flood hides nobody before it."""
 
-MAX_LOOKED_AT = 200
-"""Direct rooms that are looked into for requests."""
+MAX_LOOKED_INTO = 150
+"""Direct rooms of which is found out, in one look, whether we know who writes there."""
 
 _WHO = Param("An id, a fingerprint, or a unique name.", positional=True)
 _STRANGERS = Param("Everybody, from now on.", option="--strangers")
@@ -63,25 +63,25 @@ async def message_requests(
     """The first message of each stranger, the oldest first.
 
     What an agent may ask of its hub in a minute is bounded, and strangers must not use
-    it up: those that come after `MAX_REQUESTS` are not even looked at.
+    it up: of their rooms only `MAX_LOOKED_INTO` are looked into.
 
     Args:
-        rooms: Direct rooms with unread messages, as they came to be.
+        rooms: Direct rooms with unread messages, the likeliest first.
     """
+    acquaintance = ctx.acquaintance
+    if acquaintance is None:
+        return []
+    theirs = [
+        room
+        for room in rooms[:MAX_LOOKED_INTO]
+        if await standing_in(ctx, room) is Standing.STRANGER
+    ]
     found: dict[AgentId, tuple[RoomName, Message]] = {}
-    for room in rooms[:MAX_LOOKED_AT]:
-        if len(found) == MAX_REQUESTS:
-            break
-        if await standing_in(ctx, room) is not Standing.STRANGER:
-            continue
-        assert ctx.acquaintance is not None, "else nobody is a stranger"
-        message = await ctx.acquaintance.sender(room)
-        if message is None:
-            continue
-        known = found.get(message.author.id)
-        if known is None or message.ts < known[1].ts:
-            found[message.author.id] = (room, message)
-    return sorted(found.values(), key=lambda one: one[1].ts)
+    for room in sorted(theirs, key=acquaintance.since)[:MAX_REQUESTS]:
+        message = await acquaintance.sender(room)
+        if message is not None:
+            found.setdefault(message.author.id, (room, message))
+    return list(found.values())
 
 
 async def accept(
