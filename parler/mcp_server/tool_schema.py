@@ -51,6 +51,8 @@ class Arg:
     type: Any
     about: str = ""
     default: Any = REQUIRED
+    hidden: bool = False
+    """Taken from who knows it, and in no list: that is read at each start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,12 @@ class Tool:
     args: Arguments
     run: Callable[..., Awaitable[Any]]
     """Is given the call and its arguments."""
+
+    hidden: Collection[str] = ()
+    """Arguments that no list shows."""
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Other names of arguments, which no list shows either."""
 
     only_for: Callable[[Any], bool] | None = None
     """Whether a host is offered it at all."""
@@ -79,7 +87,7 @@ class Tool:
         offer: dict[str, Any] = {
             "name": self.name,
             "description": f"{about} Example: {capability.call}",
-            "inputSchema": schema_of(self.args),
+            "inputSchema": schema_of(self.args, hidden=self.hidden),
             "annotations": annotations_of(capability.hints),
         }
         meta = dict(self.meta)
@@ -130,11 +138,16 @@ def read_arguments(tool: Tool, given: Mapping[str, Any] | None) -> Any:
     """
     values = {key: value for key, value in (given or {}).items() if value is not None}
     known = {one.encode_name: one for one in msgspec.structs.fields(tool.args)}
+    for alias, meant in tool.aliases.items():
+        if alias in values:
+            values.setdefault(meant, values[alias])
+            del values[alias]
     unknown = [key for key in values if key not in known]
     if unknown:
+        shown = [key for key in known if key not in tool.hidden]
         raise UsageError(
             f"{tool.name} has no argument {_short(unknown[0])}",
-            next_step=f"use {', '.join(known) or 'none'}",
+            next_step=f"use {', '.join(shown) or 'none'}",
         )
     for key, value in values.items():
         if isinstance(value, str) and _wants_list(known[key].type):
@@ -145,13 +158,15 @@ def read_arguments(tool: Tool, given: Mapping[str, Any] | None) -> Any:
         raise UsageError(f"{tool.name}: {visible(str(error))}") from None
 
 
-def schema_of(args: Arguments) -> dict[str, Any]:
+def schema_of(args: Arguments, *, hidden: Collection[str] = ()) -> dict[str, Any]:
     """The JSON Schema of some arguments, without what says nothing to a model."""
     schema = msgspec.json.schema(args)
     definitions = schema.get("$defs", {})
     body = definitions[args.__name__]
     properties = {
-        name: _tidy(one, definitions) for name, one in body["properties"].items()
+        name: _tidy(one, definitions)
+        for name, one in body["properties"].items()
+        if name not in hidden
     }
     tidy: dict[str, Any] = {"type": "object", "properties": properties}
     if required := body.get("required"):

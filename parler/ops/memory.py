@@ -45,6 +45,11 @@ class RememberParams:
     ] = None
     """Without one, for us alone."""
 
+    embedding: list[float] | None = None
+    """What the text means, as a model has it, to be found by; 768 numbers."""
+
+    embedding_model: str | None = None
+
 
 class RememberResult(Result):
     """Where a fact was kept; without a room it is for us alone."""
@@ -67,6 +72,8 @@ class RecallParams:
         int,
         Param("At most N.", "N", ge=1, le=MAX_RECALL_LIMIT, clamped=True, brief=""),
     ] = DEFAULT_RECALL_LIMIT
+    embedding: list[float] | None = None
+    """What is meant by it, as the model of those facts has it; 768 numbers."""
 
 
 class Hit(RecallHit, kw_only=True):
@@ -120,7 +127,12 @@ async def remember(ctx: OpContext, params: RememberParams) -> RememberResult:
     check_texts(text=params.text, key=params.key, room=params.room)
     key = params.key or None
     fact = Fact(text=params.text, key=key, room=params.room)
-    kept = await ctx.client.request(Remember(fact=fact), Remembered)
+    frame = Remember(
+        fact=fact,
+        embedding=params.embedding,
+        embedding_model=params.embedding_model,
+    )
+    kept = await ctx.client.request(frame, Remembered)
     return RememberResult(ok=kept.ok, key=key, room=params.room)
 
 
@@ -145,7 +157,7 @@ async def recall(ctx: OpContext, params: RecallParams) -> RecallResult:
     Raises:
         UsageError: There is nothing to look for.
     """
-    if not params.key and not params.query.strip():
+    if not (params.key or params.query.strip() or params.embedding):
         raise UsageError(
             "say what to look for: words or a key",
             next_step="parler recall WORDS, or parler recall --key KEY",
@@ -156,6 +168,7 @@ async def recall(ctx: OpContext, params: RecallParams) -> RecallResult:
         key=params.key or None,
         room=params.room,
         limit=min(params.limit, MAX_RECALL_LIMIT),
+        embedding=params.embedding,
     )
     found = await ctx.client.request(frame, Recalled)
     names = await _names(ctx, {hit.room for hit in found.hits if hit.room})

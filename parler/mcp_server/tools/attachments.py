@@ -196,6 +196,7 @@ TOOLS = (
     tool(
         files.FETCH,
         fetch,
+        aliases={"id": "what", "name": "what"},
         out=Arg(str | None, "A new file in this folder; else the inbox.", None),
     ),
     tool(bundles.BUNDLES, list_bundles),

@@ -3,7 +3,7 @@
 import os
 import secrets
 import shlex
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
@@ -47,24 +47,32 @@ def tool(
     *,
     only_for: Callable[[Host], bool] | None = None,
     drop: Sequence[str] = (),
+    aliases: Mapping[str, str] | None = None,
     **own: Arg,
 ) -> Tool:
     """A tool that does more than its capability.
 
     Args:
         drop: What it does not take.
+        aliases: By which other names it takes what.
         own: What it alone takes, or takes in another way.
     """
     return Tool(
         capability=capability,
         args=arguments(capability, own, drop=drop),
         run=run,
+        hidden=[name for name, arg in own.items() if arg.hidden],
+        aliases=aliases or {},
         only_for=only_for,
     )
 
 
 def shows(
-    capability: Capability, view: Callable[[Any], str | Iterable[str]], **own: Arg
+    capability: Capability,
+    view: Callable[[Any], str | Iterable[str]],
+    *,
+    aliases: Mapping[str, str] | None = None,
+    **own: Arg,
 ) -> Tool:
     """A tool that does what its capability does, and shows the result."""
 
@@ -72,7 +80,12 @@ def shows(
         told = view(await performed(call, capability, args))
         return Answer(text=told if isinstance(told, str) else "\n".join(told))
 
-    return Tool(capability=capability, args=arguments(capability, own), run=run)
+    return Tool(
+        capability=capability,
+        args=arguments(capability, own),
+        run=run,
+        aliases=aliases or {},
+    )
 
 
 async def performed(call: Call, capability: Capability, args: Any) -> Any:

@@ -25,21 +25,30 @@ from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
 
 DEFAULT_FOUND = 25
+_DETAIL = Arg(bool, default=False, hidden=True)
 
 
-def _discovered(result: DiscoverResult) -> list[str]:
-    texts = [_found(one) for one in result.agents]
+async def discover(call: Call, args: Any) -> Answer:
+    """Who is in the directory."""
+    result: DiscoverResult = await performed(call, directory.DISCOVER, args)
+    texts = [
+        _found(one) + (f"\n  id {one.card.id}" if args.detail else "")
+        for one in result.agents
+    ]
     count = fitting(texts)
     if result.more or count < len(texts):
         texts = [*texts[:count], "— there may be more: narrow the query, or limit —"]
-    return texts or ["nobody found"]
+    return Answer(text="\n".join(texts or ["nobody found"]))
 
 
 async def roster(call: Call, args: Any) -> Answer:
     """The members of a room."""
     me = (await call.ctx()).client.agent_id
     result = await performed(call, rooms.ROSTER, args)
-    texts = [_member(one, me=me) for one in result.entries]
+    texts = [
+        _member(one, me=me) + (f"\n  id {one.id}" if args.detail else "")
+        for one in result.entries
+    ]
     count = fitting(texts)
     if count < len(texts):
         texts = [*texts[:count], f"— and {len(result.entries) - count} more —"]
@@ -146,9 +155,14 @@ def _member(one: Member, *, me: str) -> str:
 
 
 TOOLS = (
-    shows(directory.DISCOVER, _discovered, limit=Arg(int, "", DEFAULT_FOUND)),
-    tool(rooms.ROSTER, roster),
-    shows(directory.CARD, _card),
+    tool(
+        directory.DISCOVER,
+        discover,
+        limit=Arg(int, "", DEFAULT_FOUND),
+        detail=_DETAIL,
+    ),
+    tool(rooms.ROSTER, roster, detail=_DETAIL),
+    shows(directory.CARD, _card, aliases={"id": "agent"}),
     shows(directory.REGISTER, _registered),
     tool(identity.PRESENCE, show),
     tool(attention.ATTENTION, attend),

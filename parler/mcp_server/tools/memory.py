@@ -3,23 +3,43 @@
 from typing import Any
 
 from parler.mcp_server.tool_call import Answer, Call
-from parler.mcp_server.tools.common import fitting, only_one_target, shows, tool
+from parler.mcp_server.tool_schema import Arg
+from parler.mcp_server.tools.common import fitting, only_one_target, tool
 from parler.ops import memory
 from parler.ops.memory import Hit, RecallResult
 from parler.text.terminal import shown_name, word
 from parler.text.untrusted import LEGEND, place_of, quote
 from parler.wire.base import RoomName
 
+_EMBEDDING = Arg(list[float] | None, default=None, hidden=True)
+
 
 async def remember(call: Call, args: Any) -> Answer:
     """Keep a fact."""
     params = memory.RememberParams(
-        text=args.text, key=args.key, room=_where(call, args)
+        text=args.text,
+        key=args.key,
+        room=_where(call, args),
+        embedding=args.embedding,
+        embedding_model=args.embedding_model,
     )
     result = await memory.remember(await call.ctx(), params)
     where = f"for the members of {word(result.room)}" if result.room else "for you"
     under = f" under {word(result.key)}" if result.key else ""
     return Answer(text=f"remembered {where}{under}")
+
+
+async def recall(call: Call, args: Any) -> Answer:
+    """Find facts again."""
+    params = memory.RecallParams(
+        query=args.query,
+        key=args.key,
+        room=RoomName(args.room) if args.room else None,
+        limit=args.limit,
+        embedding=args.embedding,
+    )
+    result = await memory.recall(await call.ctx(), params)
+    return Answer(text="\n".join(_recalled(result)))
 
 
 def _recalled(result: RecallResult) -> list[str]:
@@ -60,7 +80,12 @@ def _hit(one: Hit) -> str:
 
 
 TOOLS = (
-    tool(memory.REMEMBER, remember),
-    shows(memory.RECALL, _recalled),
+    tool(
+        memory.REMEMBER,
+        remember,
+        embedding=_EMBEDDING,
+        embedding_model=Arg(str | None, default=None, hidden=True),
+    ),
+    tool(memory.RECALL, recall, embedding=_EMBEDDING),
     tool(memory.FORGET, forget),
 )

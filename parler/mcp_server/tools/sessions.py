@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Any
 
 from parler.errors import ConfigError, HubError, UsageError
@@ -9,7 +10,13 @@ from parler.identity.homes import machine_home
 from parler.identity.people import Relation
 from parler.identity.person import find_person
 from parler.identity.signing import fingerprint
-from parler.mcp_server.tool_call import Answer, Call, Question, Verdict
+from parler.mcp_server.tool_call import (
+    MAX_RESULT_CHARS,
+    Answer,
+    Call,
+    Question,
+    Verdict,
+)
 from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
     command_line,
@@ -51,6 +58,13 @@ _COMPARE = " Anybody can use a name: compare the fingerprint."
 _WAIT = Arg(int, "Wait for the owner's decision, up to 600.", 0)
 
 
+class Backlog(StrEnum):
+    """How much of what was said is shown to who joins."""
+
+    RECENT = "recent"
+    FULL = "full"
+
+
 async def open_session(call: Call, args: Any) -> Answer:
     """Open a session, and say how others come in."""
     ctx = await call.ctx()
@@ -87,15 +101,15 @@ async def open_session(call: Call, args: Any) -> Answer:
 
 async def join_session(call: Call, args: Any) -> Answer:
     """Redeem a key: knock, or enter and read what was said so far."""
-    return await _join(call, args.key, args.wait_secs)
+    return await _join(call, args.key, args.wait_secs, args.backlog)
 
 
 async def join(call: Call, args: Any) -> Answer:
     """Redeem the key of any room."""
-    return await _join(call, args.code, args.wait_secs)
+    return await _join(call, args.code, args.wait_secs, Backlog.RECENT)
 
 
-async def _join(call: Call, pasted: str, wait_secs: int) -> Answer:
+async def _join(call: Call, pasted: str, wait_secs: int, backlog: Backlog) -> Answer:
     key = pasted_key(pasted)
     services = call.services
     before = services.link.hub
@@ -124,7 +138,7 @@ async def _join(call: Call, pasted: str, wait_secs: int) -> Answer:
         )
     services.joiner.ended(key)
     services.delivery.entered(result.room)
-    text = await _joined_text(call, ctx, result)
+    text = await _joined_text(call, ctx, result, backlog)
     claims = []
     if result.messages:  # whether we read for this agent is perhaps not decided yet
         claims = [services.delivery.has_read(result.room, result.messages[-1].seq)]
@@ -145,7 +159,9 @@ async def _move(call: Call, hub: str, before: str) -> OpContext:
         ) from None
 
 
-async def _joined_text(call: Call, ctx: OpContext, result: JoinResult) -> str:
+async def _joined_text(
+    call: Call, ctx: OpContext, result: JoinResult, backlog: Backlog
+) -> str:
     members = (await rooms.roster(ctx, result.room)).entries
     reader = call.reader(ctx)
     head = (
@@ -157,12 +173,16 @@ async def _joined_text(call: Call, ctx: OpContext, result: JoinResult) -> str:
     if not result.messages:
         return f"{head}\nNothing was said there yet."
     first, *rest = result.messages
-    recent = rest[-RECENT:]
+    full = backlog is Backlog.FULL
+    recent = rest if full else rest[-RECENT:]
     texts = transcript_of([first], reader, now=ctx.now(), max_chars=MAX_SEED_CHARS)
     left_out = len(rest) - len(recent) + result.omitted
-    later = transcript_of(recent, reader, now=ctx.now(), max_chars=MAX_CHARS)
+    later = transcript_of(
+        recent, reader, now=ctx.now(), max_chars=None if full else MAX_CHARS
+    )
+    most = MAX_RESULT_CHARS if full else MAX_JOIN_CHARS
     size = sum(map(len, later)) + len(texts[0])
-    while later and size > MAX_JOIN_CHARS:
+    while later and size > most:
         size -= len(later.pop(0))
         left_out += 1
     if left_out:
@@ -353,7 +373,12 @@ def _me(ctx: OpContext) -> str:
 
 TOOLS = (
     tool(session.OPEN, open_session),
-    tool(session.JOIN_SESSION, join_session, wait_secs=_WAIT),
+    tool(
+        session.JOIN_SESSION,
+        join_session,
+        wait_secs=_WAIT,
+        backlog=Arg(Backlog, default=Backlog.RECENT, hidden=True),
+    ),
     tool(
         session.JOIN,
         join,

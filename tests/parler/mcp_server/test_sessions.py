@@ -344,3 +344,28 @@ async def test_an_agent_of_ones_own_walks_in_and_a_stranger_is_told_with_whose_i
         assert f"an agent of {shown_name(person.name)} {mark}" in knocked
         told = await brings(host, "KNOCK")
         assert f"Codex, says it is {shown_name(person.name)}'s ({mark})" in told
+
+
+async def test_all_of_a_backlog_ids_and_embeddings_are_there_for_who_asks(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with at_work(env, tmp_path) as host, peer(hub.url, "bob") as bob:
+        key, room = await bob.opens()
+        said = [f"message {number} {'x' * 300}" for number in range(40)]
+        for text in said:
+            await bob.says(room, text)
+        joining = {"key": f"{key}@{hub.url}"}
+        recent = await host.calls("parler_join_session", **joining)
+        assert "message 5 " not in recent
+        whole = await host.calls("parler_join_session", **joining, backlog="full")
+        assert all(text in whole for text in said)
+        agent = bob.client.agent_id
+        assert agent not in await host.calls("parler_roster")
+        assert agent in await host.calls("parler_roster", detail=True)
+        near, far = [1.0, *[0.0] * 767], [*[0.0] * 767, 1.0]
+        for text, meaning in (("cats purr", near), ("rust compiles", far)):
+            await host.calls("parler_remember", text=text, embedding=meaning)
+        found = await host.calls("parler_recall", query="", embedding=near, limit=1)
+        assert "cats purr" in found
+        assert "rust" not in found

@@ -99,6 +99,32 @@ def test_what_models_often_write_is_understood() -> None:
     assert args.approval is False
 
 
+@pytest.mark.parametrize(
+    ("tool", "given", "field", "value"),
+    [
+        ("parler_join_session", {"key": "K", "backlog": "full"}, "backlog", "full"),
+        ("parler_roster", {"room": "r", "detail": True}, "detail", True),
+        ("parler_discover", {"detail": "true"}, "detail", True),
+        ("parler_remember", {"text": "x", "embedding": [0.5]}, "embedding", [0.5]),
+        ("parler_recall", {"query": "x", "embedding": [1]}, "embedding", [1.0]),
+        ("parler_card", {"id": "planner"}, "agent", "planner"),
+        ("parler_fetch", {"id": "ab12", "name": "a.pdf"}, "what", "ab12"),
+        ("parler_fetch", {"name": "a.pdf"}, "what", "a.pdf"),
+    ],
+)
+def test_what_people_know_from_elsewhere_is_taken_and_costs_no_list(
+    tool: str, given: dict[str, Any], field: str, value: object
+) -> None:
+    assert getattr(read_arguments(BY_NAME[tool], given), field) == value
+    offered_ = BY_NAME[tool].as_offer()["inputSchema"]["properties"]
+    assert not {"backlog", "detail", "embedding", "id", "name"} & set(offered_)
+    with pytest.raises(UsageError, match="no argument") as refused:
+        read_arguments(BY_NAME[tool], given | {"other": 1})
+    assert not {"backlog", "detail", "embedding"} & set(
+        (refused.value.next_step or "").replace(",", "").split()
+    )
+
+
 def test_an_argument_may_have_a_name_that_python_has_taken() -> None:
     def pick(*, whom: Annotated[str | None, Param("Who.", name="for_")] = None) -> None:
         pass
