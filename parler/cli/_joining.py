@@ -22,7 +22,11 @@ Active: TypeAlias = Annotated[
 ]
 Runner: TypeAlias = Annotated[
     str | None,
-    typer.Option("--runner", metavar="WHAT", help="By this; as that of parler work."),
+    typer.Option(
+        "--runner",
+        metavar="WHAT",
+        help="What acts: an agent or a command; means --active.",
+    ),
 ]
 # Habits from elsewhere: here no work starts by itself, and joining ends by itself.
 Passive: TypeAlias = Annotated[bool, typer.Option("--passive", hidden=True)]

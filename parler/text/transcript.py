@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from parler.identity.message_signing import Signature
-from parler.identity.signing import fingerprint
+from parler.identity.signing import fingerprint, is_agent_id
 from parler.text.terminal import (
     clipped,
     file_word,
@@ -267,6 +267,8 @@ def _is_for(reader: Reader, to: str | None) -> bool:
 
 def _handoff_text(part: HandoffPart) -> str:
     to = shown_name(part.to) if part.to else "anyone"
+    if is_agent_id(to):
+        to = fingerprint(to)
     done = f"  (done: {paragraph(part.summary)})" if part.summary else ""
     code = f"  — {_blob_command('apply', part.bundle)}" if part.bundle else ""
     return f"🤝 handoff → {to}: {paragraph(part.next)}{done}{code}"

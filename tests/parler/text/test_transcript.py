@@ -140,6 +140,7 @@ def test_a_peer_never_prints_a_line_of_its_own() -> None:
             f"🤝 handoff → webdev: go  (done: API)  — parler apply {DIGEST}",
         ),
         (handoff(), "🤝 handoff → anyone: go"),
+        (handoff(to=BOB), f"🤝 handoff → {fingerprint(BOB)}: go"),
         (
             {
                 "kind": "com.parler.task",
