@@ -133,7 +133,8 @@ def cli_page() -> str:
         "`parler help COMMAND` explains one.",
         "",
         "A shell completes commands, options and values after "
-        '`eval "$(_PARLER_COMPLETE=bash_source parler)"`, or `zsh_source`.',
+        '`eval "$(parler completion bash)"`, or `zsh`; for fish see '
+        "[`parler completion`](#parler-completion).",
         "",
     ]
     for path, command in walk("parler", typer.main.get_command(app)):

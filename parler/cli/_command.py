@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._carry_out import quoted as wrapped
+from parler.cli._completion import of
 from parler.cli._help import SHARED, Command, Group
 from parler.cli._parameters import parameter_of, shown_on, taken
 from parler.cli._run import Options
@@ -34,6 +35,7 @@ def group(help_text: str) -> typer.Typer:
     return typer.Typer(
         cls=Group,
         help=help_text,
+        short_help=help_text,
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
@@ -105,6 +107,10 @@ def _register(
             named = {one.name for one in own}
             rest = (one for key, one in declared.items() if key not in named)
             parameters += map(parameter_of, rest)
+    for one in parameters:
+        info = get_args(one.annotation)[-1]
+        if not (info.click_type or info.parser) and (known := of(info.metavar)):
+            info.click_type = known
     names = {one.name for one in parameters}
     shown = {key: one for key, one in declared.items() if key in names}
 
@@ -120,6 +126,7 @@ def _register(
     app.command(
         capability.command.rpartition(" ")[2],
         cls=Command,
+        short_help=capability.about,
         help=f"{capability.about}\n\n{capability.more}".strip(),
         epilog=_EXAMPLE + lines,
         hidden=capability.hidden,

@@ -35,7 +35,7 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
         *("contacts", "trust", "untrust", "register", "discover", "card", "token"),
     ),
     "Hubs and this installation": (
-        *("hub", "hubs", "trust-hub", "config", "version", "mcp"),
+        *("hub", "hubs", "trust-hub", "config", "completion", "version", "mcp"),
     ),
 }
 """The commands as the list of them has them, each once."""
@@ -151,6 +151,22 @@ def _like(word: str, known: Sequence[str]) -> str | None:
 
 def in_order(arguments: Sequence[str]) -> list[str]:
     """A command line with the options that all commands have behind the command."""
+    words, options, rest = _parted(arguments)
+    if not words:
+        return list(arguments)
+    # Before the first option: what follows a -- is no option any more.
+    at = next((i for i, one in enumerate(rest) if one.startswith("-")), len(rest))
+    return [*words, *rest[:at], *options, *rest[at:]]
+
+
+def without_shared(arguments: Sequence[str]) -> list[str]:
+    """A command line without those before the command."""
+    words, _, rest = _parted(arguments)
+    return [*words, *rest]
+
+
+def _parted(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """The words of the command, what all take and stands before them, and the rest."""
     words, options, rest = list[str](), list[str](), list(arguments)
     while rest and len(words) < (2 if words and words[0] in WORDS else 1):
         name, equals, _ = rest[0].partition("=")
@@ -162,11 +178,7 @@ def in_order(arguments: Sequence[str]) -> list[str]:
             break
         else:
             words.append(rest.pop(0))
-    if not words:
-        return list(arguments)
-    # Before the first option: what follows a -- is no option any more.
-    at = next((i for i, one in enumerate(rest) if one.startswith("-")), len(rest))
-    return [*words, *rest[:at], *options, *rest[at:]]
+    return words, options, rest
 
 
 def shared_alone(arguments: Sequence[str]) -> dict[str, Any] | None:

@@ -240,6 +240,10 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         "hubs",
         "Show every setting, and where it comes from.",
     ),
+    "completion": (
+        "completion",
+        "Print what makes a shell complete Parler's commands.",
+    ),
     "session": (
         "session",
         "Share one live conversation: open it, knock, let in, leave.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from parler.cli._carry_out import carry_out_declared, values_of
+from parler.cli._completion import of
 from parler.cli._person import check_agreed
 from parler.cli._run import Options, identity_of, in_room, settings_of
 from parler.ops.capability import Capability, Means
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
 As: TypeAlias = Annotated[
     str | None,
-    typer.Option("--as", metavar="NAME", help="Only as this agent of yours."),
+    typer.Option(
+        "--as",
+        metavar="NAME",
+        help="Only as this agent of yours.",
+        click_type=of("OWN"),
+    ),
 ]
 Yes: TypeAlias = Annotated[
     bool, typer.Option("--yes", "-y", help="You are sure: do not ask.")

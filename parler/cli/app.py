@@ -5,7 +5,7 @@ the time; the list of commands, and whatever is none, needs no module at all.
 """
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import import_module
 from typing import Annotated
@@ -13,6 +13,7 @@ from typing import Annotated
 import click
 import typer
 
+from parler.cli import _completion
 from parler.cli._command import group
 from parler.cli._help import asked_for_help, in_order, no_such_command, shared_alone
 from parler.cli._index import COMMANDS, WORDS
@@ -63,9 +64,6 @@ Environment:
   PARLER_HOME, PARLER_HUB, PARLER_NAME, PARLER_ROLE, PARLER_JOIN_SECRET
 """
 
-_COMPLETE = "_PARLER_COMPLETE"
-"""Where a shell says that it wants to complete a line, as click has it."""
-
 _NEXT = {
     ErrorCode.NOT_MEMBER: "parler rooms",
     ErrorCode.NOT_OWNER: "parler whoami, and ask the owner of the room",
@@ -86,7 +84,7 @@ _NEXT = {
 AREAS = (
     *("session", "messages", "rooms", "memory", "directory", "attachments", "queue"),
     *("inbox", "work", "attention", "peers", "ask", "projects", "identity"),
-    *("contacts", "doctor", "mcp", "connect", "hubs"),
+    *("contacts", "doctor", "mcp", "connect", "hubs", "completion"),
 )
 """The modules of this folder that have commands, in the order they are shown."""
 
@@ -176,6 +174,11 @@ def _tree_for(arguments: Sequence[str]) -> typer.Typer:
     return tree(asked) if asked in COMMANDS else outline()
 
 
+def _tree_of(words: Sequence[str]) -> typer.Typer:
+    """What a shell needs that completes what follows some words."""
+    return _tree_for(words) if words else outline()
+
+
 def __getattr__(name: str) -> typer.Typer:
     # The whole tree is made for those who look at it.
     if name == "app":
@@ -193,8 +196,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         prepare_streams()
         environment = process_environment()
-        if wanted := environment.get(_COMPLETE):
-            return _complete(environment, wanted)
+        if environment.get(_completion.VARIABLE):
+            return _completion.answer(_tree_of, environment)
         return _invoke(arguments)
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
@@ -202,17 +205,6 @@ def run(arguments: Sequence[str]) -> int:
         return _report(_first(several), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the outermost place of the program
         return _report(error, as_json=as_json)
-
-
-def _complete(environment: Mapping[str, str], wanted: str) -> int:
-    """Tell a shell what may follow, or how it asks for that."""
-    from click.shell_completion import shell_complete, split_arg_string
-
-    line = environment.get("COMP_WORDS", "")
-    words = split_arg_string(line)[1:]
-    has_command = len(words) > 1 or line.endswith(" ")
-    command = typer.main.get_command(_tree_for(words) if has_command else outline())
-    return shell_complete(command, {}, "parler", _COMPLETE, wanted)
 
 
 def _invoke(arguments: Sequence[str]) -> int:

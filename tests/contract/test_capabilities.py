@@ -59,8 +59,8 @@ def test_every_operation_belongs_to_a_capability() -> None:
     assert not set(operations()) - carried_out()
 
 
-ELSEWHERE = {"hub", "mcp"}
-"""Commands that hand over to another program, which explains itself."""
+ELSEWHERE = {"hub", "mcp", "completion"}
+"""Commands that hand over to another program, which explains itself, or to a shell."""
 
 
 def commands(group: Any, path: str = "") -> Iterator[str]:

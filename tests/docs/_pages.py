@@ -66,6 +66,8 @@ def understand(line: str) -> None:
         else:
             hub_parser({}).parse_args(words[1:])
         return
+    if words[:1] == ["help"]:
+        words = words[1:]
     if words[:1] == ["hook"]:
         return  # its grammar is held by tests/parler/apps/test_hooks.py
     command: click.Command = typer.main.get_command(app)

@@ -51,6 +51,9 @@ NOT_RUN = {
     "parler connect --team --address wss://hub.example.org": "./scripts/test --lan",
     "parler connect --join ws://192.168.1.5:7070": "at a terminal; test_connect.py",
     "parler connect --join -": "test_connect.py",
+    'eval "$(parler completion bash)"': "tests/behaviour/test_completion.py",
+    "parler completion fish > ~/.config/fish/completions/parler.fish": "writes into "
+    "fish's own folder; tests/behaviour/test_completion.py",
     "parler connect": "asks at a terminal; tests/behaviour/test_hub_choice.py",
     "parler use team": "looks at the network; tests/behaviour/test_hub_choice.py",
     "parler project allow stagent --from dashboard --write": "only at a terminal",

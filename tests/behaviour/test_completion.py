@@ -1,0 +1,95 @@
+"""What a person gets by pressing Tab, in each shell that is here."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parler.identity.identity import mint_identity
+from parler.identity.known_rooms import KnownRooms
+from parler.wire.base import RoomName
+from tests._support.processes import environment
+
+BASH = """
+eval "$(parler completion bash)"
+IFS=" " read -ra COMP_WORDS <<<"parler $TYPED"
+[[ $TYPED == *" " ]] && COMP_WORDS+=("")
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+compopt() { :; }
+_parler_completion parler
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+FISH = """
+parler completion fish | source
+complete -C "parler $TYPED"
+"""
+HOSTILE = "flaky, $(touch pwned) `touch pwned` *"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    base = tmp_path / ".parler"
+    mint_identity(base, hub_url="ws://127.0.0.1:9", name="ann")
+    mint_identity(base / "agents/codex", hub_url="ws://127.0.0.1:9", name="shop")
+    rooms = {base: ("room.abc234", HOSTILE), base / "agents/codex": ("room.xyz", "b")}
+    for place, (room, topic) in rooms.items():
+        known = KnownRooms(place)
+        known.remember("ws://127.0.0.1:9", RoomName(room))
+        known.note_topics("ws://127.0.0.1:9", {RoomName(room): topic})
+    program = tmp_path / "bin/parler"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m parler "$@"\n', "utf-8")
+    program.chmod(0o755)
+    return tmp_path
+
+
+SHELLS = [
+    "bash",
+    pytest.param(
+        "fish", marks=pytest.mark.skipif(not shutil.which("fish"), reason="no fish")
+    ),
+]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("typed", "follow"),
+    [
+        ("hub sta", "start stats status"),
+        ("--json session req", "requests"),
+        ("help ses", "session"),
+        ("history ", "room.abc234 room.xyz"),
+        ("send --room room.a", "room.abc234"),
+        ("rooms --as ", "ann shop"),
+        ("use l", "local"),
+    ],
+)
+def test_tab_brings_what_may_follow(
+    shell: str, typed: str, follow: str, home: Path
+) -> None:
+    assert sorted(completed(shell, typed, home)) == follow.split()
+
+
+def test_a_room_is_found_by_its_topic_and_nothing_of_it_is_carried_out(
+    home: Path,
+) -> None:
+    assert completed("bash", "history Flak", home) == ["room.abc234"]
+    assert not (home / "pwned").exists()
+
+
+def completed(shell: str, typed: str, home: Path) -> list[str]:
+    env = environment(home)
+    script, first = (FISH, "--no-config") if shell == "fish" else (BASH, "--norc")
+    done = subprocess.run(
+        [shell, first, "-c", script],
+        cwd=home,
+        env=env | {"TYPED": typed, "PATH": f"{home / 'bin'}:{env['PATH']}"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        check=True,
+    )
+    assert done.stderr == ""
+    return [line.split("\t")[0] for line in done.stdout.splitlines()]
