@@ -141,7 +141,7 @@ def _rooms() -> Iterator[tuple[str, str]]:
 
     for home in dict.fromkeys([_settings().home, *(one.home for one in _own())]):
         for record in reversed(KnownRooms(home).records()):
-            yield record.room, short_topic(record.topic or "")
+            yield record.room, short_topic(record.topic) if record.topic else ""
 
 
 def _agents() -> Iterator[tuple[str, str]]:
