@@ -9,7 +9,14 @@ import typer
 from parler.cli._arguments import between
 from parler.cli._command import command, shows
 from parler.cli._machine import here_of
-from parler.cli._run import HERE, Options, Run, carry_out
+from parler.cli._run import (
+    HERE,
+    Options,
+    Run,
+    carry_out,
+    identity_of,
+    settings_of,
+)
 from parler.errors import HubError, UsageError
 from parler.ops import peers, reservations
 from parler.ops.affiliations import belongs
@@ -101,6 +108,7 @@ def reserve(
 ) -> None:
     """Reserve files; what is in the way is no success."""
     params = reservations.ReserveParams(glob=glob, minutes=for_, why=why)
+    identity_of(settings_of(options), options.out)  # whose it is, also later
     result = reservations.reserve(here_of(options), params)
     options.out.result(result, map(options.out.quoted, _reserved(result)))
     if result.reserved is None:

@@ -219,9 +219,7 @@ def _pattern(here: Here, which: str) -> tuple[str, str] | None:
 
 
 def _mine(here: Here, one: Reservation) -> bool:
-    agent = here.agent or ""
-    agents = (agent,) if here.by_an_agent() else (agent, "")
-    return one.is_of(here.above(), agents)
+    return one.is_of(here.above(), here.agent or "")
 
 
 def _shown(here: Here, one: Reservation) -> Reserved:

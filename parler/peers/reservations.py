@@ -86,15 +86,15 @@ class Reservation:
             return None
         return Process(self.pid, self.started)
 
-    def is_of(self, above: Collection[Process], agents: Collection[str]) -> bool:
-        """Whether it belongs to the session of these processes, or to such an agent.
+    def is_of(self, above: Collection[Process], agent: str | None) -> bool:
+        """Whether it belongs to the session of these processes, or to this agent.
 
         The agent has the last word where processes say nothing: at a terminal, and
-        elsewhere. It is empty where a terminal had no identity yet.
+        elsewhere.
         """
         here = self.machine == machine()
         if self.host is None or not here:
-            return self.agent in agents and (here or bool(self.agent))
+            return self.agent == agent and (here or bool(agent))
         return self.host in above
 
     def left_ms(self, uptime: int, clock: int) -> int:
@@ -185,9 +185,8 @@ class Reservations:
             ConfigError: What is reserved cannot be read, or written.
         """
         above = (holder.host,) if holder.host else ()
-        agents = (holder.agent,) if holder.host else (holder.agent, "")
         with self._changing() as held:
-            others = [one for one in held if not one.is_of(above, agents)]
+            others = [one for one in held if not one.is_of(above, holder.agent)]
             in_the_way = [one for one in others if overlap(one, wanted)]
             if in_the_way or len(held) >= MAX_RESERVATIONS:
                 return None, in_the_way
@@ -287,7 +286,7 @@ def check_edit(
     ours = {seen.process for seen in ancestors(os.getpid() if pid is None else pid)}
     for key, name in _names_of(path):
         for one in held:
-            mine = one.is_of(ours, (agent,) if agent else ())
+            mine = one.is_of(ours, agent)
             if one.key == key and not mine and one.covers(name):
                 left = reserved.left_ms(one)
                 return Refusal(path=name, reservation=one, left_ms=left)

@@ -47,6 +47,9 @@ def test_a_question_that_is_not_answered_is_no_success(
 
 def test_what_is_in_the_way_or_shows_nobody_is_no_success(ann: Agent) -> None:
     assert ann("reserve", "src/**").status == 0
+    # Whoever had no identity then has one since, and it is the same.
+    assert "src/**" in ann("release").out
+    assert ann("reserve", "src/**").status == 0
     ann.environment["PARLER_HOME"] = str(ann.home / "agents" / "codex")
     assert ann("init", "--name", "eve").status == 0
     blocked = ann("reserve", "src/a.py")

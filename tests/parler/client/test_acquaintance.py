@@ -214,7 +214,7 @@ async def test_strangers_in_their_hundreds_cost_a_model_nothing_and_hide_nobody(
         told = await dan.tells(scene.id, "I am here")
         listed = await rooms_of(scene.own())
         monkeypatch.setattr(inbox, "MAX_LOOKED_INTO", 1)
-        items = await inbox.waiting_for(scene.own(), listed, [])
+        items = (await inbox.waiting_for(scene.own(), listed, [])).items
         assert [one.room for one in items] == [told]
 
 

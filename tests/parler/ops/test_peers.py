@@ -184,19 +184,6 @@ async def test_what_a_session_reserved_is_shown_with_it_and_ends_with_it(
     assert reserve(at, ReserveParams(glob="src/a.py")).reserved
 
 
-def test_what_a_terminal_reserved_before_it_had_an_identity_is_its_own_later(
-    tmp_path: Path,
-) -> None:
-    nobody = replace(here(tmp_path, tmp_path / "repo"), agent=None)
-    assert reserve(nobody, ReserveParams(glob="made")).reserved
-    ann = here(tmp_path, tmp_path / "repo")
-    assert reserve(ann, ReserveParams(glob="made")).reserved
-    shell = replace(nobody, agent=BOB, environment={"CLAUDECODE": "1"})
-    assert reserve(nobody, ReserveParams(glob="other")).reserved
-    assert [one.mine for one in reservations(shell).reservations] == [False, False]
-    assert [one.glob for one in release(ann, None).released] == ["made", "other"]
-
-
 async def test_a_record_follows_the_work_and_renews_what_is_reserved(
     tmp_path: Path,
 ) -> None:
