@@ -9,8 +9,10 @@ a change that would alter anything else is refused.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from parler.apps.config_files import jsonc, toml_text, yaml_text
 from parler.apps.config_files.errors import (
@@ -136,18 +138,17 @@ def apply(edit: FileEdit, text: str, had_made: tuple[KeyPath, ...] = ()) -> Edit
     """
     if edit.format is Format.OWN:
         return _apply_own(edit, text)
-    syntax = _SYNTAX[edit.format]
     for sweep in edit.sweeps:
         text = _swept(edit.format, text, sweep, keep=edit.changes)
     made: list[KeyPath] = []
     for change in edit.changes:
         if is_satisfied(edit.format, text, change):
             continue
-        before = syntax.parse(text)
+        before = _parsed(edit.format, text)
         _require_ours(change, value_at(before, change.path))
         changed, new = _changed(edit.format, text, change)
         if edit.format is not Format.YAML:  # which checks itself
-            _check(syntax, changed, _expected(before, change))
+            _check(edit.format, changed, _expected(before, change))
         if not is_satisfied(edit.format, changed, change):
             raise AppError(f"{edit.path} would not hold what was written; left alone")
         text = changed
@@ -170,7 +171,7 @@ def _changed(style: Format, text: str, change: Change) -> tuple[str, list[KeyPat
     if isinstance(change, Add):
         text, made = syntax.add(text, change.path, change.value)
         return text, made
-    current = value_at(syntax.parse(text), change.path)
+    current = value_at(_parsed(style, text), change.path)
     wanted = _wanted(change, current)
     if style is Format.JSONC and change.settle and isinstance(current, Mapping):
         return _settled(text, change.path, current, wanted), []
@@ -232,7 +233,7 @@ def _pruned(edit: FileEdit, text: str, made: tuple[KeyPath, ...]) -> str:
     """The text without containers that we made and that hold nothing any more."""
     syntax = _SYNTAX[edit.format]
     for path in sorted(made, key=len, reverse=True):
-        if value_at(syntax.parse(text), path) in ({}, []):
+        if value_at(_parsed(edit.format, text), path) in ({}, []):
             text = syntax.drop(text, path)
     return text
 
@@ -241,7 +242,7 @@ def is_bare(edit: FileEdit, text: str) -> bool:
     """Whether a file that we created says nothing any more; raises `Unparsable`."""
     if edit.format is Format.OWN or not text.strip():
         return not text.strip()
-    said: object = _SYNTAX[edit.format].parse(text)
+    said = _parsed(edit.format, text)
     needed = {
         change.path[0]: change.value
         for change in edit.changes
@@ -256,7 +257,7 @@ def is_bare(edit: FileEdit, text: str) -> bool:
 
 def is_satisfied(style: Format, text: str, change: Change) -> bool:
     """Whether a text says already what a change wants; raises `Unparsable`."""
-    value = value_at(_SYNTAX[style].parse(text), change.path)
+    value = value_at(_parsed(style, text), change.path)
     if isinstance(change, Add):
         return isinstance(value, list) and change.value in value
     if change.unless_there and value is not None:
@@ -268,8 +269,7 @@ def read(edit: FileEdit, text: str) -> object:
     """What a text says; raises `Unparsable`."""
     if edit.is_own:  # of those, only one that lists servers is read at all
         return jsonc.parse(text) if edit.server else {}
-    said: object = _SYNTAX[edit.format].parse(text)
-    return said
+    return _parsed(edit.format, text)
 
 
 def value_at(data: object, path: KeyPath) -> object:
@@ -285,7 +285,7 @@ def _swept(
     style: Format, text: str, sweep: Sweep, *, keep: tuple[Change, ...] = ()
 ) -> str:
     syntax = _SYNTAX[style]
-    value = value_at(syntax.parse(text), sweep.path)
+    value = value_at(_parsed(style, text), sweep.path)
     wanted = [change.value for change in keep if change.path == sweep.path]
     if isinstance(sweep, DropKey):
         # One that is to be there is replaced in its place.
@@ -316,32 +316,41 @@ def _swept_within(text: str, sweep: DropItems, item: object, index: int) -> str:
 
 
 def _expected(before: object, change: Change) -> object:
-    model = _copied(before) if before is not None else {}
-    node = model
+    """What a text should say after a change; only what is on the way is copied."""
+    node = model = _members(before)
     for key in change.path[:-1]:
-        assert isinstance(node, dict)
-        node = node.setdefault(key, {})
-    assert isinstance(node, dict)
+        node[key] = _members(node.get(key))
+        node = node[key]
+    last, current = change.path[-1], node.get(change.path[-1])
     if isinstance(change, Put):
-        node[change.path[-1]] = _wanted(change, node.get(change.path[-1]))
+        node[last] = _wanted(change, current)
     else:
-        node.setdefault(change.path[-1], []).append(change.value)
+        node[last] = [*(current if isinstance(current, list) else []), change.value]
     return model
 
 
-def _copied(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _copied(one) for key, one in value.items()}
-    return [_copied(one) for one in value] if isinstance(value, list) else value
+def _members(value: object) -> dict[str, Any]:
+    assert value is None or isinstance(value, Mapping)
+    return dict(value or {})
 
 
-def _check(syntax: ModuleType, text: str, expected: object) -> None:
+def _check(style: Format, text: str, expected: object) -> None:
     try:
-        said = syntax.parse(text)
+        said = _parsed(style, text)
     except Unparsable as error:
         raise AppError(f"the file has no place for our entry: {error}") from None
     if said != expected:
         raise AppError("the file would say something else than before; left alone")
+
+
+@lru_cache(maxsize=2)
+def _parsed(style: Format, text: str) -> object:
+    """What a text says; asked again and again of one before and one after a change.
+
+    Nobody may change the answer.
+    """
+    said: object = _SYNTAX[style].parse(text)
+    return said
 
 
 _SYNTAX: dict[Format, ModuleType] = {

@@ -1,8 +1,10 @@
 """JSON with comments and trailing commas: one entry changed, every other byte kept.
 
 The text is scanned into nodes that know where they stand, and edited by cutting and
-inserting there. Nothing is ever printed anew but our own entry, in the manner of what
-stands around it: its indentation, its line ends, one line or many.
+inserting there. Of plain JSON, as a file of megabytes is, only the containers on the
+way to an entry are scanned; `json` reads the rest. Nothing is ever printed anew but our
+own entry, in the manner of what stands around it: its indentation, its line ends, one
+line or many.
 
 No package does it: json-five keeps comments but reads 22 times slower and leaves commas
 and indentation to its caller, json5kit knows no block comments, jsonc-edit needs Node.
@@ -38,6 +40,21 @@ class Number:
     text: str
 
 
+def _number(raw: str) -> int | Number:
+    return int(raw) if _SMALL.fullmatch(raw) else Number(raw)
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no JSON")
+
+
+_DECODER = json.JSONDecoder(
+    parse_int=_number, parse_float=Number, parse_constant=_no_constant
+)
+_SKIPPER = json.JSONDecoder(parse_int=len, parse_float=len, parse_constant=_no_constant)
+"""Where a value ends; no number is made, which may have any length."""
+
+
 @dataclass(slots=True)
 class Node:
     """A value and where it stands."""
@@ -50,7 +67,18 @@ class Node:
     kind: str = ""
     """``{`` or ``[`` of a container, else empty."""
 
-    entries: list["Entry"] = field(default_factory=list)
+    within: str | None = None
+    """The plain JSON text in which its entries are still to be scanned."""
+
+    scanned: list["Entry"] = field(default_factory=list)
+
+    @property
+    def entries(self) -> list["Entry"]:
+        """The members or items of a container."""
+        if self.within is not None:
+            text, self.within = self.within, None
+            self.scanned = _container(text, self.start, 0, is_plain=True).scanned
+        return self.scanned
 
 
 @dataclass(slots=True)
@@ -75,7 +103,10 @@ def parse(text: str) -> object:
     Raises:
         Unparsable: It is no JSON with comments.
     """
-    root = scan(text)
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        root = scan(text)
     return None if root is None else plain(root)
 
 
@@ -94,12 +125,9 @@ def has_comments(text: str) -> bool:
     Raises:
         Unparsable: It is no JSON with comments.
     """
-    scan(text)
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return bool(text.strip())
-    return False
+    if _is_plain(text):
+        return False
+    return scan(text) is not None or bool(text.strip())
 
 
 def put(text: str, path: Path, value: object) -> tuple[str, list[Path]]:
@@ -185,19 +213,22 @@ def scan(text: str) -> Node | None:
     position = _skip(text, 0)
     if position == len(text):
         return None
-    node = _value(text, position, 0)
+    node = _value(text, position, 0, is_plain=_is_plain(text))
     position = _skip(text, node.end)
     if position != len(text):
         raise Unparsable.at(text, position, "the text should end here")
     return node
 
 
-def _value(text: str, position: int, depth: int) -> Node:
+def _value(text: str, position: int, depth: int, *, is_plain: bool) -> Node:
     char = text[position : position + 1]
     if char in ("{", "["):
+        if is_plain and depth:
+            _, end = _SKIPPER.raw_decode(text, position)
+            return Node(position, end, kind=char, within=text)
         if depth >= MAX_DEPTH:
             raise Unparsable.at(text, position, "nested too deeply")
-        return _container(text, position, depth)
+        return _container(text, position, depth, is_plain=is_plain)
     if char == '"':
         raw = _string(text, position)
         return Node(position, position + len(raw), json.loads(raw))
@@ -205,40 +236,54 @@ def _value(text: str, position: int, depth: int) -> Node:
         return Node(position, match.end(), _WORDS[match.group()])
     if match := _NUMBER.match(text, position):
         raw = match.group()
-        value = int(raw) if _SMALL.fullmatch(raw) else Number(raw)
-        return Node(position, match.end(), value)
+        return Node(position, match.end(), _number(raw))
     what = "the text ends" if position >= len(text) else f"{char!r} stands"
     raise Unparsable.at(text, position, f"{what} where a value should begin")
 
 
-def _container(text: str, position: int, depth: int) -> Node:
+def _container(text: str, position: int, depth: int, *, is_plain: bool) -> Node:
     node = Node(position, kind=text[position])
     closing = "}" if node.kind == "{" else "]"
     position = _skip(text, position + 1)
+    entries = node.scanned
     while text[position : position + 1] != closing:
-        if node.entries and node.entries[-1].comma is None:
+        if entries and entries[-1].comma is None:
             raise Unparsable.at(text, position, f"expected a comma or {closing!r}")
-        entry = _entry(text, position, depth, named=node.kind == "{")
+        named = node.kind == "{"
+        entry = _entry(text, position, depth, named=named, is_plain=is_plain)
         position = _skip(text, entry.value.end)
         if text[position : position + 1] == ",":
             entry.comma = position
             position = _skip(text, position + 1)
-        node.entries.append(entry)
+        entries.append(entry)
     node.end = position + 1
     return node
 
 
-def _entry(text: str, position: int, depth: int, *, named: bool) -> Entry:
+def _entry(
+    text: str, position: int, depth: int, *, named: bool, is_plain: bool
+) -> Entry:
     if not named:
-        return Entry(position, None, _value(text, position, depth + 1))
+        value = _value(text, position, depth + 1, is_plain=is_plain)
+        return Entry(position, None, value)
     if text[position : position + 1] != '"':
         raise Unparsable.at(text, position, "expected a key in double quotes or '}'")
     raw = _string(text, position)
     colon = _skip(text, position + len(raw))
     if text[colon : colon + 1] != ":":
         raise Unparsable.at(text, colon, "expected a colon")
-    value = _value(text, _skip(text, colon + 1), depth + 1)
+    start = _skip(text, colon + 1)
+    value = _value(text, start, depth + 1, is_plain=is_plain)
     return Entry(position, json.loads(raw), value)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is JSON without anything more."""
+    try:
+        _SKIPPER.decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _string(text: str, position: int) -> str:

@@ -1,15 +1,19 @@
 """Files of megabytes: what an edit costs grows with the file, and not faster."""
 
 import gc
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from parler.apps.config_files import jsonc, toml_text, yaml_text
+from parler.apps.config_files.edits import Add, DropItems, DropKey, FileEdit, Put, apply
 
 PATH = ("servers", "parler")
+LIST = ("allowed",)
 SMALL = 500
 TIMES = 8
 JSONC = '  "p{}": {{"trusted": true, /* x */ "list": ["a", "b",],}}, // y\n'
@@ -36,6 +40,26 @@ def cost(syntax: ModuleType, text: str) -> float:
         syntax.drop(after, PATH)
         costs.append(time.process_time() - start)
     return min(costs)
+
+
+def test_wiring_costs_a_few_times_what_reading_the_file_does() -> None:
+    history = [{"display": f'fix "{number}"', "cost": 0.5} for number in range(40)]
+    state = {f"/home/ada/{number}": {"history": history} for number in range(500)}
+    text = json.dumps({"projects": state}, indent=2)
+    edit = FileEdit(
+        role="state",
+        path=Path("x.json"),
+        changes=(Put(PATH, {"command": "x"}), Put(("theme",), "dark"), Add(LIST, "a")),
+        sweeps=(DropKey(PATH, bool), DropItems(LIST, bool)),
+    )
+
+    def spent(work: Callable[[], object]) -> float:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    reading = min(spent(lambda: json.loads(text)) for _ in range(3))
+    assert spent(lambda: apply(edit, text)) < reading * 100
 
 
 @pytest.mark.parametrize(
