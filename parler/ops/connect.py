@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from parler.apps.config_files import edits
-from parler.apps.config_files.errors import AppError
+from parler.apps.config_files.errors import AppError, ChangedMeanwhile
 from parler.apps.install.health import Health, State, examine
 from parler.apps.install.install import Plan, carry_out, entry_of, plan, plan_removal
 from parler.apps.install.manifest import Manifest
@@ -42,6 +43,9 @@ from parler.wire.urls import same_hub
 
 VERIFY_SECS = 180.0
 POLL_SECS = 2.0
+CHANGED_TIMES = 8
+"""How often a file is tried that others keep writing to."""
+
 MAX_IDENTITIES = 256
 """Identities of one app that are looked for."""
 
@@ -430,11 +434,12 @@ def _wire(
     try:
         old = _entry(app, setting)
         wiring = _wiring(app, setting, alone=alone, old=old)
-        planned = plan(app, setting.machine, wiring, setting.manifest)
+        make = partial(plan, app, setting.machine, wiring, setting.manifest)
+        planned = make()
         if write:
             _take_over_secret(old, setting)
             _prepare_home(wiring, wiring.hub or setting.hub)
-            carry_out(planned, setting.manifest)
+            _carry_out(planned, make, setting)
     except ParlerError as error:
         return _failed(app, error, setting, alone=alone)
     needed = planned.needed
@@ -453,12 +458,28 @@ def _wire(
     )
 
 
+def _carry_out(planned: Plan, make: Callable[[], Plan], setting: Setting) -> None:
+    """Write what is planned, anew where another program wrote in between.
+
+    A running app keeps what it does in the file that has its servers.
+    """
+    for _ in range(CHANGED_TIMES - 1):
+        try:
+            carry_out(planned, setting.manifest)
+        except ChangedMeanwhile:
+            planned = make()
+        else:
+            return
+    carry_out(planned, setting.manifest)
+
+
 def _unwire(app: App, setting: Setting, *, write: bool = False) -> AppOutcome:
     try:
         wiring = replace(_bare_wiring(app, setting), hooks=True, reservations=True)
-        planned = plan_removal(app, setting.machine, wiring, setting.manifest)
+        make = partial(plan_removal, app, setting.machine, wiring, setting.manifest)
+        planned = make()
         if write:
-            carry_out(planned, setting.manifest)
+            _carry_out(planned, make, setting)
     except ParlerError as error:
         return _failed(app, error, setting, alone=True, by_hand=False)
     needed = planned.needed

@@ -2,6 +2,7 @@
 
 import io
 import json
+import pwd
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from parler.apps.install.manifest import AppRecord, Manifest
 from parler.apps.registry import all_apps, app_named
 from parler.cli import app
 from parler.client.client import Client, connect
@@ -199,6 +201,26 @@ def test_remove_puts_everything_back(run: Run, home: Path) -> None:
     assert list((home / ".cursor").iterdir()) == []
 
 
+def test_file_that_another_program_keeps_writing_is_changed_all_the_same(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, note, writes = home / ".cursor/mcp.json", Manifest.set, iter(range(1, 4))
+    path.write_text("{}", encoding="utf-8")
+
+    def note_and_write(self: Manifest, app: str, record: AppRecord) -> None:
+        note(self, app, record)  # right before the file is replaced
+        if count := next(writes, 0):
+            path.write_text(json.dumps({"count": count}), encoding="utf-8")
+
+    monkeypatch.setattr(Manifest, "set", note_and_write)
+    assert outcomes(run("cursor", "--hub", HUB)) == {"cursor": "wired"}
+    said = json.loads(path.read_text(encoding="utf-8"))
+    assert said["count"] == 3
+    assert "parler" in said["mcpServers"]
+    run("cursor", "--remove")
+    assert path.read_text(encoding="utf-8") == '{"count": 3}'
+
+
 def test_a_mistyped_app_is_a_usage_error_with_candidates(run: Run, home: Path) -> None:
     error = run("cusror", status=2)
     assert error["code"] == "usage"
@@ -262,6 +284,7 @@ def test_without_a_home_nobodys_apps_are_touched(
     run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
     assert run(status=3)["code"] == "config"
     assert not (home / ".cursor/mcp.json").exists()
 
