@@ -137,7 +137,7 @@ def replace(
     target = content.target
     try:
         for folder in missing_folders(content):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(0o755, exist_ok=True)  # for whoever has no umask
         _sweep(target)
         temporary = target.with_name(f".{target.name}.{token(8)}.tmp")
         _write_temporary(temporary, data, like=content)

@@ -44,9 +44,14 @@ def test_a_new_file_is_for_its_owner_alone_and_its_folders_are_told(
     path = tmp_path / "a" / "b" / "file"
     content = disk.read(path)
     made = disk.missing_folders(content)
-    disk.replace(content, b"new")
+    before = os.umask(0)
+    try:
+        disk.replace(content, b"new")
+    finally:
+        os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o600
     assert made == [tmp_path / "a", tmp_path / "a" / "b"]
+    assert {folder.stat().st_mode & 0o777 for folder in made} == {0o755}
 
 
 def test_a_link_to_a_file_that_is_not_there_yet_is_filled(tmp_path: Path) -> None:
