@@ -5,7 +5,7 @@ what is true of a room, this only says where to ask.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -119,10 +119,13 @@ class KnownRooms:
             records.append(record)
 
     def note_topics(self, hub: str, topics: Mapping[RoomName, Foreign]) -> None:
-        """Note what rooms are about, so far as they are known."""
+        """Note what rooms are about, so far as they are known and that can be kept.
+
+        Who lists rooms on a full disk is shown them all the same.
+        """
         if not topics:
             return
-        with self._changing() as records:
+        with suppress(ConfigError), self._changing() as records:
             for record in records:
                 if record.room in topics and same_hub(record.hub, hub):
                     record.topic = topics[record.room]

@@ -52,3 +52,17 @@ def test_a_damaged_book_is_said_with_its_remedy(tmp_path: Path, content: bytes) 
 def test_it_is_private(tmp_path: Path) -> None:
     KnownRooms(tmp_path).remember("ws://one", DEV)
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o077 == 0
+
+
+def test_a_topic_that_cannot_be_noted_keeps_nobody_from_seeing_rooms(
+    tmp_path: Path,
+) -> None:
+    rooms = KnownRooms(tmp_path)
+    rooms.remember("ws://one", DEV)
+    lock = tmp_path / f"{FILE_NAME}.lock"
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(ConfigError):
+        rooms.forget("ws://one", DEV)
+    rooms.note_topics("ws://one", {DEV: "code"})
+    assert [record.topic for record in rooms.records()] == [None]
