@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import os
 import sys
 
 from parler.machine.interrupts import end_by_interrupt
@@ -14,6 +15,8 @@ To start and to do one thing makes 60,000, nearly all of which stay."""
 def main() -> int:
     """Carry out the command line; returns the exit status."""
     end_by_interrupt()
+    # What was installed with us comes before what PYTHONPATH or the folder has.
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
     atexit.register(gc.freeze)  # what is left at the end need not be walked again
     if sys.argv[1:2] == ["hook"]:  # apps wait for it, often: no command tree
         from parler.wake.hook import main as hook

@@ -1,12 +1,15 @@
 """Commands where not all is as they would like it: signals, streams, variables."""
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+import parler
 from tests._support.processes import environment
 
 INTERRUPTED = """
@@ -53,6 +56,28 @@ def test_interrupt_while_importing_is_no_traceback(
     )
     assert (done.stdout, done.stderr) == ("", "")
     assert done.returncode in (-number, 128 + number)
+
+
+def test_modules_of_the_users_pythonpath_do_not_replace_what_we_were_installed_with(
+    tmp_path: Path,
+) -> None:
+    site, theirs = tmp_path / "site", tmp_path / "theirs"
+    for folder in (site, theirs):
+        folder.mkdir()
+    for package in (parler, click):
+        place = Path(package.__file__).parent
+        (site / place.name).symlink_to(place, target_is_directory=True)
+    (theirs / "click.py").write_text("1 / 0\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "parler", "whoami"],
+        env=environment(tmp_path, PYTHONPATH=f"{theirs}{os.pathsep}{site}"),
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
