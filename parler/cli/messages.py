@@ -91,7 +91,7 @@ def recv(
     carry_out(options, work, place=in_room(room))
 
 
-def history(options: Options, room: str | None, limit: int, as_: As = None) -> None:
+def history(options: Options, as_: As = None, **given: Any) -> None:
     """Show what was said last in a room of ours."""
     from parler.cli import _format
     from parler.identity.identity import find_identity
@@ -101,7 +101,9 @@ def history(options: Options, room: str | None, limit: int, as_: As = None) -> N
 
     def lines(result: ReceiveResult) -> Iterator[str]:
         if not result.messages:
-            return iter(["nothing was said there yet"])
+            looked = any(given[name] for name in ("grep", "from_", "since"))
+            nothing = "nothing like it was" if looked else "nothing was"
+            return iter([f"{nothing} said there{'' if looked else ' yet'}"])
         me = find_identity(settings_of(options).home)
         reader = reader_of(me) if me else Reader(agent=AgentId(""), name="")
         shown = _format.news(
@@ -109,5 +111,4 @@ def history(options: Options, room: str | None, limit: int, as_: As = None) -> N
         )
         return map(options.out.quoted, shown)
 
-    given = {"room": room, "limit": limit}
     in_its_name(options, messages.HISTORY, given, lines, as_=as_, anyone=True)

@@ -1,10 +1,13 @@
 """Saying something, handing over the turn, and reading what is new."""
 
+import re
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated
 
 from parler.errors import HubError, UsageError
+from parler.identity.signing import fingerprint
 from parler.ops.capability import (
     MAX_U32,
     READS,
@@ -24,6 +27,7 @@ from parler.ops.message_view import (
     shown_all,
     size_of,
 )
+from parler.text.transcript import body
 from parler.wire.base import Digest, MessageId, RoomName
 from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT
 from parler.wire.parts import HandoffPart, Part, TextPart
@@ -101,7 +105,8 @@ class ReceiveParams:
         Param("Read again everything from the start.", name="all_", on_tool=False),
     ] = False
     limit: Annotated[
-        int | None, Param("At most N.", "N", ge=1, le=MAX_U32, brief="")
+        int | None,
+        Param("At most N; with --all the newest.", "N", ge=1, le=MAX_U32, brief=""),
     ] = None
 
 
@@ -235,13 +240,30 @@ async def history(
     limit: Annotated[
         int, Param("The last N messages.", "N", option="--number -n", ge=1, le=MAX_U32)
     ] = DEFAULT_HISTORY,
+    grep: Annotated[str | None, Param("Only what has this in it.", "TEXT")] = None,
+    from_: Annotated[
+        str | None, Param("Only of this name, id or fingerprint.", "AGENT")
+    ] = None,
+    since: Annotated[
+        str | None, Param("Not before: 30m, 2h, 3d, or 2026-11-30.", "WHEN")
+    ] = None,
 ) -> ReceiveResult:
     """What was said last in a room; nothing counts as read by it.
 
     Raises:
-        UsageError: It is a stranger's direct message, and a model would read it.
+        UsageError: It is a stranger's direct message, and a model would read it; or
+            `since` is no time.
     """
     await ctx.require_accepted(room)
+    wanted = _Wanted(
+        grep=(grep or "").casefold(),
+        author=(from_ or "").strip().casefold(),
+        since=0 if since is None else _moment(since, ctx.now()),
+    )
+    if wanted != _EVERYTHING:
+        found = await _last(ctx, room, limit, since=0, wanted=wanted)
+        cursor = found[-1].seq if found else 0
+        return ReceiveResult(room=room, messages=found, cursor=cursor)
     listed = await ctx.client.request(Roster(room=room), RosterList)
     ends = (max(one.seen or 0, one.delivered or 0) for one in listed.entries)
     start = max(0, max(ends, default=0) - limit)
@@ -259,18 +281,66 @@ HISTORY = Capability(
     command="history",
     example="""\
 parler history
-parler history room.abc234 -n 50""",
+parler history room.abc234 -n 50
+parler history --from webdev --since 2h --grep deploy""",
     hints=READS,
     no_tool="parler_recv reads again with since",
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """Which messages are looked for; what is empty has no say."""
+
+    grep: str = ""
+    author: str = ""
+    since: int = 0
+    """Epoch milliseconds."""
+
+    def has(self, message: ShownMessage) -> bool:
+        """Whether it is one of them."""
+        author = message.author
+        called = (author.name.casefold(), author.id.casefold())
+        mark = fingerprint(author.id).casefold()
+        return (
+            message.ts >= self.since
+            and (not self.author or self.author in called or mark == self.author)
+            and self.grep in body(message).casefold()
+        )
+
+
+_EVERYTHING = _Wanted()
+_AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
+_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _moment(text: str, now: int) -> int:
+    """A time as people type it, in epoch milliseconds.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if ago := _AGO.fullmatch(text):
+        return now - int(ago[1]) * _MS[ago[2]]
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(
+            f"{text!r} is no time", next_step="--since 30m, 2h, 3d or 2026-11-30"
+        ) from None
+
+
 async def _last(
-    ctx: OpContext, room: RoomName, limit: int, *, since: int
+    ctx: OpContext,
+    room: RoomName,
+    limit: int,
+    *,
+    since: int,
+    wanted: _Wanted = _EVERYTHING,
 ) -> list[ShownMessage]:
     found: deque[ShownMessage] = deque(maxlen=limit)
     async for batch in pages(ctx.client, room, since=since):
-        found.extend(shown_all(batch.messages))
+        found.extend(filter(wanted.has, shown_all(batch.messages)))
     return list(found)
 
 
@@ -301,6 +371,10 @@ async def _news(ctx: OpContext, params: ReceiveParams) -> ReceiveResult:
 async def _history(ctx: OpContext, params: ReceiveParams) -> ReceiveResult:
     since = 0 if params.everything else params.since or 0
     limit = params.limit
+    if params.everything and limit is not None:
+        newest = await _last(ctx, params.room, limit, since=0)
+        cursor = newest[-1].seq if newest else 0
+        return ReceiveResult(room=params.room, messages=newest, cursor=cursor)
     if limit is None and not params.everything:
         limit = MAX_SHOWN_MESSAGES
     found: list[ShownMessage] = []

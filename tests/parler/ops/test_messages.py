@@ -1,11 +1,13 @@
 """Saying and reading, against the real hub."""
 
 import asyncio
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from parler.errors import UsageError
+from parler.identity.signing import fingerprint
 from parler.ops.addressing import find_agent
 from parler.ops.context import OpContext
 from parler.ops.identity import presence
@@ -16,6 +18,7 @@ from parler.ops.messages import (
     ReceiveResult,
     SendParams,
     handoff,
+    history,
     receive,
     send,
 )
@@ -66,8 +69,40 @@ async def test_own_messages_are_left_out_of_the_news_but_not_of_history(
         news = await receive(bob, ReceiveParams(room=room))
         assert said(news) == ["yours"]
         assert news.cursor == news.messages[-1].seq
-        history = await receive(bob, ReceiveParams(room=room, everything=True))
-        assert said(history) == ["mine", "yours"]
+        everything = await receive(bob, ReceiveParams(room=room, everything=True))
+        assert said(everything) == ["mine", "yours"]
+
+
+async def test_of_everything_a_limit_leaves_the_newest(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        await say(alice, room, *"abcde")
+        for reader in (alice, bob):
+            params = ReceiveParams(room=room, everything=True, limit=2)
+            assert said(await receive(reader, params)) == ["d", "e"]
+
+
+async def test_history_is_searched_by_words_author_and_time(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        await say(alice, room, "Deploy it", "not yet")
+        await say(bob, room, "deploy what?", "never mind")
+        mark = fingerprint(bob.identity.agent_id).lower()
+        day = datetime.fromtimestamp(alice.now() / 1000).astimezone()
+        for expected, looked_for in [
+            (["Deploy it", "deploy what?"], {"grep": "DEPLOY"}),
+            (["deploy what?", "never mind"], {"from_": "Bob"}),
+            (["never mind"], {"from_": mark, "limit": 1}),
+            (["Deploy it"], {"grep": "deploy", "from_": alice.identity.agent_id}),
+            (["never mind"], {"since": "1h", "limit": 1}),
+            (["not yet"], {"since": f"{day:%Y-%m-%d}", "grep": "yet"}),
+            ([], {"since": f"{day + timedelta(days=1):%Y-%m-%dT%H:%M}"}),
+        ]:
+            found = await history(alice, room, **{"limit": 20} | looked_for)  # type: ignore[arg-type]
+            assert said(found) == expected
+        for wrong in ("soon", "9999999d", "-1h", "10000-01-01"):
+            with pytest.raises(UsageError, match="no time"):
+                await history(alice, room, since=wrong)
 
 
 async def test_a_limit_leaves_the_rest_unread(tmp_path: Path) -> None:
