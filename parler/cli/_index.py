@@ -274,6 +274,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "session": (
         "open",
         "requests",
+        "list",
+        "use",
         "leave",
         "join",
         "approve",

@@ -19,15 +19,18 @@ from parler.cli._own import (
     Yes,
     household_of,
     in_its_name,
+    is_alone,
     person_line,
     say_away,
 )
-from parler.cli._run import ELSEWHERE, Options
+from parler.cli._run import ELSEWHERE, Options, Place, settings_of
 from parler.errors import UsageError
+from parler.identity.identity import active_session
+from parler.identity.known_rooms import KnownRooms
 from parler.ops import admission, own, session, tokens
 from parler.ops.own import OwnRoom
 from parler.ops.person_only import Deciding
-from parler.ops.session import LeaveResult
+from parler.ops.session import LeaveResult, UseResult
 from parler.ops.tokens import WatchResult
 from parler.text.terminal import shown_name, visible, word
 from parler.text.transcript import shown_time
@@ -85,6 +88,37 @@ def requests(
     say_away(options, result.unreachable)
     lines = _format.requests(result, partial(person_line, options))
     options.out.result(result, map(options.out.quoted, lines))
+
+
+@command(app, own.SESSIONS)
+def list_sessions(options: Options, as_: As = None) -> None:
+    """List the sessions of all our identities."""
+    import asyncio
+
+    household = household_of(options, as_)
+    active = active_session(household.settings.home)
+    result = asyncio.run(own.own_sessions(household, active=active))
+    say_away(options, result.unreachable)
+    lines = _format.rooms(result, alone=is_alone(household))
+    options.out.result(result, map(options.out.quoted, lines))
+
+
+@command(app, session.USE)
+def use(options: Options, room: str) -> None:
+    """Change the active session, to one of any hub."""
+
+    def told(result: UseResult) -> Iterator[str]:
+        about = _format.room_words(result.room, result.topic)
+        yield options.out.quoted(f"active from now on: {about}")
+
+    known = KnownRooms(settings_of(options).home)
+    said = room.casefold()
+    about = (one for one in reversed(known.records()) if one.topic)
+    named = next(
+        (one.room for one in about if (one.topic or "").casefold() == said), None
+    )
+    place = Place(room=room if known.hub_of(room) or not named else named)
+    carry_out_declared(options, session.USE, {"room": room}, told, place=place)
 
 
 @command(app, session.LEAVE)

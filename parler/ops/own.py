@@ -121,6 +121,28 @@ ROOMS = Capability(
 )
 
 
+async def own_sessions(
+    household: Household, *, active: str | None = None
+) -> OwnRoomsResult:
+    """List the sessions of all identities: rooms that are no service, nor with one.
+
+    Raises:
+        ParlerError: No hub could be asked.
+    """
+    result = await own_rooms(household, active=active)
+    result.rooms = [one for one in result.rooms if one.kind is RoomKind.CHANNEL]
+    return result
+
+
+SESSIONS = Capability(
+    run=own_sessions,
+    about="List your sessions and those of your agents, by topic.",
+    more="The active one of each is starred; parler session use changes yours.",
+    command="session list",
+    no_tool="an agent sees its own with parler_rooms",
+)
+
+
 async def rooms_of(own: Own) -> list[OwnRoom]:
     """The rooms of one identity at one hub; a direct one has its other side's name."""
     ctx, active = own.ctx, active_session(own.agent.home)

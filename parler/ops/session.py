@@ -11,12 +11,13 @@ import msgspec
 from parler.errors import HubError, InvalidInvite, NotMember, ParlerError, UsageError
 from parler.identity.identity import Knock, note_knock
 from parler.ops.admission import check_preapproved
-from parler.ops.capability import SESSION, SETS, Capability, Hints, Param
+from parler.ops.capability import SESSION, SETS, Capability, Hints, Means, Param
 from parler.ops.contacts import contacts_called, names_among
 from parler.ops.context import OpContext, Result, minted
 from parler.ops.invites import KEY_TTL, KEY_USES
 from parler.ops.memory import Hit, digest_of
 from parler.ops.message_view import ShownMessage, Tail, pages, shown
+from parler.ops.rooms import rooms_with_topics
 from parler.ops.topics import seed_of, topic_in
 from parler.wire.base import RoomName
 from parler.wire.codes import ErrorCode, Feature
@@ -332,6 +333,60 @@ LEAVE = Capability(
     command="session leave",
     tool="parler_close_session",
     hints=Hints(destroys=True),
+)
+
+
+class UseResult(Result):
+    """The session that commands mean from now on."""
+
+    room: RoomName
+    topic: str | None = None
+
+
+async def use_session(
+    ctx: OpContext,
+    room: Annotated[
+        str,
+        Param("Which; its topic will do.", "ROOM", positional=True, means=Means.ROOM),
+    ],
+) -> UseResult:
+    """Make a room that we are in the active session.
+
+    Raises:
+        NotMember: We are in no such room.
+        UsageError: Several have that topic.
+    """
+    mine = await rooms_with_topics(ctx)
+    # Members choose topics: none of them stands in for a room's own name.
+    found = [one for one in mine if one.name == room] or [
+        one for one in mine if one.topic and one.topic.casefold() == room.casefold()
+    ]
+    if not found:
+        raise NotMember(
+            f"you are in no room {room!r} on {ctx.hub}",
+            hub_code=ErrorCode.NOT_MEMBER,
+            next_step="parler session list",
+        )
+    if len(found) > 1:
+        names = ", ".join(one.name for one in found)
+        raise UsageError(
+            f"{room!r} is the topic of several: {names}",
+            next_step=f"parler session use {found[0].name}",
+        )
+    ctx.enter(found[0].name, is_open=ctx.known_rooms.is_open(ctx.hub, found[0].name))
+    return UseResult(room=found[0].name, topic=found[0].topic)
+
+
+USE = Capability(
+    run=use_session,
+    about="Make another room of yours the active session.",
+    more="It is what send, recv and the like mean where no room is named.",
+    command="session use",
+    example="""\
+parler session use room.abc234
+parler session use "flaky login\"""",
+    hints=SETS,
+    no_tool="tools take the room as an argument",
 )
 
 

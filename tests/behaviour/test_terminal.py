@@ -291,6 +291,29 @@ def environment_of(at: Desk) -> dict[str, str]:
     }
 
 
+async def test_sessions_are_listed_by_topic_and_changed_by_it(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    terminal = Terminal(tmp_path)
+    opened = {
+        topic: terminal.run(
+            *("session", "open", "--topic", topic, "--json", "--hub", hub.url)
+        ).json["room"]
+        for topic in ("flaky login", "release")
+    }
+    shown = terminal.run("session", "list", "--hub", hub.url).out
+    assert f"* {opened['release']} " in shown
+    assert all(f'{room}  "{topic}"' in shown for topic, room in opened.items())
+    # Where nothing else is said, the hub is that of the room.
+    used = terminal.run("session", "use", "Flaky Login", "--json")
+    assert used.json == {"room": opened["flaky login"], "topic": "flaky login"}
+    assert terminal.run("send", "hi", "--json").json["room"] == opened["flaky login"]
+    assert terminal.run("session", "use", opened["release"]).status == 0
+    assert terminal.run("whoami", "--json").json["session"] == opened["release"]
+    missing = terminal.run("session", "use", "room.nope", "--hub", hub.url, "--json")
+    assert (missing.status, missing.error["next"]) == (6, "parler session list")
+
+
 async def test_what_is_gone_for_good_is_asked_for_and_done_by_its_owner(
     hub: HubProcess, tmp_path: Path
 ) -> None:

@@ -48,7 +48,7 @@ PROMISED = {
     *("peers", "summary", "reserve", "reservations", "release", "ask", "answer"),
     *("project add", "project discover", "project list", "project remove"),
     *("project allow", "project deny", "project log", "project forget-session"),
-    "project remember",
+    *("project remember", "session list", "session use", "completion"),
 }
 
 
