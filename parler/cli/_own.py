@@ -82,7 +82,7 @@ def agents_meant(
         return [agent_named(as_, everybody)]
     if options.home or settings.home != machine or not everybody:
         if mints:
-            identity_of(settings, options.out)
+            identity_of(options, settings)
         return [OwnAgent(settings.home, settings.home == machine, Place())]
     return everybody
 

@@ -116,15 +116,22 @@ def settings_of(options: Options) -> "Settings":
 
 
 def identity_of(
-    settings: "Settings", out: Output, *, hub: str | None = None
+    options: Options, settings: "Settings", *, hub: str | None = None
 ) -> "Identity":
     """Who we are, under the name of this process; made on first use, which is said.
 
     Args:
         hub: The hub that is about to be dialled; see `bootstrap.identity_of`.
+
+    Raises:
+        IdentityError: There is none where ``--home`` says: it may be mistyped.
     """
+    from parler.identity.identity import check_there
     from parler.identity.signing import fingerprint
 
+    if options.home:
+        check_there(settings.home)
+    out = options.out
     identity, fresh = bootstrap.identity_of(settings, hub=hub)
     if fresh:
         out.note(
@@ -145,7 +152,7 @@ async def connected(options: Options, place: Place) -> AsyncIterator[Run]:
     if place.needs_room:
         room_or_session(settings.home, place.room)  # before anybody is bothered
     hub = hub_of(options, place, settings, KnownRooms(settings.home))
-    identity = identity_of(settings, out, hub=hub)
+    identity = identity_of(options, settings, hub=hub)
     local = bootstrap.LocalStart(note=out.note, revive=True)
     async with bootstrap.connected(hub, settings, identity, local=local) as ctx:
         yield Run(ctx=ctx, out=out, reader=bootstrap.reader_of(identity))

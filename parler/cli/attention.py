@@ -43,7 +43,7 @@ def attend(
         carry_out(options, work, place=HERE)
         return
     wanted = None if mode is None else attention.parse_room_attention(mode)
-    identity = identity_of(settings_of(options), options.out)
+    identity = identity_of(options, settings_of(options))
     named = None if room is None else RoomName(room)
     if wanted is None or named is None:
         result = attention.show_attention(identity, room=named)

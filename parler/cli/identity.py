@@ -65,7 +65,7 @@ def init(
 def whoami(options: Options) -> None:
     """Show who we are; made on first use."""
     settings = settings_of(options)
-    who = identity_of(settings, options.out)
+    who = identity_of(options, settings)
     result = describe(who, hub=settings.hub, home=settings.home)
     options.out.result(result, _labelled(result))
 

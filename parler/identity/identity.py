@@ -111,12 +111,27 @@ def mint_identity(
         if path.exists() or path.is_symlink():
             if not force:
                 raise IdentityError(
-                    f"there is an identity in {home} already; with --force it is "
-                    "kept aside and a new one, a stranger to all rooms, is made",
+                    f"there is an identity in {home} already; name and role are "
+                    f"changed by PARLER_NAME and PARLER_ROLE, or for good in {path}; "
+                    "with --force it is kept aside and a new one, a stranger to all "
+                    "rooms, is made",
                     next_step=_init_command(home, force=True),
                 )
             files.keep_copy(path)
         return _write_new(home, hub_url=hub_url, name=name, role=role)
+
+
+def check_there(home: Path) -> None:
+    """Refuse a home without an identity, where one was to be.
+
+    Raises:
+        IdentityError: There is none.
+    """
+    path = home / CONFIG_FILE
+    if not (path.exists() or path.is_symlink()):
+        raise IdentityError(
+            f"there is no identity in {home}", next_step=_init_command(home)
+        )
 
 
 def ensure_identity(

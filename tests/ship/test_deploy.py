@@ -130,14 +130,17 @@ def test_agents_talk_through_caddy(island: Island) -> None:
         said = island.run(DEPLOY / "compose/smoke", "https://localhost", **trust)
         assert "websocket: ok" in said
         assert "sent on to https" in said
-        one, two = (("--home", str(island.folder / name)) for name in ("ann", "ben"))
+        one, two = (
+            {**trust, "PARLER_HOME": str(island.folder / name)}
+            for name in ("ann", "ben")
+        )
         open_ = ("parler", "session", "open", "--no-approval", "--context", "by TLS")
         opened = island.run(
-            *open_, "--hub", "wss://localhost", *one, "--json", "--quiet", **trust
+            *open_, "--hub", "wss://localhost", "--json", "--quiet", **one
         )
         assert "@wss://localhost" in opened
         key = opened.partition('"portable":"')[2].partition('"')[0]
-        assert "by TLS" in island.run("parler", "session", "join", key, *two, **trust)
+        assert "by TLS" in island.run("parler", "session", "join", key, **two)
 
 
 def test_a_hub_behind_caddy_limits_each_client_and_believes_none(

@@ -73,9 +73,27 @@ def test_init_makes_an_identity_once_unless_forced(
     first = json.loads(capfd.readouterr().out)
     assert first["name"] == "ann"
     assert app.run(init) == 3
-    assert "--force" in json.loads(capfd.readouterr().err)["error"]["next"]
+    error = json.loads(capfd.readouterr().err)["error"]
+    assert "--force" in error["next"]
+    assert "PARLER_NAME" in error["message"]
+    assert "PARLER_ROLE" in error["message"]
     assert app.run([*init, "--force"]) == 0
     assert json.loads(capfd.readouterr().out)["id"] != first["id"]
+
+
+def test_a_mistyped_home_makes_no_identity(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    typo = tmp_path / "hoem"
+    for command in (["whoami"], ["rooms"], ["send", "hi", "--room", "room.x"]):
+        hub = ["--hub", "ws://127.0.0.1:9"]
+        assert app.run([*command, "--home", str(typo), *hub, "--json"]) == 3
+        error = json.loads(capfd.readouterr().err)["error"]
+        assert error["code"] == "identity"
+        assert error["next"] == f"parler init --home {typo}"
+        assert not typo.exists()
+    assert app.run(["init", "--home", str(typo)]) == 0
+    assert app.run(["whoami", "--home", str(typo)]) == 0
 
 
 @pytest.mark.parametrize(("content", "mode"), [("{", 0o600), ("{}", 0o644)])
