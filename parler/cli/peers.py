@@ -108,7 +108,7 @@ def reserve(
 ) -> None:
     """Reserve files; what is in the way is no success."""
     params = reservations.ReserveParams(glob=glob, minutes=for_, why=why)
-    identity_of(settings_of(options), options.out)  # whose it is, also later
+    identity_of(options, settings_of(options))  # whose it is, also later
     result = reservations.reserve(here_of(options), params)
     options.out.result(result, map(options.out.quoted, _reserved(result)))
     if result.reserved is None:

@@ -112,11 +112,7 @@ def use(options: Options, room: str) -> None:
         yield options.out.quoted(f"active from now on: {about}")
 
     known = KnownRooms(settings_of(options).home)
-    said = room.casefold()
-    about = (one for one in reversed(known.records()) if one.topic)
-    named = next(
-        (one.room for one in about if (one.topic or "").casefold() == said), None
-    )
+    named = known.about(room)
     place = Place(room=room if known.hub_of(room) or not named else named)
     carry_out_declared(options, session.USE, {"room": room}, told, place=place)
 

@@ -14,7 +14,7 @@ from parler.errors import ConfigError
 from parler.identity.settings import spelled
 from parler.machine.files import locked, read_bounded, write_private
 from parler.wire.base import AgentId, RoomName
-from parler.wire.foreign import Foreign
+from parler.wire.foreign import Foreign, exact
 from parler.wire.urls import same_hub
 
 FILE_NAME = "sessions.json"
@@ -57,6 +57,14 @@ class KnownRooms:
         """The hub of the room of that name that was entered last."""
         records = [record for record in self._read() if record.room == room]
         return records[-1].hub if records else None
+
+    def about(self, topic: str) -> RoomName | None:
+        """The room of that topic that was entered last."""
+        wanted = topic.casefold()
+        for record in reversed(self._read()):
+            if record.topic and exact(record.topic).casefold() == wanted:
+                return record.room
+        return None
 
     def hubs(self) -> list[str]:
         """The hubs of our rooms, the one entered last first."""

@@ -29,6 +29,7 @@ from parler.ops.message_view import (
 )
 from parler.text.transcript import body
 from parler.wire.base import Digest, MessageId, RoomName
+from parler.wire.foreign import exact
 from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT
 from parler.wire.parts import HandoffPart, Part, TextPart
 from parler.wire.records import DmTarget, Target
@@ -300,7 +301,7 @@ class _Wanted:
     def has(self, message: ShownMessage) -> bool:
         """Whether it is one of them."""
         author = message.author
-        called = (author.name.casefold(), author.id.casefold())
+        called = (exact(author.name).casefold(), author.id.casefold())
         mark = fingerprint(author.id).casefold()
         return (
             message.ts >= self.since

@@ -21,6 +21,7 @@ from parler.ops.rooms import rooms_with_topics
 from parler.ops.topics import seed_of, topic_in
 from parler.wire.base import RoomName
 from parler.wire.codes import ErrorCode, Feature
+from parler.wire.foreign import Foreign, exact
 from parler.wire.joinkey import JoinKey
 from parler.wire.limits import (
     DEFAULT_INVITE_TTL_SECS,
@@ -340,7 +341,7 @@ class UseResult(Result):
     """The session that commands mean from now on."""
 
     room: RoomName
-    topic: str | None = None
+    topic: Foreign | None = None
 
 
 async def use_session(
@@ -359,7 +360,9 @@ async def use_session(
     mine = await rooms_with_topics(ctx)
     # Members choose topics: none of them stands in for a room's own name.
     found = [one for one in mine if one.name == room] or [
-        one for one in mine if one.topic and one.topic.casefold() == room.casefold()
+        one
+        for one in mine
+        if one.topic and exact(one.topic).casefold() == room.casefold()
     ]
     if not found:
         raise NotMember(
