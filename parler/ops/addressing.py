@@ -56,7 +56,7 @@ class Near(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class Candidate:
     """Somebody who may be meant."""
 
     agent: AgentId
@@ -84,7 +84,7 @@ def looks_like_a_fingerprint(who: str) -> bool:
     return len(short) >= MIN_PREFIX_CHARS and _FINGERPRINT.fullmatch(short) is not None
 
 
-def matching(who: str, people: Sequence[Person]) -> list[Person]:
+def matching(who: str, people: Sequence[Candidate]) -> list[Candidate]:
     """Those who may be meant, each once."""
     distinct = {person.agent: person for person in people}.values()
     wanted = who.strip()
@@ -101,7 +101,9 @@ def matching(who: str, people: Sequence[Person]) -> list[Person]:
     ]
 
 
-def pick(who: str, people: Sequence[Person], *, among: str, next_step: str) -> Person:
+def pick(
+    who: str, people: Sequence[Candidate], *, among: str, next_step: str
+) -> Candidate:
     """The one who is meant.
 
     Args:
@@ -123,7 +125,7 @@ def pick(who: str, people: Sequence[Person], *, among: str, next_step: str) -> P
     )
 
 
-async def find_agent(ctx: OpContext, who: str) -> Person:
+async def find_agent(ctx: OpContext, who: str) -> Candidate:
     """Whom a direct message goes to: an id, a unique name, or a fingerprint.
 
     Where several have that name, our own agents are meant, then those of contacts, then
@@ -135,7 +137,7 @@ async def find_agent(ctx: OpContext, who: str) -> Person:
     """
     known = as_agent_id(who.strip())
     if known:
-        return Person(agent=known, name=foreign(""))
+        return Candidate(agent=known, name=foreign(""))
     active = active_session(ctx.identity.home)
     met = await members_of(ctx, RoomName(active)) if active else []
     people = _but(ctx.client.agent_id, [*met, *_here(ctx)])
@@ -159,28 +161,28 @@ async def find_agent(ctx: OpContext, who: str) -> Person:
     )
 
 
-async def members_of(ctx: OpContext, room: RoomName) -> list[Person]:
+async def members_of(ctx: OpContext, room: RoomName) -> list[Candidate]:
     """Who is in a room; nobody if it is on another hub, or we are not in it."""
     try:
         listed = await ctx.client.request(Roster(room=room), RosterList)
     except HubError:
         return []
     return [
-        Person(agent=entry.id, name=entry.name, near=Near.HERE)
+        Candidate(agent=entry.id, name=entry.name, near=Near.HERE)
         for entry in listed.entries
     ]
 
 
-def _here(ctx: OpContext) -> list[Person]:
+def _here(ctx: OpContext) -> list[Candidate]:
     live = read_live(machine_home(ctx.identity.home))
     return [
-        Person(agent=one.agent, name=foreign(one.name), near=Near.OWN)
+        Candidate(agent=one.agent, name=foreign(one.name), near=Near.OWN)
         for one in live
         if one.hub is not None and same_hub(one.hub, ctx.hub)
     ]
 
 
-async def named(ctx: OpContext, who: str) -> list[Person]:
+async def named(ctx: OpContext, who: str) -> list[Candidate]:
     """Those of the hub's directory who may be meant by a name or a fingerprint."""
     if not looks_like_a_fingerprint(who):
         if Feature.DIRECTORY in ctx.client.features:
@@ -192,13 +194,13 @@ async def named(ctx: OpContext, who: str) -> list[Person]:
             frames = [Discover(query=who), Discover()]
     else:
         frames = [Discover()]  # it is in no field of a card
-    people: list[Person] = []
+    people: list[Candidate] = []
     home = machine_home(ctx.identity.home)
     known = await asyncio.to_thread(People.read, home)
     for frame in frames:
         cards = await look_through(ctx, frame, most=MAX_LISTED)
         people += [
-            Person(
+            Candidate(
                 agent=agent,
                 name=one.card.name,
                 near=_near(known, one, met=agent in cards.known),
@@ -208,7 +210,7 @@ async def named(ctx: OpContext, who: str) -> list[Person]:
     return people
 
 
-def nearest(who: str, people: Sequence[Person]) -> list[Person]:
+def nearest(who: str, people: Sequence[Candidate]) -> list[Candidate]:
     """Of those who may be meant, the nearest ones."""
     meant = [one for one in people if matching(who, [one])]
     near = min((one.near for one in meant), default=Near.STRANGER)
@@ -254,5 +256,5 @@ async def look_through(ctx: OpContext, frame: Discover, *, most: int) -> Cards:
         frame = msgspec.structs.replace(frame, after=exact(page.next))
 
 
-def _but(me: AgentId, people: Sequence[Person]) -> list[Person]:
+def _but(me: AgentId, people: Sequence[Candidate]) -> list[Candidate]:
     return [one for one in people if one.agent != me]

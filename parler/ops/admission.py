@@ -13,7 +13,7 @@ import msgspec
 from parler.errors import HubError, UsageError
 from parler.identity.people import Relation
 from parler.identity.signing import fingerprint
-from parler.ops.addressing import Person, as_agent_id, is_whole_fingerprint, pick
+from parler.ops.addressing import Candidate, as_agent_id, is_whole_fingerprint, pick
 from parler.ops.affiliations import Affiliation, affiliations, people_of
 from parler.ops.capability import READS, SESSION, Capability, Hints, Param
 from parler.ops.context import OpContext, Result
@@ -117,10 +117,10 @@ async def decide(
             vouches for whom `always` is for.
     """
     waiting = await ctx.client.request(JoinRequests(room=room), JoinRequestList)
-    people = [Person(agent=one.agent, name=one.name) for one in waiting.requests]
+    people = [Candidate(agent=one.agent, name=one.name) for one in waiting.requests]
     known = as_agent_id(who.strip())
     if known and known not in {one.agent for one in people}:
-        chosen = Person(agent=known, name=foreign(""))
+        chosen = Candidate(agent=known, name=foreign(""))
     elif not people:
         raise UsageError(
             f"nobody is waiting at {room!r}", next_step="parler session requests"
@@ -305,7 +305,7 @@ def _welcome(ctx: OpContext, room: RoomName) -> set[AgentId]:
     return known | ({people.own} if people.own else set())
 
 
-def _contact(affiliation: Affiliation | None, chosen: Person) -> AgentId:
+def _contact(affiliation: Affiliation | None, chosen: Candidate) -> AgentId:
     person = affiliation.person if affiliation else None
     if person is None:
         raise UsageError(f"nobody vouches for {chosen}, so only itself can be let in")

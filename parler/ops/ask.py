@@ -31,7 +31,7 @@ from parler.client.questions import Answered, Ask, Status, answer_parts, ask_of
 from parler.errors import HubError, ParlerError, TransportError, UsageError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.ops.addressing import Person, matching, pick
+from parler.ops.addressing import Candidate, matching, pick
 from parler.ops.capability import Capability, Hints, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.directory import DiscoverParams, discover
@@ -289,7 +289,7 @@ def _choose(
         return None
     live = _live(here, project)
     if params.to is not None:
-        people = [Person(agent=one.agent, name=foreign(one.name)) for one in live]
+        people = [Candidate(agent=one.agent, name=foreign(one.name)) for one in live]
         person = pick(
             params.to,
             people,
@@ -455,7 +455,7 @@ async def _on_hub(
     """Who answers for a name; whoever did before, since anybody may take a name."""
     listed = await discover(ctx, DiscoverParams(skill=f"{SKILL}{name}"))
     found = [
-        Person(agent=one.card.id, name=one.card.name)
+        Candidate(agent=one.card.id, name=one.card.name)
         for one in listed.agents
         if one.signature is Signature.VALID
         and one.status != OFFLINE

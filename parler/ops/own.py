@@ -15,7 +15,7 @@ import msgspec
 from parler.errors import HubError, NotMember, UsageError
 from parler.identity.identity import active_session
 from parler.identity.own_agents import OwnAgent
-from parler.ops.addressing import Person, pick
+from parler.ops.addressing import Candidate, pick
 from parler.ops.admission import Knock, join_requests
 from parler.ops.affiliations import Affiliation
 from parler.ops.capability import Capability
@@ -291,7 +291,7 @@ def knock_meant(who: str, waiting: Sequence[OwnKnock]) -> OwnKnock:
     """
     if not waiting:
         raise UsageError("nobody is waiting", next_step="parler session requests")
-    people = [Person(agent=one.agent, name=one.name) for one in waiting]
+    people = [Candidate(agent=one.agent, name=one.name) for one in waiting]
     step = "parler session requests"
     chosen = pick(who, people, among="is waiting", next_step=step)
     meant = [one for one in waiting if one.agent == chosen.agent]
@@ -315,7 +315,7 @@ def agent_named(who: str, agents: Sequence[OwnAgent]) -> OwnAgent:
     """
     known = {one.identity.agent_id: one for one in agents if one.identity is not None}
     people = [
-        Person(agent=agent, name=foreign(one.identity.name))
+        Candidate(agent=agent, name=foreign(one.identity.name))
         for agent, one in known.items()
         if one.identity
     ]

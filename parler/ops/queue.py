@@ -11,7 +11,7 @@ from typing import Annotated
 from parler.errors import NotFound, UsageError
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import (
-    Person,
+    Candidate,
     as_agent_id,
     find_agent,
     matching,
@@ -209,7 +209,7 @@ async def admit(
     )
 
 
-async def worker_meant(ctx: OpContext, service: str, who: str) -> Person:
+async def worker_meant(ctx: OpContext, service: str, who: str) -> Candidate:
     """Who is to work for a service; raises as `admit`."""
     _check_name(service, "service")
     members = await members_of(ctx, service_room(service))

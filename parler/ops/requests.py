@@ -12,7 +12,7 @@ from parler.client.messages import Message
 from parler.errors import HubError, UsageError
 from parler.identity.senders import Senders
 from parler.identity.signing import fingerprint
-from parler.ops.addressing import Person, as_agent_id, pick
+from parler.ops.addressing import Candidate, as_agent_id, pick
 from parler.ops.capability import Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.own import Household, Own
@@ -158,16 +158,16 @@ async def _decided(
     )
 
 
-async def _meant(household: Household, who: str) -> Person:
+async def _meant(household: Household, who: str) -> Candidate:
     agent = as_agent_id(who.strip())
     if agent is not None:
-        return Person(agent=agent, name=foreign(""))
+        return Candidate(agent=agent, name=foreign(""))
 
-    async def look(own: Own) -> list[Person]:
+    async def look(own: Own) -> list[Candidate]:
         listed = (await own.ctx.client.request(Rooms(), RoomList)).rooms
         rooms = [one.name for one in listed if one.kind is RoomKind.DM and one.unread]
         waiting = await message_requests(own.ctx, rooms)
-        return [Person(agent=m.author.id, name=m.author.name) for _, m in waiting]
+        return [Candidate(agent=m.author.id, name=m.author.name) for _, m in waiting]
 
     seen = await household.each(look)
     return pick(

@@ -9,7 +9,7 @@ import msgspec
 from parler.errors import HubError
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
-from parler.ops.addressing import Person, pick
+from parler.ops.addressing import Candidate, pick
 from parler.ops.affiliations import Affiliation, affiliations
 from parler.ops.capability import READS, SESSION, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result
@@ -213,7 +213,7 @@ async def remove_member(
     members = (await roster(ctx, room)).entries
     chosen = pick(
         who,
-        [Person(agent=entry.id, name=entry.name) for entry in members],
+        [Candidate(agent=entry.id, name=entry.name) for entry in members],
         among=f"is a member of {room!r}",
         next_step=f"parler roster --room {room}",
     )

@@ -30,7 +30,7 @@ from parler.mcp_server.tools.common import (
     transcript_of,
 )
 from parler.ops import admission, invites, rooms, session, tokens
-from parler.ops.addressing import Person, pick
+from parler.ops.addressing import Candidate, pick
 from parler.ops.admission import DecisionResult, Knock, RequestsResult
 from parler.ops.affiliations import introduced
 from parler.ops.capability import SESSION
@@ -325,7 +325,7 @@ async def _who_knocks(call: Call, ctx: OpContext, args: Any) -> tuple[RoomName, 
     waiting = (await admission.join_requests(ctx, room)).requests
     if not waiting:
         raise UsageError(f"nobody waits at {place_of(room)}")
-    people = [Person(agent=one.agent, name=one.name) for one in waiting]
+    people = [Candidate(agent=one.agent, name=one.name) for one in waiting]
     chosen = pick(
         args.agent,
         people,

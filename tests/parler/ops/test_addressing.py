@@ -4,14 +4,14 @@ import pytest
 
 from parler.errors import UsageError
 from parler.identity.signing import Keypair, fingerprint
-from parler.ops.addressing import Person, matching, pick
+from parler.ops.addressing import Candidate, matching, pick
 
 ANN, BOB, EVE = (Keypair(bytes([number]) * 32).agent_id for number in (1, 2, 3))
 
 
-def people(*names: str) -> list[Person]:
+def people(*names: str) -> list[Candidate]:
     return [
-        Person(agent=agent, name=name)
+        Candidate(agent=agent, name=name)
         for agent, name in zip((ANN, BOB, EVE), names, strict=False)
     ]
 
@@ -27,7 +27,7 @@ def test_an_id_beats_a_name_that_copies_it() -> None:
 def test_a_name_that_copies_a_fingerprint_is_never_meant() -> None:
     mark = fingerprint(ANN)
     assert [one.agent for one in matching(mark, people("ann", mark))] == [ANN]
-    assert matching(mark, [Person(agent=EVE, name=mark)]) == []
+    assert matching(mark, [Candidate(agent=EVE, name=mark)]) == []
 
 
 def test_nine_characters_of_a_fingerprint_are_enough_and_eight_are_not() -> None:
@@ -50,7 +50,7 @@ def test_nobody_or_several_is_an_error_with_a_next_step(who: str) -> None:
 
 
 def test_names_in_errors_are_neutralised() -> None:
-    two = [Person(agent=ANN, name="x\x1b[2J"), Person(agent=BOB, name="X\x1b[2J")]
+    two = [Candidate(agent=ANN, name="x\x1b[2J"), Candidate(agent=BOB, name="X\x1b[2J")]
     with pytest.raises(UsageError) as refused:
         pick("x\x1b[2J", two, among="waits", next_step="look")
     assert "\x1b[2J," not in refused.value.message
