@@ -57,7 +57,8 @@ def command_for_apps(
     if installed:
         installed = str((cwd or Path()) / installed)
     if Path(argv0).name == "__main__.py":
-        words: tuple[str, ...] = (executable, "-m", NAME)
+        # Never what the folder has that an app is opened in (-P).
+        words: tuple[str, ...] = (executable, "-P", "-m", NAME)
         lasts = not _in_cache(Path(executable))
     else:
         started = _started(argv0, env, cwd)

@@ -532,7 +532,7 @@ def test_the_program_is_named_so_that_it_survives_an_upgrade(tmp_path: Path) -> 
     assert found(str(versioned)) == (str(link),)
     assert found("parler") == (str(link),)
     assert found(str(versioned), PATH="/nowhere") == (str(versioned),)
-    assert found("/x/parler/__main__.py") == ("/usr/bin/py", "-m", "parler")
+    assert found("/x/parler/__main__.py") == ("/usr/bin/py", "-P", "-m", "parler")
 
 
 def test_a_program_in_a_cache_is_not_written_into_apps(tmp_path: Path) -> None:
