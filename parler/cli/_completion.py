@@ -131,7 +131,8 @@ def of(metavar: str | None) -> Known | None:
 
 
 def _is_said(typed: str, beside: str) -> bool:
-    return bool(typed) and beside.casefold().startswith(typed)
+    # Odd words of others stand in quotes.
+    return bool(typed) and beside.casefold().lstrip('"').startswith(typed)
 
 
 def _rooms() -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
 from parler.mcp_server.tool_call import Answer, Call, Question
 from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
@@ -15,6 +16,7 @@ from parler.mcp_server.tools.common import (
     tool,
 )
 from parler.ops import attention, directory, identity, queue, rooms
+from parler.ops.addressing import as_agent_id
 from parler.ops.affiliations import introduced
 from parler.ops.directory import DiscoverResult, Listed, RegisterResult
 from parler.ops.queue import ServeResult
@@ -116,6 +118,7 @@ async def admit_worker(call: Call, args: Any) -> Answer:
     ctx = await call.ctx()
     chosen = await queue.worker_meant(ctx, args.service, args.agent)
     who, service = str(chosen), visible(args.service)
+    agent = as_agent_id(chosen.agent) or fingerprint(chosen.agent)
     refused = await not_agreed(
         call,
         Question(
@@ -127,7 +130,7 @@ async def admit_worker(call: Call, args: Any) -> Answer:
         # The service is this agent's, so it is named.
         shlex.join(
             [
-                *("parler", "serve", service, "--admit", chosen.agent),
+                *("parler", "serve", service, "--admit", agent),
                 *("--home", str(call.services.home)),
             ]
         ),
