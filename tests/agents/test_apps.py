@@ -92,10 +92,9 @@ def test_a_session_opened_in_claude_code_is_joined_and_read_in_codex(
     fingerprint = re.search(r"[A-Z2-7]{4}(-[A-Z2-7]{4}){3}", knocked)
     assert fingerprint, knocked
     # It is the same user's, so nobody is asked once the owner's app runs again.
-    looking = {"call": "parler_join_requests", "with": {}}
-    box.model.script(looking, {"say": "it is in"})
-    looked = claude.turn("who waits?").asked[-1].results[-1]
-    assert fingerprint[0] in looked or "nobody waits" in looked
+    letting = {"call": "parler_approve_join", "with": {"agent": fingerprint[0]}}
+    box.model.script(letting, {"say": "it is in"})
+    assert "nobody waits" in claude.turn("let it in").asked[-1].results[-1]
     box.model.script(reading, {"say": "read"}, after=2)
     box.model.open("approved")
     assert joining.wait().status == 0
