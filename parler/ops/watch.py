@@ -4,10 +4,11 @@ Ends only by an error, by cancellation, or when its audience is gone.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Protocol
 
 from parler.client.client import Batch, Delivery, Event
-from parler.errors import HubError, TransportError
+from parler.errors import HubError, ParlerError, TransportError
 from parler.ops.admission import Knock, join_requests
 from parler.ops.context import OpContext
 from parler.ops.message_view import shown_all
@@ -20,6 +21,8 @@ GLANCE_SECS = 0.25
 
 KNOCK_SECS = 10.0
 """How often an owner asks for knocks at a hub that does not announce them."""
+
+LAST_ACK_SECS = 2.0
 
 
 class Audience(Protocol):
@@ -67,9 +70,20 @@ async def _hear(ctx: OpContext, room: RoomName, audience: Audience) -> None:
             audience.hear(news)
         shown_up_to = max(shown_up_to, batch.cursor)
         try:
-            await batch.ack()
+            await _acknowledged(batch)
         except TransportError:
             continue  # it comes again, and is acknowledged then
+
+
+async def _acknowledged(batch: Batch) -> None:
+    """Who ends the watch has seen what it shows: the hub is told that still."""
+    try:
+        await batch.ack()
+    except asyncio.CancelledError:
+        with suppress(ParlerError, TimeoutError):
+            async with asyncio.timeout(LAST_ACK_SECS):
+                await batch.ack()
+        raise
 
 
 def _news(ctx: OpContext, batch: Batch, *, after: int) -> ReceiveResult:
