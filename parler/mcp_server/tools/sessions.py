@@ -247,19 +247,17 @@ async def leave(call: Call, args: Any) -> Answer:
     """Leave a session; its owner's user is asked first."""
     ctx = await call.ctx()
     room = call.room(args.room)
-    if await is_ours(ctx, room):
-        refused = await not_agreed(
-            call,
-            Question(
-                text=f"This agent opened the Parler session {word(room)}, and "
-                "without it nobody can be let in any more. Leave it all the same?",
-                subject=f"leave\n{ctx.hub}\n{room}",
-            ),
-            "left",
-            command_line(call, "session leave", "--room", room),
-        )
-        if refused is not None:
-            return refused
+    refused = await _kept(
+        call,
+        ctx,
+        room,
+        f"This agent opened the Parler session {word(room)}, and without it nobody can "
+        "be let in any more. Leave it all the same?",
+        "left",
+        "session leave",
+    )
+    if refused is not None:
+        return refused
     result = await performed(call, session.LEAVE, args)
     call.services.delivery.entered(call.services.active)
     left = f"left {word(result.room)}"
@@ -275,22 +273,38 @@ async def delete(call: Call, args: Any) -> Answer:
     """Delete a room of ours, if a person says so."""
     ctx = await call.ctx()
     room = call.room(args.room)
-    if await is_ours(ctx, room):
-        refused = await not_agreed(
-            call,
-            Question(
-                text=f"Delete the Parler session {word(room)} with all that was "
-                "said there?",
-                subject=f"delete\n{ctx.hub}\n{room}",
-            ),
-            "deleted",
-            command_line(call, "delete-room", "--room", room),
-        )
-        if refused is not None:
-            return refused
+    refused = await _kept(
+        call,
+        ctx,
+        room,
+        f"Delete the Parler session {word(room)} with all that was said there?",
+        "deleted",
+        "delete-room",
+    )
+    if refused is not None:
+        return refused
     result = await rooms.delete_room(ctx, room)
     call.services.delivery.entered(call.services.active)
     return Answer(text=f"{word(result.room)} and all that was said there are gone")
+
+
+async def _kept(
+    call: Call, ctx: OpContext, room: RoomName, question: str, done: str, verb: str
+) -> Answer | None:
+    """What the model is told of a room of ours, unless its person wants it so.
+
+    Args:
+        done: What would be done, as in "NOT deleted".
+        verb: The command by which the person does it.
+    """
+    if not await is_ours(ctx, room):
+        return None
+    return await not_agreed(
+        call,
+        Question(text=question, subject=f"{done}\n{ctx.hub}\n{room}"),
+        done,
+        command_line(call, verb, "--room", room),
+    )
 
 
 def _rooms(result: RoomsResult) -> list[str]:
