@@ -2,7 +2,7 @@
 theirs, or of one identity. What is done is done by the identity whose room it is.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
@@ -17,7 +17,7 @@ from parler.text.terminal import shell_word, shown_name, visible
 if TYPE_CHECKING:
     from parler.identity.own_agents import OwnAgent
     from parler.identity.settings import Settings
-    from parler.ops.own import Away, OwnRoom
+    from parler.ops.own import Away, OwnRoom, OwnRoomsResult
     from parler.ops.person_only import Deciding
     from parler.runtime.own_hubs import OwnHubs
 
@@ -142,6 +142,29 @@ def in_its_name(
     if not capability.hints.reads_only:
         say_whose(options, household, found.owner_id)
     options.out.result(result, lines(result))
+
+
+def show_rooms_of(
+    options: Options,
+    as_: str | None,
+    listing: "Callable[..., Awaitable[OwnRoomsResult]]",
+) -> None:
+    """Show rooms of all our identities, by `ops.own.own_rooms` or a part of it."""
+    import asyncio
+
+    from parler.cli import _format
+    from parler.identity.identity import active_session
+
+    household = household_of(options, as_)
+
+    async def look() -> "OwnRoomsResult":
+        active = active_session(household.settings.home)
+        return await listing(household, active=active)
+
+    result = asyncio.run(look())
+    say_away(options, result.unreachable)
+    lines = _format.rooms(result, alone=is_alone(household))
+    options.out.result(result, map(options.out.quoted, lines))
 
 
 def connected_as(household: "OwnHubs", owner_id: str, hub: str) -> Any:

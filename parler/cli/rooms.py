@@ -14,14 +14,11 @@ from parler.cli._joining import join as redeem
 from parler.cli._own import (
     As,
     Yes,
-    household_of,
     in_its_name,
-    is_alone,
     person_line,
-    say_away,
+    show_rooms_of,
 )
 from parler.cli._run import Options, Place
-from parler.identity.identity import active_session
 from parler.ops import invites, own, rooms, session
 from parler.ops.invites import RevokeResult
 from parler.ops.own import OwnRoom
@@ -95,14 +92,7 @@ def join(
 
 def show_rooms(options: Options, as_: As = None) -> None:
     """List the rooms of all our identities."""
-    import asyncio
-
-    household = household_of(options, as_)
-    active = active_session(household.settings.home)
-    result = asyncio.run(own.own_rooms(household, active=active))
-    say_away(options, result.unreachable)
-    lines = _format.rooms(result, alone=is_alone(household))
-    options.out.result(result, map(options.out.quoted, lines))
+    show_rooms_of(options, as_, own.own_rooms)
 
 
 def roster(options: Options, room: str | None, as_: As = None) -> None:

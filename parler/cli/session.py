@@ -19,13 +19,12 @@ from parler.cli._own import (
     Yes,
     household_of,
     in_its_name,
-    is_alone,
     person_line,
     say_away,
+    show_rooms_of,
 )
 from parler.cli._run import ELSEWHERE, Options, Place, settings_of
 from parler.errors import UsageError
-from parler.identity.identity import active_session
 from parler.identity.known_rooms import KnownRooms
 from parler.ops import admission, own, session, tokens
 from parler.ops.own import OwnRoom
@@ -93,14 +92,7 @@ def requests(
 @command(app, own.SESSIONS)
 def list_sessions(options: Options, as_: As = None) -> None:
     """List the sessions of all our identities."""
-    import asyncio
-
-    household = household_of(options, as_)
-    active = active_session(household.settings.home)
-    result = asyncio.run(own.own_sessions(household, active=active))
-    say_away(options, result.unreachable)
-    lines = _format.rooms(result, alone=is_alone(household))
-    options.out.result(result, map(options.out.quoted, lines))
+    show_rooms_of(options, as_, own.own_sessions)
 
 
 @command(app, session.USE)
