@@ -3,13 +3,9 @@
 import asyncio
 import json
 import os
-import pty
-import select
-import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +28,8 @@ from tests._support.processes import (
     environment,
     running_hub,
 )
+from tests._support.terminal import Terminal as Screen
+from tests._support.terminal import at_a_terminal
 
 pytestmark = pytest.mark.skipif(
     by_an_agent({}, os.getpid()), reason="an agent runs this, and only a person decides"
@@ -66,49 +64,12 @@ class Terminal:
         """As `run`, while agents go on."""
         return await asyncio.to_thread(self.run, *words, **variables)
 
-    @contextmanager
-    def staying(self, *words: str, **variables: str) -> Iterator["Screen"]:
+    def staying(
+        self, *words: str, **variables: str
+    ) -> AbstractContextManager["Screen"]:
         """Run a command on a terminal of 80 columns."""
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "parler", *words],
-            cwd=self.home,
-            env=environment(self.home, COLUMNS="80", **variables),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        try:
-            yield Screen(ours, process)
-        finally:
-            process.kill()
-            process.wait(RUN_WAIT)
-            os.close(ours)
-
-
-@dataclass(slots=True)
-class Screen:
-    """What is on a terminal, and its keys."""
-
-    descriptor: int
-    process: "subprocess.Popen[bytes]"
-    shown: str = ""
-
-    def until(self, words: str) -> str:
-        """Read until the words are there."""
-        deadline = time.monotonic() + RUN_WAIT
-        while words not in self.shown:
-            ready, _, _ = select.select([self.descriptor], [], [], RUN_WAIT)
-            assert ready, self.shown
-            assert time.monotonic() < deadline, self.shown
-            self.shown += os.read(self.descriptor, 4096).decode()
-        return self.shown
-
-    def types(self, text: str) -> None:
-        """Press keys."""
-        os.write(self.descriptor, text.encode())
+        env = environment(self.home, COLUMNS="80", **variables)
+        return at_a_terminal(*words, cwd=self.home, env=env)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +167,9 @@ async def test_a_knock_at_idle_agents_is_answered_from_any_terminal(
                 asked = screen.until("]: ")
                 assert anna.fingerprint in asked
                 assert TOPIC in asked
-                screen.types(f"{key}\n")
+                screen.type(key)
                 screen.until("is in" if key == "y" else "nothing was changed")
-                assert screen.process.wait(RUN_WAIT) == (0 if key == "y" else 130)
+                assert screen.end() == (0 if key == "y" else 130)
                 return screen.shown
 
         assert "is in" not in await asyncio.to_thread(answers, "n")
