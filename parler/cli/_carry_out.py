@@ -11,11 +11,6 @@ from parler.ops.capability import Capability, Means
 Lines: TypeAlias = Callable[[Any], Iterable[str]]
 
 
-def quoted(options: Options, view: Lines) -> Lines:
-    """A view of what strangers wrote a part of: its lines are wrapped."""
-    return lambda result: map(options.out.quoted, view(result))
-
-
 def carry_out_declared(
     options: Options,
     capability: Capability,
@@ -23,10 +18,12 @@ def carry_out_declared(
     lines: Lines,
     *,
     place: Place | None = None,
+    foreign: bool = False,
 ) -> None:
     """Do what was asked for, and show the result.
 
     Args:
+        foreign: Strangers wrote a part of what is shown.
         place: Which hub is meant, if the parameters do not say it.
     """
     if (here := _here(options, capability)) is not None:
@@ -36,13 +33,13 @@ def carry_out_declared(
         result = capability.perform(here, values_of(capability, given))
         if inspect.iscoroutine(result):
             result = asyncio.run(result)
-        options.out.result(result, lines(result))
+        options.out.result(result, lines(result), foreign=foreign)
         return
 
     async def work(run: Run) -> None:
         values = await found(run, capability, given)
         result = await capability.perform(run.ctx, values)
-        run.out.result(result, lines(result))
+        run.out.result(result, lines(result), foreign=foreign)
 
     carry_out(options, work, place=place or place_for(capability, given))
 

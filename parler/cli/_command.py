@@ -7,7 +7,6 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 
 from parler.cli._carry_out import carry_out_declared
-from parler.cli._carry_out import quoted as wrapped
 from parler.cli._completion import of
 from parler.cli._help import SHARED, Command, Group
 from parler.cli._parameters import parameter_of, shown_on, taken
@@ -67,12 +66,12 @@ def shows(
     capability: Capability,
     view: Callable[[Any], str | Iterable[str]],
     *,
-    quoted: bool = True,
+    foreign: bool = False,
 ) -> None:
     """Make the command of a capability that only asks, does, and shows the result.
 
     Args:
-        quoted: Strangers wrote a part of what is shown, so lines are wrapped.
+        foreign: Strangers wrote a part of what is shown.
     """
 
     def show(options: Options, **given: Any) -> None:
@@ -80,8 +79,7 @@ def shows(
             told = view(result)
             return [told] if isinstance(told, str) else told
 
-        seen = wrapped(options, lines) if quoted else lines
-        carry_out_declared(options, capability, given, seen)
+        carry_out_declared(options, capability, given, lines, foreign=foreign)
 
     _register(app, capability, show, None)
 

@@ -52,7 +52,7 @@ def answer(tree_for: Tree, environment: Mapping[str, str]) -> int:
     if found is None:
         return 1
     if wanted == "source":
-        out.result(None, [script(shell)])
+        out.verbatim(script(shell))
         return 0
     line = environment.get("COMP_WORDS", "")
     words = split_arg_string(line)[1:]
@@ -65,7 +65,7 @@ def answer(tree_for: Tree, environment: Mapping[str, str]) -> int:
             return _significant(typed), incomplete
 
     command = typer.main.get_command(_with_hub(tree_for, _significant(words)))
-    out.result(None, [Completion(command, {}, "parler", VARIABLE).complete()])
+    out.verbatim(Completion(command, {}, "parler", VARIABLE).complete())
     return 0
 
 

@@ -80,7 +80,7 @@ def _decide(
 
     result = asyncio.run(act())
     say_whose(options, household, knock.owner_id)
-    options.out.result(result, [options.out.prose(_format.decided(result))])
+    options.out.result(result, [_format.decided(result)])
     if approve:
         offer_to_remember(options, result.affiliation)
 

@@ -3,6 +3,7 @@
 What there is to say of a command is declared with its capability, in `ops`.
 """
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +12,7 @@ import click
 from typer.core import TyperCommand, TyperGroup
 
 from parler.cli._index import WORDS
+from parler.text.terminal import wrap
 
 SECTIONS: Final[Mapping[str, Sequence[str]]] = {
     "Begin": ("connect", "use", "init", "whoami", "doctor"),
@@ -69,11 +71,60 @@ SHARED: Final = (
     Shared(("--home",), "Use the identity kept here.", "DIR"),
     Shared(("--insecure",), "Allow plain ws:// beyond this network."),
 )
+_MIN_COLUMNS: Final = 30
+_MAX_COLUMNS: Final = 80
 _BY_NAME: Final = {name: one for one in SHARED for name in one.names}
+
+
+class _Pages(click.HelpFormatter):
+    """Help pages in which no command, option or path is broken where a line ends."""
+
+    def __init__(self, **_: Any) -> None:
+        columns = shutil.get_terminal_size().columns
+        super().__init__(width=max(min(columns, _MAX_COLUMNS) - 2, _MIN_COLUMNS))
+
+    def write_text(self, text: str) -> None:
+        """Write paragraphs; one that starts with a mark of click keeps its lines."""
+        indent = " " * self.current_indent
+        shown = []
+        for paragraph in text.strip().split("\n\n"):
+            if paragraph.startswith("\b\n"):
+                width = self.width - self.current_indent
+                kept = wrap(paragraph.removeprefix("\b\n"), width, "    ", ours=True)
+                lines = kept.split("\n")
+            else:
+                lines = self._wrapped(paragraph, self.current_indent)
+            shown.append("\n".join(f"{indent}{line}".rstrip() for line in lines))
+        self.write("\n\n".join(shown) + "\n")
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        """Write what each of some words means, beside them or else below."""
+        rows = list(rows)
+        indent = " " * self.current_indent
+        wide = max(len(word) for word, _ in rows)
+        column = min(wide, col_max, self.width // 2) + col_spacing
+        for word, about in rows:
+            lines = self._wrapped(about, self.current_indent + column)
+            if len(word) > column - col_spacing:
+                lines.insert(0, "")
+            for beside, line in zip([word, *[""] * len(lines)], lines, strict=False):
+                self.write(f"{indent}{beside:<{column}}{line}".rstrip() + "\n")
+
+    def _wrapped(self, text: str, column: int) -> list[str]:
+        text = " ".join(text.split())
+        return wrap(text, self.width - column, "", ours=True).split("\n")
+
+
+class _Context(click.Context):
+    formatter_class = _Pages
 
 
 class Command(TyperCommand):
     """A command that tells its own options before those that all have."""
+
+    context_class = _Context
 
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -84,6 +135,8 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """Commands below one word."""
+
+    context_class = _Context
 
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter

@@ -83,7 +83,7 @@ def join(
             return
         transcript = Transcript(run.reader, now=run.ctx.now())
         lines = _format.joined(result, transcript)
-        run.out.result(result, map(run.out.quoted, lines))
+        run.out.result(result, lines, foreign=True)
         if result.messages:
             await run.ctx.client.ack(result.room, result.messages[-1].seq)
         if work is not None:

@@ -102,6 +102,7 @@ def in_its_name(
     as_: str | None,
     owns: bool = False,
     anyone: bool = False,
+    foreign: bool = False,
     decides: "Callable[[OwnRoom], Deciding] | None" = None,
     yes: bool = False,
 ) -> None:
@@ -110,6 +111,7 @@ def in_its_name(
     Args:
         owns: The owner is meant, if one of ours is.
         anyone: Whichever of several will do.
+        foreign: Strangers wrote a part of what is shown.
         decides: What a person has to decide first, if the room is that identity's own.
         yes: It was decided with the command.
     """
@@ -127,7 +129,10 @@ def in_its_name(
     topics = {one.topic for one in KnownRooms(household.settings.home).records()}
     if is_alone(household) and decides is None and room not in topics:
         # The hub itself says what is wrong with a room that is not ours.
-        carry_out_declared(options, capability, given, lines, place=in_room(room))
+        place = in_room(room)
+        carry_out_declared(
+            options, capability, given, lines, place=place, foreign=foreign
+        )
         return
     found, ours = asyncio.run(whose_room(household, room, owns=owns, anyone=anyone))
     if ours and decides is not None:
@@ -141,7 +146,7 @@ def in_its_name(
     result = asyncio.run(act())
     if not capability.hints.reads_only:
         say_whose(options, household, found.owner_id)
-    options.out.result(result, lines(result))
+    options.out.result(result, lines(result), foreign=foreign)
 
 
 def show_rooms_of(
@@ -164,7 +169,7 @@ def show_rooms_of(
     result = asyncio.run(look())
     say_away(options, result.unreachable)
     lines = _format.rooms(result, alone=is_alone(household))
-    options.out.result(result, map(options.out.quoted, lines))
+    options.out.result(result, lines, foreign=True)
 
 
 def connected_as(household: "OwnHubs", owner_id: str, hub: str) -> Any:

@@ -22,7 +22,7 @@ async def once(
     result = await messages.receive(run.ctx, params)
     transcript = Transcript(run.reader, now=run.ctx.now())
     lines = _format.news(result.messages, transcript, banners=not looking_back)
-    run.out.result(result, map(run.out.quoted, lines))
+    run.out.result(result, lines, foreign=True)
     if looking_back:
         return
     await run.ctx.client.ack(room, result.cursor)
@@ -51,7 +51,7 @@ class _Screen:
 
     def hear(self, news: ReceiveResult) -> None:
         lines = _format.news(news.messages, self._transcript, banners=True)
-        self._out.result(news, map(self._out.quoted, lines))
+        self._out.result(news, lines, foreign=True)
 
     def knocked(self, who: Knock) -> None:
         self._out.note(_format.knocked(who))

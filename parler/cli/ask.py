@@ -53,7 +53,7 @@ def ask(options: Options, **given: Any) -> None:
     out = options.out
     result = asyncio.run(asking.ask(here, params, connect=connect, note=out.note))
     out.note(_credit(result))
-    out.result(result, map(out.quoted, _answer(result)))
+    out.result(result, _answer(result), foreign=True)
     _end_by(result.status)
 
 

@@ -35,6 +35,7 @@ from parler.text.terminal import (
     shown_size,
     word,
 )
+from parler.text.transcript import blob_command
 from parler.wire.base import RoomName
 
 _SHOWN_COMMITS = 10
@@ -106,7 +107,7 @@ def apply(
             result = await bundles.apply(
                 run.ctx, repository, params, progress=run.out.progress("fetching")
             )
-            run.out.result(result, map(run.out.quoted, _applied(result)))
+            run.out.result(result, _applied(result), foreign=True)
 
     asyncio.run(whole())
 
@@ -132,7 +133,7 @@ def list_bundles(options: Options, room: str | None) -> None:
             return
         async with connected(options, in_room(where)) as run:
             result = await bundles.bundles(run.ctx, RoomName(where), repository)
-            run.out.result(result, map(run.out.quoted, _listed(result)))
+            run.out.result(result, _listed(result), foreign=True)
 
     asyncio.run(whole())
 
@@ -157,7 +158,7 @@ def _pushed(result: PushResult) -> Iterator[str]:
         f"{shown_size(result.size)}"
     )
     yield "The other agent runs, inside the repository:"
-    yield f"  parler apply {result.blob}"
+    yield f"  {blob_command('apply', result.blob, result.room)}"
 
 
 def _applied(result: ApplyResult) -> Iterator[str]:
@@ -210,7 +211,7 @@ def _listed(result: BundlesResult) -> Iterator[str]:
         for ref in one.refs:
             yield f"    imported as {ref}"
         if not one.refs:
-            yield f"    parler apply {one.blob}"
+            yield f"    {blob_command('apply', one.blob, one.sender.room)}"
     for other in result.others:
         yield f"imported {word(other.ref)} at {other.tip[:12]}"
 
@@ -248,7 +249,7 @@ def fetch(options: Options, what: str, room: str | None, out: Path | None) -> No
         result = await files.fetch(
             run.ctx, params, progress=run.out.progress("fetching")
         )
-        run.out.result(result, map(run.out.quoted, _fetched(result)))
+        run.out.result(result, _fetched(result), foreign=True)
 
     carry_out(options, work, place=Place(room=room))
 
@@ -259,7 +260,7 @@ def _sent(result: SendFileResult) -> Iterator[str]:
         f"(seq {result.seq}), {shown_size(result.size)}"
     )
     yield "The other agent runs:"
-    yield f"  parler fetch {result.blob}"
+    yield f"  {blob_command('fetch', result.blob, result.room)}"
 
 
 def _fetched(result: FetchResult) -> Iterator[str]:

@@ -17,7 +17,7 @@ from parler.wire.base import RoomName
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, attention.ATTENTION)(attend)
-    shows(app, receipts.STATUS, _status)
+    shows(app, receipts.STATUS, _status, foreign=True)
 
 
 def attend(

@@ -29,7 +29,10 @@ def completion(
 ) -> None:
     """Print what the shell has to run."""
     text = _completion.script(shell)
-    options.out.result({"script": text}, text.splitlines())
+    if options.json:
+        options.out.result({"script": text}, [])
+    else:
+        options.out.verbatim(text)
 
 
 COMPLETION = Capability(

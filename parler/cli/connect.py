@@ -218,7 +218,7 @@ def _list(
 
     result = asyncio.run(examine_all(apps, setting, reach=reach_of(settings)))
     lines = _connect_format.listed(result)
-    options.out.result(result, map(options.out.prose, lines))
+    options.out.result(result, lines)
     if not result.ok:
         raise typer.Exit(FAILED)
 
@@ -284,8 +284,7 @@ def _show(options: Options, result: "ConnectResult", team_: "TeamHub | None") ->
 
     lines = [*_connect_format.done(result)]
     if team_:
-        invite = _connect_format.team(team_, private=sys.stdout.isatty())
-        lines += map(options.out.prose, invite)
+        lines += _connect_format.team(team_, private=sys.stdout.isatty())
         result.team = _team_line(team_)
     options.out.result(result, lines)
 

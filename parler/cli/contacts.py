@@ -21,7 +21,7 @@ from parler.text.terminal import look, shown_name
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    shows(app, contacts.CONTACTS, _contacts)
+    shows(app, contacts.CONTACTS, _contacts, foreign=True)
     command(app, contacts.TRUST)(trust)
     command(app, contacts.UNTRUST)(untrust)
 
@@ -34,7 +34,7 @@ def trust(options: Options, who: str, name: str | None) -> None:
         asks = sys.stdin is not None and sys.stdin.isatty()
         agrees = _agrees if asks else None
         result = await contacts.trust(run.ctx, who, name, agrees=agrees)
-        run.out.result(result, map(run.out.quoted, _trusted(result)))
+        run.out.result(result, _trusted(result), foreign=True)
 
     carry_out(options, work, place=HERE)
 
@@ -68,7 +68,7 @@ def offer_to_remember(options: Options, affiliation: Affiliation | None) -> None
     except UsageError as refused:  # the approval stands
         options.out.note(f"{refused.message}: {later} --as NAME")
         return
-    options.out.result(result, map(options.out.quoted, _trusted(result)))
+    options.out.result(result, _trusted(result), foreign=True)
 
 
 def _agrees(found: Found) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from parler.cli._carry_out import carry_out_declared, quoted
+from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, shows
 from parler.cli._run import Options
 from parler.errors import UsageError
@@ -23,8 +23,8 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, directory.REGISTER)(register)
     command(app, directory.DISCOVER)(discover)
-    shows(app, directory.CARD, _card)
-    shows(app, tokens.TOKEN, _token, quoted=False)
+    shows(app, directory.CARD, _card, foreign=True)
+    shows(app, tokens.TOKEN, _token)
 
 
 def register(
@@ -42,7 +42,7 @@ def register(
         raise UsageError("--public and --private exclude each other")
     chosen = Visibility.PUBLIC if public else Visibility.PRIVATE
     given["visibility"] = chosen if public or private else None
-    carry_out_declared(options, directory.REGISTER, given, quoted(options, _registered))
+    carry_out_declared(options, directory.REGISTER, given, _registered, foreign=True)
 
 
 def discover(
@@ -54,7 +54,7 @@ def discover(
 ) -> None:
     """Look for agents, and show their cards."""
     given["scope"] = Scope.PUBLIC if public else Scope.HUB
-    carry_out_declared(options, directory.DISCOVER, given, quoted(options, _found))
+    carry_out_declared(options, directory.DISCOVER, given, _found, foreign=True)
 
 
 def _registered(result: RegisterResult) -> Iterator[str]:

@@ -68,7 +68,7 @@ def doctor(
         return await _apps(settings)
 
     result = asyncio.run(examine(settings, hub=hub, dial=dial, more=[apps]))
-    options.out.result(result, map(options.out.prose, _examined(result)))
+    options.out.result(result, _examined(result))
     if not result.ok:
         raise typer.Exit(exit_status(result))
 

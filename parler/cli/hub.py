@@ -24,7 +24,7 @@ RUN = "run"
 def status(options: Options) -> None:
     """Show how the hub is."""
     result = asyncio.run(local_hub.status(_home(options), now=now))
-    options.out.result(result, map(options.out.prose, _status(result)))
+    options.out.result(result, _status(result))
 
 
 def logs(
@@ -126,9 +126,9 @@ def _size(count: int) -> str:
 
 
 command(app, local_hub.STATUS)(status)
-shows(app, local_hub.START, _started, quoted=False)
-shows(app, local_hub.STOP, _stopped, quoted=False)
+shows(app, local_hub.START, _started)
+shows(app, local_hub.STOP, _stopped)
 command(app, local_hub.LOGS)(logs)
-shows(app, local_hub.INSTALL_SERVICE, _service, quoted=False)
-shows(app, local_hub.UNINSTALL_SERVICE, _service, quoted=False)
+shows(app, local_hub.INSTALL_SERVICE, _service)
+shows(app, local_hub.UNINSTALL_SERVICE, _service)
 COMMANDS = frozenset(one.name for one in app.registered_commands)

@@ -53,7 +53,7 @@ def use(options: Options, where: _Where, as_: _As = None) -> None:
     begin_hub(chosen, desk)
     result = operation.use(settled(setting, chosen))
     lines = _used(result, here=chosen.choice == LOCAL)
-    options.out.result(result, map(options.out.prose, lines))
+    options.out.result(result, lines)
     tell_of_variable(options, chosen.url)
     if any(one.outcome is Outcome.FAILED for one in result.apps):
         raise typer.Exit(AppError.exit_status)
@@ -88,7 +88,7 @@ def hubs(options: Options) -> None:
     import asyncio
 
     result = asyncio.run(operation.hubs(settings_of(options)))
-    options.out.result(result, map(options.out.prose, _listed(result)))
+    options.out.result(result, _listed(result))
 
 
 def config(options: Options) -> None:

@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, identity.INIT)(init)
     command(app, identity.WHOAMI)(whoami)
-    shows(app, identity.PRESENCE, _present, quoted=False)
+    shows(app, identity.PRESENCE, _present)
     command(app, identity.TRUST_HUB)(trust_hub)
     command(app, identity.VERSION)(version)
 

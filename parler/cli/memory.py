@@ -20,7 +20,7 @@ from parler.text.transcript import shown_time
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, memory.REMEMBER)(remember)
-    shows(app, memory.RECALL, _hits)
+    shows(app, memory.RECALL, _hits, foreign=True)
     command(app, memory.FORGET)(forget)
 
 

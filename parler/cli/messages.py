@@ -106,9 +106,9 @@ def history(options: Options, as_: As = None, **given: Any) -> None:
             return iter([f"{nothing} said there{'' if looked else ' yet'}"])
         me = find_identity(settings_of(options).home)
         reader = reader_of(me) if me else Reader(agent=AgentId(""), name="")
-        shown = _format.news(
-            result.messages, Transcript(reader, now=now()), banners=False
-        )
-        return map(options.out.quoted, shown)
+        transcript = Transcript(reader, now=now())
+        return _format.news(result.messages, transcript, banners=False)
 
-    in_its_name(options, messages.HISTORY, given, lines, as_=as_, anyone=True)
+    in_its_name(
+        *(options, messages.HISTORY, given, lines), as_=as_, anyone=True, foreign=True
+    )

@@ -46,7 +46,7 @@ def add_to(app: typer.Typer) -> None:
     command(app, peers.PEERS)(show_peers)
     command(app, peers.SUMMARY)(summary)
     command(app, reservations.RESERVE)(reserve)
-    shows(app, reservations.RESERVATIONS, _reservations)
+    shows(app, reservations.RESERVATIONS, _reservations, foreign=True)
     command(app, reservations.RELEASE)(release)
 
 
@@ -66,7 +66,7 @@ def show_peers(options: Options, scope: Scope) -> None:
 
     async def work(run: Run) -> None:
         result = await peers.peers(here, params, ctx=run.ctx)
-        run.out.result(result, map(run.out.quoted, _peers(result)))
+        run.out.result(result, _peers(result), foreign=True)
 
     if scope is Scope.HUB:
         carry_out(options, work, place=HERE)
@@ -76,7 +76,7 @@ def show_peers(options: Options, scope: Scope) -> None:
         options.out.note(
             "an agent shows while its app runs, once it is wired: parler connect"
         )
-    options.out.result(result, map(options.out.quoted, _peers(result)))
+    options.out.result(result, _peers(result), foreign=True)
 
 
 def summary(options: Options, text: str) -> None:
@@ -110,7 +110,7 @@ def reserve(
     params = reservations.ReserveParams(glob=glob, minutes=for_, why=why)
     identity_of(options, settings_of(options))  # whose it is, also later
     result = reservations.reserve(here_of(options), params)
-    options.out.result(result, map(options.out.quoted, _reserved(result)))
+    options.out.result(result, _reserved(result), foreign=True)
     if result.reserved is None:
         raise typer.Exit(HubError.exit_status)
 

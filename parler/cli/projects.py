@@ -27,14 +27,14 @@ project_app = group("The projects of this machine that can be asked.")
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    shows(project_app, projects.ADD, _project, quoted=False)
-    shows(project_app, projects.DISCOVER, _found)
-    shows(project_app, projects.LIST, _projects, quoted=False)
-    shows(project_app, projects.REMOVE, _removed, quoted=False)
+    shows(project_app, projects.ADD, _project)
+    shows(project_app, projects.DISCOVER, _found, foreign=True)
+    shows(project_app, projects.LIST, _projects)
+    shows(project_app, projects.REMOVE, _removed)
     command(project_app, projects.ALLOW)(allow)
-    shows(project_app, projects.DENY, _project, quoted=False)
-    shows(project_app, projects.LOG, _log)
-    shows(project_app, projects.FORGET_SESSION, _forgotten, quoted=False)
+    shows(project_app, projects.DENY, _project)
+    shows(project_app, projects.LOG, _log, foreign=True)
+    shows(project_app, projects.FORGET_SESSION, _forgotten)
     command(project_app, projects.REMEMBER)(remember)
     app.add_typer(project_app, name="project")
 
@@ -81,7 +81,7 @@ def remember(options: Options, project: str, note: str, forget: int | None) -> N
         result = projects.remember(here, project, note)
     else:
         result = projects.notes_of(here, project)
-    options.out.result(result, map(options.out.quoted, _notes(result)))
+    options.out.result(result, _notes(result), foreign=True)
 
 
 def _project(result: ProjectResult) -> Iterator[str]:

@@ -29,9 +29,9 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, queue.SERVE)(serve)
     command(app, queue.QUEUE)(show_queue)
-    shows(app, queue.CLAIM, _claimed, quoted=False)
-    shows(app, queue.COMPLETE, _completed, quoted=False)
-    shows(app, tasks.TASK, _told, quoted=False)
+    shows(app, queue.CLAIM, _claimed)
+    shows(app, queue.COMPLETE, _completed)
+    shows(app, tasks.TASK, _told)
 
 
 def serve(
@@ -70,7 +70,7 @@ def show_queue(options: Options, service: str, limit: int) -> None:
 
     async def work(run: Run) -> None:
         result = await queue.queue(run.ctx, params)
-        run.out.result(result, map(run.out.quoted, _queued(run, result, service)))
+        run.out.result(result, _queued(run, result, service), foreign=True)
 
     carry_out(options, work, place=Place(room=service_room(service)))
 

@@ -29,22 +29,23 @@ class Output:
     json: bool
     quiet: bool
 
-    def result(self, value: Any, text: Iterable[str]) -> None:
-        """Show a result, and see to it that it was taken: as JSON, or as lines."""
+    def result(self, value: Any, text: Iterable[str], *, foreign: bool = False) -> None:
+        """Show a result, and see to it that it was taken: as JSON, or as lines.
+
+        Args:
+            foreign: Strangers wrote a part of it, so only we may start a line.
+        """
         if self.json:
             self._print(json_line(value))
         else:
             for line in text:
-                self._print(line)
+                self._print(_fit(line, sys.stdout, foreign=foreign))
         sys.stdout.flush()
 
-    def quoted(self, text: str) -> str:
-        """Text of which a stranger wrote a part, fit to this terminal."""
-        return wrap(text, shutil.get_terminal_size().columns) if _is_tty() else text
-
-    def prose(self, text: str) -> str:
-        """A sentence of ours, fit to this terminal."""
-        return _hanging(text, sys.stdout)
+    def verbatim(self, text: str) -> None:
+        """Show what is for a program, as it is."""
+        self._print(text)
+        sys.stdout.flush()
 
     def clipped(self, text: str) -> str:
         """One line, cut where this terminal would break it."""
@@ -107,12 +108,12 @@ def json_line(value: Any) -> str:
 
 def complain(text: str) -> None:
     """Print a line on stderr; what cannot be printed is dropped."""
-    _print_error(_hanging(visible(text), sys.stderr))
+    _print_error(_fit(visible(text), sys.stderr))
 
 
 def put_question(question: str) -> bool:
     """Ask the person at the terminal, on stderr; only y and Enter agrees."""
-    lines = [_hanging(visible(line), sys.stderr) for line in question.split("\n")]
+    lines = [_fit(visible(line), sys.stderr) for line in question.split("\n")]
     shown = "\n".join(lines) + " [y/N]: "
     print(shown, end="", file=sys.stderr, flush=True)  # noqa: T201
     return sys.stdin.readline().strip().casefold() in ("y", "yes")
@@ -137,7 +138,7 @@ def show_error(
     said += [visible(f"next: {next_step}")] if next_step else []
     if not _at_terminal(sys.stderr):
         said = [" — ".join(said)]
-    _print_error("\n".join(_hanging(line, sys.stderr) for line in said))
+    _print_error("\n".join(_fit(line, sys.stderr) for line in said))
 
 
 def show_help(text: str) -> None:
@@ -192,11 +193,14 @@ def drop_stdout() -> None:
     os.close(nowhere)
 
 
-def _hanging(line: str, stream: TextIO) -> str:
-    """A line of ours, broken between words where a person reads it on a terminal."""
+def _fit(line: str, stream: TextIO, *, foreign: bool = False) -> str:
+    """A line, broken between words where a person reads it on a terminal."""
     if not _at_terminal(stream):
         return line
-    return wrap(line, shutil.get_terminal_size().columns, _HANGING)
+    width = shutil.get_terminal_size().columns
+    if foreign:
+        return wrap(line, width)
+    return wrap(line, width, _HANGING, ours=True)
 
 
 def _print_error(line: str) -> None:

@@ -23,7 +23,7 @@ from parler.ops import invites, own, rooms, session
 from parler.ops.invites import RevokeResult
 from parler.ops.own import OwnRoom
 from parler.ops.person_only import Deciding
-from parler.ops.rooms import DeleteResult, RemoveResult, RosterResult
+from parler.ops.rooms import DeleteResult, RemoveResult
 from parler.text.terminal import shown_name, word
 from parler.wire.records import RoomKind
 
@@ -33,7 +33,7 @@ members = group("The members of a room of yours.")
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, invites.INVITE)(invite)
-    shows(app, invites.INVITES, _format.invites, quoted=False)
+    shows(app, invites.INVITES, _format.invites)
     command(app, invites.REVOKE)(revoke)
     command(app, session.JOIN)(join)
     command(app, own.ROOMS)(show_rooms)
@@ -97,12 +97,15 @@ def show_rooms(options: Options, as_: As = None) -> None:
 
 def roster(options: Options, room: str | None, as_: As = None) -> None:
     """List the members of a room of ours."""
-
-    def lines(result: RosterResult) -> Iterator[str]:
-        return map(options.out.quoted, _format.roster(result))
-
-    given = {"room": room}
-    in_its_name(options, rooms.ROSTER, given, lines, as_=as_, anyone=True)
+    in_its_name(
+        options,
+        rooms.ROSTER,
+        {"room": room},
+        _format.roster,
+        as_=as_,
+        anyone=True,
+        foreign=True,
+    )
 
 
 def delete(options: Options, room: str, as_: As = None, yes: Yes = False) -> None:

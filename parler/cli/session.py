@@ -86,7 +86,7 @@ def requests(
     result = asyncio.run(own.own_requests(household, named))
     say_away(options, result.unreachable)
     lines = _format.requests(result, partial(person_line, options))
-    options.out.result(result, map(options.out.quoted, lines))
+    options.out.result(result, lines, foreign=True)
 
 
 @command(app, own.SESSIONS)
@@ -101,12 +101,13 @@ def use(options: Options, room: str) -> None:
 
     def told(result: UseResult) -> Iterator[str]:
         about = _format.room_words(result.room, result.topic)
-        yield options.out.quoted(f"active from now on: {about}")
+        yield f"active from now on: {about}"
 
     known = KnownRooms(settings_of(options).home)
     named = known.about(room)
     place = Place(room=room if known.hub_of(room) or not named else named)
-    carry_out_declared(options, session.USE, {"room": room}, told, place=place)
+    given = {"room": room}
+    carry_out_declared(options, session.USE, given, told, place=place, foreign=True)
 
 
 @command(app, session.LEAVE)
@@ -169,7 +170,7 @@ def _watched(result: WatchResult) -> Iterator[str]:
 command(app, admission.APPROVE)(approve)
 command(app, admission.REJECT)(reject)
 command(app, admission.DENY)(reject)
-shows(app, tokens.WATCH, _watched, quoted=False)
+shows(app, tokens.WATCH, _watched)
 
 
 def _recap(context: str | None, context_file: str | None) -> str | None:

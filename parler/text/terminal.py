@@ -57,6 +57,14 @@ _TWINS = {
     "y": "\u0443",
 }
 _LOOKS = str.maketrans({twin: look for look, twins in _TWINS.items() for twin in twins})
+# What is pasted as a whole: words, then options, names in capitals, ids and paths.
+_ARGUMENT = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+")
+COMMAND = re.compile(
+    r"(?<![\w./-])(?:parler|git|uvx?|pipx?)(?: [a-z][a-z-]*(?![^\s,;:.)]))+"
+    r"(?: (?:--?[a-zA-Z][\w-]*(?:[ =](?!-|\u2014)(?:'[^']*'|\"[^\"]*\"|[^\s,;'\"])+)?"
+    r"|[A-Z][A-Z-]+(?![a-z])|(?:'[^']*'|\"[^\"]*\")[^\s,;]*"
+    r"|(?=\S*[\d/@*_=])[^\s,;()]+))*"
+)
 _SAFE_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -147,15 +155,22 @@ def file_word(name: str | Foreign) -> str:
     return shlex.quote("./" + (base if base.strip(". ") else "file"))
 
 
-def wrap(text: str, width: int, mark: str = CONTINUATION) -> str:
+def wrap(text: str, width: int, mark: str = CONTINUATION, *, ours: bool = False) -> str:
     """Break lines that a terminal of `width` columns would break by itself, at blanks.
 
     The terminal's own break starts in the first column, where only we may start a
-    line; ours starts with the mark.
+    line; ours starts with the mark. A command that fits into a line stays in one, so
+    that it can be copied.
+
+    Args:
+        ours: No stranger wrote a part of it: a word that is longer than a line is left
+            to the terminal, and a command that ends a line goes on after a backslash.
     """
     room = max(width, len(mark) + 8)
     lines = text.split("\n")
-    return "\n".join(piece for line in lines for piece in _fold(line, room, mark))
+    return "\n".join(
+        piece for line in lines for piece in _fold(line, room, mark, ours=ours)
+    )
 
 
 def clip(line: str, width: int) -> str:
@@ -165,16 +180,48 @@ def clip(line: str, width: int) -> str:
     return line[: _row_end(line, 0, width - 1)] + "…"
 
 
-def _fold(line: str, width: int, mark: str) -> list[str]:
-    pieces, start, room = [], 0, width
+def _fold(line: str, width: int, mark: str, *, ours: bool) -> list[str]:
+    pieces, start, room = list[str](), 0, width
+    commands = COMMAND.finditer(line)
+    command = next(commands, None)
     while (end := _row_end(line, start, room)) < len(line):
-        next_start, blank = end, line.rfind(" ", start, end + 1)
-        if line[start : max(blank, start)].strip():
-            end, next_start = blank, blank + 1
-        pieces.append(line[start:end])
+        cut = line.rfind(" ", start, end + 1)
+        while command is not None and command.end() <= cut:
+            command = next(commands, None)
+        goes_on = ""
+        if command is not None and command.start() < end:
+            before = line.rfind(" ", start, command.start())
+            if line[start : max(before, start)].strip() and command.start() < cut:
+                cut = before  # the command starts the next row
+            elif ours and command.end() == len(line):
+                cut, goes_on = _between_arguments(command, start, room - 2), " \\"
+                if cut < 0:
+                    break
+        if line[start : max(cut, start)].strip():
+            end, next_start = cut, cut + 1
+        elif ours:
+            end = line.find(" ", end)
+            if end < 0:
+                break
+            next_start = end + 1
+        else:
+            next_start = end
+        pieces.append(line[start:end] + goes_on)
         start, room = next_start, width - len(mark)
     pieces.append(line[start:])
     return [pieces[0], *(mark + piece for piece in pieces[1:])]
+
+
+def _between_arguments(command: re.Match[str], start: int, room: int) -> int:
+    """Where a command goes on in another row: the last such blank within `room`.
+
+    Returns:
+        The first one behind it, if there is none; -1 if it is the last argument.
+    """
+    arguments = _ARGUMENT.finditer(command.string, *command.span())
+    ends = [one.end() for one in arguments if one.end() > start][:-1]
+    fitting = [end for end in ends if end <= start + room]
+    return max(fitting, default=min(ends, default=-1))
 
 
 def _row_end(line: str, start: int, width: int) -> int:

@@ -125,7 +125,7 @@ def _handoff(
         text += ["done so far:", *quote(handoff.summary)]
     if handoff.bundle:
         text += [f"code: parler_apply {_digest(handoff.bundle)}"]
-    others = [part_text(part) for part in _beside(message)]
+    others = [part_text(part, message.room) for part in _beside(message)]
     if others:
         text += ["with it:", *(line for one in others for line in quote(one))]
     clipped = _clipped(text, message, max_chars)

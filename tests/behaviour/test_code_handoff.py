@@ -10,6 +10,7 @@ from tests._support.bundles import brought, commit_of, tree_bomb
 from tests._support.forgeries import send_bundle, send_parts
 from tests._support.gitrepo import Repo
 from tests._support.processes import Agent, Done, HubProcess, running_hub
+from tests._support.terminal import at_a_terminal
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_a_pushed_commit_is_applied_and_merged_by_hand(ann: Coder, bob: Coder) -
     assert f"review please 📦 the second @{tip[:12]} ({pushed['size']} bytes)" in shown
     [command] = [line for line in shown.splitlines() if "parler apply" in line]
     words = command[command.index("parler apply") :].split()
-    assert words == ["parler", "apply", pushed["blob"]]
+    assert words == ["parler", "apply", pushed["blob"][:12], "--room", pushed["room"]]
 
     before, refs = theirs.state(), theirs.refs()
     applied = bob("apply", pushed["blob"][:10], "--json").json
@@ -186,7 +187,7 @@ def test_a_bundle_that_means_too_much_is_refused_and_stays_listed(
         assert "1000000001 paths" in refused.error["message"]
         assert "--base" in refused.error["next"]
     assert (theirs.state(), theirs.refs()) == (before, refs)
-    assert blob in bob("bundles").out
+    assert f"parler apply {blob[:12]} " in bob("bundles").out
 
     ours.commit("two.txt")
     honest = ann("push", "--base", base, "--json").json["blob"]
@@ -353,3 +354,29 @@ def test_a_session_is_listed_outside_of_a_repository_too(
     [listed] = bob("bundles", "--json").json["bundles"]
     assert listed["blob"] == blob
     assert "refs" not in listed
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_what_is_to_be_pasted_is_whole_on_a_terminal(
+    columns: int, ann: Coder, bob: Coder
+) -> None:
+    def shown(agent: Coder, *words: str) -> str:
+        env = agent.environment | {"COLUMNS": str(columns), "NO_COLOR": "1"}
+        with at_a_terminal(*words, cwd=agent.folder, env=env) as screen:
+            assert screen.end() == 0
+        lines = screen.shown.replace("\r", "").split("\n")
+        assert all(len(line) <= columns for line in lines if "://" not in line)
+        return screen.shown.replace("\r", "").replace(" \\\n    ", " ")
+
+    Repo(ann.folder).commit("two.txt", "2\n", "the second of them " * 5)
+    sent = shown(ann, "push", "--note", "review please, " * 8)
+    file = ann.folder / "the plan.txt"
+    file.write_text("x", encoding="utf-8")
+    sent_file = shown(ann, "send-file", file.name)
+    for words, said in (("parler apply ", sent), ("parler fetch ", sent_file)):
+        [command] = [line.strip() for line in said.split("\n") if words in line]
+        room = ann("session", "list", "--json").json["rooms"][0]["name"]
+        assert command.endswith(f" --room {room}")
+        read = shown(bob, "recv", "--all")
+        assert command in read if columns > 50 else command[:20] in read
+        assert bob(*command.split()[1:]).status == 0

@@ -1,12 +1,16 @@
 """Every command explains itself, with the options all of them share."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+import typer
 
 from parler.cli import app
 from parler.cli._help import SECTIONS
+from parler.text.terminal import COMMAND
 
 PROGRAM = """
 import sys, typer
@@ -85,6 +89,39 @@ def test_help_is_a_word_too(words: list[str]) -> None:
     asked = run("-m", "parler", "help", *words)
     assert asked.returncode == 0
     assert asked.stdout == run("-m", "parler", *words, "--help").stdout
+
+
+def pages(columns: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """All help pages that are ours, on a terminal of that width."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    root = typer.main.get_command(app.tree())
+    contexts = [root.context_class(root, info_name="parler")]
+    while contexts:
+        context = contexts.pop()
+        yield context.command.get_help(context)
+        inner = getattr(context.command, "commands", {})
+        contexts += [
+            one.context_class(one, info_name=name, parent=context)
+            for name, one in sorted(inner.items())
+            if name != "hub" and not one.hidden
+        ]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_no_help_page_breaks_a_word_or_a_command(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = list(pages(80, monkeypatch))
+    for page, narrow in zip(wide, pages(columns, monkeypatch), strict=True):
+        lines = narrow.splitlines()
+        words, joined = (one.replace(" \\\n", " ").split() for one in (page, narrow))
+        assert joined == words
+        too_long = [line for line in lines if len(line) > columns]
+        assert not any(" " in re.sub('".*"', "", one.strip()) for one in too_long)
+        prose, _, _ = " ".join(words).partition("Example:")
+        for command in COMMAND.finditer(prose):
+            if len(command.group()) < columns / 2 - 4:
+                assert any(command.group() in line for line in lines)
 
 
 def test_the_exit_statuses_are_documented() -> None:

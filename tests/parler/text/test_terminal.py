@@ -200,6 +200,45 @@ def test_lines_break_between_words_where_they_can() -> None:
     assert wrap("  " + "x" * 14, 12) == f"  {'x' * 10}\n{CONTINUATION}{'x' * 4}"
 
 
+@pytest.mark.parametrize("before", range(0, 80, 3))
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "parler apply 3f2a9c04b1de --room room.abc234",
+        "git log -p refs/parler/3f2a9c04b1de --not --branches",
+        "parler fetch 3f2a9c04b1de -o './a b; x' --json",
+        "/home/ann/.parler/agents/claude-code/ws/0123456789abcdef/inbox/report.pdf",
+        "d" * 64,
+    ],
+)
+def test_what_is_pasted_is_never_broken(before: int, kept: str) -> None:
+    text = ("words " * 14)[:before].rstrip() + f" — {kept}; then more of them"
+    for ours in (True, False):
+        shown = wrap(text, 80, ours=ours).split("\n")
+        assert sum(kept in line for line in shown) == 1
+        assert all(len(line) <= 80 for line in shown)
+        joined = " ".join(line.removeprefix(CONTINUATION) for line in shown)
+        assert joined == text
+
+
+@pytest.mark.parametrize("columns", [24, 40, 60])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "  parler session join 'abcdefgh@wss://hub.example.org:7070/x' --wait 600",
+        "let in:  parler approve ABCD-EFGH-IJKL-MNOP --home '/home/ann/x y z/w w'",
+    ],
+)
+def test_a_command_of_ours_that_is_too_long_is_still_one_command(
+    command: str, columns: int
+) -> None:
+    shown = wrap(command, columns, "    ", ours=True)
+    pasted = shown[shown.index("parler") :].replace(" \\\n", " ")
+    assert "\\" in shown
+    assert "\n" not in pasted
+    assert shlex.split(pasted) == shlex.split(command[command.index("parler") :])
+
+
 def test_wide_characters_count_twice() -> None:
     assert wrap("日" * 10, 12) == "日" * 6 + "\n" + CONTINUATION + "日" * 4
 

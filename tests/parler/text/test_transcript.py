@@ -125,11 +125,13 @@ def test_a_peer_never_prints_a_line_of_its_own() -> None:
                 "tip": "0123456789abcdef",
                 "summary": "fix",
             },
-            f"📦 fix @0123456789ab (9 bytes) — parler apply {DIGEST}",
+            "📦 fix @0123456789ab (9 bytes) — "
+            f"parler apply {DIGEST[:12]} --room room.x",
         ),
         (
             {"kind": "com.parler.file", "blob": DIGEST, "name": "a b; x", "size": 9},
-            f"📎 \"a b; x\" (9 bytes) — parler fetch {DIGEST} -o './a b; x'",
+            f'📎 "a b; x" (9 bytes) — parler fetch {DIGEST[:12]} --room room.x '
+            "-o './a b; x'",
         ),
         (
             {"kind": "com.parler.file", "blob": "-o x; y", "name": "n", "size": 9},
