@@ -32,7 +32,6 @@ settings.register_profile(
 )
 settings.load_profile("ci")  # --hypothesis-profile=thorough overrides it
 
-TEST_WAIT = 20.0
 _STEERING = ("PARLER_", "CLAUDE", "CODEX", "CONDUCTOR")
 _FOR_THE_SUITE = ("PARLER_CONFORMANCE_", "PARLER_TEST_")
 _homes = itertools.count(1)
@@ -69,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
     """Run a coroutine test in a loop of its own, bounded as a whole."""
-    return coroutines.run(pyfuncitem, within=TEST_WAIT)
+    return coroutines.run(pyfuncitem)
 
 
 @pytest.fixture(scope="session")

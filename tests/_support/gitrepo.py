@@ -4,6 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from tests._support.polling import WAIT
+
 _ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -47,7 +49,7 @@ class Repo:
             env=_ENVIRONMENT,
             input=stdin,
             capture_output=True,
-            timeout=60,
+            timeout=WAIT,
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()

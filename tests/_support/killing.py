@@ -21,8 +21,8 @@ from types import FrameType
 from typing import Any
 
 from tests._support.memory_hub import MemoryHub, memory_hub
+from tests._support.polling import WAIT
 
-RUN_WAIT = 20.0
 FILES = frozenset(
     {"open", "mkdir", "write", "flush", "fsync", "rename", "replace", "unlink"}
 )
@@ -136,7 +136,7 @@ def live_and_die(folder: Path, act: Act, state: Any, kill_at: int) -> bool:
     context.set_forkserver_preload(["hub.app", act.__module__])
     process = context.Process(target=_live, args=(folder, act, state, kill_at))
     process.start()
-    process.join(RUN_WAIT)
+    process.join(WAIT)
     if process.exitcode is None:
         process.kill()
         raise TimeoutError(f"step {kill_at} of {act.__name__} never came")

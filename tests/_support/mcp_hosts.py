@@ -17,9 +17,8 @@ from typing import Any
 from parler.identity.settings import Flags, resolve_settings
 from parler.mcp_server.server import ToolServer
 from parler.runtime.options import server_options
-from tests._support.polling import comes
+from tests._support.polling import WAIT, comes
 
-WAIT = 15.0
 MODERN = "2026-07-28"
 HANDSHAKE = "2025-11-25"
 META = "io.modelcontextprotocol"
@@ -133,7 +132,7 @@ class Host:
         async def lies_there() -> bool:
             return bool(select.select([self.descriptor], [], [], 0)[0])
 
-        await comes(lies_there, within=WAIT)
+        await comes(lies_there)
 
     async def pings(self) -> None:
         """Show that it is there."""

@@ -32,8 +32,8 @@ from parler.wire.replies import (
     Welcome,
 )
 from parler.wire.requests import Hello, Request
+from tests._support.polling import WAIT
 
-WAIT = 5.0
 NOON_MS = 1_700_000_000_000
 
 R = TypeVar("R", bound=Reply)

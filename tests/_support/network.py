@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests._support.polling import WAIT
 from tests._support.processes import Done, environment
 
-WAIT = 30.0
 _HOLD = "echo ready; exec sleep 600"
 
 

@@ -25,10 +25,11 @@ from nacl.signing import SigningKey, VerifyKey
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from tests._support.polling import WAIT
+
 Frame = dict[str, Any]
 Target = str | dict[str, Any]
 
-WAIT = 5.0  # every wait is bounded; a hub that is silent for longer is broken
 SIG_KIND = "com.parler.sig"
 NONCE = re.compile(
     r"parler-auth:v1:[0-9a-f]{12}:[0-9]{1,16}:"

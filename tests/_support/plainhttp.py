@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-WAIT = 10.0  # seconds, for everything this module waits for
+from tests._support.polling import WAIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

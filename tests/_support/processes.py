@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests._support import warm
+from tests._support.polling import WAIT
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-START_WAIT = 20.0
-RUN_WAIT = 20.0
-LINE_WAIT = 10.0
 
 
 def environment(folder: Path, **variables: str) -> dict[str, str]:
@@ -82,7 +80,7 @@ class HubProcess:
                 stdout=log.fileno(),
                 stderr=log.fileno(),
             )
-        deadline = time.monotonic() + START_WAIT
+        deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:
             try:
                 url = json.loads(ready.read_text(encoding="utf-8"))["url"]
@@ -119,7 +117,7 @@ class HubProcess:
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(RUN_WAIT)
+            self._process.wait(WAIT)
             self._process = None
 
     def _pause(self) -> None:
@@ -184,7 +182,7 @@ class Agent:
             cwd=self.folder,
             env=self.environment,
             stdin=stdin,
-            timeout=RUN_WAIT,
+            timeout=WAIT,
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -223,7 +221,7 @@ class Running:
         """Read stdout, or that stream, up to a line with these words."""
         source = (stream or self.stdout).fileno()
         read = ""
-        deadline = time.monotonic() + LINE_WAIT
+        deadline = time.monotonic() + WAIT
         while words not in read:
             read += self._line(source, deadline)
         return read
@@ -231,7 +229,7 @@ class Running:
     def interrupt(self) -> int:
         """Press Ctrl-C; returns the exit status."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(RUN_WAIT)
+        return self.process.wait(WAIT)
 
     def _line(self, source: int, deadline: float) -> str:
         buffer = self._buffers.get(source, b"")

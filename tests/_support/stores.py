@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from hub.store.agents import Greeting, greet_all
 from hub.store.engine import Store
 from parler.wire.base import AgentId
+from tests._support.polling import WAIT
 
 T = TypeVar("T")
-WAIT = 5.0
 
 
 class OpenStore:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests._support.processes import RUN_WAIT
+from tests._support.processes import WAIT
 
 
 class Terminal:
@@ -25,7 +25,7 @@ class Terminal:
     def until(self, words: str) -> str:
         """Read up to these words; returns what came since those of the last call."""
         start = self._read
-        deadline = time.monotonic() + RUN_WAIT
+        deadline = time.monotonic() + WAIT
         while words not in self.shown[start:]:
             assert self._more(deadline), f"{words!r} was not shown: {self.shown}"
         self._read = self.shown.index(words, start) + len(words)
@@ -37,10 +37,10 @@ class Terminal:
 
     def end(self) -> int:
         """Read until it ends; returns its exit status."""
-        deadline = time.monotonic() + RUN_WAIT
+        deadline = time.monotonic() + WAIT
         while self._more(deadline):
             pass
-        return self._process.wait(RUN_WAIT)
+        return self._process.wait(WAIT)
 
     def _more(self, deadline: float) -> bool:
         left = max(deadline - time.monotonic(), 0)
@@ -74,5 +74,5 @@ def at_a_terminal(
         yield Terminal(process, ours)
     finally:
         process.kill()
-        process.wait(RUN_WAIT)
+        process.wait(WAIT)
         os.close(ours)

@@ -21,8 +21,8 @@ from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.codec import decode_request, encode
 from parler.wire.records import EndpointRef, StoredMessage
 from parler.wire.requests import AnyRequest, Subscribe
+from tests._support.polling import WAIT
 
-WAIT = 5.0
 NONCE = "parler-auth:v1:0123456789ab:1700000000000:7e0bd52e-6c1c-4a44-9d3e-2f24b6c3a111"
 ME = Keypair(b"m" * 32)
 HUB = "ws://127.0.0.1:1/ws"

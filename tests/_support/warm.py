@@ -30,11 +30,12 @@ from typing import Any, NoReturn
 
 import pytest
 
+from tests._support.polling import WAIT
+
 resource = pytest.importorskip("resource", reason="our processes need POSIX")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COLD = "PARLER_TEST_COLD"
-START_WAIT = 30.0
 _LENGTH = struct.Struct("!I")
 _PACKAGES = ("parler", "hub")
 _NOT_LOADED = ("parler.mcp_server", "parler.cli.mcp")  # a server, slow to load
@@ -50,7 +51,7 @@ class WarmProcess:
         self.args = command
         self.returncode: int | None = None
         self._news = os.fdopen(news, "rb", buffering=0)
-        self.pid: int = self._hear(START_WAIT)
+        self.pid: int = self._hear(WAIT)
 
     def poll(self) -> int | None:
         """Its status if it has ended."""
@@ -207,7 +208,7 @@ class _Starter:
     def stop(self) -> None:
         """Let the loaded process end."""
         self._control.close()
-        self._process.wait(START_WAIT)
+        self._process.wait(WAIT)
 
     def suits(self, env: Mapping[str, str]) -> bool:
         """Whether what has been loaded saw the same environment and limits."""

@@ -13,16 +13,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests._support.polling import WAIT
 from tests._support.processes import Done, environment
 
-WAIT = 30.0
 LOOK_SECS = 0.05
 PARLER = (sys.executable, "-m", "parler")
 
@@ -75,15 +75,6 @@ CODEX = Kind(
     "codex", "codex", "codex-mcp-client", to_shell="CODEX_THREAD_ID", in_calls=True
 )
 GEMINI = Kind("gemini", "gemini", "gemini-cli-mcp-client")
-
-
-def eventually(look: Callable[[], Any], what: str, wait: float = WAIT) -> Any:
-    """What is looked for, as soon as it is there."""
-    deadline = time.monotonic() + wait
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"no {what} within {wait:g} s"
-        select.select([], [], [], LOOK_SECS)
-    return found
 
 
 @dataclass

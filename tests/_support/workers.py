@@ -20,8 +20,7 @@ from parler.wire.base import MessageId, RoomName
 from parler.wire.parts import TaskPart
 from parler.wire.records import TaskStatus
 from tests._support.actors import Stage
-
-WAIT = 15.0
+from tests._support.polling import WAIT
 
 
 class Killed(BaseException):

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from tests._support.polling import eventually
 from tests.agents._kit.clis import (
     ALL,
     WORKERS,
@@ -15,11 +16,11 @@ from tests.agents._kit.clis import (
     Gemini,
     Turn,
 )
-from tests.agents._kit.sandbox import Asked, Sandbox, eventually
+from tests.agents._kit.sandbox import Asked, Sandbox
 from tests.agents._kit.talking import CodexServer, Terminal
 from tests.agents._kit.wired import APPS, trust_hooks, wire
 
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.agents
 
 CONTEXT = "we fixed the parser and left the lexer alone"
 OPENING = (
@@ -54,7 +55,7 @@ def test_an_app_that_lists_no_servers_calls_our_tools_until_they_are_removed(
         wanted = any("parler_discover" in tool for tool in turn.asked[0].tools)
         return turn if wanted else None  # it waits 3 s for a server, on a busy machine
 
-    before = eventually(offered, 60, "turn with our tools")
+    before = eventually(offered, "turn with our tools")
     assert before.text == "over"
     assert "error" not in before.asked[-1].results[-1]
     machine.connect("--remove", APPS[kind])
@@ -181,7 +182,7 @@ def test_a_key_in_the_environment_brings_an_agent_in_and_its_context_with_it(
         waiting = json.loads(ann("session", "requests", "--json").out)["requests"]
         return waiting[0]["fingerprint"] if waiting else None
 
-    fingerprint = eventually(knock, 40, "knock")
+    fingerprint = eventually(knock, "knock")
     assert not any(CONTEXT in one.text for one in box.model.asked)
     assert ann("session", "approve", fingerprint, "--yes", "--json").status == 0
     assert joining.wait().status == 0

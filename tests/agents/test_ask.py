@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests._support.polling import eventually
 from tests.agents._kit import probe as probes
 from tests.agents._kit.clis import WORKERS, Claude, Cli, Codex, Gemini, OpenCode
-from tests.agents._kit.sandbox import Peer, Sandbox, eventually
+from tests.agents._kit.sandbox import Peer, Sandbox
 
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.agents
 
 Step = dict[str, Any]
 QUESTION = "how do you retry --webhooks?"
@@ -66,7 +67,7 @@ def wire(box: Sandbox, kind: type[Cli]) -> Peer:
 
 
 def ask(ann: Peer, *words: str) -> Any:
-    done = ann("ask", "shop", *words, "--json", wait=90)
+    done = ann("ask", "shop", *words, "--json")
     assert done.status == 0, done.err
     return json.loads(done.out)
 
@@ -150,7 +151,7 @@ def test_it_remembers_over_all_three_tiers(box: Sandbox, kind: type[Cli]) -> Non
     assert PLAIN in said
     ann = Peer(box, ann.variables | {"PARLER_HUB": hub}, ann.place)
     serving = Peer(box, ann.variables, box.project).start("answer")
-    eventually(lambda: "Ctrl-C" in serving.said(), 30, "answerer")
+    eventually(lambda: "Ctrl-C" in serving.said(), "answerer")
     assert serving.process.poll() is None, serving.said()
     third = ask(ann, "and live?")
     assert (third["tier"], third["status"]) == ("live", "done")

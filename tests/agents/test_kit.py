@@ -9,7 +9,7 @@ from tests.agents._kit import probe
 from tests.agents._kit.clis import ALL, WORKERS, Cli
 from tests.agents._kit.sandbox import Sandbox
 
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.agents
 
 AWAY = "import socket; socket.create_connection(('192.0.2.1', 443), 2)"
 

@@ -7,15 +7,15 @@ from typing import Any
 import psutil
 import pytest
 
+from tests._support.polling import eventually
 from tests.agents._kit.clis import Claude, Codex, Gemini
-from tests.agents._kit.sandbox import Peer, Sandbox, eventually
+from tests.agents._kit.sandbox import Peer, Sandbox
 from tests.agents._kit.talking import Terminal
 from tests.agents._kit.wired import trust_hooks, wire
 
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.agents
 
 HELLO = {"say": "hello there"}
-GHOST_WAIT = 5.0
 
 
 def peers(shell: Peer) -> dict[str, Any]:
@@ -38,8 +38,8 @@ def test_three_apps_see_each_other_and_an_idle_one_is_woken(box: Sandbox) -> Non
     ):
         for terminal in (one, two):
             terminal.until("hello there")
-        eventually(lambda: len(peers(shell)) == 3, 30, "three peers")
-        eventually(lambda: peers(shell)["codex"]["reach"] == "at-once", 30, "way in")
+        eventually(lambda: len(peers(shell)) == 3, "three peers")
+        eventually(lambda: peers(shell)["codex"]["reach"] == "at-once", "way in")
         codex = peers(shell)["codex"]
         before = len(box.model.asked)
         sent = json.loads(
@@ -52,10 +52,10 @@ def test_three_apps_see_each_other_and_an_idle_one_is_woken(box: Sandbox) -> Non
             [member] = json.loads(shell("status", *where).out)["members"]
             return str(member["state"])
 
-        eventually(lambda: state() == "seen", 20, "receipt")
+        eventually(lambda: state() == "seen", "receipt")
         for process in box.named("claude"):
             process.send_signal(psutil.signal.SIGKILL)
-        eventually(lambda: "claude-code" not in peers(shell), GHOST_WAIT, "end")
+        eventually(lambda: "claude-code" not in peers(shell), "end")
         assert {"codex", "gemini"} <= set(peers(shell))
 
 
@@ -71,7 +71,7 @@ def test_claude_is_woken_in_the_first_session_of_a_new_machine(box: Sandbox) -> 
             here = peers(shell).get("claude-code")
             return str(here["reach"]) if here else "not here"
 
-        eventually(lambda: reach() == "at-once", 30, "way in")
+        eventually(lambda: reach() == "at-once", "way in")
         name = peers(shell)["claude-code"]["name"]
         before = len(box.model.asked)
         shell("send", "--to", name, "do you import it?")
@@ -95,7 +95,7 @@ def test_a_live_session_answers_with_the_tools_it_has(box: Sandbox) -> None:
     with Terminal(box, ["codex", "begin"]) as terminal:
         terminal.until("hello there")
         eventually(
-            lambda: peers(ann).get("codex", {}).get("reach") == "at-once", 30, "way in"
+            lambda: peers(ann).get("codex", {}).get("reach") == "at-once", "way in"
         )
         asked = json.loads(ann("ask", "shop", "how do you retry?", "--json").out)
     assert (asked["tier"], asked["answer"]) == ("live", "with a queue")

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from tests._support.polling import eventually
 from tests.agents._kit.clis import Claude, Cli, Codex, Gemini
-from tests.agents._kit.sandbox import Peer, Sandbox, eventually
+from tests.agents._kit.sandbox import Peer, Sandbox
 from tests.agents._kit.talking import CodexServer, Terminal
 from tests.agents._kit.wired import trust_hooks, wire
 
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.agents
 
 HELLO = {"say": "hello there"}
-WAIT = 40.0
 
 
 def here(shell: Peer) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def until_here(shell: Peer, *names: str) -> dict[str, Any]:
         ready = all(one["reach"] == "at-once" for one in found.values())
         return found if set(found) == set(names) and ready else None
 
-    found: dict[str, Any] = eventually(all_here, WAIT, f"{names}")
+    found: dict[str, Any] = eventually(all_here, f"{names}")
     return found
 
 
@@ -116,7 +116,7 @@ def test_two_conversations_in_one_process_of_codex_are_two_agents(box: Sandbox) 
         for thread in (first, second):
             app.call(thread, "parler", "parler_rooms", {})
         names = {"project-codex", "project-codex-2"}
-        eventually(lambda: set(here(shell)) == names, WAIT, "two agents")
+        eventually(lambda: set(here(shell)) == names, "two agents")
         assert "project-codex-2" in app.call(first, "parler", "parler_peers", {})
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from parler.wake.spool import Item, Spool
+from tests._support.polling import eventually
 from tests.agents._kit import probe as probes
 from tests.agents._kit.clis import WORKERS, Claude, Cli, Codex, Gemini, OpenCode
-from tests.agents._kit.sandbox import Peer, Sandbox, Started, eventually
+from tests.agents._kit.sandbox import Peer, Sandbox, Started
 from tests.agents._kit.wired import trust_hooks, wire
 
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.agents
 
 WORDS = "count the --words; $(touch pwned)"
 SECRET = "hunter22-is-the-join-secret"
@@ -175,12 +176,12 @@ def test_a_cli_that_hangs_is_ended_with_all_it_started(
     box.model.script({"say": "never", "gate": "shut"})
     room.ask()
     working = room.work(kind, "--timeout-secs", "8")
-    eventually(lambda: box.named(kind.name), 30, f"{kind.name} at work")
+    eventually(lambda: box.named(kind.name), f"{kind.name} at work")
     ended = working.wait().json
     assert ended["status"] == "failed"
     assert "8 s" in ended["note"]
     assert room.heard()[0] == ["accepted", "working", "failed"]
-    eventually(lambda: not box.named(kind.name), 5, "end of its processes")
+    eventually(lambda: not box.named(kind.name), "end of its processes")
 
 
 def test_a_worker_without_its_cli_takes_nothing(box: Sandbox, room: Room) -> None:

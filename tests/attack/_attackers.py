@@ -204,7 +204,7 @@ async def uploads(url: str) -> Got:
                 if ready["type"] == "error":
                     break
                 await eve.websocket.send(data)
-                if (await eve.next_reply(within=30))["type"] == "blob_stored":
+                if (await eve.next_reply())["type"] == "blob_stored":
                     got["blobs"] += len(data)
             for _ in range(240):
                 sent = await eve.request(

@@ -18,7 +18,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-REPORT_SECS = 60.0
+from tests._support.polling import WAIT
+
 """How long the browser may take from its start to what the page found out."""
 
 NAME = "evil.example"
@@ -195,7 +196,7 @@ async def open_page(name: str, site: Site, url: str, folder: Path) -> dict[str, 
             start_new_session=True,
         )
     try:
-        async with asyncio.timeout(REPORT_SECS):
+        async with asyncio.timeout(WAIT):
             return await site.report
     except TimeoutError:
         said = log.read_text(encoding="utf-8", errors="replace")[-2000:]

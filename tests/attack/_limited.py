@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT, environment
 
-START_SECS = 30.0
-STOP_SECS = 20.0
 MIB = 2**20
 
 
@@ -63,6 +62,13 @@ class LimitedHub:
         """Files and sockets it has open."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
+    @property
+    def scheduled(self) -> tuple[int, int]:
+        """Nanoseconds that it ran, and that it waited for the processor."""
+        said = Path(f"/proc/{self.pid}/schedstat").read_text(encoding="ascii")
+        ran, waited, _ = map(int, said.split())
+        return ran, waited
+
     def _status(self, name: str) -> int:
         lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         fields = dict(line.split(":", 1) for line in lines.splitlines())
@@ -95,14 +101,14 @@ def limited_hub(
     finally:
         process.terminate()
         try:
-            process.wait(STOP_SECS)
+            process.wait(WAIT)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(STOP_SECS)
+            process.wait(WAIT)
 
 
 def _listening(process: "subprocess.Popen[bytes]", ready: Path, log: Path) -> str:
-    deadline = time.monotonic() + START_SECS
+    deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         try:
             return str(json.loads(ready.read_text(encoding="utf-8"))["url"])

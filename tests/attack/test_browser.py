@@ -13,7 +13,6 @@ from tests.attack._limited import LimitedHub, limited_hub
 
 pytestmark = [
     pytest.mark.attack,
-    pytest.mark.timeout(180),
     pytest.mark.parametrize("name", browser.BROWSERS),
 ]
 

@@ -9,6 +9,7 @@ uses the machine.
 import asyncio
 import hashlib
 import json
+import operator
 import os
 import statistics
 import subprocess
@@ -19,10 +20,11 @@ from pathlib import Path
 import pytest
 
 from tests._support.plainclient import Link, PlainAgent
+from tests._support.polling import WAIT, eventually
 from tests._support.processes import CHECKOUT, environment
 from tests.attack._limited import LimitedHub, limited_hub
 
-pytestmark = [pytest.mark.attack, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.attack
 
 SECS = float(os.environ.get("PARLER_ATTACK_SECS", "10"))
 HONEST = "127.0.0.7"
@@ -34,10 +36,10 @@ BEAT_SECS = 0.3
 
 RESIDENT_SHARE = 0.6
 SLOWER = 5
-"""An honest send may take so many times its quiet median; or so many seconds, where the
-machine does other things too."""
+"""An honest send may take so many times its quiet median."""
 
 BUSY_SECS = 1.0
+"""Or so many seconds, times what others who use the processor cost the hub."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,9 @@ class Outcome:
     got: dict[str, object]
     quiet_ms: float
     attacked_ms: float
+    crowded: float
+    """How many times as long as alone the hub took for what it did."""
+
     resident: int
     files: int
 
@@ -94,12 +99,14 @@ async def _suffer(hub: LimitedHub, name: str, folder: Path) -> Outcome:
         quiet = statistics.median(await beat(link, room, 2))
         process = await asyncio.to_thread(begin, hub, name, folder)
         try:
+            before = hub.scheduled
             took = await beat(link, room, SECS)
+            ran, waited = map(operator.sub, hub.scheduled, before)
             newcomer = PlainAgent.create("bob", local_address=HONEST)
             async with newcomer.dial(hub.url) as second:
                 await second.ask("pong", "ping")
             files, resident = hub.open_files, hub.resident_peak
-            told, _ = await asyncio.to_thread(process.communicate, "", 60)
+            told, _ = await asyncio.to_thread(process.communicate, "", WAIT)
         finally:
             if process.returncode is None:
                 process.kill()
@@ -108,17 +115,19 @@ async def _suffer(hub: LimitedHub, name: str, folder: Path) -> Outcome:
         got=json.loads(told),
         quiet_ms=quiet * 1000,
         attacked_ms=statistics.median(took) * 1000,
+        crowded=1 + waited / max(ran, 1),
         resident=resident,
         files=files,
     )
     print(  # noqa: T201
         f"{name}: the attacker got {outcome.got}; an honest send took "
-        f"{outcome.attacked_ms:.1f} ms (quiet {outcome.quiet_ms:.1f} ms); the hub had "
+        f"{outcome.attacked_ms:.1f} ms (quiet {outcome.quiet_ms:.1f} ms) on a "
+        f"processor {outcome.crowded:.1f} times crowded; the hub had "
         f"{resident / 2**20:.0f} MiB at most and {files} files open"
     )
     assert resident < RESIDENT_SHARE * hub.limits.memory
     assert files < hub.limits.files
-    slowest = max(SLOWER * outcome.quiet_ms, BUSY_SECS * 1000)
+    slowest = max(SLOWER * outcome.quiet_ms, BUSY_SECS * 1000 * outcome.crowded)
     assert outcome.attacked_ms < slowest
     return outcome
 
@@ -158,7 +167,8 @@ def test_a_storm_of_handshakes_leaves_nothing(tmp_path: Path) -> None:
     with limited_hub(tmp_path, *PRIVATE) as hub:
         before = hub.resident
         suffer(hub, "handshakes", tmp_path)
-        assert hub.resident < before + 64 * 2**20
+        most = before + 64 * 2**20
+        eventually(lambda: hub.resident < most, "end of what the storm left")
 
 
 def test_who_sends_large_frames_pays_for_them(tmp_path: Path) -> None:

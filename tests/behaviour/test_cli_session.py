@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests._support.polling import WAIT
 from tests._support.processes import Agent, HubProcess, running_hub
 from tests._support.warm import COLD
 
@@ -138,7 +139,7 @@ def test_waiting_for_the_decision_ends_with_the_backlog(
         assert alice("approve", "bob", "--yes").status == 0
         shown = joining.until("the recap")
         assert "alice (owner): 📋 session context" in shown
-        assert joining.process.wait(10) == 0
+        assert joining.process.wait(WAIT) == 0
 
 
 def test_who_was_named_beforehand_needs_no_second_look(
@@ -193,7 +194,7 @@ def test_a_watcher_whose_reader_is_gone_ends_and_acknowledges_nothing(
     with bob.running("recv", "--watch") as watching:
         watching.until("watching", watching.stderr)
         watching.stdout.close()
-        assert watching.process.wait(10) == 0
+        assert watching.process.wait(WAIT) == 0
     alice("send", "unseen")
     assert texts(bob("recv", "--json").json) == ["unseen"]
 

@@ -9,6 +9,7 @@ import pytest
 from parler.identity.identity import mint_identity
 from parler.identity.known_rooms import KnownRooms
 from parler.wire.base import RoomName
+from tests._support.polling import WAIT
 from tests._support.processes import environment
 
 BASH = """
@@ -71,7 +72,7 @@ def completed(typed: str, home: Path) -> list[str]:
         env=env | {"TYPED": typed, "PATH": f"{home / 'bin'}:{env['PATH']}"},
         capture_output=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=WAIT,
         check=True,
     )
     assert done.stderr == ""

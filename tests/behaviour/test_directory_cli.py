@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests._support.polling import WAIT
 from tests._support.processes import Agent, HubProcess, running_hub
 
 
@@ -30,7 +31,7 @@ def bob(tmp_path: Path, hub: HubProcess) -> Agent:
 
 def read(url: str, token: str) -> object:
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=WAIT) as answer:
         return json.load(answer)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests._support.forgeries import send_files, send_parts
+from tests._support.polling import WAIT
 from tests._support.processes import Agent, Done, HubProcess, running_hub
 
 PDF = b"%PDF-1.7\nhello\n"
@@ -104,7 +105,7 @@ def test_the_line_a_peer_pastes_fetches_the_file(ann: Agent, bob: Agent) -> None
         cwd=bob.folder,
         env=bob.environment,
         capture_output=True,
-        timeout=20,
+        timeout=WAIT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -288,7 +289,7 @@ def test_progress_is_shown_to_a_terminal_and_to_nobody_else(
         stdout=subprocess.PIPE,
         stderr=theirs,
     )
-    process.communicate(timeout=20)
+    process.communicate(timeout=WAIT)
     os.close(theirs)
     shown = b""
     while select.select([ours], [], [], 1)[0]:

@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("fcntl", reason="a hub needs POSIX")
 
 from parler.local_hub import Record, State, hub_paths, look, stop, write_record
+from tests._support.polling import WAIT
 from tests._support.processes import Agent, Done, running_hub
 from tests._support.terminal import Terminal, at_a_terminal
 
@@ -114,11 +115,11 @@ def another_users(url: str) -> Iterator[str]:
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
-        assert started.wait(10)
+        assert started.wait(WAIT)
         yield f"ws://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         ended.set()
-        thread.join(10)
+        thread.join(WAIT)
 
 
 def chosen(user: User) -> Any:

@@ -26,6 +26,7 @@ from parler.wire.replies import Claimed, PresenceOk, Sent
 from parler.wire.requests import Claim, Presence, Send
 from parler.workers.ledger import Ledger
 from tests._support.actors import Stage, stage
+from tests._support.polling import WAIT
 from tests._support.processes import Agent, running_hub
 from tests._support.workers import (
     Audience,
@@ -52,7 +53,7 @@ async def ask(ctx: OpContext, text: str = "PR 42") -> SendResult:
 
 
 def params(runner: str, **changes: object) -> SuperviseParams:
-    limits = Limits(timeout_secs=15, per_hour=0, per_conversation=0)
+    limits = Limits(timeout_secs=WAIT, per_hour=0, per_conversation=0)
     wanted: dict[str, object] = {"role": ROLE, "limits": limits} | changes
     return SuperviseParams(runner=runner, **wanted)  # type: ignore[arg-type]
 
@@ -74,7 +75,7 @@ def working(
 async def dies(ctx: OpContext, runner: str, folder: Path, step: Step) -> None:
     """Let a worker die after a step."""
     with pytest.raises(BaseExceptionGroup) as died:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(WAIT):
             await supervise(
                 ctx,
                 params(runner),
@@ -206,7 +207,7 @@ async def test_a_lost_lease_kills_the_program_and_drops_its_result(
             at.hub.clock.advance(301)
             await cat.client.request(Presence(status="idle"), PresenceOk)
             # Its renewals keep coming, so this may take more than one attempt.
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT):
                 while True:
                     frame = Claim(room=ROOM, message=asked.id)
                     if (await cat.client.request(frame, Claimed)).claimed:
@@ -240,7 +241,7 @@ async def test_a_lease_is_renewed_while_the_program_runs(tmp_path: Path) -> None
             await seen.until(lambda it: b"begun" in it.printed)
             for _ in range(5):
                 at.hub.clock.advance(200)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(WAIT):
                     while await lease_ends(at, asked) < at.hub.clock() + 299_000:
                         continue  # each look waits for the hub
             assert await waiting(cat) == []

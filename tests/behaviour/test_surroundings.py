@@ -10,6 +10,7 @@ import click
 import pytest
 
 import parler
+from tests._support.polling import WAIT
 from tests._support.processes import environment
 
 INTERRUPTED = """
@@ -51,7 +52,7 @@ def test_interrupt_while_importing_is_no_traceback(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
-        timeout=20,
+        timeout=WAIT,
         check=False,
     )
     assert (done.stdout, done.stderr) == ("", "")
@@ -74,7 +75,7 @@ def test_modules_of_the_users_pythonpath_do_not_replace_what_we_were_installed_w
         cwd=tmp_path,
         capture_output=True,
         encoding="utf-8",
-        timeout=20,
+        timeout=WAIT,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -95,7 +96,7 @@ def test_output_that_finds_no_space_is_an_error_and_no_traceback(
             stdout=full,
             stderr=subprocess.PIPE,
             encoding="utf-8",
-            timeout=20,
+            timeout=WAIT,
             check=False,
         )
     assert done.returncode == 3

@@ -22,7 +22,7 @@ from tests._support.mcp_hosts import Host, at_work
 from tests._support.mcp_peers import Peer, peer
 from tests._support.polling import comes
 from tests._support.processes import (
-    RUN_WAIT,
+    WAIT,
     Done,
     HubProcess,
     environment,
@@ -56,7 +56,7 @@ class Terminal:
             cwd=self.home,
             env=environment(self.home, **variables),
             stdin=b"",
-            timeout=RUN_WAIT,
+            timeout=WAIT,
         )
         return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -59,7 +59,7 @@ async def ask(
 
 
 def params(room: RoomName, runner: str, **changes: object) -> WorkParams:
-    limits = Limits(timeout_secs=15)
+    limits = Limits(timeout_secs=WAIT)
     return WorkParams(room=room, runner=runner, **{"limits": limits} | changes)  # type: ignore[arg-type]
 
 
@@ -89,7 +89,7 @@ async def once(
 
 async def read_up_to(ctx: OpContext, room: RoomName, seq: int) -> None:
     """Wait until an agent's cursor is at a message."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT):
         while (await ctx.client.pull(room, limit=0)).cursor < seq:
             continue  # each look waits for the hub
 
@@ -276,7 +276,7 @@ async def test_a_runner_that_prints_without_end_is_cut(tmp_path: Path) -> None:
     async with stage(tmp_path) as at:
         room, [ann, bob] = await room_of(at, "ann", "bob")
         await ask(ann, room)
-        limits = Limits(timeout_secs=60, max_output_bytes=2**20)
+        limits = Limits(timeout_secs=WAIT, max_output_bytes=2**20)
         [end] = (await once(bob, params(room, runner, limits=limits), tmp_path)).ends
         assert end.status is DONE  # told in a shorter form: it would not fit a message
         assert len((await said(ann, room))[-1].text) <= 2**20
@@ -305,7 +305,7 @@ async def test_a_worker_killed_at_any_step_tells_one_end_and_repeats_nothing(
         asked = await ask(ann, room)
         runner = counting(tmp_path)
         with pytest.raises(BaseExceptionGroup) as died:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(WAIT):
                 await work(
                     bob,
                     params(room, runner),
@@ -401,7 +401,7 @@ async def test_a_service_needs_to_know_who_may_ask(tmp_path: Path) -> None:
     async with stage(tmp_path) as at:
         bob = await enter(at, "bob")
         wanted = WorkParams(
-            service="review", runner="cat", limits=Limits(timeout_secs=5)
+            service="review", runner="cat", limits=Limits(timeout_secs=WAIT)
         )
         with pytest.raises(UsageError):
             await work(
@@ -423,7 +423,7 @@ async def test_plain_text_to_a_service_is_work(tmp_path: Path) -> None:
             service="review",
             runner=counting(tmp_path),
             allow_from=[fingerprint(ann.client.agent_id)],
-            limits=Limits(timeout_secs=15),
+            limits=Limits(timeout_secs=WAIT),
         )
         await once(bob, wanted, tmp_path)
         assert runs(tmp_path) == [asked.id]
@@ -433,7 +433,7 @@ async def test_an_hourly_budget_outlives_a_restart(tmp_path: Path) -> None:
     async with stage(tmp_path) as at:
         room, [ann, bob] = await room_of(at, "ann", "bob")
         frugal = params(
-            room, counting(tmp_path), limits=Limits(timeout_secs=15, per_hour=2)
+            room, counting(tmp_path), limits=Limits(timeout_secs=WAIT, per_hour=2)
         )
         for expected in (DONE, DONE, FAILED):
             await ask(ann, room)
@@ -454,7 +454,7 @@ async def test_a_turn_is_handed_on_once_whatever_happens(
             tmp_path, f"print('ok'); print('PARLER_HANDOFF', {json.dumps(wanted)!r})"
         )
         with pytest.raises(BaseExceptionGroup):
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(WAIT):
                 await work(
                     bob,
                     params(room, runner),
@@ -488,7 +488,7 @@ async def test_workers_that_hand_on_forever_are_stopped(tmp_path: Path) -> None:
             return script(tmp_path, source, name=f"to_{name}.py")
 
         one, two = Audience(), Audience()
-        free = Limits(timeout_secs=15, per_hour=0)
+        free = Limits(timeout_secs=WAIT, per_hour=0)
         async with (
             working(bob, params(room, to("cat"), limits=free), one, tmp_path),
             working(cat, params(room, to("bob"), limits=free), two, tmp_path),

@@ -56,7 +56,6 @@ def test_wronged_database_is_noticed(
 
 
 @pytest.mark.attack
-@pytest.mark.timeout(180)
 def test_nothing_is_lost_by_kills_under_attack(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

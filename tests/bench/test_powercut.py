@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from bench.powercut import PowerCut, PowerCutError
+from tests._support.polling import WAIT
 
 pytestmark = pytest.mark.powercut
 
-TIMEOUT = 5
 
 SCHEMA = """
 import sqlite3, sys
@@ -56,7 +56,7 @@ def run(power: PowerCut, source: str, *arguments: str) -> None:
         env={**os.environ, **power.environment()},
         cwd=power.root,
         check=True,
-        timeout=TIMEOUT,
+        timeout=WAIT,
     )
 
 
@@ -72,7 +72,7 @@ def acknowledged_before_a_kill(power: PowerCut, *arguments: str, acks: int) -> i
     with child, selectors.DefaultSelector() as ready:
         ready.register(child.stdout, selectors.EVENT_READ)
         while heard.count(b"\n") < acks:
-            assert ready.select(TIMEOUT), "the sender says nothing"
+            assert ready.select(WAIT), "the sender says nothing"
             some = os.read(child.stdout.fileno(), 4096)
             assert some, "the sender ended by itself"
             heard += some

@@ -1,7 +1,4 @@
-"""Fixtures of the conformance suite: the hub under test and a mesh of fresh agents.
-
-Coroutine tests run on plain asyncio, each bounded as a whole.
-"""
+"""Fixtures of the conformance suite: the hub under test and a mesh of fresh agents."""
 
 import itertools
 import os
@@ -11,19 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests._support import coroutines
 from tests.conformance.hubs import HubUnderTest, probe, running_hub
 from tests.conformance.steps import Mesh
 
-TEST_WAIT = 45.0
 SECRET = "correct-horse-battery"
 _tests = itertools.count(1)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> object | None:
-    """Run a coroutine test in a loop of its own."""
-    return coroutines.run(pyfuncitem, within=TEST_WAIT)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests._support.plainclient import PlainAgent
+from tests._support.polling import WAIT
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-START_WAIT = 20.0  # seconds until the ready file must exist
-STOP_WAIT = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,16 +77,16 @@ def running_hub(
     finally:
         process.terminate()
         try:
-            process.wait(STOP_WAIT)
+            process.wait(WAIT)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(STOP_WAIT)
+            process.wait(WAIT)
 
 
 def _wait_until_ready(
     process: "subprocess.Popen[bytes]", ready: Path, *, log: Path
 ) -> str:
-    deadline = time.monotonic() + START_WAIT
+    deadline = time.monotonic() + WAIT
     while time.monotonic() < deadline:
         try:
             url = json.loads(ready.read_text(encoding="utf-8"))["url"]
@@ -101,4 +100,4 @@ def _wait_until_ready(
             continue
         said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise RuntimeError(f"the hub exited with status {status}:\n{said}")
-    raise RuntimeError(f"the hub was not ready within {START_WAIT:.0f} s")
+    raise RuntimeError(f"the hub was not ready within {WAIT:.0f} s")

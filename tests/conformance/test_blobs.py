@@ -29,14 +29,14 @@ async def upload(link: Link, room: str, data: bytes, **fields: object) -> Frame:
     ready = await announce(link, room, data, **fields)
     assert ready["id"] == digest(data)
     await link.raw(data)
-    stored = await link.next_reply(within=20)
+    stored = await link.next_reply()
     assert stored == {"type": "blob_stored", "id": digest(data), "size": len(data)}
     return stored
 
 
 async def fetch(link: Link, blob: str) -> tuple[Frame, bytes]:
     incoming = await link.ask("blob_incoming", "get_blob", id=blob)
-    return incoming, await link.next_binary(within=20)
+    return incoming, await link.next_binary()
 
 
 @pytest.mark.parametrize("size", [0, 1, 70_000, 5 * 2**20 + 3, MAX_BLOB])
@@ -173,7 +173,7 @@ async def test_a_delivery_never_comes_between_a_blob_and_its_bytes(mesh: Mesh) -
         await bob.post("get_blob", id=digest(data))
         for number in range(5):
             await ann.send_text(room, str(number))
-        assert (await bob.next_reply(within=20))["type"] == "blob_incoming"
+        assert (await bob.next_reply())["type"] == "blob_incoming"
         if not bob.binaries:  # the very next frame must be the bytes
             received = await bob.websocket.recv()
         else:
@@ -246,7 +246,7 @@ async def test_a_download_goes_on_while_another_room_gives_the_right(
         bob.websocket.transport.pause_reading()
         await _is_removed(ann, bob, room)
         bob.websocket.transport.resume_reading()
-        assert digest(await bob.next_binary(within=20)) == digest(data)
+        assert digest(await bob.next_binary()) == digest(data)
 
 
 @pytest.mark.extension("membership")

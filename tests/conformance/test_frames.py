@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from tests._support.polling import WAIT
 from tests.conformance.steps import Mesh, fresh_name, open_room
 
 MALFORMED = {
@@ -238,14 +239,14 @@ async def test_a_text_frame_of_two_mebibytes_is_read(mesh: Mesh) -> None:
 async def test_a_websocket_ping_is_answered(mesh: Mesh) -> None:
     async with mesh.link("ann") as ann:
         pong = await ann.websocket.ping(b"still there?")
-        await asyncio.wait_for(pong, 5)
+        await asyncio.wait_for(pong, WAIT)
 
 
 async def test_the_socket_address_wants_an_upgrade(mesh: Mesh) -> None:
     address = urlsplit(mesh.hub.url)
     if address.scheme != "ws":
         pytest.skip("plain HTTP is only spoken to a plain hub")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT):
         reader, writer = await asyncio.open_connection(
             address.hostname, address.port or 80
         )

@@ -9,6 +9,7 @@ import asyncio
 import pytest
 
 from tests._support.plainclient import texts
+from tests._support.polling import WAIT
 from tests.conformance.steps import (
     Mesh,
     join,
@@ -154,7 +155,7 @@ async def test_websocket_pings_are_answered_during_a_wait(mesh: Mesh) -> None:
     async with mesh.room_of("ann", "bob") as ((ann, bob), room):
         await parked(bob, room, bystander=ann)
         pong = await bob.websocket.ping()
-        await asyncio.wait_for(pong, 5)
+        await asyncio.wait_for(pong, WAIT)
         await ann.send_text(room, "x")
         assert texts((await bob.next_reply())["messages"]) == ["x"]
 

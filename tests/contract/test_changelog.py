@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from parler._version import __version__
+from tests._support.polling import WAIT
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAGMENTS = sorted(
     path for path in (ROOT / "changelog.d").iterdir() if path.name != "README.md"
 )
-TIMEOUT = 30
 
 
 def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -23,7 +23,7 @@ def run(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=TIMEOUT,
+        timeout=WAIT,
         check=False,
     )
 

@@ -11,6 +11,7 @@ import typer
 from parler.cli import app
 from parler.cli._help import SECTIONS
 from parler.text.terminal import COMMAND
+from tests._support.polling import WAIT
 
 PROGRAM = """
 import sys, typer
@@ -34,7 +35,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=20,
+        timeout=WAIT,
         check=False,
     )
 

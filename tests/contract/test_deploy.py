@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hub.settings import parser
+from tests._support.polling import WAIT
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -85,7 +86,7 @@ def test_the_dashboard_is_one_that_grafana_imports() -> None:
 )
 def test_every_smoke_script_is_one(script: Path) -> None:
     assert script.stat().st_mode & 0o111
-    subprocess.run(["sh", "-n", script], timeout=10, check=True)
+    subprocess.run(["sh", "-n", script], timeout=WAIT, check=True)
 
 
 def test_every_folder_has_its_readme_and_smoke_script() -> None:

@@ -14,6 +14,7 @@ from parler.client.protocol import FEATURE_OF
 from parler.wire.codes import MEANINGS, ErrorCode, Feature
 from parler.wire.replies import AnyReply
 from parler.wire.requests import AnyRequest
+from tests._support.polling import WAIT
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -123,7 +124,7 @@ def test_the_reference_pages_say_what_the_program_says() -> None:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=WAIT,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

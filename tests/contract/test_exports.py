@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import parler
+from tests._support.polling import WAIT
 
 
 def imported_for_type_checkers() -> dict[str, str]:
@@ -56,7 +57,7 @@ def test_importing_parler_alone_imports_nothing_heavy() -> None:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=20,
+        timeout=WAIT,
         check=True,
     )
     assert done.stdout.strip() == "[]"

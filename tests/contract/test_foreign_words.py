@@ -46,6 +46,7 @@ from tests._support.hostile_hub import (
     hostile_hub,
 )
 from tests._support.mcp_hosts import Host, at_work, environment, home_of
+from tests._support.polling import WAIT
 
 MARK = "  | "
 MAX_RESULT = 40_000
@@ -344,7 +345,7 @@ def test_no_command_that_stays_prints_foreign_words_as_ours(
             hub.many = 6  # it asks no more once it has read all there is
         hub.idle = lambda: process.send_signal(signal.SIGINT)
         try:
-            shown, _ = process.communicate(timeout=15)
+            shown, _ = process.communicate(timeout=WAIT)
         finally:
             process.kill()
             process.wait()

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from parler.cli import app
+from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT
 
 SERVER = {"hub", "uvicorn", "starlette", "sqlalchemy", "sqlite3", "uvloop"}
@@ -43,7 +44,7 @@ def imported_by_statements(statements: str) -> set[str]:
         ],
         cwd=CHECKOUT,
         capture_output=True,
-        timeout=20,
+        timeout=WAIT,
         check=True,
     )
     return set(json.loads(done.stdout))
@@ -57,7 +58,7 @@ def imported_by(arguments: Sequence[str], home: str) -> set[str]:
         env={"PARLER_HOME": home, "HOME": home, "PARLER_HUB": "ws://127.0.0.1:9"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=20,
+        timeout=WAIT,
         check=True,
     )
     return set(json.loads(done.stdout))
@@ -120,7 +121,7 @@ def test_a_command_that_is_nearly_over_is_not_searched_for_garbage(
         env={"PARLER_HOME": str(tmp_path), "PARLER_HUB": "ws://127.0.0.1:9"},
         capture_output=True,
         encoding="utf-8",
-        timeout=20,
+        timeout=WAIT,
         check=False,
     )
     assert "nothing listens there" in done.stderr

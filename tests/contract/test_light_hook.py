@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT
 
 HEAVY = {
@@ -27,7 +28,7 @@ def imported_by(statement: str) -> set[str]:
         cwd=CHECKOUT,
         capture_output=True,
         check=True,
-        timeout=10,
+        timeout=WAIT,
     )
     return set(json.loads(done.stdout))
 

@@ -21,7 +21,7 @@ from tests._support import warm
 from tests._support.gitrepo import Repo
 from tests._support.processes import (
     CHECKOUT,
-    RUN_WAIT,
+    WAIT,
     Agent,
     Done,
     HubProcess,
@@ -29,8 +29,6 @@ from tests._support.processes import (
 )
 from tests.docs._pages import PAGES, blocks, inline, understand
 from tests.parler.ask._fakes import FakeClaude
-
-pytestmark = pytest.mark.timeout(300)
 
 HUB = "ws://127.0.0.1:7070"
 FINGERPRINT = "UKRY-MYJP-4R5L-B3GX"
@@ -145,7 +143,7 @@ class Reader:
             cwd=self.folder,
             env=self.agent.environment,
             stdin=stdin,
-            timeout=RUN_WAIT,
+            timeout=WAIT,
         )
         text = Done(done.returncode, done.stdout.decode(), done.stderr.decode())
         assert text.status == status, (line, text)
@@ -177,7 +175,7 @@ class Reader:
                 yield Running(process)
             finally:
                 process.kill()
-                process.wait(RUN_WAIT)
+                process.wait(WAIT)
 
 
 SPELLINGS = {
@@ -247,7 +245,7 @@ def meet(world: World, alice: Reader, bob: Reader) -> None:
         who = fingerprint_of(bob)
         alice("parler approve FINGERPRINT", "--yes", fingerprint=who)
         assert "what bob has to know" in waiting.until("what bob has to know")
-        assert waiting.process.wait(RUN_WAIT) == 0
+        assert waiting.process.wait(WAIT) == 0
 
 
 def talk(alice: Reader, bob: Reader) -> None:
@@ -315,14 +313,14 @@ def work(world: World, alice: Reader, bob: Reader) -> None:
     line = f"parler work --room team --runner claude --allow-from {FINGERPRINT}"
     with bob.staying(line, "--once", **runner) as worker:
         alice.agent("handoff", "--room", "team", "--for", "bob", "--next", "do it")
-        assert worker.process.wait(RUN_WAIT) == 0
+        assert worker.process.wait(WAIT) == 0
     line = "parler supervise --role review --runner 'my-review-script'"
     with bob.staying(line, "--once", **{"my-review-script": "cat"}) as worker:
         roster = ("roster", "--room", "svc.review", "--json")
         while bob.agent(*roster).status:
             assert worker.process.poll() is None
         task = alice('parler send --role review "review PR #42"', "--json").json
-        assert worker.process.wait(RUN_WAIT) == 0
+        assert worker.process.wait(WAIT) == 0
     assert "review PR #42" in alice.agent("recv", "--room", task["room"]).out
     bob("parler serve review")
     asked = alice('parler send --service review "review PR #42"', "--json").json

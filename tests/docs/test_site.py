@@ -11,12 +11,12 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests._support.polling import TEST_WAIT
 from tests._support.processes import CHECKOUT
 
-pytestmark = [pytest.mark.docs, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.docs
 
 PACKAGES = CHECKOUT / ".env-docs"
-BUILD_SECS = 150
 DOCS = CHECKOUT / "docs"
 
 
@@ -53,7 +53,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) 
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=BUILD_SECS,
+        timeout=TEST_WAIT,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -15,9 +15,8 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from tests._support.plainhttp import fetch
+from tests._support.polling import WAIT
 from tests._support.processes import Agent, HubProcess, running_hub
-
-WAIT = 10.0
 
 
 class Relay:

@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from tests._support.plainclient import PlainAgent
+from tests._support.polling import WAIT
 from tests._support.processes import HubProcess
 
 TEXT = "planted-text-7f3a"
@@ -56,6 +57,6 @@ async def _get(url: str, path: str) -> None:
     writer.write(
         f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT):
         await reader.read()
     writer.close()

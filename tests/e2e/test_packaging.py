@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from parler._version import __version__
+from tests._support.polling import WAIT
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = ("parler", "hub")
-TIMEOUT = 50
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -27,7 +27,7 @@ def run(*command: str | Path, cwd: Path) -> str:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=TIMEOUT,
+        timeout=WAIT,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests._support.old_schemas import make_schema_2
+from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT, Agent, HubProcess
 from tests.docs._pages import blocks
 
@@ -39,7 +40,7 @@ def test_an_older_database_is_taken_over_and_can_be_gone_back_to(
     assert len(steps) == 3
     for step in steps:
         words = step.replace("schema-N", "schema-2")
-        subprocess.run(words, shell=True, cwd=hub.folder, timeout=10, check=True)
+        subprocess.run(words, shell=True, cwd=hub.folder, timeout=WAIT, check=True)
     assert schema_of(hub.database) == 2
     hub.start()  # the newer one again, from the same copy
     said = ann("recv", "--all").out

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests._support.gitrepo import Repo
+from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT, Agent, HubProcess, Running, running_hub
 
 EXAMPLES = CHECKOUT / "examples"
@@ -101,7 +102,7 @@ def test_a_ci_job_ends_as_the_reviewer_says(
         assert "two.txt" in ann("recv").out or "second" in ann("recv", "--all").out
         assert ann("send", verdict).status == 0
         assert verdict in job.until(verdict)
-        assert job.process.wait(20) == status
+        assert job.process.wait(WAIT) == status
 
 
 def test_a_webhook_reaches_the_session(
@@ -110,8 +111,8 @@ def test_a_webhook_reaches_the_session(
     bot = joined(tmp_path, hub, room)
     with bot.program("webhook_bridge.py", room["room"], "0") as bridge:
         url = bridge.until("listening").split()[-1]
-        with urllib.request.urlopen(url, b"build 512 is green", timeout=10) as answer:
+        with urllib.request.urlopen(url, b"build 512 is green", timeout=WAIT) as answer:
             assert answer.status == 200
         assert "build 512 is green" in ann("recv").out
         with pytest.raises(urllib.error.HTTPError, match="400"):
-            urllib.request.urlopen(url, b"x" * 20_000, timeout=10)
+            urllib.request.urlopen(url, b"x" * 20_000, timeout=WAIT)

@@ -19,11 +19,12 @@ import msgspec
 import pytest
 
 from parler.wire import parts, replies, requests
+from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.test_corpus import CORPUS, MAX_BYTES
 
-pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.fuzz
 
 Step: TypeAlias = tuple[str, int, int]
 TraceFunction: TypeAlias = Callable[[FrameType, str, Any], Any]
@@ -72,7 +73,7 @@ def fuzz(name: str, *arguments: str | Path, cwd: Path) -> str:
         env=os.environ | {"PYTHONPATH": f"{PACKAGES}{os.pathsep}{CHECKOUT}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=FUZZ_SECS + 60,
+        timeout=FUZZ_SECS + WAIT,
         check=False,
     )
     said = done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace")

@@ -19,8 +19,7 @@ from hub.app import Hub, build_app
 from hub.server.uvicorn_server import bind, make_server, serve
 from hub.settings import Settings
 from tests._support.plainhttp import Answer, fetch
-
-WAIT = 5.0
+from tests._support.polling import WAIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests._support.plainclient import Link, PlainAgent
+from tests._support.polling import WAIT
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-START_WAIT = 20.0
-STOP_WAIT = 10.0
 SECRET = "correct-horse-battery"
 
 
@@ -37,7 +36,7 @@ class Started:
         return self._log.read_text(encoding="utf-8")
 
     def ends_with(self, status: int) -> None:
-        assert self.process.wait(STOP_WAIT) == status
+        assert self.process.wait(WAIT) == status
 
 
 @contextmanager
@@ -54,7 +53,7 @@ def hub(folder: Path, *argv: str, **variables: str) -> Iterator[Started]:
             stderr=subprocess.STDOUT,
         )
     try:
-        deadline = time.monotonic() + START_WAIT
+        deadline = time.monotonic() + WAIT
         while not ready.exists():
             assert time.monotonic() < deadline, "the hub was not ready in time"
             try:
@@ -70,7 +69,7 @@ def hub(folder: Path, *argv: str, **variables: str) -> Iterator[Started]:
         yield Started(process, found["url"], log)
     finally:
         process.kill()
-        process.wait(STOP_WAIT)
+        process.wait(WAIT)
 
 
 def start_and_fail(folder: Path, *argv: str) -> tuple[int, str]:
@@ -81,7 +80,7 @@ def start_and_fail(folder: Path, *argv: str) -> tuple[int, str]:
         env=_environment(folder, {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=START_WAIT,
+        timeout=WAIT,
         check=False,
     )
     return done.returncode, done.stderr.decode()
@@ -180,7 +179,7 @@ async def test_one_connection_too_many_is_told_and_room_is_made_again(
                     assert (await link.next_reply())["code"] == "at_capacity"
                     await link.closed()
                 await second.ask("pong", "ping")
-            deadline = time.monotonic() + STOP_WAIT
+            deadline = time.monotonic() + WAIT
             while True:  # until the hub has seen the goodbye of the second
                 async with cid.dial(started.url, sign_in=False) as link:
                     with contextlib.suppress(ConnectionClosed):  # it is told and out

@@ -14,12 +14,12 @@ from hub.errors import CannotStart
 from hub.store import engine
 from hub.store.engine import Store
 from tests._support.plainclient import PlainAgent
+from tests._support.polling import WAIT
 from tests._support.processes import environment
 from tests.conformance.steps import open_room
 from tests.hub.admin.test_pruning import hub_with_a_room, say
 from tests.hub.conftest import StartHub
 
-WAIT = 20.0
 HEADER = 100
 """Bytes at the begin of the file, with a counter of changes among them."""
 

@@ -20,10 +20,10 @@ from parler.wire.records import RoomKind, RoomTarget
 from parler.wire.replies import BlobReady, Invited
 from parler.wire.requests import Invite, PutBlob
 from tests._support.memory_hub import MemoryHub, Peer, hub_settings, memory_hub, until
+from tests._support.polling import WAIT
 from tests._support.processes import environment
 from tests.hub.admin.test_pruning import ANN, hub_with_a_room
 
-WAIT = 5.0
 DATA = b"bytes of somebody who hangs up"
 DIGEST = Digest(hashlib.sha256(DATA).hexdigest())
 
@@ -129,7 +129,7 @@ def test_a_hub_without_a_database_leaves_no_folder_behind(tmp_path: Path) -> Non
         assert process.stdout is not None
         assert b"up" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=WAIT)
     finally:
         process.kill()
         process.wait()

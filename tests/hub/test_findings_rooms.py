@@ -66,6 +66,7 @@ from parler.wire.requests import (
 )
 from tests._support.memory_hub import MemoryHub, Peer, memory_hub, until
 from tests._support.old_schemas import make_schema_1
+from tests._support.polling import WAIT
 
 
 async def open_room(owner: Peer, **fields: Any) -> Invited:
@@ -92,7 +93,7 @@ async def upload(peer: Peer, room: RoomName, data: bytes) -> Digest:
 
 async def fetch(peer: Peer, digest: Digest) -> bytes:
     await peer.asks(GetBlob(id=digest), BlobIncoming)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT):
         data = await peer.transport.from_hub.get()
     assert isinstance(data, bytes)
     return data

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests._support.plainclient import PlainAgent
+from tests._support.polling import WAIT
 from tests._support.processes import HubProcess
 
 UPGRADE = (
@@ -19,7 +20,6 @@ UPGRADE = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-WAIT = 20.0
 
 
 @pytest.fixture

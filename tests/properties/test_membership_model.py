@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -35,7 +34,6 @@ from tests.properties.membership_model import (
     Model,
 )
 
-pytestmark = pytest.mark.timeout(240)  # much to do where much else is being done
 T = TypeVar("T")
 NAMES = ("ann", "bob", "cid", "dee")
 KEYPAIRS = {name: Keypair(bytes([n]) * 32) for n, name in enumerate(NAMES, 1)}

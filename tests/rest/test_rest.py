@@ -19,14 +19,14 @@ import pytest
 
 from tests._support.plainclient import Link, PlainAgent
 from tests._support.plainhttp import fetch
+from tests._support.polling import TEST_WAIT
 from tests._support.processes import CHECKOUT, HubProcess
 from tests.conformance.steps import open_room
 
-pytestmark = [pytest.mark.rest, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.rest
 
 PACKAGES = CHECKOUT / ".env-rest"
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-RUN_SECS = 240
 PDF = b"%PDF-1.7\nhello\n"
 
 
@@ -123,7 +123,7 @@ def drive(target: Target, folder: Path, *more: str) -> str:
         env=os.environ | {"PYTHONPATH": str(PACKAGES), "PYTHONWARNDEFAULTENCODING": ""},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=RUN_SECS,
+        timeout=TEST_WAIT,
         check=False,
     )
     report = done.stdout.decode() + done.stderr.decode()

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests._support.polling import TEST_WAIT
 from tests._support.processes import CHECKOUT
 
 STORE = CHECKOUT / ".env-ship"
 PACKAGES = "python3,python3-venv,git,ca-certificates"
 MIRROR = "http://deb.debian.org/debian"
 MAKE_SECS = 900
-RUN_SECS = 240
 USER = "ada"
 _KEPT = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 _START = """
@@ -132,7 +132,7 @@ class Root:
         *words: str,
         user: str | None = USER,
         env: Mapping[str, str] | None = None,
-        within: float = RUN_SECS,
+        within: float = TEST_WAIT,
         before: Sequence[str] = (),
     ) -> str:
         """Run something in it, which must succeed; returns what it printed.

@@ -8,7 +8,7 @@ from tests._support.processes import CHECKOUT
 from tests.ship._dockerfile import Build, Stage, words_of
 from tests.ship._root import Root, root_of, wheels
 
-pytestmark = [pytest.mark.ship, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ship, pytest.mark.timeout(1800)]
 
 # Not root, without rights to gain, the root file system read-only, one volume.
 RUN = """

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests._support.polling import TEST_WAIT
 from tests._support.processes import CHECKOUT
-from tests.ship._root import RUN_SECS, Root, command, root_of, sources, wheels
+from tests.ship._root import Root, command, root_of, sources, wheels
 
-pytestmark = [pytest.mark.ship, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ship, pytest.mark.timeout(1800)]
 
 HERE = Path(__file__).parent
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
@@ -97,7 +98,7 @@ def interpreter(version: str) -> Path | None:
     candidates += sorted(kept.glob(f"{version}.*/bin/python"))
     for candidate in candidates:
         try:
-            command(candidate, "-c", "import venv, ensurepip, ssl, sqlite3", within=30)
+            command(candidate, "-c", "import venv, ensurepip, ssl, sqlite3")
         except (AssertionError, OSError):
             continue
         return candidate
@@ -137,7 +138,7 @@ def test_the_wheel_plays_the_main_job_on_python(version: str, tmp_path: Path) ->
         'ip link set lo up; exec "$@"',
         *("sh", "env", "-i", f"HOME={home}", "PATH=/usr/bin:/bin"),
         *(HERE / "story.sh", tmp_path / "venv/bin/parler"),
-        within=RUN_SECS,
+        within=TEST_WAIT,
     )
     assert HELD in said
     assert stat.S_IMODE((home / ".parler").stat().st_mode) == 0o700

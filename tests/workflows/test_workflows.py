@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests._support.polling import TEST_WAIT
 from tests._support.processes import CHECKOUT
 
-pytestmark = [pytest.mark.workflows, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.workflows
 
 BIN = CHECKOUT / ".env-workflows" / "bin"
 GITHUB = CHECKOUT / ".github"
-RUN_SECS = 90
 AS_ON_WINDOWS = """
 import asyncio, psutil, sys
 
@@ -47,7 +47,7 @@ def check(program: str, *arguments: str | Path) -> tuple[int, str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=RUN_SECS,
+        timeout=TEST_WAIT,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
@@ -120,7 +120,7 @@ def test_what_runs_on_windows_imports_nothing_that_is_not_there(tmp_path: Path) 
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=RUN_SECS,
+        timeout=TEST_WAIT,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tests._support.polling import WAIT
 from tests._support.processes import Done
 from tests.agents._kit.sandbox import Asked, Sandbox, Started
 from tests.agents._kit.talking import ClaudeControl, CodexServer
 
 KEY = "the-key-of-a-scripted-model"
-TURN_WAIT = 50.0
 
 Json = dict[str, Any]
 
@@ -54,7 +54,7 @@ class Cli:
 
     def run(self, *arguments: str, stdin: str = "") -> Done:
         """Run it to its end."""
-        return self.box.run([self.name, *arguments], stdin=stdin, wait=TURN_WAIT)
+        return self.box.run([self.name, *arguments], stdin=stdin, wait=WAIT)
 
     def file(self, name: str) -> Path:
         """A file in the home, its folder made."""

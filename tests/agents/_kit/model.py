@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-GATE_WAIT = 60.0
+from tests._support.polling import WAIT
 
 Json = dict[str, Any]
 
@@ -313,7 +313,7 @@ class Handler(BaseHTTPRequestHandler):
             text="\n".join(strings(body)),
         )
         if asked.tools and "gate" in step:
-            self.server.gate(step["gate"]).wait(GATE_WAIT)
+            self.server.gate(step["gate"]).wait(WAIT)
         if "refuse" in reply:
             error = {"type": "authentication_error", "message": "no such key"}
             self.document({"type": "error", "error": error}, reply["refuse"])

@@ -13,8 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,29 +22,14 @@ from typing import Any, Self
 
 import psutil
 
+from tests._support.polling import WAIT, eventually
 from tests._support.processes import Done
 from tests.agents._kit.network import private_network
 
 HERE = Path(__file__).parent
 PARLER = Path(sys.executable).with_name("parler")
-START_WAIT = 20.0
-RUN_WAIT = 60.0
-MODEL_WAIT = 30.0
-END_WAIT = 5.0
-LOOK_SECS = 0.05
-"""How often something is looked for that nobody announces."""
 
 Json = dict[str, Any]
-
-
-def eventually(condition: Callable[[], object], wait: float, what: str) -> Any:
-    """What a condition returns as soon as it is true."""
-    bell = threading.Event()
-    deadline = time.monotonic() + wait
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"no {what} within {wait:g} s"
-        bell.wait(LOOK_SECS)
-    return value
 
 
 @dataclass(frozen=True)
@@ -56,7 +40,7 @@ class Started:
     output: Path
     errors: Path
 
-    def wait(self, wait: float = RUN_WAIT) -> Done:
+    def wait(self, wait: float = WAIT) -> Done:
         """Its end."""
         try:
             status = self.process.wait(wait)
@@ -173,7 +157,7 @@ class Sandbox:
         self,
         command: Sequence[str | Path],
         *,
-        wait: float = RUN_WAIT,
+        wait: float = WAIT,
         stdin: str = "",
         cwd: Path | None = None,
         variables: dict[str, str] | None = None,
@@ -218,7 +202,7 @@ class Sandbox:
         for process in left:
             with suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(left, timeout=END_WAIT)
+        psutil.wait_procs(left, timeout=WAIT)
         assert not self.processes(), "something of the sandbox cannot be ended"
 
     # -- Parler
@@ -236,7 +220,7 @@ class Sandbox:
                 return str(json.loads(ready.read_text(encoding="utf-8"))["url"])
             return None
 
-        return str(eventually(listens, START_WAIT, "hub"))
+        return str(eventually(listens, "hub"))
 
     def peer(self, name: str, hub: str, *, place: Path | None = None) -> "Peer":
         """Somebody with a shell and a home of Parler's own."""
@@ -261,7 +245,7 @@ class Peer:
             [PARLER, *arguments], cwd=self.place, variables=self.variables | more
         )
 
-    def __call__(self, *arguments: str, wait: float = RUN_WAIT, **more: str) -> Done:
+    def __call__(self, *arguments: str, wait: float = WAIT, **more: str) -> Done:
         """Run a command to its end."""
         return self.start(*arguments, **more).wait(wait)
 
@@ -296,7 +280,7 @@ class Model:
         self._asked: list[Asked] = []
         self._answers: queue.Queue[Json] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
-        port = self._answers.get(timeout=START_WAIT)["port"]
+        port = self._answers.get(timeout=WAIT)["port"]
         self.url = f"http://127.0.0.1:{port}"
 
     def script(self, *steps: Json, after: int = 0) -> None:
@@ -314,7 +298,7 @@ class Model:
         with self._news:
             return list(self._asked)
 
-    def wait(self, text: str, *, since: int = 0, wait: float = MODEL_WAIT) -> Asked:
+    def wait(self, text: str, *, since: int = 0, wait: float = WAIT) -> Asked:
         """The first request that carries a text, of those from number `since` on."""
 
         def found() -> Asked | None:
@@ -329,7 +313,7 @@ class Model:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
-        self._answers.get(timeout=START_WAIT)
+        self._answers.get(timeout=WAIT)
 
     def _listen(self) -> None:
         assert self._process.stdout
@@ -350,7 +334,7 @@ def end(process: "subprocess.Popen[bytes]") -> None:
         if process.poll() is None:
             with suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 os.killpg(process.pid, how)
-                process.wait(END_WAIT)
+                process.wait(WAIT)
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with suppress(OSError, ValueError):

@@ -19,9 +19,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from tests.agents._kit.sandbox import Sandbox, end, eventually
-
-ANSWER_WAIT = 40.0
+from tests._support.polling import WAIT, eventually
+from tests.agents._kit.sandbox import Sandbox, end
 
 Json = dict[str, Any]
 
@@ -78,7 +77,7 @@ class Lines(_Ends):
         self._process.stdin.flush()
 
     def until(
-        self, wanted: Callable[[Json], object], what: str, wait: float = ANSWER_WAIT
+        self, wanted: Callable[[Json], object], what: str, wait: float = WAIT
     ) -> Json:
         """The next message that is wanted; the others go to `other`."""
         deadline = time.monotonic() + wait
@@ -145,7 +144,7 @@ class ClaudeControl(Lines):
             pending = any(server["status"] == "pending" for server in servers)
             return None if pending else [*servers, {}]
 
-        *servers, _ = eventually(settled, ANSWER_WAIT, "settled state of the servers")
+        *servers, _ = eventually(settled, "settled state of the servers")
         return {one["name"]: one["status"] == "connected" for one in servers}
 
     def call(self, server: str, tool: str, arguments: Json) -> str:
@@ -227,17 +226,17 @@ class OpenCodeServer(_Ends):
         command = ["opencode", "serve", "--hostname", "127.0.0.1", "--port", "0"]
         self._started = box.start(command)
         listening = re.compile(r"listening on (http://\S+)")
-        self.url = eventually(
-            lambda: listening.search(self._started.said()), ANSWER_WAIT, "server"
-        )[1]
+        self.url = eventually(lambda: listening.search(self._started.said()), "server")[
+            1
+        ]
         # The first request after it began to listen may never be answered.
-        eventually(lambda: self.ask("GET", "/config"), ANSWER_WAIT, "answer")
+        eventually(lambda: self.ask("GET", "/config"), "answer")
 
     def ask(self, method: str, path: str, body: Json | None = None) -> Any:
         """A request's answer; None if it was refused or took long."""
         sent = "" if body is None else json.dumps(body)
         command = [sys.executable, "-I", "-c", _HTTP, method, self.url + path, sent]
-        done = self.box.start(command).wait(10)
+        done = self.box.start(command).wait(WAIT)
         return None if done.status else json.loads(done.out.strip() or "{}")
 
     def new_session(self) -> str:
@@ -266,7 +265,7 @@ class Terminal(_Ends):
         self._news = threading.Condition()
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def until(self, words: str, wait: float = ANSWER_WAIT) -> None:
+    def until(self, words: str, wait: float = WAIT) -> None:
         """Wait for something to be drawn; blanks do not count."""
         wanted = words.replace(" ", "")
         with self._news:

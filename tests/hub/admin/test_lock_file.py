@@ -17,6 +17,7 @@ from hub.app import Hub, build_app
 from hub.errors import CannotStart
 from hub.http.addresses import is_near
 from hub.settings import LOCAL_DATABASE, Settings, local_folder, read_settings
+from tests._support.polling import WAIT
 
 NOISY = """
 import logging, sys
@@ -62,7 +63,7 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
 def test_a_log_never_grows_beyond_its_bound(tmp_path: Path) -> None:
     path = tmp_path / "hub.log"
     command = [sys.executable, "-c", NOISY, str(path)]
-    done = subprocess.run(command, capture_output=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, timeout=WAIT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     kept = sorted(one.name for one in tmp_path.iterdir())
     assert kept == ["hub.log", "hub.log.1"]

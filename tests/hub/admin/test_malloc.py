@@ -9,6 +9,7 @@ import pytest
 
 from hub.admin import malloc
 from parler.wire.limits import MAX_PULLED_BYTES
+from tests._support.polling import WAIT
 
 FAULTS = """
 import resource, sys
@@ -43,7 +44,7 @@ def told(program: str, *arguments: str) -> int:
         cwd=Path(__file__).parents[3],
         capture_output=True,
         check=True,
-        timeout=20,
+        timeout=WAIT,
     )
     return int(done.stdout)
 

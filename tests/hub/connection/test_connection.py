@@ -44,7 +44,8 @@ from parler.wire.replies import (
     Sent,
     Subscribed,
 )
-from tests._support.memory_hub import WAIT, MemoryHub, Peer, memory_hub, until
+from tests._support.memory_hub import MemoryHub, Peer, memory_hub, until
+from tests._support.polling import WAIT, in_time
 
 MIB = 2**20
 
@@ -216,12 +217,15 @@ async def test_a_silent_stranger_is_told_and_closed(tmp_path: Path) -> None:
 
 
 async def test_the_deadline_is_for_strangers_only(tmp_path: Path) -> None:
-    async with memory_hub(tmp_path, handshake_timeout_secs=0.05) as hub:
-        ann = await hub.sign_in("ann")
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.15):
-                await ann.transport.closed
-        await ann.asks(requests.Ping(), Pong)
+    async def story(secs: float) -> None:
+        async with memory_hub(tmp_path, handshake_timeout_secs=secs) as hub:
+            ann = await hub.sign_in("ann")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(3 * secs):
+                    await ann.transport.closed
+            await ann.asks(requests.Ping(), Pong)
+
+    await in_time(story, 0.05)
 
 
 async def test_a_connection_too_many_is_told_so(tmp_path: Path) -> None:
@@ -624,14 +628,17 @@ async def test_an_agent_that_is_there_while_connected_has_ended_once_it_is_silen
 
 
 async def test_an_agent_that_talks_is_not_idle(tmp_path: Path) -> None:
-    async with memory_hub(tmp_path, idle_timeout_secs=0.2) as hub:
-        ann = await hub.sign_in("ann")
-        loop = asyncio.get_running_loop()
-        until_then = loop.time() + 0.5
-        while loop.time() < until_then:
-            await ann.asks(requests.Ping(), Pong)
-        assert not ann.transport.closed.done()
-        assert (await ann.sees_close())[0] == 1001
+    async def story(secs: float) -> None:
+        async with memory_hub(tmp_path, idle_timeout_secs=secs) as hub:
+            ann = await hub.sign_in("ann")
+            loop = asyncio.get_running_loop()
+            until_then = loop.time() + 2.5 * secs
+            while loop.time() < until_then:
+                await ann.asks(requests.Ping(), Pong)
+            assert not ann.transport.closed.done()
+            assert (await ann.sees_close())[0] == 1001
+
+    await in_time(story, 0.2)
 
 
 @pytest.mark.parametrize("rid", ["wait", None])

@@ -8,6 +8,7 @@ from hub.delivery.notifier import EVENTS, Notifier
 from hub.delivery.outbox import Handed, Text
 from parler.wire.base import AgentId, RoomName
 from parler.wire.replies import Event
+from tests._support.polling import WAIT
 
 DEN, ATTIC = RoomName("den"), RoomName("attic")
 MESSAGE = Handed(b'{"type":"delivery"}', 1, 7)
@@ -32,7 +33,7 @@ async def test_news_between_registering_and_looking_are_noticed() -> None:
     notifier = Notifier()
     with notifier.waiting(DEN) as news:
         notifier.wake(DEN)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             await news.wait()
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from hub.blobs.folder import Download
 from hub.delivery.outbox import MAX_BYTES, MAX_PUSHES, Handed, Outbox
 from parler.wire.base import Digest
-
-WAIT = 5.0
+from tests._support.polling import WAIT
 
 
 def an_outbox() -> Outbox:

@@ -11,6 +11,7 @@ from hub.http.counts import FRESH_SECS, KEPT_EVERY, HubCounts, RoomCounts
 from hub.store.engine import Store
 from hub.store.schema import messages
 from hub.store.viewer import COUNTED_AT_ONCE
+from tests._support.polling import WAIT
 
 
 class Clock:
@@ -26,7 +27,7 @@ def with_store(path: Path, story: Callable[[Store], Awaitable[None]]) -> None:
         store = Store(path)
         store.start()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT):
                 await story(store)
         finally:
             await store.close()

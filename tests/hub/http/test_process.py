@@ -15,12 +15,12 @@ import pytest
 
 from tests._support.plainclient import PlainAgent
 from tests._support.plainhttp import bearer, fetch, http_link
+from tests._support.polling import WAIT
 from tests._support.processes import HubProcess
 from tests.conformance.steps import open_room
 from tests.hub.http.test_app import UPGRADE
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-WAIT = 20.0
 
 
 def free_port() -> int:

@@ -5,8 +5,7 @@ import threading
 from collections.abc import Callable
 
 from hub.quotas.decoding import Decoders
-
-WAIT = 5.0
+from tests._support.polling import WAIT
 
 
 async def test_one_address_never_holds_all_threads() -> None:

@@ -4,8 +4,7 @@ import asyncio
 
 from hub.delivery.outbox import Handed, Outbox
 from hub.quotas.memory import Memory
-
-WAIT = 5.0
+from tests._support.polling import WAIT
 
 
 class Slow:

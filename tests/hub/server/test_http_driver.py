@@ -7,6 +7,7 @@ import pytest
 
 from hub.server.http_driver import MAX_HEAD_BYTES, HttpDriver
 from tests._support.plainhttp import http_link
+from tests._support.polling import WAIT
 from tests.hub.conftest import RunningHub, StartHub
 
 BEGINNINGS = {
@@ -100,7 +101,7 @@ def _ask_until_dropped(hub: RunningHub) -> None:
             for _ in range(20):
                 await link.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             # Nothing is read until the hub gave up.
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(WAIT):
                 while True:
                     try:
                         await link.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -8,9 +8,8 @@ import pytest
 from hub.server import uvicorn_server
 from hub.server.uvicorn_server import Driver
 from tests._support.plainclient import PlainAgent
+from tests._support.polling import WAIT
 from tests.hub.conftest import StartHub
-
-WAIT = 10.0
 
 
 def drivers() -> int:

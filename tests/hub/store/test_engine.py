@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from hub.errors import CannotStart, Refusal
 from hub.store.engine import MAX_BATCH, Store, cannot_open
 from parler.wire.codes import ErrorCode
+from tests._support.polling import WAIT
 
-WAIT = 5.0
 BIG = "x" * 100_000
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT
 
 pytestmark = pytest.mark.skipif(
@@ -30,7 +31,7 @@ def above(folder: Path, program: str, called: str) -> tuple[str, str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=20,
+        timeout=WAIT,
         check=True,
         env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
     )

@@ -23,6 +23,7 @@ from parler.ops.ask import AskParams, AskResult, Connect, ask
 from parler.ops.machine_context import Here
 from parler.ops.projects import AddParams, AllowParams, add_project, allow, own_thread
 from tests._support.gitrepo import Repo
+from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT
 from tests._support.workers import until
 from tests.parler.ask._fakes import FakeClaude, here
@@ -350,7 +351,7 @@ def test_an_agent_cannot_count_itself_back_to_the_first_question() -> None:
         ["/bin/sh", "-c", inner],
         env=os.environ | {hops.VARIABLE: "2", "PYTHONPATH": str(CHECKOUT)},
         capture_output=True,
-        timeout=10,
+        timeout=WAIT,
         check=True,
     )
     assert done.stdout.strip() == b"2"

@@ -49,6 +49,7 @@ from parler.wire.parts import OtherPart
 from parler.wire.records import DmTarget, RoomTarget
 from tests._support.actors import Stage, stage
 from tests._support.gitrepo import Repo
+from tests._support.polling import WAIT
 from tests._support.workers import Working, enter, said, until
 from tests.parler.ask._fakes import FakeClaude
 from tests.parler.ask._fakes import here as made_here
@@ -123,7 +124,7 @@ async def serving(
 
 
 async def put(at: Here, ctx: OpContext, question: str, **more: object) -> AskResult:
-    params = AskParams(project=SHOP, question=question, timeout_secs=15)
+    params = AskParams(project=SHOP, question=question, timeout_secs=WAIT)
     return await ask(at, replace(params, **more), connect=over(ctx))  # type: ignore[arg-type]
 
 
@@ -255,7 +256,7 @@ async def test_an_answerer_that_is_killed_answers_each_question_once(
             ask_parts(Ask(question="how?", project=SHOP)),
         )
         with pytest.raises(BaseExceptionGroup) as died:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT):
                 await serving(here, shop, project, screen)
         assert died.group_contains(Killed)
         screen = Screen()
@@ -317,7 +318,7 @@ async def test_an_interrupted_answer_that_may_have_changed_things_is_not_repeate
             ask_parts(Ask(question="change it", project=SHOP)),
         )
         with pytest.raises(BaseExceptionGroup):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(WAIT):
                 await serving(here, shop, project, Screen(dies_after=Step.STARTED))
         screen = Screen()
         async with Working(serving(here, shop, project, screen)):
@@ -541,7 +542,7 @@ async def _dms(ctx: OpContext) -> list[RoomName]:
 
 
 async def _dm_of(ctx: OpContext) -> RoomName:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WAIT):
         while True:
             found = await _dms(ctx)
             if found and await said(ctx, found[0]):

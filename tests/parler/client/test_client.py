@@ -27,6 +27,7 @@ from parler.wire import replies, requests
 from parler.wire.base import MessageId, RoomName
 from parler.wire.parts import TextPart
 from parler.wire.records import DmTarget, RoomTarget, StoredMessage
+from tests._support.polling import WAIT
 from tests._support.transports import (
     HUB,
     ME,
@@ -299,7 +300,7 @@ async def test_a_pull_that_waits_for_the_memory_holds_up_nothing_else(
         def note(
             self, sightings: Sequence[Sighting], *, token: str, url: str
         ) -> list[Standing]:
-            assert let_go.wait(30), "the loop stood still"
+            assert let_go.wait(WAIT), "the loop stood still"
             return super().note(sightings, token=token, url=url)
 
     async with (

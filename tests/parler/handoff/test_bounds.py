@@ -34,6 +34,7 @@ from tests._support.bundles import (
     tree_bomb,
 )
 from tests._support.gitrepo import Repo
+from tests._support.polling import TEST_WAIT
 
 resource = pytest.importorskip("resource", reason="limits need POSIX")
 
@@ -81,7 +82,7 @@ def applied(repo: Repo, data: bytes) -> dict[str, object]:
         capture_output=True,
         check=False,
         preexec_fn=_limited,
-        timeout=300,
+        timeout=TEST_WAIT,
     )
     assert done.returncode == 0, done.stderr.decode()
     said = json.loads(done.stdout)

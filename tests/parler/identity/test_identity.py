@@ -31,9 +31,9 @@ from parler.identity.identity import (
 from parler.identity.signing import Keypair
 from parler.wire.base import RoomName
 from parler.wire.records import Attention
+from tests._support.polling import WAIT
 
 HUB = "parler://127.0.0.1:7070"
-WAIT = 5.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file modes")
 
 

@@ -15,11 +15,11 @@ from parler.errors import ConfigError, RelayedChallenge, ReplacedHub
 from parler.identity import known_hubs as module
 from parler.identity.known_hubs import MAX_REFUSED, MAX_TOKENS, KnownHubs
 from parler.machine import files
+from tests._support.polling import WAIT
 
 REAL = "wss://parler-hub.fly.dev"
 EVIL = "wss://evil.example"
 OPAQUE = "0123456789ab"
-WAIT = 5.0
 
 
 def token_of(url: str) -> str:

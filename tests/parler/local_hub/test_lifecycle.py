@@ -39,10 +39,10 @@ from parler.local_hub.port_owner import PortOwner
 from parler.local_hub.record import hub_arguments, serves
 from parler.machine import files
 from tests._support.plainclient import PlainAgent, UnexpectedFrame
+from tests._support.polling import WAIT
 from tests._support.processes import Agent, HubProcess, environment, running_hub
 
 CROWD = 20
-WAIT = 30.0
 ENSURE = """
 import asyncio, sys
 from pathlib import Path

@@ -13,6 +13,7 @@ import pytest
 
 from parler.errors import ConfigError
 from parler.local_hub import service
+from tests._support.polling import WAIT
 
 ODD = 'it\'s 100% "mine" $HOME & <co>'
 
@@ -108,7 +109,7 @@ def test_systemd_takes_the_unit(home: Path, tmp_path: Path, name: str) -> None:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=20,
+        timeout=WAIT,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

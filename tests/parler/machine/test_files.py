@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from parler.errors import ConfigError, IdentityError
 from parler.machine import files
+from tests._support.polling import WAIT
 
-WAIT = 5.0
 ANY_TEXT = st.text(st.characters(), max_size=20)  # lone surrogates too
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file modes")
 

@@ -7,6 +7,7 @@ import sys
 import zipapp
 from pathlib import Path
 
+from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT
 
 SHOW = (
@@ -20,7 +21,7 @@ def shown(*command: str | Path, cwd: Path, **variables: str) -> list[str]:
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(CHECKOUT)} | variables,
         stdout=subprocess.PIPE,
-        timeout=20,
+        timeout=WAIT,
         check=True,
     )
     words: list[str] = json.loads(done.stdout)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import textwrap
@@ -13,8 +14,7 @@ import pytest
 
 from parler.errors import ConfigError
 from parler.machine.runner import Ended, Excerpt, Program, run
-
-WAIT = 10.0
+from tests._support.polling import WAIT, in_time
 
 
 def program(folder: Path, source: str, **changes: float) -> Program:
@@ -115,10 +115,14 @@ async def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
 
 async def test_a_hanging_program_is_ended_after_its_time(tmp_path: Path) -> None:
     source = NOTE_PID + "note(); print('begun', flush=True); time.sleep(1000)"
-    ended = await ran(program(tmp_path, source, timeout_secs=1.0))
-    assert ended.timed_out
-    assert ended.output == "begun\n"
-    assert not any(map(alive, pids(tmp_path)))
+
+    async def story(secs: float) -> None:
+        ended = await ran(program(tmp_path, source, timeout_secs=secs))
+        assert ended.timed_out
+        assert ended.output == "begun\n"
+        assert not any(map(alive, pids(tmp_path)))
+
+    await in_time(story, 0.5)
 
 
 async def test_a_program_that_ignores_the_request_to_end_is_killed(
@@ -128,9 +132,14 @@ async def test_a_program_that_ignores_the_request_to_end_is_killed(
         "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "note(); print('begun', flush=True); time.sleep(1000)"
     )
-    ended = await ran(program(tmp_path, source, timeout_secs=1.0))
-    assert ended.timed_out
-    assert not any(map(alive, pids(tmp_path)))
+
+    async def story(secs: float) -> None:
+        ended = await ran(program(tmp_path, source, timeout_secs=secs))
+        assert ended.timed_out
+        assert ended.output == "begun\n"
+        assert not any(map(alive, pids(tmp_path)))
+
+    await in_time(story, 0.5)
 
 
 FORKING = (
@@ -155,11 +164,15 @@ while len(list(here.iterdir())) < 8:
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux")
 @pytest.mark.parametrize("end", ["", "time.sleep(1000)"], ids=["ends", "hangs"])
 async def test_what_a_program_forked_ends_with_it(tmp_path: Path, end: str) -> None:
-    one = program(tmp_path, FORKING + end, timeout_secs=3.0 if end else WAIT)
-    ended = await ran(one)
-    assert ended.timed_out is bool(end)
-    assert len(pids(tmp_path)) == 8
-    assert not any(map(alive, pids(tmp_path)))
+    async def story(secs: float) -> None:
+        shutil.rmtree(tmp_path / "pids", ignore_errors=True)
+        one = program(tmp_path, FORKING + end, timeout_secs=secs)
+        ended = await ran(one)
+        assert ended.timed_out is bool(end)
+        assert len(pids(tmp_path)) == 8
+        assert not any(map(alive, pids(tmp_path)))
+
+    await in_time(story, 1.0 if end else WAIT)
 
 
 async def test_printing_without_end_takes_no_memory(tmp_path: Path) -> None:

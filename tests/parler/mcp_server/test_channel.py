@@ -103,7 +103,7 @@ async def test_other_hosts_get_no_push(hub: HubProcess, tmp_path: Path) -> None:
             return bool(spool.waiting())
 
         await comes(waits)
-        assert "quietly" in await host.calls("parler_recv", wait_secs=5)
+        assert "quietly" in await host.calls("parler_recv", wait_secs=100)
         assert not [one for one in host.frames if is_push(one)]
 
 

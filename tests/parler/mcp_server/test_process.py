@@ -22,10 +22,8 @@ from parler.wire.replies import RosterList
 from parler.wire.requests import Roster
 from tests._support.mcp_hosts import at_work, environment, home_of
 from tests._support.mcp_peers import peer
-from tests._support.polling import comes
+from tests._support.polling import WAIT, comes
 from tests._support.processes import CHECKOUT, HubProcess
-
-WAIT = 20
 
 
 def command_of(env: dict[str, str], folder: Path) -> StdioServerParameters:
@@ -106,7 +104,7 @@ async def test_a_server_killed_after_writing_a_result_has_lost_nothing(
             state = (await carol.receipts(room, seq))["ann"].state
             assert state is not DeliveryState.SEEN
             async with at_work(env, tmp_path) as again:
-                read = await again.calls("parler_recv", wait_secs=10)
+                read = await again.calls("parler_recv", wait_secs=100)
                 assert "survives a kill" in read
     finally:
         process.kill()
@@ -115,6 +113,7 @@ async def test_a_server_killed_after_writing_a_result_has_lost_nothing(
 
 
 WRAPPED = """
+from tests._support.polling import WAIT
 import subprocess, sys
 subprocess.run(["sh", "-c", '"$0" -m parler mcp; true', sys.executable])
 """
@@ -160,7 +159,7 @@ async def test_an_app_that_was_killed_has_ended_though_a_wrapper_holds_its_pipe(
             process.kill()
             process.communicate()
         async with at_work(env, tmp_path) as again:
-            assert "too late" in await again.calls("parler_recv", wait_secs=10)
+            assert "too late" in await again.calls("parler_recv", wait_secs=100)
 
 
 def test_the_end_of_stdin_ends_it_and_what_was_asked_is_answered(

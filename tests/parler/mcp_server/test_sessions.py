@@ -25,10 +25,9 @@ from tests._support.mcp_hosts import (
     text_of,
 )
 from tests._support.mcp_peers import peer
-from tests._support.polling import comes
+from tests._support.polling import WAIT, comes
 from tests._support.processes import HubProcess
 
-SOON = 10.0
 ELICITS: dict[str, Any] = {"elicitation": {"form": {}}}
 
 
@@ -48,7 +47,7 @@ def room_in(text: str) -> RoomName:
 
 async def brings(host: Host, words: str) -> str:
     """Use some tool until its result brings these words."""
-    async with asyncio.timeout(SOON):
+    async with asyncio.timeout(WAIT):
         while words not in (read := await host.calls("parler_rooms")):
             pass
     return read
@@ -217,7 +216,7 @@ async def test_a_pending_joiner_is_told_when_it_is_in(
         assert "secret plan" not in read
         (waiting,) = await bob.knocks(room)
         await bob.admits(room, waiting)
-        async with asyncio.timeout(SOON):
+        async with asyncio.timeout(WAIT):
             while "secret plan" not in read or "key=session-digest" not in read:
                 read += await host.calls("parler_recv", wait_secs=2)
         assert "You are in" in read
@@ -241,7 +240,7 @@ async def test_a_key_in_the_environment_needs_no_tool(
         async with at_work(env, tmp_path) as host:
             await bob.admits(room, waiting[0])
             read = ""
-            async with asyncio.timeout(SOON):
+            async with asyncio.timeout(WAIT):
                 while "read me first" not in read:
                     read += await host.calls("parler_recv", wait_secs=2)
             assert "You are in" in read
@@ -262,7 +261,7 @@ async def test_a_bare_key_means_this_machines_hub_where_none_was_chosen(
     try:
         async with at_work(env, tmp_path) as host:
             read = ""
-            async with asyncio.timeout(SOON):
+            async with asyncio.timeout(WAIT):
                 while "You were not let in" not in read:
                     read += await host.calls("parler_recv", wait_secs=2)
             assert f"ws://127.0.0.1:{port} does not know the key" in read

@@ -29,6 +29,7 @@ from parler.ops.connect import Arrival, Setting, verify, wire
 from parler.wire.records import AgentCard, Visibility
 from parler.wire.replies import Registered
 from parler.wire.requests import Register
+from tests._support.polling import WAIT
 from tests._support.processes import running_hub
 from tests.parler.apps._files import HUB, desk
 
@@ -486,7 +487,12 @@ async def test_verify_sees_agents_come_by_their_id_and_misses_those_that_do_not(
                 yield Looking(client, agent, keypair)  # type: ignore[misc]
 
         found = await verify(
-            [one.app], setting, dial=dial, timeout=5, poll_secs=0.01, seen=came.append
+            [one.app],
+            setting,
+            dial=dial,
+            timeout=WAIT,
+            poll_secs=0.01,
+            seen=came.append,
         )
         assert found.ok
         assert [arrival.agent for arrival in came] == [keypair.agent_id]

@@ -17,6 +17,7 @@ from parler.wire.records import AgentCard
 from parler.wire.replies import Delivery, Registered
 from parler.wire.requests import Register
 from tests._support.actors import HUB, Stage, _Pipe, stage
+from tests._support.polling import in_time
 
 
 def dial_on(on: Stage) -> Dial:
@@ -65,16 +66,19 @@ async def test_path_that_showed_the_message_is_told(tmp_path: Path) -> None:
 
 
 async def test_message_that_nobody_showed_is_found_waiting(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, asyncio.TaskGroup() as tasks:
-        me = await enter(on)
-        tasks.create_task(read(me, show=False))
-        result = await probe_wake(
-            [me.identity.home], dial=dial_on(on), nonce="n1", wait_secs=0.5
-        )
-    (probe,) = result.probes
-    assert not result.ok
-    assert probe.waiting
-    assert probe.wake == "next"
+    async def story(secs: float) -> None:
+        async with stage(tmp_path / f"{secs}") as on, asyncio.TaskGroup() as tasks:
+            me = await enter(on)
+            tasks.create_task(read(me, show=False))
+            result = await probe_wake(
+                [me.identity.home], dial=dial_on(on), nonce="n1", wait_secs=secs
+            )
+        (probe,) = result.probes
+        assert not result.ok
+        assert probe.waiting
+        assert probe.wake == "next"
+
+    await in_time(story, 0.5)
 
 
 async def test_home_without_an_identity_is_a_finding(tmp_path: Path) -> None:

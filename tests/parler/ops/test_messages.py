@@ -30,6 +30,7 @@ from parler.wire.base import Code, RoomName
 from parler.wire.joinkey import parse_join_key
 from parler.wire.records import RoomKind, RoomTarget
 from tests._support.actors import Stage, stage
+from tests._support.polling import WAIT
 
 
 async def pair(at: Stage) -> tuple[OpContext, OpContext, RoomName]:
@@ -192,7 +193,7 @@ class Notebook:
 
 
 async def test_a_watcher_sees_what_comes_and_acknowledges_it(tmp_path: Path) -> None:
-    async with stage(tmp_path) as at, asyncio.timeout(5):
+    async with stage(tmp_path) as at, asyncio.timeout(WAIT):
         alice, bob, room = await pair(at)
         await say(alice, room, "before")
         book = Notebook()
@@ -212,7 +213,7 @@ async def test_what_could_not_be_shown_is_not_acknowledged(tmp_path: Path) -> No
         def hear(self, news: ReceiveResult) -> None:
             raise BrokenPipeError
 
-    async with stage(tmp_path) as at, asyncio.timeout(5):
+    async with stage(tmp_path) as at, asyncio.timeout(WAIT):
         alice, bob, room = await pair(at)
         await say(alice, room, "unseen")
         with pytest.raises(ExceptionGroup):
@@ -221,7 +222,7 @@ async def test_what_could_not_be_shown_is_not_acknowledged(tmp_path: Path) -> No
 
 
 async def test_an_owner_who_watches_hears_knocks(tmp_path: Path) -> None:
-    async with stage(tmp_path) as at, asyncio.timeout(5):
+    async with stage(tmp_path) as at, asyncio.timeout(WAIT):
         alice, bob = await at.enter("alice"), await at.enter("bob")
         carol = await at.enter("carol")
         approvals = [carol.client.agent_id]

@@ -39,6 +39,7 @@ from parler.peers.presence import (
 from parler.wire.base import AgentId
 from tests._support.actors import HUB, stage
 from tests._support.gitrepo import Repo
+from tests._support.polling import WAIT
 from tests._support.workers import Working, until
 
 ANN, BOB, EVE = (Keypair.generate().agent_id for _ in range(3))
@@ -108,7 +109,7 @@ async def test_each_scope_shows_whom_it_says(
     assert names(await seen(at, Scope.REPO)) == ["clone", "deep"]
     assert names(await seen(at, Scope.DIRECTORY)) == ["deep"]
     app.kill()
-    app.wait(5)
+    app.wait(WAIT)
     assert names(await seen(at)) == []
 
 
@@ -179,7 +180,7 @@ async def test_what_a_session_reserved_is_shown_with_it_and_ends_with_it(
     assert [one.name for one in blocked.in_the_way] == ["bob"]
     assert release(at, None).released == []
     app.kill()
-    app.wait(5)
+    app.wait(WAIT)
     assert reservations(at).reservations == []
     assert reserve(at, ReserveParams(glob="src/a.py")).reserved
 
@@ -237,6 +238,6 @@ async def test_a_peer_of_this_machine_is_found_by_name(
         ann, bob = await at.enter("ann"), await at.enter("bob")
         mine = replace(here(tmp_path, tmp_path / "web"), home=ann.identity.home)
         put(mine, bob.client.agent_id, "builder", tmp_path, of(app))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             found = await find_agent(ann, "builder")
         assert found.agent == bob.client.agent_id

@@ -12,6 +12,7 @@ from parler.errors import UsageError
 from parler.identity.homes import AGENT_SHELL
 from parler.ops import person_only
 from parler.ops.person_only import Deciding, Person, by_an_agent
+from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT, environment
 
 DECIDING = Deciding(
@@ -78,7 +79,7 @@ def test_what_runs_below_an_app_is_its_agents_unless_it_is_an_editor(
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=20,
+        timeout=WAIT,
         check=True,
         env=environment(tmp_path),
         cwd=CHECKOUT,

@@ -24,6 +24,7 @@ from parler.wire.records import RoomKind, RoomTarget
 from parler.wire.replies import InviteRevoked, RoomList
 from parler.wire.requests import RevokeInvite, Rooms
 from tests._support.actors import HUB, Stage, stage
+from tests._support.polling import FOREVER, WAIT
 
 
 async def test_opening_is_gated_and_seeds_the_recap_first(tmp_path: Path) -> None:
@@ -132,11 +133,11 @@ async def test_waiting_ends_with_the_decision(tmp_path: Path, approve: bool) -> 
 
         async def wait() -> session.JoinResult | InvalidInvite:
             try:
-                return await join_session(bob, key, wait_secs=10)
+                return await join_session(bob, key, wait_secs=FOREVER)
             except InvalidInvite as refused:
                 return refused
 
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
             waiting = tasks.create_task(wait())
             await decide(alice, opened.room, "bob", approve=approve)
         outcome = waiting.result()
@@ -176,11 +177,11 @@ async def test_waiting_outlives_the_key(
 
         async def wait() -> session.JoinResult | InvalidInvite:
             try:
-                return await join_session(bob, key, wait_secs=30, watcher=porch)
+                return await join_session(bob, key, wait_secs=FOREVER, watcher=porch)
             except InvalidInvite as refused:
                 return refused
 
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
             waiting = tasks.create_task(wait())
             await porch.waits.wait()
             await lose_key(at, alice, key, how)
@@ -204,7 +205,7 @@ async def test_waiting_for_a_lost_key_ends_in_time_and_says_so(
         alice, bob = await at.enter("alice"), await at.enter("bob")
         opened = await open_session(alice, OpenParams())
         key, porch = parse_join_key(opened.key), Porch()
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
             joining = join_session(bob, key, wait_secs=0.5, watcher=porch)
             waiting = tasks.create_task(joining)
             await porch.waits.wait()
@@ -222,9 +223,9 @@ async def test_a_key_that_opened_nothing_from_the_start_is_not_waited_for(
 ) -> None:
     async with stage(tmp_path) as at:
         bob = await at.enter("bob")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(WAIT):
             with pytest.raises(InvalidInvite):
-                await join_session(bob, parse_join_key("ABCDEFGH"), wait_secs=30)
+                await join_session(bob, parse_join_key("ABCDEFGH"), wait_secs=FOREVER)
 
 
 async def test_waiting_has_an_end(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from parler.peers.presence import (
     record_here,
 )
 from parler.wire.base import AgentId
+from tests._support.polling import WAIT
 
 AGENT = AgentId("UAGENT")
 
@@ -84,7 +85,7 @@ def test_a_record_dies_with_its_host_process_and_not_with_our_helper(
     announce(tmp_path, record(of(host), helper=gone))
     assert [one.helper.runs for one in read_live(tmp_path)] == [False]
     host.send_signal(signal.SIGKILL)
-    host.wait(5)
+    host.wait(WAIT)
     assert read_live(tmp_path) == []
     assert list(live_folder(tmp_path).glob("*.json")) == []
 

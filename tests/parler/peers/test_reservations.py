@@ -24,6 +24,7 @@ from parler.peers.reservations import (
     place_of,
 )
 from tests._support.gitrepo import Repo
+from tests._support.polling import WAIT
 
 MINUTE = 60_000
 
@@ -355,7 +356,7 @@ def test_the_hooks_question_needs_nothing_slow() -> None:
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
-        timeout=20,
+        timeout=WAIT,
         check=True,
         cwd=Path(__file__).parents[3],
     )

@@ -21,9 +21,8 @@ from parler.local_hub import Record, State, hub_paths, look, start, stop, write_
 from parler.runtime.bootstrap import LocalStart, dialled, identity_of
 from parler.wire.replies import Pong
 from parler.wire.requests import Ping
+from tests._support.polling import WAIT
 from tests._support.processes import HubProcess
-
-WAIT = 20.0
 
 
 @pytest.fixture

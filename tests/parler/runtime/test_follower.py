@@ -24,6 +24,7 @@ from parler.wire.records import DeliveryState, StoredMessage
 from parler.wire.replies import Delivery, Joined, JoinPending, Left
 from parler.wire.requests import Leave, Redeem
 from tests._support.mcp_peers import Peer, peer
+from tests._support.polling import WAIT
 from tests._support.processes import HubProcess
 
 
@@ -48,7 +49,7 @@ class PausedClient:
 
     def judge(self, stored: StoredMessage) -> Message:
         self.judging.set()
-        assert self.may_judge.wait(5), "nothing else went on meanwhile"
+        assert self.may_judge.wait(WAIT), "nothing else went on meanwhile"
         return self._client.judge(stored)
 
     def __getattr__(self, name: str) -> Any:
@@ -182,7 +183,7 @@ async def test_what_is_under_way_while_all_is_judged_anew_leaves_no_gap(
         second = await scene.bob.says(room, "two")
         scene.client.pulled.clear()
         scene.client.let_through.clear()
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
             tasks.create_task(scene.catches_up())
             await scene.client.pulled.wait()
             scene.mailbox.judge_anew()
@@ -199,7 +200,7 @@ async def test_nothing_waits_while_a_pushed_mention_is_judged(
         await scene.catches_up()
         seq = await scene.bob.hands(room, "look at the logs", to="ann")
         (pushed,) = (await scene.client.pull(room)).messages
-        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
             for _ in range(2 * MAX_UNJUDGED):  # more than is kept is looked for later
                 scene.follower.heard(Delivery(message=pushed.stored))
             assert scene.follower.rescan

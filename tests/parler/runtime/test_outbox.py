@@ -43,7 +43,7 @@ async def test_what_is_said_while_the_hub_is_down_is_stored_once_it_is_back(
                 read = await host.calls("parler_recv")
                 return read if "is stored now" in read else ""
 
-            await comes(told, within=15)
+            await comes(told)
 
             async def said() -> list[str]:
                 read = await host.calls("parler_recv", since=0, limit=50)

@@ -10,6 +10,7 @@ from parler.runtime.log_file import LogFile
 from parler.runtime.mailbox import Mailbox
 from parler.runtime.shared_spool import SharedSpool
 from parler.wake.spool import Held, Item, Spool
+from tests._support.polling import WAIT
 
 NOTICES = [Item("", 0, f"text {key}", True, key) for key in ("one", "two")]
 
@@ -87,7 +88,7 @@ class SlowSpool(Spool):
     def hold(self, **options: Any) -> Held:
         held = super().hold(**options)
         self.holding()
-        assert self.goes_on.wait(5)
+        assert self.goes_on.wait(WAIT)
         return held
 
 
@@ -100,7 +101,7 @@ async def test_what_was_held_for_somebody_who_went_away_is_handed_back(
     loop = asyncio.get_running_loop()
     slow.holding = lambda: loop.call_soon_threadsafe(holding.set)
     scene = Scene(tmp_path, slow)
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(WAIT), asyncio.TaskGroup() as tasks:
         call = tasks.create_task(scene.shared.collect(scene.mailbox.waiting))
         await holding.wait()
         call.cancel()

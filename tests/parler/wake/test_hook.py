@@ -24,9 +24,9 @@ from parler.peers.reservations import (
 from parler.wake import hook
 from parler.wake import spool as spools
 from parler.wake.spool import Item, Spool
+from tests._support.polling import WAIT
 from tests._support.processes import environment
 
-WAIT = 10.0
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX streams")
 
 

@@ -16,9 +16,9 @@ from parler.errors import ConfigError
 from parler.machine import files
 from parler.wake import spool
 from parler.wake.spool import Item, Spool
+from tests._support.polling import WAIT
 from tests._support.processes import environment
 
-WAIT = 5.0
 HUB = "ws://127.0.0.1:7070"
 
 
@@ -252,7 +252,7 @@ def test_wait_sees_what_nobody_has_shown(home: Path) -> None:
     with box.take():
         pass
     assert not box.wait(0)
-    assert not box.wait(60, going=lambda: False)
+    assert not box.wait(0.5, going=lambda: False)
 
 
 def test_wait_hears_of_items_that_their_holder_let_go(home: Path) -> None:
@@ -287,7 +287,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 box = Spool(Path(sys.argv[1]))
 while box.waiting():
-    with box.take(max_chars=1, wait_secs=10) as items:
+    with box.take(max_chars=1, wait_secs=100) as items:
         for item in items:
             print(item.seq, flush=True)
 """
@@ -316,7 +316,7 @@ def test_racing_processes_give_each_item_once(home: Path) -> None:
             assert taker.stdin is not None
             taker.stdin.write("go\n")
             taker.stdin.flush()
-        said = [taker.communicate(timeout=4 * WAIT)[0] for taker in takers]
+        said = [taker.communicate(timeout=WAIT)[0] for taker in takers]
     finally:
         for taker in takers:
             taker.kill()

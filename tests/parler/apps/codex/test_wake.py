@@ -19,6 +19,7 @@ from parler.apps.codex.wake import AppServer, Queue
 from parler.apps.kit.waker import WakeKind
 from parler.wake.spool import note_hook
 from parler.wake.wakers import find_waker
+from tests._support.polling import WAIT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="UNIX sockets")
 (CODEX,) = APPS
@@ -234,7 +235,7 @@ async def test_queue_rings_without_the_text_and_not_too_often(home: Path) -> Non
     waker = await find_waker(CODEX, env=env, thread_id=THREAD, home=home)
     assert isinstance(waker, Queue)
     waker = Queue(str(program), env, THREAD, now=lambda: now)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WAIT):
         assert not await waker.wake("a secret of a peer")
         assert not await waker.wake("another")
         now = 61.0

@@ -13,6 +13,7 @@ from pathlib import Path
 from parler.apps.opencode import APPS
 from parler.apps.opencode.wake import Server, newest
 from parler.wake.wakers import find_waker
+from tests._support.polling import WAIT
 
 (OPENCODE,) = APPS
 
@@ -75,7 +76,7 @@ async def test_text_that_does_not_show_up_is_not_confirmed() -> None:
     sessions.deaf = True
     with serving(sessions) as url:
         waker = Server(url, "ses_1", authorization=None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WAIT):
             waiting = asyncio.timeout(0.5)
             try:
                 async with waiting:
