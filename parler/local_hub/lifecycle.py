@@ -8,13 +8,10 @@ secret from whatever shell that was.
 import asyncio
 import contextlib
 import os
-import select
 import shlex
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
@@ -46,7 +43,7 @@ from parler.local_hub.record import (
     write_record,
 )
 from parler.local_hub.status import Seen, State, find_own_hub, look
-from parler.machine import files
+from parler.machine import daemon, files
 
 START_SECS = 20.0
 """How long a hub may take until it listens."""
@@ -60,17 +57,6 @@ SERVICE_SECS = 5.0
 LOGS = "parler hub logs"
 STATUS = "parler hub status"
 _POLL_SECS = 0.02
-_SHELL = "/bin/sh"
-_KEPT = frozenset(
-    {
-        *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ"),
-        *("TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS"),
-        *("PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "VIRTUAL_ENV"),
-        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"),
-    }
-)
-"""What a hub's process needs of an environment; keys and secrets are not among it."""
-
 Note = Callable[[str], None]
 
 
@@ -396,70 +382,18 @@ def _changing(paths: HubPaths, deadline: float) -> Iterator[None]:
 @contextlib.contextmanager
 def _spawned(paths: HubPaths) -> Iterator[int]:
     """Start the hub; gives a file that ends when the hub's process does."""
-    files.make_private_dir(paths.folder)
-    life, held = os.pipe()
-    try:
-        try:
-            with _output(paths.log) as output:
-                _run_detached(paths, output, held)
-        finally:
-            os.close(held)
-        yield life
-    finally:
-        os.close(life)
-
-
-@contextlib.contextmanager
-def _output(path: Path) -> Iterator[int]:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise files.Unwritable(f"cannot write {path}: {error.strerror}") from None
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _run_detached(paths: HubPaths, output: int, held: int) -> None:
-    command = service.hub_command(paths.folder.parent)
-    if sys.platform == "win32" or not Path(_SHELL).exists():
+    if not daemon.can_start():
         raise ConfigError(
             "a hub cannot be started in the background on this system",
             next_step="parler connect --hub URL, of a hub that runs elsewhere",
         )
-    try:
-        # The shell ends at once: the hub is no child of ours, and leaves no zombie
-        # in an agent's process that lives for days.
-        subprocess.run(  # noqa: S603 - our own words only
-            [_SHELL, "-c", '"$@" &', "sh", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(held,),
-            cwd=paths.folder,
-            env=_environment(process_environment()),
-            umask=0o077,
-            start_new_session=True,
-            timeout=START_SECS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ConfigError(f"cannot start a process: {error}") from None
-
-
-def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    kept = {
-        name: value
-        for name, value in variables.items()
-        if name in _KEPT or name.startswith("LC_")
-    }
-    if path := kept.get("PYTHONPATH"):
-        with contextlib.suppress(OSError):  # the current directory may be gone
-            kept["PYTHONPATH"] = os.pathsep.join(
-                str(Path(part).absolute()) for part in path.split(os.pathsep) if part
-            )
-    return kept
+    with daemon.started(
+        service.hub_command(paths.folder.parent),
+        folder=paths.folder,
+        log=paths.log,
+        env=daemon.environment(process_environment()),
+    ) as life:
+        yield life
 
 
 def _listening(paths: HubPaths, deadline: float, life: int | None) -> Seen:
@@ -467,20 +401,15 @@ def _listening(paths: HubPaths, deadline: float, life: int | None) -> Seen:
         seen = look(paths)
         if seen.state is State.RUNNING:
             return seen
-        gone = life is None or _has_ended(life, _POLL_SECS)
+        gone = life is None or daemon.has_ended(life, _POLL_SECS)
         if life is None:
             time.sleep(_POLL_SECS)
         elif gone and look(paths).state is State.STOPPED:
-            raise _failed(paths, f"it ended at once: {_last_words(paths)}")
+            raise _failed(paths, f"it ended at once: {daemon.last_words(paths.log)}")
         elif gone:
             life = None  # another one, started elsewhere, is on its way
         if time.monotonic() >= deadline:
             raise _failed(paths, "it is not ready in time")
-
-
-def _has_ended(life: int, wait: float) -> bool:
-    ready, _, _ = select.select([life], [], [], wait)
-    return bool(ready)
 
 
 def _failed(paths: HubPaths, why: str) -> ConnectFailed:
@@ -488,17 +417,6 @@ def _failed(paths: HubPaths, why: str) -> ConnectFailed:
     return ConnectFailed(
         record.url, f"the local hub did not start: {why}", next_step=LOGS
     )
-
-
-def _last_words(paths: HubPaths) -> str:
-    try:
-        with paths.log.open("rb") as file:
-            file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
-            lines = file.read(4096).decode("utf-8", "replace").split("\n")
-    except OSError:
-        lines = []
-    last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
-    return last.strip().removeprefix("error: ").partition(" — next:")[0][:300]
 
 
 def _ended(paths: HubPaths, deadline: float) -> bool:
@@ -522,7 +440,7 @@ def _with_pid(paths: HubPaths, deadline: float) -> Seen:
 def _signal(paths: HubPaths, pid: int | None, number: signal.Signals) -> None:
     if pid is None:
         return
-    if not _holds(pid, paths.running):
+    if not daemon.holds(pid, paths.running):
         if look(paths).state is State.STOPPED:
             return
         raise ConfigError(
@@ -532,15 +450,3 @@ def _signal(paths: HubPaths, pid: int | None, number: signal.Signals) -> None:
         )
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def _holds(pid: int, path: Path) -> bool:
-    """Whether a process has a file open: the one that the file names, in our words."""
-    psutil = import_module("psutil")  # slow, and seldom needed
-
-    try:
-        opened = psutil.Process(pid).open_files()
-    except (psutil.Error, OSError):
-        return False
-    real = path.resolve()
-    return any(Path(one.path).resolve() == real for one in opened)
