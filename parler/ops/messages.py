@@ -248,6 +248,9 @@ async def history(
     since: Annotated[
         str | None, Param("Not before: 30m, 2h, 3d, or 2026-11-30.", "WHEN")
     ] = None,
+    before: Annotated[
+        int | None, Param("Only what came before this number.", "SEQ", ge=1)
+    ] = None,
 ) -> ReceiveResult:
     """What was said last in a room; nothing counts as read by it.
 
@@ -262,15 +265,14 @@ async def history(
         since=0 if since is None else _moment(since, ctx.now()),
     )
     if wanted != _EVERYTHING:
-        found = await _last(ctx, room, limit, since=0, wanted=wanted)
+        found = await _last(ctx, room, limit, since=0, before=before, wanted=wanted)
         cursor = found[-1].seq if found else 0
         return ReceiveResult(room=room, messages=found, cursor=cursor)
-    listed = await ctx.client.request(Roster(room=room), RosterList)
-    ends = (max(one.seen or 0, one.delivered or 0) for one in listed.entries)
-    start = max(0, max(ends, default=0) - limit)
-    found = await _last(ctx, room, limit, since=start)
+    end = before - 1 if before else await _end(ctx, room)
+    start = max(0, end - limit)
+    found = await _last(ctx, room, limit, since=start, before=before)
     if len(found) < limit and start:  # some numbers are gone
-        found = await _last(ctx, room, limit, since=0)
+        found = await _last(ctx, room, limit, since=0, before=before)
     cursor = found[-1].seq if found else 0
     return ReceiveResult(room=room, messages=found, cursor=cursor)
 
@@ -331,17 +333,28 @@ def _moment(text: str, now: int) -> int:
         ) from None
 
 
+async def _end(ctx: OpContext, room: RoomName) -> int:
+    """Up to where somebody was handed a room; at the most recent, its end."""
+    listed = await ctx.client.request(Roster(room=room), RosterList)
+    ends = (max(one.seen or 0, one.delivered or 0) for one in listed.entries)
+    return max(ends, default=0)
+
+
 async def _last(
     ctx: OpContext,
     room: RoomName,
     limit: int,
     *,
     since: int,
+    before: int | None = None,
     wanted: _Wanted = _EVERYTHING,
 ) -> list[ShownMessage]:
     found: deque[ShownMessage] = deque(maxlen=limit)
     async for batch in pages(ctx.client, room, since=since):
-        found.extend(filter(wanted.has, shown_all(batch.messages)))
+        earlier = [one for one in batch.messages if not before or one.seq < before]
+        found.extend(filter(wanted.has, shown_all(earlier)))
+        if len(earlier) < len(batch.messages):
+            break
     return list(found)
 
 

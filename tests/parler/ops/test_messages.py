@@ -90,6 +90,7 @@ async def test_history_is_searched_by_words_author_and_time(tmp_path: Path) -> N
         await say(bob, room, "deploy what?", "never mind")
         mark = fingerprint(bob.identity.agent_id).lower()
         day = datetime.fromtimestamp(alice.now() / 1000).astimezone()
+        end = (await history(alice, room)).cursor
         for expected, looked_for in [
             (["Deploy it", "deploy what?"], {"grep": "DEPLOY"}),
             (["deploy what?", "never mind"], {"from_": "Bob"}),
@@ -98,6 +99,8 @@ async def test_history_is_searched_by_words_author_and_time(tmp_path: Path) -> N
             (["never mind"], {"since": "1h", "limit": 1}),
             (["not yet"], {"since": f"{day:%Y-%m-%d}", "grep": "yet"}),
             ([], {"since": f"{day + timedelta(days=1):%Y-%m-%dT%H:%M}"}),
+            (["not yet", "deploy what?"], {"before": end, "limit": 2}),
+            (["Deploy it"], {"before": end - 1, "grep": "deploy"}),
         ]:
             found = await history(alice, room, **{"limit": 20} | looked_for)  # type: ignore[arg-type]
             assert said(found) == expected
