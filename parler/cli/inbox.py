@@ -335,7 +335,10 @@ class _Screen:
         self._shown: dict[tuple[str, str], set[tuple[str, ...]]] = {}
         self._told: dict[str, str] = {}
 
-    def put(self, own: "Own", waiting: "Waiting") -> None:
+    def heard(self, own: "Own", note: object) -> None:
+        """Nothing is shown before it is put up."""
+
+    def put(self, own: "Own", rooms: "list[OwnRoom]", waiting: "Waiting") -> None:
         """Show what is new at one place."""
         out = self._options.out
         out.still_there()

@@ -6,7 +6,7 @@ nothing away.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,6 +16,7 @@ import msgspec
 
 from parler.client.acquaintance import Standing
 from parler.client.client import Delivery
+from parler.client.connection import Note
 from parler.client.messages import Message
 from parler.client.questions import ask_of
 from parler.errors import HubError
@@ -32,7 +33,7 @@ from parler.peers.presence import read_live
 from parler.wire.base import AgentId, RoomName
 from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import RoomKind
-from parler.wire.replies import RosterList
+from parler.wire.replies import Event, RosterList
 from parler.wire.requests import Roster
 from parler.wire.urls import same_hub
 
@@ -79,6 +80,9 @@ class Item(Result):
     affiliation: Affiliation | None = None
     text: Foreign | None = None
     """The first line of what was said."""
+
+    seq: int | None = None
+    """Of the message in its room, the first of several."""
 
     count: int = 1
     signature: Signature | None = None
@@ -265,6 +269,7 @@ def _item(
         role=author.role,
         fingerprint=fingerprint(author.id),
         text=foreign(_first_line(message.text)),
+        seq=message.seq,
         count=count,
         signature=message.signature,
     )
@@ -290,42 +295,68 @@ LOOK_AGAIN_SECS = 15.0
 PAUSE_SECS = 0.5
 """Between two looks: news come in crowds."""
 
-_EVENTS = ["join_request", "join_resolved"]
+_EVENTS = ("join_request", "join_resolved")
 
 
 class Board(Protocol):
     """Where what waits is put up."""
 
-    def put(self, own: Own, waiting: Waiting) -> None:
-        """All that waits at one place now. Whatever it raises ends the watch."""
+    def put(self, own: Own, rooms: list[OwnRoom], waiting: Waiting) -> None:
+        """All there is at one place now. Whatever it raises ends the watch."""
+
+    def heard(self, own: Own, note: Note) -> None:
+        """The hub said something there; it may be put up soon after."""
 
 
-async def watch(own: Own, here: Here, board: Board) -> None:
+async def watch(
+    own: Own,
+    here: Here,
+    board: Board,
+    *,
+    events: Sequence[str] = (),
+    stir: asyncio.Event | None = None,
+) -> None:
     """Keep a board true about one identity at one hub, until the connection ends.
+
+    Args:
+        events: Of which the board wants to hear besides.
+        stir: Set by whoever knows that something changed.
 
     Raises:
         ParlerError: The connection is gone for good.
     """
     client = own.ctx.client
-    stir = asyncio.Event()
+    stir = stir or asyncio.Event()
     others: set[RoomName] = set()
     """Rooms in which messages are no news for the person."""
 
-    async def listen() -> None:
+    async def listen(stir: asyncio.Event) -> None:
         async for note in client.notifications():
-            if not isinstance(note, Delivery) or note.message.room not in others:
+            board.heard(own, note)
+            if _matters(note, others):
                 stir.set()
 
-    await client.subscribe(_EVENTS)
+    await client.subscribe({*_EVENTS, *events})
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(listen())
+        tasks.create_task(listen(stir))
         while True:
             stir.clear()
             rooms = await rooms_of(own)
             others |= {one.name for one in rooms if one.kind is not RoomKind.DM}
             attended = await asyncio.to_thread(attended_agents, here)
-            board.put(own, await waiting_for(own, rooms, attended))
+            board.put(own, rooms, await waiting_for(own, rooms, attended))
             await asyncio.sleep(PAUSE_SECS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_AGAIN_SECS):
                     await stir.wait()
+
+
+def _matters(note: Note, others: Collection[RoomName]) -> bool:
+    """Whether something may wait that did not before."""
+    match note:
+        case Delivery(message=message):
+            return message.room not in others
+        case Event(event=event):
+            return event != "receipt"
+        case _:
+            return True

@@ -20,13 +20,20 @@ from parler.ops.admission import Knock, join_requests
 from parler.ops.affiliations import Affiliation
 from parler.ops.capability import Capability
 from parler.ops.context import OpContext, Result
+from parler.ops.invites import InviteParams, invite
 from parler.ops.rooms import Room, rooms_with_topics
-from parler.wire.base import AgentId, RoomName
+from parler.wire.base import AgentId, Code, RoomName
 from parler.wire.codes import ErrorCode
 from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import RoomKind
-from parler.wire.replies import JoinRequestList, RosterList
-from parler.wire.requests import JoinRequests, Roster
+from parler.wire.replies import (
+    Joined,
+    JoinPending,
+    JoinRequestList,
+    JoinResolved,
+    RosterList,
+)
+from parler.wire.requests import JoinRequests, Redeem, ResolveJoin, Roster
 
 MAX_DIRECT = 50
 """Direct rooms whose other side is looked up at once."""
@@ -302,6 +309,38 @@ def knock_meant(who: str, waiting: Sequence[OwnKnock]) -> OwnKnock:
             next_step=f"name one of them with --room {meant[0].room}",
         )
     return meant[0]
+
+
+async def bring_in(host: Own, guest: OpContext, room: RoomName) -> bool:
+    """Have one identity of ours enter a room of another, by a key for it alone.
+
+    Returns:
+        Whether it is in; it waits if the room is not the host's own.
+
+    Raises:
+        HubError: The host may not make a key to it.
+    """
+    hours = 3600
+    key = await invite(
+        host.ctx,
+        InviteParams(
+            kind=RoomKind.CHANNEL,
+            name=room,
+            ttl_secs=hours,
+            max_uses=1,
+            require_approval=True,
+        ),
+    )
+    code = Code(key.code)
+    entered = await guest.client.request(Redeem(code=code), (Joined, JoinPending))
+    if isinstance(entered, JoinPending):
+        if not await is_ours(host.ctx, room):
+            return False
+        answer = ResolveJoin(room=room, agent=guest.identity.agent_id, approve=True)
+        await host.ctx.client.request(answer, JoinResolved)
+        await guest.client.request(Redeem(code=code), (Joined, JoinPending))
+    guest.known_rooms.remember(guest.hub, room)
+    return True
 
 
 # Which of us
