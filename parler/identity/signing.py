@@ -1,4 +1,4 @@
-"""Ed25519 identities: nkey ids and seeds, signing, verifying, fingerprints.
+"""Ed25519 identities: nkey ids and seeds, signing, verifying, X25519, fingerprints.
 
 Nothing here reads a file or knows a frame. The arithmetic is libsodium's, through
 PyNaCl; ours are only the nkey spelling and the rule that a bad signature is False.
@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import re
 
-from nacl.exceptions import BadSignatureError
+from nacl.exceptions import BadSignatureError, RuntimeError as SodiumError
 from nacl.signing import SigningKey, VerifyKey
 
 from parler.wire.base import AgentId
@@ -68,6 +68,13 @@ class Keypair:
         """Sign bytes; the signature is base64 with padding (protocol 2.2)."""
         return base64.b64encode(self._key.sign(data).signature).decode()
 
+    def exchange_secret(self) -> bytes:
+        """The X25519 secret (RFC 7748) whose public half is `exchange_key` of our id.
+
+        Whoever has it reads what is sealed to us; it goes to the cipher and no further.
+        """
+        return bytes(self._key.to_curve25519_private_key())
+
     def __repr__(self) -> str:
         """Never the secret."""
         return f"Keypair({self.agent_id})"
@@ -82,6 +89,20 @@ def verify(agent_id: str, data: bytes, signature: str) -> bool:
     except (InvalidKey, BadSignatureError, ValueError):
         return False
     return True
+
+
+def exchange_key(agent_id: str) -> bytes:
+    """The X25519 public key (RFC 7748) of an id: the same point, the other curve.
+
+    An id and its negative have the same one, so whatever is sealed to it names the id.
+
+    Raises:
+        InvalidKey: No agent id, or a point that is not of the prime-order group.
+    """
+    try:
+        return bytes(VerifyKey(decode_agent_id(agent_id)).to_curve25519_public_key())
+    except SodiumError:
+        raise InvalidKey("the id is no point of the prime-order group") from None
 
 
 def is_challenge(nonce: str) -> bool:

@@ -9,9 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LADDER = (
-    *("wire", "errors", "machine", "identity", "client", "text", "handoff"),
-    *("local_hub", "apps", "peers", "wake", "workers", "ask", "ops", "runtime"),
-    *("mcp_server", "cli"),
+    *("wire", "errors", "machine", "identity", "client", "sealed", "text"),
+    *("handoff", "local_hub", "apps", "peers", "wake", "workers", "ask", "ops"),
+    *("runtime", "mcp_server", "cli"),
 )
 """The rooms of `parler`: each imports only from itself and from those before it."""
 
@@ -115,6 +115,8 @@ def test_rooms_with_rules_of_their_own_keep_them(module: Module) -> None:
         assert not {name for name in ours if below(name, "hub")}
     if module.is_in("parler.identity.signing"):
         assert not others("parler.wire.base", "parler.identity.signing")
+    if not module.is_in("parler.sealed.crypto"):
+        assert not {name for name in used if below(name, "cryptography")}
     if module.is_in("parler.apps"):
         assert others(*_below_apps(module)) <= {"parler.machine"}
     if module.is_in("parler.ops"):
