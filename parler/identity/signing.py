@@ -9,7 +9,8 @@ import binascii
 import hashlib
 import re
 
-from nacl.exceptions import BadSignatureError, RuntimeError as SodiumError
+from nacl.exceptions import BadSignatureError
+from nacl.exceptions import RuntimeError as SodiumError
 from nacl.signing import SigningKey, VerifyKey
 
 from parler.wire.base import AgentId

@@ -235,7 +235,7 @@ def _read(path: Path, limit: int, *, private: bool, start: int = 0) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigError(f"{path} is not a regular file")
             if private:
-                _refuse_open_modes(path, status.st_mode)
+                refuse_open_modes(path, status.st_mode)
             file.seek(start)
             data = file.read(limit + 1)
     except FileNotFoundError:
@@ -247,7 +247,12 @@ def _read(path: Path, limit: int, *, private: bool, start: int = 0) -> bytes:
     return data
 
 
-def _refuse_open_modes(path: Path, mode: int) -> None:
+def refuse_open_modes(path: Path, mode: int) -> None:
+    """Refuse a file that holds a secret, if its mode lets other users read it.
+
+    Raises:
+        IdentityError: It does.
+    """
     if sys.platform != "win32" and mode & 0o077:
         import shlex
 

@@ -9,6 +9,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from parler.identity.message_signing import sign_parts
 from parler.identity.signing import InvalidKey, Keypair, exchange_key
 from parler.sealed import blobs, crypto, envelope, formats, invites, state
 from parler.sealed.envelope import Envelope
-from parler.sealed.formats import Grant, Link, Plaintext, Refused, b64, unb64
+from parler.sealed.formats import Grant, Link, Plaintext, Refused, Verdict, b64, unb64
+from parler.sealed.reader import Reader, Reading, enter, find_admission
 from parler.sealed.state import SignedState, Standing
-from parler.wire.base import AgentId, Code, RoomName
-from parler.wire.canonical import message_bytes, parse_json
+from parler.sealed.store import StoredRoom, memory_store
+from parler.wire.base import AgentId, Code, MessageId, RoomName
+from parler.wire.canonical import canonical_json, message_bytes, parse_json
+from parler.wire.foreign import foreign
 from parler.wire.parts import read_part
-from parler.wire.records import RoomTarget
+from parler.wire.records import EndpointRef, RoomTarget, StoredMessage
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors" / "v1" / "sealed-vectors.json"
 FROZEN: Any = parse_json(VECTORS.read_text(encoding="utf-8"))
@@ -383,15 +387,87 @@ def direct_messages() -> Iterator[Case]:
         yield Case(f"direct message: {one['why']}", check, one["refuse"])
 
 
+def stored(one: Any) -> StoredMessage:
+    return StoredMessage(
+        seq=one["seq"],
+        id=MessageId(f"0190-{one['seq']}"),
+        room=one["room"],
+        author=EndpointRef(id=one["from"], name=foreign("somebody")),
+        parts=msgspec.Raw(canonical_json(one["parts"])),
+        ts=0,
+    )
+
+
+TRANSCRIPTS = [FROZEN["transcript"], *FROZEN["transcripts"]]
+LEFT_OUT = {Verdict.BEFORE_YOUR_TIME, Verdict.WAITING}
+FINE = {Verdict.OPEN, Verdict.STATE, Verdict.KEYS}
+
+
+@cache
+def read_as(reader: str, number: int) -> tuple[list[list[Reading]], StoredRoom]:
+    """What a member makes of each message it is shown, and the room in the end."""
+    transcript, keypair = TRANSCRIPTS[number], KEYPAIRS[reader]
+    shown = [stored(one) for one in transcript["messages"]]
+    if reader == "dave":
+        shown = [one for one in shown if one.seq > transcript["daveSeesAfterSeq"]]
+    with memory_store().room("wss://hub.example", HUB_ROOM) as room:
+        if reader == "dave":
+            admission = find_admission(shown[0], keypair, None)
+            assert admission is not None
+            enter(room, admission)
+        return [Reader(room, keypair).read(message) for message in shown], room
+
+
+def ends_as(reader: str, number: int) -> dict[str, Any]:
+    """What a member has read in the end, as the file says it."""
+    each, room = read_as(reader, number)
+    position = room.position
+    assert position.base is not None
+    assert position.head is not None
+    opened = [one.plain for one in room.entries() if one.plain]
+    readings = [one for some in each for one in some]
+    refused = [one for one in readings if one.verdict not in FINE | LEFT_OUT]
+    return {
+        "texts": [part["text"] for plain in opened for part in plain.parts],
+        "refused": [[one.verdict, one.entry.message.seq] for one in refused],
+        "alarms": [alarm.kind for alarm in room.alarms()],
+        "epochs": list(room.keys()),
+        "head": [position.base + position.rows, b64(position.head)],
+    }
+
+
+def transcripts() -> Iterator[Case]:
+    for number, one in enumerate(TRANSCRIPTS):
+
+        def check(number: int = number, one: Any = one) -> None:
+            for reader, ends in one["readers"].items():
+                assert ends_as(reader, number) == ends
+
+        yield Case(f"transcript: {one['what']}", check)
+        refused = {seq: verdict for verdict, seq in one["readers"]["alice"]["refused"]}
+        for row, message in enumerate(one["messages"], start=1):
+            kinds = [part["kind"] for part in message["parts"]]
+            fine = Verdict.STATE if formats.GRANT_KIND in kinds else Verdict.OPEN
+            verdict = refused.get(message["seq"], fine)
+
+            def check_one(
+                number: int = number, row: int = row, verdict: str = verdict
+            ) -> None:
+                (reading,) = read_as("alice", number)[0][row - 1]
+                assert (reading.entry.row, reading.verdict) == (row, verdict)
+
+            yield Case(f"transcript {number}: {message['seq']}", check_one)
+
+
 KINDS = (
     *(identities, padding, commitments, states, doors, grants),
-    *(messages, logs, files, direct_messages),
+    *(messages, logs, files, direct_messages, transcripts),
 )
 CASES = [case for kind in KINDS for case in kind()]
 
 
 def test_no_case_is_left_out() -> None:
-    assert len({case.name for case in CASES}) == len(CASES) == 117
+    assert len({case.name for case in CASES}) == len(CASES) == 142
     assert sum(case.refuse is not None for case in CASES) == 73
 
 

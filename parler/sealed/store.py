@@ -1,0 +1,551 @@
+"""What a member keeps of its sealed rooms: one SQLite file, the client's only SQL.
+
+The file has the keys and what was opened with them, as the home has the seed: whoever
+reads one reads all. It is private to its user and refused otherwise. Several processes
+of one identity share it; what belongs together is one transaction, on disk when it
+returns.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from parler.errors import ConfigError
+from parler.machine.files import make_private_dir, refuse_open_modes
+from parler.sealed.crypto import Secret
+from parler.sealed.formats import Link, Plaintext, Verdict
+from parler.sealed.invites import Invite
+from parler.sealed.log import Alarm, Entry, KnownState, LastWord, Place, Position
+from parler.sealed.state import SignedState
+from parler.wire.base import AgentId, Code, Millis, RoomName
+from parler.wire.records import StoredMessage
+
+FILE_NAME = "sealed.sqlite"
+SCHEMA_VERSION = 1
+BUSY_SECS = 30.0
+MAX_ALARMS = 100
+"""Kept of a room; the first ones show what happened, the rest only that it goes on."""
+
+_SCHEMA = """
+CREATE TABLE rooms (
+  id INTEGER PRIMARY KEY, hub TEXT NOT NULL, name TEXT NOT NULL,
+  phase TEXT NOT NULL, secret BLOB, confirmed INTEGER NOT NULL DEFAULT 0,
+  room_id TEXT, owner TEXT, owner_left INTEGER NOT NULL DEFAULT 0, current TEXT,
+  admission TEXT, whole INTEGER NOT NULL DEFAULT 1,
+  admitted INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0,
+  rows INTEGER NOT NULL DEFAULT 0, base INTEGER, head BLOB,
+  gap INTEGER NOT NULL DEFAULT 0, UNIQUE (hub, name)
+) STRICT;
+CREATE TABLE states (
+  room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, hash TEXT NOT NULL,
+  place TEXT NOT NULL, epoch INTEGER, kc TEXT, until INTEGER, link BLOB,
+  PRIMARY KEY (room, hash)
+) STRICT;
+CREATE TABLE keys (
+  room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, epoch INTEGER NOT NULL,
+  key BLOB NOT NULL, granter TEXT NOT NULL, PRIMARY KEY (room, epoch)
+) STRICT;
+CREATE TABLE entries (
+  room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, row INTEGER NOT NULL,
+  seq INTEGER NOT NULL, author TEXT NOT NULL, uid TEXT, n INTEGER, digest BLOB NOT NULL,
+  head BLOB, verdict TEXT NOT NULL, epoch INTEGER, old_key INTEGER NOT NULL,
+  message BLOB NOT NULL, plain BLOB, PRIMARY KEY (room, row)
+) STRICT;
+CREATE INDEX entries_by_uid ON entries (room, author, uid);
+CREATE INDEX entries_by_n ON entries (room, author, n);
+CREATE INDEX entries_by_digest ON entries (room, digest);
+CREATE INDEX entries_waiting ON entries (room, epoch) WHERE verdict = 'waiting';
+CREATE TABLE words (
+  room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, author TEXT NOT NULL,
+  n INTEGER NOT NULL, digest BLOB NOT NULL, row INTEGER NOT NULL,
+  PRIMARY KEY (room, author)
+) STRICT;
+CREATE TABLE alarms (
+  id INTEGER PRIMARY KEY, room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE,
+  kind TEXT NOT NULL, row INTEGER NOT NULL, other INTEGER, agent TEXT NOT NULL,
+  accepted INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE invites (
+  room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, code TEXT NOT NULL,
+  r BLOB NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY (room, code)
+) STRICT;
+CREATE TABLE outbox (
+  room INTEGER PRIMARY KEY REFERENCES rooms ON DELETE CASCADE, n INTEGER NOT NULL,
+  uid TEXT NOT NULL, client_id TEXT NOT NULL, parts BLOB NOT NULL,
+  prepared BLOB, at INTEGER NOT NULL
+) STRICT;
+"""
+
+_POSITION = tuple(field.name for field in fields(Position))
+_ENTRY = "row, digest, head, verdict, uid, n, epoch, old_key, message, plain"
+
+
+class Phase(StrEnum):
+    """Where a client stands with a room that it has known as sealed."""
+
+    EXPECTED = "expected"
+    KNOCKING = "knocking"
+    ADMITTED = "admitted"
+    READING = "reading"
+    REFUSED = "refused"
+    REMOVED = "removed"
+    LEFT = "left"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class RaisedAlarm:
+    """A contradiction as it was kept: the rows that show it, and whose word it is."""
+
+    kind: Alarm
+    row: int
+    other: int | None
+    agent: AgentId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """The finished bytes of a message on its way, which are sent again as they are."""
+
+    n: int
+    uid: str
+    client_id: str
+    parts: bytes
+    at: Millis
+    prepared: Secret | None = None
+    """The key of the epoch that it begins, if it is a state that does."""
+
+
+class Store:
+    """The sealed rooms of one identity. Opened in each process that reads or writes."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        """Take a connection; `open_store` makes one."""
+        self._database = database
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._database.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """All or nothing; one process at a time."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+    def names(self, hub: str) -> dict[RoomName, Phase]:
+        """The rooms of a hub that are known as sealed."""
+        found = self._database.execute(
+            "SELECT name, phase FROM rooms WHERE hub = ? ORDER BY name", (hub,)
+        )
+        return {RoomName(name): Phase(phase) for name, phase in found}
+
+    @contextmanager
+    def room(self, hub: str, name: RoomName) -> Iterator["StoredRoom"]:
+        """One room for reading and writing, made if it is new, as one transaction."""
+        with self.writing():
+            self._database.execute(
+                "INSERT OR IGNORE INTO rooms (hub, name, phase) VALUES (?, ?, ?)",
+                (hub, name, Phase.EXPECTED),
+            )
+            ident, *position = self._database.execute(
+                f"SELECT id, {', '.join(_POSITION)} FROM rooms "  # noqa: S608 (names of ours)
+                "WHERE hub = ? AND name = ?",
+                (hub, name),
+            ).fetchone()
+            room = StoredRoom(self._database, ident, _position(position))
+            yield room
+            room.save()
+
+    def forget(self, hub: str, name: RoomName) -> None:
+        """Delete what is kept of a room."""
+        with self.writing():
+            self._database.execute(
+                "DELETE FROM rooms WHERE hub = ? AND name = ?", (hub, name)
+            )
+
+
+class StoredRoom:
+    """One room within a transaction; a `Log`, and what is not the log's."""
+
+    def __init__(
+        self, database: sqlite3.Connection, ident: int, position: Position
+    ) -> None:
+        """Take the row of a room."""
+        self._database = database
+        self._id = ident
+        self.position = position
+
+    def save(self) -> None:
+        """Write the position back."""
+        names = ", ".join(f"{name} = ?" for name in _POSITION)
+        self._database.execute(
+            f"UPDATE rooms SET {names} WHERE id = ?",  # noqa: S608 (names of ours)
+            (*astuple(self.position), self._id),
+        )
+
+    # The log.
+
+    def state(self, name: str) -> KnownState | None:
+        """A state by its hash."""
+        found = self._one("SELECT place, link, until FROM states", "hash = ?", name)
+        if found is None:
+            return None
+        place, link, until = found
+        made = (
+            None if link is None else SignedState(msgspec.json.decode(link, type=Link))
+        )
+        return KnownState(Place(place), made, until)
+
+    def add_state(self, name: str, place: Place, made: SignedState | None) -> None:
+        """Keep a state that is not current, or its name alone."""
+        link = None if made is None else _print(made.link)
+        self._database.execute(
+            "INSERT OR IGNORE INTO states (room, hash, place, link) "
+            "VALUES (?, ?, ?, ?)",
+            (self._id, name, place, link),
+        )
+
+    def advance(self, made: SignedState, row: int) -> None:
+        """Make a state the current one, from a row on."""
+        self._database.execute(
+            "UPDATE states SET place = ?, until = ? WHERE room = ? AND place = ?",
+            (Place.PAST, row, self._id, Place.CURRENT),
+        )
+        self._database.execute(
+            "INSERT OR REPLACE INTO states (room, hash, place, epoch, kc, link) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                *(self._id, made.hash, Place.CURRENT),
+                *(made.state.epoch, made.state.kc, _print(made.link)),
+            ),
+        )
+        self.position.current = made.hash
+
+    def commitment(self, epoch: int) -> str | None:
+        """What a state that is or was current says of the key of an epoch."""
+        found = self._one(
+            "SELECT kc FROM states", "place IN ('current', 'past') AND epoch = ?", epoch
+        )
+        return found[0] if found else None
+
+    def keys(self) -> dict[int, Secret]:
+        """All keys, by epoch."""
+        found = self._all("SELECT epoch, key FROM keys", "1 ORDER BY epoch")
+        return {epoch: Secret(key) for epoch, key in found}
+
+    def add_key(self, epoch: int, key: Secret, granter: AgentId) -> None:
+        """Keep a key for good."""
+        self._database.execute(
+            "INSERT INTO keys (room, epoch, key, granter) VALUES (?, ?, ?, ?)",
+            (self._id, epoch, bytes(key), granter),
+        )
+
+    def has(self, author: AgentId, uid: str) -> bool:
+        """Whether an author's message is there."""
+        where = "author = ? AND uid = ?"
+        return self._one("SELECT 1 FROM entries", where, author, uid) is not None
+
+    def last_word(self, author: AgentId) -> LastWord | None:
+        """The newest numbered message of an author."""
+        found = self._one("SELECT n, digest, row FROM words", "author = ?", author)
+        return LastWord(*found) if found else None
+
+    def numbered(self, author: AgentId, n: int) -> int | None:
+        """The row of an author's message of a number."""
+        found = self._one("SELECT row FROM entries", "author = ? AND n = ?", author, n)
+        return found[0] if found else None
+
+    def note_word(self, author: AgentId, word: LastWord) -> None:
+        """Take a message for the newest of its author."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO words (room, author, n, digest, row) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (self._id, author, word.n, word.digest, word.row),
+        )
+
+    def row(self, row: int) -> tuple[bytes | None, bytes] | None:
+        """The head and the digest of a row."""
+        found: tuple[bytes | None, bytes] | None = self._one(
+            "SELECT head, digest FROM entries", "row = ?", row
+        )
+        return found
+
+    def rows_by_prefix(self, prefix: bytes, after: int) -> list[int]:
+        """At most two rows behind one whose digests begin like that."""
+        found = self._all(
+            "SELECT row FROM entries",
+            "digest >= ? AND digest < ? AND row > ? LIMIT 2",
+            *(prefix, prefix + b"\xff" * 25, after),
+        )
+        return [row for (row,) in found]
+
+    def set_heads(self, heads: list[tuple[int, bytes]]) -> None:
+        """Fill in the heads of rows that were read before we were aligned."""
+        self._database.executemany(
+            "UPDATE entries SET head = ? WHERE room = ? AND row = ?",
+            [(head, self._id, row) for row, head in heads],
+        )
+
+    def append(self, entry: Entry) -> None:
+        """Keep a row."""
+        self._database.execute(
+            f"INSERT INTO entries (room, seq, author, {_ENTRY}) "  # noqa: S608 (names of ours)
+            f"VALUES (?, ?, ?{', ?' * 10})",
+            (
+                *(self._id, entry.message.seq, entry.message.author.id, entry.row),
+                *(entry.digest, entry.head, entry.verdict, entry.uid, entry.n),
+                *(entry.epoch, entry.old_key, msgspec.json.encode(entry.message)),
+                None if entry.plain is None else msgspec.json.encode(entry.plain),
+            ),
+        )
+
+    def waiting(self, epoch: int) -> list[Entry]:
+        """What waits for a key, in log order."""
+        return self._entries("verdict = 'waiting' AND epoch = ?", epoch)
+
+    def settle(self, entry: Entry) -> None:
+        """Keep what became of a row that waited."""
+        plain = None if entry.plain is None else msgspec.json.encode(entry.plain)
+        self._database.execute(
+            "UPDATE entries SET verdict = ?, plain = ? WHERE room = ? AND row = ?",
+            (entry.verdict, plain, self._id, entry.row),
+        )
+
+    def shut_before(self, epoch: int) -> None:
+        """Of what waits, give up what belongs to earlier epochs."""
+        self._database.execute(
+            "UPDATE entries SET verdict = ? "
+            "WHERE room = ? AND verdict = 'waiting' AND epoch < ?",
+            (Verdict.BEFORE_YOUR_TIME, self._id, epoch),
+        )
+
+    def alarm(self, kind: Alarm, row: int, other: int | None, agent: AgentId) -> None:
+        """Keep a contradiction, with the rows that show it, and whose word it is."""
+        self._database.execute(
+            "INSERT INTO alarms (room, kind, row, other, agent) "
+            "SELECT ?, ?, ?, ?, ? WHERE "
+            "(SELECT count(*) FROM alarms WHERE room = ?) < ?",
+            (self._id, kind, row, other, agent, self._id, MAX_ALARMS),
+        )
+
+    # What is not the log's.
+
+    def entries(self, after: int = 0) -> list[Entry]:
+        """The rows behind one, in log order."""
+        return self._entries("row > ?", after)
+
+    def alarms(self) -> list[RaisedAlarm]:
+        """The contradictions that no person has accepted."""
+        found = self._all(
+            "SELECT kind, row, other, agent FROM alarms", "accepted = 0 ORDER BY id"
+        )
+        return [RaisedAlarm(Alarm(kind), *rest) for kind, *rest in found]
+
+    def accept_alarms(self) -> None:
+        """A person has looked at them."""
+        self._database.execute(
+            "UPDATE alarms SET accepted = 1 WHERE room = ?", (self._id,)
+        )
+
+    @property
+    def phase(self) -> Phase:
+        """Where we stand with the room."""
+        found = self._database.execute(
+            "SELECT phase FROM rooms WHERE id = ?", (self._id,)
+        )
+        return Phase(found.fetchone()[0])
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        self._database.execute(
+            "UPDATE rooms SET phase = ? WHERE id = ?", (phase, self._id)
+        )
+
+    def expect(self, secret: Secret | None) -> None:
+        """Keep the secret that the room has to fit."""
+        kept = None if secret is None else bytes(secret)
+        self._database.execute(
+            "UPDATE rooms SET secret = ?, phase = ? WHERE id = ?",
+            (kept, Phase.EXPECTED, self._id),
+        )
+
+    @property
+    def secret(self) -> Secret | None:
+        """The secret of the key we came with."""
+        found = self._database.execute(
+            "SELECT secret FROM rooms WHERE id = ?", (self._id,)
+        )
+        (secret,) = found.fetchone()
+        return None if secret is None else Secret(secret)
+
+    def add_invite(self, invite: Invite) -> None:
+        """Keep a session key of the room."""
+        self._database.execute(
+            "INSERT OR IGNORE INTO invites (room, code, r, expires_at) "
+            "VALUES (?, ?, ?, ?)",
+            (self._id, invite.code, bytes(invite.r), invite.expires_at),
+        )
+
+    def invites(self, now: Millis) -> list[Invite]:
+        """The session keys that are not over."""
+        found = self._all(
+            "SELECT code, r, expires_at FROM invites",
+            "expires_at > ? ORDER BY expires_at",
+            now,
+        )
+        return [Invite(Code(code), Secret(r), end) for code, r, end in found]
+
+    def put_outgoing(self, outgoing: Outgoing) -> None:
+        """Keep the bytes of a message before they are sent."""
+        kept = None if outgoing.prepared is None else bytes(outgoing.prepared)
+        self._database.execute(
+            "INSERT OR REPLACE INTO outbox "
+            "(room, n, uid, client_id, parts, prepared, at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(self._id, outgoing.n, outgoing.uid, outgoing.client_id),
+                *(outgoing.parts, kept, outgoing.at),
+            ),
+        )
+
+    def outgoing(self) -> Outgoing | None:
+        """The message on its way, if there is one."""
+        found = self._one(
+            "SELECT n, uid, client_id, parts, prepared, at FROM outbox", "1"
+        )
+        if found is None:
+            return None
+        n, uid, client_id, parts, prepared, at = found
+        return Outgoing(
+            n=n,
+            uid=uid,
+            client_id=client_id,
+            parts=parts,
+            at=at,
+            prepared=None if prepared is None else Secret(prepared),
+        )
+
+    def drop_outgoing(self) -> None:
+        """It arrived, or is made anew."""
+        self._database.execute("DELETE FROM outbox WHERE room = ?", (self._id,))
+
+    def _entries(self, where: str, value: int) -> list[Entry]:
+        select = f"SELECT {_ENTRY} FROM entries"  # noqa: S608 (names of ours)
+        return [
+            _entry(row) for row in self._all(select, f"{where} ORDER BY row", value)
+        ]
+
+    def _one(self, select: str, where: str, *values: Any) -> Any:
+        return next(iter(self._all(select, where, *values)), None)
+
+    def _all(self, select: str, where: str, *values: Any) -> list[Any]:
+        statement = f"{select} WHERE room = ? AND {where}"
+        return self._database.execute(statement, (self._id, *values)).fetchall()
+
+
+def open_store(path: Path) -> Store:
+    """Open the store of a home, and make it if it is not there.
+
+    Raises:
+        IdentityError: Others may read it.
+        Unwritable: Its folder cannot be made.
+        ConfigError: It is damaged, or a newer program's.
+    """
+    make_private_dir(path.parent)
+    _make_private(path)
+    try:
+        database = _connect(path.as_posix())
+        _prepare(database)
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    return Store(database)
+
+
+def memory_store() -> Store:
+    """A store that ends with the process."""
+    database = _connect(":memory:")
+    _prepare(database)
+    return Store(database)
+
+
+def _make_private(path: Path) -> None:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        refuse_open_modes(path, os.fstat(descriptor).st_mode)
+    finally:
+        os.close(descriptor)
+
+
+def _connect(name: str) -> sqlite3.Connection:
+    database = sqlite3.connect(name, timeout=BUSY_SECS, isolation_level=None)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA foreign_keys = ON")
+        database.execute("PRAGMA secure_delete = ON")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    """Make the tables if there are none.
+
+    Raises:
+        sqlite3.DatabaseError: It is no database, or a newer program's.
+    """
+    try:
+        database.execute("BEGIN IMMEDIATE")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version not in (0, SCHEMA_VERSION):
+            raise sqlite3.DatabaseError("a newer program made it")
+        if version == 0:
+            for statement in _SCHEMA.split(";\n"):
+                database.execute(statement)
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        database.execute("COMMIT")
+    except BaseException:
+        database.close()
+        raise
+
+
+def _position(values: list[Any]) -> Position:
+    position = Position(**dict(zip(_POSITION, values, strict=True)))
+    for name in ("owner_left", "whole", "admitted"):
+        setattr(position, name, bool(getattr(position, name)))
+    return position
+
+
+def _entry(values: tuple[Any, ...]) -> Entry:
+    row, digest, head, verdict, uid, n, epoch, old_key, message, plain = values
+    return Entry(
+        row=row,
+        digest=digest,
+        head=head,
+        verdict=Verdict(verdict),
+        uid=uid,
+        n=n,
+        epoch=epoch,
+        old_key=bool(old_key),
+        message=msgspec.json.decode(message, type=StoredMessage),
+        plain=None if plain is None else msgspec.json.decode(plain, type=Plaintext),
+    )
+
+
+def _print(link: Link) -> bytes:
+    return msgspec.json.encode(link)
