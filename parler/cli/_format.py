@@ -12,7 +12,15 @@ from parler.ops.message_view import ShownMessage
 from parler.ops.own import OwnKnock, OwnRequestsResult, OwnRoom, OwnRoomsResult
 from parler.ops.rooms import Member, RosterResult
 from parler.ops.session import ONLY_THIS_USER, JoinResult, OpenResult
-from parler.text.terminal import clipped, quoted, shell_word, shown_name, visible, word
+from parler.text.terminal import (
+    clipped,
+    counted,
+    quoted,
+    shell_word,
+    shown_name,
+    visible,
+    word,
+)
 from parler.text.transcript import Transcript, newest_handoff, shown_state, shown_time
 from parler.text.untrusted import quote
 from parler.wire.base import RoomName
@@ -79,7 +87,7 @@ def joined(result: JoinResult, transcript: Transcript) -> Iterator[str]:
     if banner:
         yield banner
     count = len(result.messages) + result.omitted
-    yield f"— joined {room}: {count} {'message' if count == 1 else 'messages'} —"
+    yield f"— joined {room}: {counted(count, 'message')} —"
     if (digest := result.digest) is not None:
         who = shown_name(digest.name) if digest.name else "a former member"
         yield f"digest of {who} {digest.fingerprint}, not signed:"
@@ -89,7 +97,7 @@ def joined(result: JoinResult, transcript: Transcript) -> Iterator[str]:
         if index == 0 and result.omitted:
             first = result.messages[0].seq
             yield (
-                f"— {result.omitted} messages left out; "
+                f"— {counted(result.omitted, 'message')} left out; "
                 f"parler recv --since {first} shows them —"
             )
     yield "— end of the backlog; parler recv --watch follows, parler send TEXT speaks —"

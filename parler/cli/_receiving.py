@@ -7,7 +7,7 @@ from parler.ops import watch as watching
 from parler.ops.admission import Knock, admit_preapproved
 from parler.ops.messages import ReceiveParams, ReceiveResult
 from parler.ops.rooms import elsewhere
-from parler.text.terminal import shell_word
+from parler.text.terminal import counted, shell_word
 from parler.text.transcript import Transcript
 from parler.wire.base import RoomName
 
@@ -29,9 +29,7 @@ async def once(
     if not result.messages:
         run.out.note("nothing new")
         for one in await elsewhere(run.ctx, room):
-            many = "a direct message waits"
-            if one.unread > 1:
-                many = f"{one.unread} direct messages wait"
+            many = counted(one.unread, "direct message waits", "direct messages wait")
             run.out.note(f"{many}: parler recv --room {shell_word(one.name)}")
 
 

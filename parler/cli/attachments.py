@@ -28,6 +28,7 @@ from parler.ops.bundles import ApplyResult, BundlesResult, Outline, PushResult, 
 from parler.ops.context import room_or_session
 from parler.ops.files import FetchResult, SendFileResult
 from parler.text.terminal import (
+    counted,
     paragraph,
     sentence,
     shell_word,
@@ -181,23 +182,23 @@ def _contents(contents: Outline, *, files: bool) -> Iterator[str]:
         yield f"  {commit.oid[:12]} {sentence(commit.subject)}"
     more = contents.commit_count - min(len(contents.commits), _SHOWN_COMMITS)
     if more > 0:
-        yield f"  … and {more} more commits"
-    counted = contents.added is not None
-    lines = f"+{contents.added} -{contents.removed} lines" if counted else _UNCOUNTED
+        yield f"  … and {counted(more, 'more commit')}"
+    known = contents.added is not None
+    lines = f"+{contents.added} -{contents.removed} lines" if known else _UNCOUNTED
     yield (
-        f"{contents.commit_count} commits, {contents.change_count} files changed, "
-        f"{lines}"
+        f"{counted(contents.commit_count, 'commit')}, "
+        f"{counted(contents.change_count, 'file')} changed, {lines}"
     )
     if not files:
         return
     for change in contents.changes:
-        lines = "binary" if counted else ""
+        lines = "binary" if known else ""
         if change.added is not None:
             lines = f"+{change.added} -{change.removed}"
         yield f"  {lines:>12}  {sentence(change.path)}"
     more = contents.change_count - len(contents.changes)
     if more > 0:
-        yield f"  … and {more} more files"
+        yield f"  … and {counted(more, 'more file')}"
 
 
 def _listed(result: BundlesResult) -> Iterator[str]:

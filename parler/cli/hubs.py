@@ -24,7 +24,7 @@ from parler.identity.chosen_hub import LOCAL, TEAM, read_choice
 from parler.ops import hubs as operation
 from parler.ops.connect import Outcome
 from parler.ops.hubs import ConfigResult, HubsResult, UseResult
-from parler.text.terminal import visible
+from parler.text.terminal import counted, visible
 
 _Where = Annotated[
     str, typer.Argument(metavar="HUB", help="local, team, an address or a name.")
@@ -113,7 +113,7 @@ def _used(result: UseResult, *, here: bool) -> Iterator[str]:
             if one.next:
                 yield f"    next: {visible(one.next)}"
     for hub, count in result.rooms_elsewhere.items():
-        rooms = "1 room stays" if count == 1 else f"{count} rooms stay"
+        rooms = counted(count, "room stays", "rooms stay")
         yield f"{rooms} on {visible(hub)}, and are reached there"
 
 

@@ -13,7 +13,7 @@ from parler.errors import UsageError
 from parler.ops import memory
 from parler.ops.context import room_or_session
 from parler.ops.memory import ForgetResult, Hit, RecallResult, RememberResult
-from parler.text.terminal import paragraph, shown_name, word
+from parler.text.terminal import counted, paragraph, shown_name, word
 from parler.text.transcript import shown_time
 
 
@@ -56,7 +56,7 @@ def _remembered(result: RememberResult) -> Iterator[str]:
 
 
 def _forgotten(result: ForgetResult) -> Iterator[str]:
-    told = f"{result.count} fact(s) of yours are gone"
+    told = f"{counted(result.count, 'fact of yours is', 'facts of yours are')} gone"
     if result.count == 0:
         told = "you remembered nothing like it"
     yield f"{told} ({_for(result.room)})"

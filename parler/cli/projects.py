@@ -19,7 +19,14 @@ from parler.ops.projects import (
     ProjectResult,
     ProjectsResult,
 )
-from parler.text.terminal import paragraph, sentence, shell_word, shown_name, visible
+from parler.text.terminal import (
+    counted,
+    paragraph,
+    sentence,
+    shell_word,
+    shown_name,
+    visible,
+)
 from parler.text.transcript import shown_time
 
 project_app = group("The projects of this machine that can be asked.")
@@ -109,7 +116,7 @@ def _removed(result: ProjectResult) -> str:
 
 
 def _forgotten(result: ForgetResult) -> str:
-    return f"forgotten: {result.forgotten} conversation(s)"
+    return f"forgotten: {counted(result.forgotten, 'conversation')}"
 
 
 def _found(result: DiscoverResult) -> Iterator[str]:

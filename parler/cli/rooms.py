@@ -24,7 +24,7 @@ from parler.ops.invites import RevokeResult
 from parler.ops.own import OwnRoom
 from parler.ops.person_only import Deciding
 from parler.ops.rooms import DeleteResult, RemoveResult
-from parler.text.terminal import shown_name, word
+from parler.text.terminal import counted, shown_name, word
 from parler.wire.records import RoomKind
 
 members = group("The members of a room of yours.")
@@ -113,11 +113,11 @@ def delete(options: Options, room: str, as_: As = None, yes: Yes = False) -> Non
 
     def decides(found: OwnRoom) -> Deciding:
         name = _format.room_words(found.name, found.topic)
-        members = f"{found.members} member{'' if found.members == 1 else 's'}"
         return Deciding(
             what="delete a room",
             question=f"{name} of {shown_name(found.owner)}\n"
-            f"Delete it with all that its {members} said there?",
+            "Delete it with all that was said there by "
+            f"{counted(found.members, 'member')}?",
             line=person_line(options, "delete-room", "--room", found.name),
         )
 

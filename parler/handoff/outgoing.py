@@ -19,6 +19,7 @@ from parler.handoff.git import by_record
 from parler.handoff.repository import OID, Contents, Repository
 from parler.identity.homes import CONFIG_FILE
 from parler.identity.identity import MAX_FILE_BYTES, is_identity
+from parler.text.terminal import counted
 
 MAX_SHALLOW = 10_000
 
@@ -53,22 +54,26 @@ async def select(
     base_oid = await _commit(repository, base) if base is not None else None
     excluded = [f"^{base_oid}"] if base_oid else []
     dirty, untracked = await _uncommitted(repository, tip)
+    uncommitted = (
+        f"{counted(dirty, 'changed file is', 'changed files are')} not committed"
+    )
     count = await repository.count(tip, excluded)
     if count == 0:
         raise NothingToSend(
             f"{base} has everything that {ref} has: there is nothing to send"
-            + (f" ({dirty} changed files are not committed)" if dirty else ""),
+            + (f" ({uncommitted})" if dirty else ""),
             next_step="commit first, or name another --base",
         )
     if dirty and not allow_dirty:
         raise UncommittedChanges(
-            f"{dirty} changed files are not committed and would not be sent",
+            f"{uncommitted} and would not be sent",
             next_step="commit or stash them, or add --allow-dirty",
         )
     needed = await _needed(repository, tip, base_oid)
-    notes = [f"{dirty} changed files are not committed: not sent"] if dirty else []
+    notes = [f"{uncommitted}: not sent"] if dirty else []
     if untracked:
-        notes.append(f"{untracked} files are not tracked: not sent")
+        files = counted(untracked, "file is", "files are")
+        notes.append(f"{files} not tracked: not sent")
     contents = await repository.contents(
         tip, excluded, since=needed[0].oid if needed else None, count=count
     )

@@ -33,6 +33,7 @@ from parler.local_hub.probe import ask
 from parler.ops.capability import Capability
 from parler.ops.connect import AppOutcome, Setting, wire
 from parler.ops.context import Result
+from parler.text.terminal import counted
 from parler.wire.urls import InvalidHubUrl, hub_url, same_hub
 
 _OURS_ALONE = "which hub is used is for a person to decide"
@@ -130,7 +131,7 @@ def _named_here(home: Path) -> Iterator[tuple[str, str, str | None]]:
         yield one.url, one.source or "parler use", one.name
     homes = _homes(home)
     for url, count in _rooms(homes).items():
-        yield url, f"{count} {'room' if count == 1 else 'rooms'}", None
+        yield url, counted(count, "room"), None
     for one_home in homes:
         with suppress(ConfigError):
             if saved := read_saved(one_home):

@@ -249,7 +249,12 @@ def _columns(char: str) -> int:
 def shown_size(size: int) -> str:
     """A size for people."""
     if size < 1024:
-        return f"{size} bytes"
+        return counted(size, "byte")
     if size < 1024**2:
         return f"{size / 1024:.1f} KiB"
     return f"{size / 1024**2:.1f} MiB"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number with its noun: ``1 commit``, ``2 commits``."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"

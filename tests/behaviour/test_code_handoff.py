@@ -103,7 +103,7 @@ def test_push_shows_what_it_sends_and_what_it_does_not(ann: Coder, bob: Coder) -
     done = ann("push", "--summary", "the summary")
     assert done.status == 0
     assert "2 commits, 2 files changed, +501 -0 lines" in done.err
-    assert "1 files are not tracked: not sent" in done.err
+    assert "1 file is not tracked: not sent" in done.err
     assert "\x1b" not in done.err + done.out
     assert "parler apply " in done.out
     assert "the summary" in bob("recv").out
@@ -255,7 +255,7 @@ def test_uncommitted_changes_go_along_only_by_being_committed(
     (ann.folder / "one.txt").write_text("changed\n", encoding="utf-8")
     done = ann("push", "--allow-dirty")
     assert done.status == 0
-    assert "1 changed files are not committed: not sent" in done.err
+    assert "1 changed file is not committed: not sent" in done.err
 
 
 def test_one_byte_more_than_a_hub_takes_is_refused_before_it_is_uploaded(

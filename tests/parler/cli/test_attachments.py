@@ -18,11 +18,11 @@ def shown(*, added: int | None) -> list[str]:
 
 def test_lines_are_shown_where_they_were_counted() -> None:
     _, total, change = shown(added=3)
-    assert total == "1 commits, 1 files changed, +3 -3 lines"
+    assert total == "1 commit, 1 file changed, +3 -3 lines"
     assert change.split() == ["+3", "-3", "one.txt"]
 
 
 def test_what_was_too_much_to_count_is_listed_and_not_called_binary() -> None:
     _, total, change = shown(added=None)
-    assert total == "1 commits, 1 files changed, too much to count the lines"
+    assert total == "1 commit, 1 file changed, too much to count the lines"
     assert change.split() == ["one.txt"]

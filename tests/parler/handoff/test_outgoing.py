@@ -205,7 +205,7 @@ async def test_an_empty_range_is_refused(repo: Repo, what: str) -> None:
 
 async def test_an_empty_range_says_what_is_not_committed(repo: Repo) -> None:
     (repo.folder / "one.txt").write_text("changed\n", encoding="utf-8")
-    with pytest.raises(NothingToSend, match="1 changed files are not committed"):
+    with pytest.raises(NothingToSend, match="1 changed file is not committed"):
         await chosen(repo, base="HEAD")
 
 
@@ -232,18 +232,18 @@ async def test_uncommitted_changes_are_no_surprise(repo: Repo, staged: bool) -> 
     if staged:
         repo.git("add", "one.txt")
     before = repo.state()
-    with pytest.raises(UncommittedChanges, match="1 changed files") as caught:
+    with pytest.raises(UncommittedChanges, match="1 changed file") as caught:
         await chosen(repo)
     assert "--allow-dirty" in (caught.value.next_step or "")
     selection = await chosen(repo, dirty=True)
-    assert selection.notes == ["1 changed files are not committed: not sent"]
+    assert selection.notes == ["1 changed file is not committed: not sent"]
     assert (await chosen(repo, "HEAD~1")).notes == []  # nobody expects them there
     assert repo.state() == before
 
 
 async def test_untracked_files_are_mentioned(repo: Repo) -> None:
     (repo.folder / "new.txt").touch()
-    assert (await chosen(repo)).notes == ["1 files are not tracked: not sent"]
+    assert (await chosen(repo)).notes == ["1 file is not tracked: not sent"]
 
 
 async def test_a_shallow_clone_sends_only_what_it_has_whole(
