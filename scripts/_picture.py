@@ -1,19 +1,23 @@
-"""Draws the terminal picture of the demo, docs/demo.svg, from its real output.
+"""Draws what the pages show: drawings, the demo, the windows of agent apps.
 
-What differs from run to run is given a fixed name, so that the picture changes when
-the demo does and not otherwise. Some scenes are cut to their titles.
+    demo       docs/demo.svg, from what ./scripts/demo really prints
+    drawings   docs/pictures, from _drawings.py and the table of docs/performance.md
+    windows    docs/pictures, from the real apps, as ./scripts/test --agents runs them
+
+What differs from run to run is given a fixed name. Some scenes of the demo are cut to
+their titles.
 """
 
 import argparse
-import io
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-from rich.terminal_theme import TerminalTheme
+import _drawings
+import _terminal
 from rich.text import Text
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -24,50 +28,35 @@ SHOWN = frozenset({"", "1", "3", "6", "7"})
 WIDTH = 96
 DEMO_SECS = 300
 STAND_INS = (
-    (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:7070"),
-    (re.compile(r"\b[A-HJ-NP-Z2-9]{8}\b(?=@| *$)"), "K7QM3XRA"),
-    (re.compile(r"\b(?:[A-Z2-7]{4}-){3}[A-Z2-7]{4}\b"), "DKQM-HFIP-V6ZF-2F4G"),
-    (re.compile(r"\broom\.[a-z2-9]{6}\b"), "room.x4kqe7"),
     (re.compile(r"\[\d+\]"), "[16]"),
-    (re.compile(r"\b\d\d:\d\d\b(?= )"), "14:05"),
     (re.compile(r"after \d+\.\d s"), "after 0.2 s"),
     (re.compile(r"checks in \d+ s"), "checks in 15 s"),
 )
-THEME = TerminalTheme(
-    (22, 24, 29),
-    (214, 218, 224),
-    [
-        *((22, 24, 29), (224, 108, 117), (140, 200, 120), (229, 192, 123)),
-        *((97, 175, 239), (198, 120, 221), (86, 182, 194), (214, 218, 224)),
-    ],
-)
-SIZE = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
-FORMAT = """\
-<svg viewBox="0 0 {terminal_width} {terminal_height}" \
-xmlns="http://www.w3.org/2000/svg" xml:space="preserve" \
-role="img" aria-label="A run of the demo">
-<style>
-.{unique_id}-matrix {{ font: {char_height}px ui-monospace, Menlo, Consolas, \
-monospace; line-height: {line_height}px; white-space: pre; }}
-{styles}
-</style>
-<defs>
-{lines}
-</defs>
-<rect fill="#16181d" x="-16" y="-12" width="100%" height="100%" rx="8"/>
-{backgrounds}
-<g class="{unique_id}-matrix">
-{matrix}
-</g>
-</svg>
-"""
 
 
 def main(arguments: list[str]) -> int:
-    """Play the demo and draw it; its failure is ours."""
-    parser = argparse.ArgumentParser(prog="scripts/picture", description=__doc__)
-    parser.add_argument("--output", type=Path, default=PICTURE)
-    output: Path = parser.parse_args(arguments).output
+    """Draw what is asked for; what fails on the way is our failure."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/picture",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", nargs="*", help="default: demo drawings")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing, hold drawings against it"
+    )
+    options = parser.parse_args(arguments)
+    for what in options.what or list(KINDS)[:2]:
+        if what not in KINDS:
+            parser.error(f"no such picture: {what}; there are {', '.join(KINDS)}")
+        status = check() if options.check else KINDS[what]()
+        if status:
+            return status
+    return 0
+
+
+def demo() -> int:
+    """Play the demo and draw it."""
     played = subprocess.run(
         [CHECKOUT / "scripts" / "demo"],
         stdin=subprocess.DEVNULL,
@@ -80,27 +69,53 @@ def main(arguments: list[str]) -> int:
     if played.returncode:
         sys.stderr.write(played.stdout)
         return played.returncode
-    output.write_text(picture(played.stdout), encoding="utf-8")
+    PICTURE.write_text(picture(played.stdout), encoding="utf-8")
     return 0
+
+
+def drawings() -> int:
+    """Draw what needs nothing but this checkout."""
+    for path, drawn in _drawings.drawings():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(drawn, encoding="utf-8")
+    return 0
+
+
+def check() -> int:
+    """Say which drawings are not as they would be drawn now."""
+    stale = [
+        path.relative_to(CHECKOUT)
+        for path, drawn in _drawings.drawings()
+        if not path.is_file() or path.read_text(encoding="utf-8") != drawn
+    ]
+    for path in stale:
+        print(f"picture: {path} differs; run ./scripts/picture drawings")
+    return 1 if stale else 0
+
+
+def windows() -> int:
+    """Have the suite of the real apps keep what it sees."""
+    kept = str(CHECKOUT / "docs" / "pictures")
+    return subprocess.run(
+        [CHECKOUT / "scripts" / "test", "--agents", "tests/agents/test_pictures.py"],
+        env=os.environ | {"PARLER_TEST_PICTURES": kept},
+        check=False,
+    ).returncode
+
+
+KINDS = {"demo": demo, "drawings": drawings, "windows": windows}
 
 
 def picture(said: str) -> str:
     """The picture of what the demo printed."""
-    console = Console(
-        record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, height=25
+    lines = [Text("$ ./scripts/demo", style="bold"), *map(coloured, scenes(said))]
+    return _terminal.svg(
+        lines,
+        name="demo",
+        title="A run of the demo in a terminal",
+        about="\n".join(line.plain for line in lines),
+        width=WIDTH,
     )
-    console.print(Text("$ ./scripts/demo", style="bold"))
-    for line in scenes(said):
-        console.print(coloured(line), overflow="ellipsis", no_wrap=True)
-    drawn = console.export_svg(theme=THEME, code_format=FORMAT, unique_id="demo")
-    drawn = SIZE.sub(with_margins, drawn, count=1)
-    return "\n".join(line.rstrip() for line in drawn.splitlines()) + "\n"
-
-
-def with_margins(size: re.Match[str]) -> str:
-    """The picture's size, with room around the text."""
-    width, height = float(size[1]), float(size[2])
-    return f'viewBox="-16 -12 {width + 32:.0f} {height + 28:.0f}"'
 
 
 def scenes(said: str) -> Iterator[str]:
@@ -120,7 +135,7 @@ def stood_in(line: str) -> str:
     """A line with fixed names for what differs each time."""
     for pattern, name in STAND_INS:
         line = pattern.sub(name, line)
-    return line
+    return _terminal.stood_in(line)
 
 
 def coloured(line: str) -> Text:

@@ -31,12 +31,26 @@ def node() -> str | None:
     for program in ("node", "npm", "git"):
         if shutil.which(program) is None:
             return f"{program} (Node.js 20 or newer, with npm, and git)"
-    return None
+    if shutil.which("tmux") or as_root("apt-get"):
+        return None
+    return "tmux"
 
 
 def go() -> str | None:
     """What is missing for building the checkers of workflows, if anything."""
     return None if shutil.which("go") else "Go"
+
+
+def as_root(*command: str) -> list[str] | None:
+    """A command as root runs it, None if it is not there or we cannot be root."""
+    if shutil.which(command[0]) is None:
+        return None
+    if os.geteuid() == 0:
+        return [*command]
+    asked = ["sudo", "-n", "true"]
+    if shutil.which("sudo") is None or subprocess.run(asked, check=False).returncode:
+        return None
+    return ["sudo", "-n", *command]
 
 
 BROWSERS = ("chromium", "firefox-esr")
@@ -148,6 +162,7 @@ SUITES = (
             "cline@3.0.65",
             "@github/copilot@1.0.102",
         ),
+        apt=("tmux",),
     ),
     Suite(
         mark="workflows",
@@ -235,9 +250,11 @@ def from_apt(package: str) -> bool:
     """Install a package of Debian, for the whole machine."""
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     for command in (
-        ("apt-get", "-q", "update"),
-        ("apt-get", "-q", "install", "-y", "--no-install-recommends", package),
+        as_root("apt-get", "-q", "update"),
+        as_root("apt-get", "-q", "install", "-y", "--no-install-recommends", package),
     ):
+        if command is None:
+            return False
         print(f"test: {shlex.join(command)}", file=sys.stderr, flush=True)
         done = subprocess.run(
             command,

@@ -1,11 +1,13 @@
 """What the documentation says of the program: complete, current, and no dead links."""
 
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -128,6 +130,17 @@ def test_the_reference_pages_say_what_the_program_says() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_drawings_are_as_they_are_drawn_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    script = runpy.run_path(str(ROOT / "scripts" / "_drawings.py"))
+    for path, drawn in script["drawings"]():
+        assert path.read_text(encoding="utf-8") == drawn, "./scripts/picture drawings"
+        names = {one.tag.rpartition("}")[2] for one in ElementTree.fromstring(drawn)}
+        assert {"title", "desc", "text"} <= names
 
 
 def targets(path: Path) -> Iterator[Path]:

@@ -1,0 +1,103 @@
+"""What a person sees of an app: its screen in a real terminal, with the colours.
+
+The terminal is tmux, which also answers what apps ask of one.
+"""
+
+import shlex
+import subprocess
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from tests.agents._kit.sandbox import Sandbox, eventually
+
+COLUMNS = 88
+SHOWN_WAIT = 40.0
+TRIES, TRY_WAIT = 8, 5.0
+TMUX_WAIT = 10.0
+BUSY = ("esctocancel", "escinterrupt", "esctointerrupt")
+"""Of what an app shows while it works, without blanks."""
+
+STYLE = (
+    "set -g default-terminal tmux-256color",
+    "set -g terminal-overrides ',*:RGB'",
+    "set -g status off",
+    "set -g escape-time 0",
+)
+
+
+class Screen:
+    """Opened with `with`: an app draws on it, and somebody types."""
+
+    def __init__(self, box: Sandbox, command: list[str], *, rows: int) -> None:
+        self.box = box
+        style = box.folder / "tmux.conf"
+        style.write_text("\n".join(STYLE), encoding="utf-8")
+        self._tmux = ["tmux", "-u", "-f", str(style), "-S", str(box.folder / "tmux")]
+        self._command, self._rows = shlex.join(command), rows
+
+    def __enter__(self) -> Self:
+        size = ("-x", str(COLUMNS), "-y", str(self._rows))
+        command = f"exec env -u TMUX -u TMUX_PANE COLORTERM=truecolor {self._command}"
+        self.box.run([*self._tmux, "new-session", "-d", *size, command])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._say("kill-server")
+
+    def tell(self, line: str) -> None:
+        """Type a line, and press Enter until the model has it.
+
+        Some apps take an Enter that follows fast for one within the text.
+        """
+        before = len(self.box.model.asked)
+        self._say("send-keys", "-l", line)
+        self.until(line)
+
+        for _ in range(TRIES):
+            self._say("send-keys", "Enter")
+            with suppress(AssertionError):
+                self.box.model.wait(line, since=before, wait=TRY_WAIT)
+                return
+        raise AssertionError(f"{line!r} was not told:\n{self.text()}")
+
+    def until(self, *words: str, idle: bool = False) -> str:
+        """Wait until all of this is to be seen, however it is wrapped.
+
+        With `idle` the app must also have nothing to do.
+
+        Returns the screen, with the codes of its colours.
+        """
+        wanted = ["".join(text.split()) for text in words]
+
+        def seen() -> str | None:
+            shown = "".join(self.text().split())
+            busy = idle and any(mark in shown for mark in BUSY)
+            if all(one in shown for one in wanted) and not busy:
+                return self._say("capture-pane", "-p", "-e", "-N")
+            return None
+
+        try:
+            return str(eventually(seen, SHOWN_WAIT, "screen"))
+        except AssertionError:
+            raise AssertionError(f"{words} are not on\n{self.text()}") from None
+
+    def text(self) -> str:
+        """What is to be seen now."""
+        return self._say("capture-pane", "-p")
+
+    def _say(self, *words: str) -> str:
+        return subprocess.run(
+            [*self._tmux, *words],
+            env=self.box.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=TMUX_WAIT,
+            check=False,
+        ).stdout
