@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def wheels(python: str) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             for lock in locks:
                 command(
-                    *(CHECKOUT / ".venv/bin/python", "-m", "pip", "download"),
+                    *(sys.executable, "-m", "pip", "download"),
                     *("--quiet", "--no-deps", "--require-hashes"),
                     *("--only-binary=:all:", f"--python-version={python}"),
                     *("-d", folder, "-r", lock),
