@@ -588,9 +588,12 @@ def lock_database(path: Path | None, *, create: bool = True) -> IO[str] | None:
     lock = os.fdopen(handle, "r+", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.close()
         raise CannotStart(
             f"another hub is using {path}; stop it first, or pass another --db"
         ) from None
+    except OSError as error:
+        lock.close()
+        raise CannotStart(f"cannot lock {lock_path}: {error}") from None
     return lock

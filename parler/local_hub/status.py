@@ -4,7 +4,6 @@ The system frees the lock when the hub ends in whatever way, so a process id in 
 file is believed only while somebody holds it. Cheap enough to ask before every command.
 """
 
-import errno
 import os
 import sys
 from collections.abc import Iterable
@@ -172,9 +171,9 @@ else:
     def _is_held(handle: int) -> bool:
         try:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
         except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                return True
             raise ConfigError(f"cannot lock a file: {error.strerror}") from None
         fcntl.flock(handle, fcntl.LOCK_UN)
         return False

@@ -31,9 +31,6 @@ _READ_FLAGS = (
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 
-# What flock and msvcrt say when somebody else holds the lock.
-_HELD = (BlockingIOError, PermissionError)
-
 
 class Unwritable(ConfigError):
     """A file of ours could not be written: no permission, no space, or locked."""
@@ -312,7 +309,7 @@ if sys.platform == "win32":
     def _try_lock(descriptor: int, lock: Path) -> bool:
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except _HELD:
+        except PermissionError:  # somebody else holds it
             return False
         except OSError as exc:
             raise Unwritable(f"cannot lock {lock}: {_reason(exc)}") from exc
@@ -328,7 +325,7 @@ else:
     def _try_lock(descriptor: int, lock: Path) -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except _HELD:
+        except BlockingIOError:
             return False
         except OSError as exc:
             raise Unwritable(f"cannot lock {lock}: {_reason(exc)}") from exc

@@ -6,6 +6,7 @@ written into anybody's configuration.
 """
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -77,12 +78,41 @@ def command_for_apps(
     )
 
 
-def is_there(command: tuple[str, ...], env: Mapping[str, str]) -> bool:
-    """Whether a program that an app is to start can be started."""
+def missing_of(command: tuple[str, ...], env: Mapping[str, str]) -> str | None:
+    """What a program lacks that an app is to start: itself, or the Python it runs on.
+
+    None if nothing is missing.
+    """
     program = command[0]
     if not Path(program).is_absolute() and not Path(program).anchor:
-        return shutil.which(program, path=env.get("PATH") or os.defpath) is not None
-    return Path(program).is_file() and os.access(program, os.X_OK)
+        found = shutil.which(program, path=env.get("PATH") or os.defpath)
+        if found is None:
+            return program
+        program = found
+    if not (Path(program).is_file() and os.access(program, os.X_OK)):
+        return program
+    runs_on = _interpreter(Path(program))
+    return runs_on if runs_on and not Path(runs_on).exists() else None
+
+
+def _interpreter(script: Path) -> str | None:
+    """What the system starts a script with, as installers of Python programs write it.
+
+    Where the path is too long for a first line, or has spaces, they have a shell
+    replace itself.
+    """
+    try:
+        with script.open("rb") as file:
+            lines = file.read(4096).decode("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    if not lines or not lines[0].startswith("#!"):
+        return None
+    if len(lines) > 1 and lines[1].startswith("'''exec' "):
+        words = shlex.split(lines[1].removeprefix("'''exec' "))
+    else:
+        words = lines[0].removeprefix("#!").split()
+    return words[0] if words and Path(words[0]).is_absolute() else None
 
 
 def _started(argv0: str, env: Mapping[str, str], cwd: Path | None) -> Path:

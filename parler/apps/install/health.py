@@ -18,7 +18,7 @@ from parler.apps.kit.app import App
 from parler.apps.kit.config import Trouble, Wiring
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import SERVER, Entry
-from parler.machine.program import is_there
+from parler.machine.program import missing_of
 
 
 class State(StrEnum):
@@ -86,8 +86,10 @@ def _of_entry(
     entry: Entry, machine: Machine, wiring: Wiring, again: str
 ) -> list[Trouble]:
     found = []
-    if not is_there(entry.command, machine.env):
+    if gone := missing_of(entry.command, machine.env):
         what = f"the program it starts is gone: {entry.command[0]}"
+        if gone != entry.command[0]:
+            what = f"the Python that {entry.command[0]} runs on is gone: {gone}"
         found.append(Trouble(what=what, mend=again))
     elif entry.command != (wiring.command[0], *wiring.args):
         what = f"it starts another parler: {' '.join(entry.command)}"

@@ -1,6 +1,7 @@
 """Transactions: groups, failures in a group, order, durability, refusals to start."""
 
 import asyncio
+import errno
 import sqlite3
 import stat
 import threading
@@ -505,6 +506,17 @@ def test_a_second_hub_on_the_same_database_is_refused(tmp_path: Path) -> None:
         Store(tmp_path / "db")
     asyncio.run(first.close())
     asyncio.run(Store(tmp_path / "db").close())
+
+
+def test_a_lock_that_the_system_refuses_is_no_other_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(CannotStart, match=r"cannot lock .*Permission denied"):
+        Store(tmp_path / "db")
 
 
 def test_the_lock_is_given_back_when_opening_fails(tmp_path: Path) -> None:

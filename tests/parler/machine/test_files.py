@@ -1,5 +1,6 @@
 """How our own files are written: whole, private, in turn."""
 
+import errno
 import os
 import stat
 import sys
@@ -278,6 +279,22 @@ def test_waiting_for_the_lock_is_bounded(tmp_path: Path) -> None:
     ):
         pass
     assert 3 <= clock[0] < 4
+
+
+@posix
+@pytest.mark.parametrize("refusal", [errno.EACCES, errno.EPERM, errno.ENOLCK])
+def test_a_lock_that_the_system_refuses_is_held_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (
+        pytest.raises(files.Unwritable, match=f"cannot lock .*{os.strerror(refusal)}"),
+        files.locked(tmp_path / "file"),
+    ):
+        pass
 
 
 def test_lock_is_free_again_after_an_error(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is told of an app that is wired: does it work, and which command mends it."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +63,26 @@ def test_a_program_that_moved_breaks_it(tmp_path: Path) -> None:
     found = health(one, wiring)
     assert found.state is State.BROKEN
     assert "is gone" in words(found)
+    assert "parler connect goose" in words(found)
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["#!{}", "#!/bin/sh\n'''exec' {} \"$0\" \"$@\"\n' '''"],
+    ids=["short", "long"],
+)
+def test_a_python_that_was_removed_breaks_it_until_it_is_wired_again(
+    tmp_path: Path, start: str
+) -> None:
+    one, wiring = wired(tmp_path, "goose")
+    python = tmp_path / "python3.11"
+    python.symlink_to(sys.executable)
+    Path(wiring.command[0]).write_text(start.format(python), encoding="utf-8")
+    assert health(one, wiring).state is State.WORKING
+    python.unlink()
+    found = health(one, wiring)
+    assert found.state is State.BROKEN
+    assert f"runs on is gone: {python}" in words(found)
     assert "parler connect goose" in words(found)
 
 
