@@ -345,6 +345,8 @@ def run(tool: str, *arguments: str) -> int:
     """Run a tool of this environment; a signal counts as a failure."""
     print(f"test: {shlex.join([tool, *arguments])}", file=sys.stderr, flush=True)
     environment = os.environ | {"PYTHONWARNDEFAULTENCODING": "1"}
+    # Or else each of thousands of processes compiles all that it imports.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment["PATH"] = f"{BIN}{os.pathsep}{environment.get('PATH', os.defpath)}"
     status = subprocess.run(
         [BIN / tool, *arguments], env=environment, check=False

@@ -22,7 +22,7 @@ from parler.apps.registry import (
     app_of_program,
 )
 from tests._support.processes import CHECKOUT
-from tests.contract.test_architecture import ALL, Module
+from tests.contract.test_architecture import Module, for_every_module
 from tests.contract.test_light_hook import HEAVY, imported_by
 
 GOLDEN = CHECKOUT / "tests" / "parler" / "apps" / "golden"
@@ -83,7 +83,7 @@ WORDS = {"code", "cursor"}
 """That mean something else as well."""
 
 
-@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+@for_every_module
 def test_no_app_is_named_or_listed_outside_of_its_folder(module: Module) -> None:
     """An example may name one: it is a command line and not a decision."""
     if module.is_in("parler.apps", PROTOCOL):

@@ -1,11 +1,10 @@
 """Who may import whom, and who alone may print, speak SQL or read the environment."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LADDER = (
@@ -68,7 +67,26 @@ def below(name: str, *packages: str) -> bool:
     return any(name == one or name.startswith(f"{one}.") for one in packages)
 
 
-ALL = list(modules("parler", "hub"))
+@cache
+def ours() -> list[Module]:
+    """Every module of the two packages."""
+    return list(modules("parler", "hub"))
+
+
+def for_every_module(check: Callable[[Module], None]) -> Callable[[], None]:
+    """Make one test of a check of modules; it tells which ones fail it."""
+
+    def test() -> None:
+        wrong: dict[str, AssertionError] = {}
+        for module in ours():
+            try:
+                check(module)
+            except AssertionError as error:
+                wrong[module.name] = error
+        assert not wrong
+
+    test.__doc__ = check.__doc__
+    return test
 
 
 def room_of(name: str) -> str | None:
@@ -99,20 +117,20 @@ def test_every_folder_is_a_room_of_the_ladder() -> None:
     assert folders == set(LADDER) - {"errors"}
 
 
-@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+@for_every_module
 def test_rooms_with_rules_of_their_own_keep_them(module: Module) -> None:
     used = set(imports(module.tree))
-    ours = {name for name in used if below(name, "parler", "hub")} - {"parler"}
+    inner = {name for name in used if below(name, "parler", "hub")} - {"parler"}
 
     def others(*allowed: str) -> set[str]:
-        return {name for name in ours if not below(name, *allowed)}
+        return {name for name in inner if not below(name, *allowed)}
 
     if module.is_in("hub"):
         allowed = ("hub", "parler.wire", "parler.identity.signing", "parler._version")
         assert others(*allowed) <= {"parler.identity"}
         return
     if module.name not in COMMANDS_THAT_START_A_HUB:
-        assert not {name for name in ours if below(name, "hub")}
+        assert not {name for name in inner if below(name, "hub")}
     if module.is_in("parler.identity.signing"):
         assert not others("parler.wire.base", "parler.identity.signing")
     if not module.is_in("parler.sealed.crypto"):
@@ -125,7 +143,7 @@ def test_rooms_with_rules_of_their_own_keep_them(module: Module) -> None:
         assert not {name for name in used if below(name, "mcp", "mcp_types")}
     if module.is_in("parler.cli"):
         connecting = ("parler.runtime.bootstrap", "parler.runtime.own_hubs")
-        runtime = {name for name in ours if below(name, "parler.runtime")}
+        runtime = {name for name in inner if below(name, "parler.runtime")}
         assert not {name for name in runtime if not below(name, *connecting)} - {
             "parler.runtime"
         }
@@ -147,7 +165,7 @@ def _below_apps(module: Module) -> tuple[str, ...]:
 
 
 def test_the_hub_is_imported_only_inside_its_command() -> None:
-    for module in ALL:
+    for module in ours():
         if module.name in COMMANDS_THAT_START_A_HUB:
             assert not {name for name in top_imports(module) if below(name, "hub")}
 
@@ -160,7 +178,7 @@ def test_the_wire_needs_msgspec_alone() -> None:
         assert tops <= {"msgspec", "parler", *sys.stdlib_module_names}, module.name
 
 
-@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+@for_every_module
 def test_only_render_prints(module: Module) -> None:
     calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call)]
     prints = [
@@ -187,7 +205,7 @@ READS_ENVIRONMENT = {
 """The settings of the two programs, and the roots that hand the environment over."""
 
 
-@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+@for_every_module
 def test_the_environment_is_read_in_one_place_of_each_program(module: Module) -> None:
     words = {
         ast.unparse(node)
@@ -199,7 +217,7 @@ def test_the_environment_is_read_in_one_place_of_each_program(module: Module) ->
         assert not words & environment
 
 
-@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+@for_every_module
 def test_only_the_stores_functions_speak_sql(module: Module) -> None:
     drivers = ("sqlite3", "sqlalchemy", "psycopg", "asyncpg", "alembic")
     used = {name for name in imports(module.tree) if below(name, *drivers)}
@@ -220,7 +238,7 @@ def test_only_the_stores_functions_speak_sql(module: Module) -> None:
     assert not used
 
 
-@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+@for_every_module
 def test_processes_are_started_only_where_agreed(module: Module) -> None:
     starters = {"subprocess", "multiprocessing", "pty"}
     used = {name.partition(".")[0] for name in imports(module.tree)} & starters
@@ -234,6 +252,6 @@ def test_processes_are_started_only_where_agreed(module: Module) -> None:
         assert not used
 
 
-@pytest.mark.parametrize("module", ALL, ids=lambda module: module.name)
+@for_every_module
 def test_every_module_says_what_it_is_for(module: Module) -> None:
     assert ast.get_docstring(module.tree)
