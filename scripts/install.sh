@@ -4,6 +4,7 @@
 # With uv or pipx, whichever is here; else into an environment of its own. Needs Python
 # 3.11 or newer and writes below the home of this user only.
 set -eu
+unset PYTHONHOME PYTHONPATH # of other Pythons: what is installed here has its own
 
 PACKAGE=parler-agents
 DATA=${XDG_DATA_HOME:-$HOME/.local/share}/parler
@@ -30,12 +31,19 @@ fail() {
 here() { command -v "$1" >/dev/null 2>&1; }
 
 find_python() {
+  bare=''
   for name in python3.14 python3.13 python3.12 python3.11 python3 python; do
     here "$name" || continue
     "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+    bare=$name
+    "$name" -c 'import ensurepip, venv' 2>/dev/null || continue
     command -v "$name"
     return 0
   done
+  if [ -n "$bare" ]; then
+    bare=$("$bare" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+    fail "$bare is here without its venv and ensurepip modules (Debian, Ubuntu: apt install $bare-venv)"
+  fi
   fail "Python 3.11 or newer is needed (Debian, Ubuntu: apt install python3 python3-venv; macOS: brew install python)"
 }
 
@@ -64,8 +72,6 @@ choose_tool() {
 
 install_in_venv() {
   python=$(find_python)
-  "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-    fail "$python lacks its venv module (Debian, Ubuntu: apt install python3-venv)"
   case $(readlink "$BIN/parler" 2>/dev/null || true) in
     "$DATA"/env.*/bin/parler) ;;
     *) [ ! -e "$BIN/parler" ] || fail "$BIN/parler is there and is not ours; move it away first" ;;
