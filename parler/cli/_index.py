@@ -140,6 +140,10 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         "inbox",
         "Decline a stranger's request to write to you.",
     ),
+    "ui": (
+        "ui",
+        "Open your page in the browser: inbox, agents, rooms live.",
+    ),
     "work": (
         "work",
         "Let an agent act on handoffs while nobody watches.",

@@ -83,7 +83,7 @@ _NEXT = {
 
 AREAS = (
     *("session", "messages", "rooms", "memory", "directory", "attachments", "queue"),
-    *("inbox", "work", "attention", "peers", "ask", "projects", "identity"),
+    *("inbox", "ui", "work", "attention", "peers", "ask", "projects", "identity"),
     *("contacts", "doctor", "mcp", "connect", "hubs", "completion"),
 )
 """The modules of this folder that have commands, in the order they are shown."""

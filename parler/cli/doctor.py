@@ -56,6 +56,14 @@ def doctor(
         return
     import asyncio
 
+    result = asyncio.run(examined(options))
+    options.out.result(result, _examined(result))
+    if not result.ok:
+        raise typer.Exit(exit_status(result))
+
+
+async def examined(options: Options) -> DoctorResult:
+    """What the doctor says of this installation and its apps."""
     from parler.identity.known_rooms import KnownRooms
 
     settings = settings_of(options)
@@ -67,10 +75,7 @@ def doctor(
     async def apps() -> list[Check]:
         return await _apps(settings)
 
-    result = asyncio.run(examine(settings, hub=hub, dial=dial, more=[apps]))
-    options.out.result(result, _examined(result))
-    if not result.ok:
-        raise typer.Exit(exit_status(result))
+    return await examine(settings, hub=hub, dial=dial, more=[apps])
 
 
 def _wake(options: Options) -> None:

@@ -137,8 +137,8 @@ ROOMS = Capability(
 
 async def roster(ctx: OpContext, room: Annotated[RoomName, SESSION]) -> RosterResult:
     """List the members of a room."""
-    listed = await ctx.client.request(Roster(room=room), RosterList)
-    known = await affiliations(ctx, (entry.id for entry in listed.entries))
+    entries = await entries_of(ctx, room)
+    known = await affiliations(ctx, (entry.id for entry in entries))
     return RosterResult(
         room=room,
         entries=[
@@ -147,9 +147,14 @@ async def roster(ctx: OpContext, room: Annotated[RoomName, SESSION]) -> RosterRe
                 fingerprint=fingerprint(entry.id),
                 affiliation=known.get(entry.id),
             )
-            for entry in listed.entries
+            for entry in entries
         ],
     )
+
+
+async def entries_of(ctx: OpContext, room: RoomName) -> list[RosterEntry]:
+    """The members of a room in one request, without whose they are."""
+    return (await ctx.client.request(Roster(room=room), RosterList)).entries
 
 
 ROSTER = Capability(

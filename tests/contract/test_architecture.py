@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LADDER = (
     *("wire", "errors", "machine", "identity", "client", "sealed", "text"),
     *("handoff", "local_hub", "apps", "peers", "wake", "workers", "ask", "ops"),
-    *("runtime", "mcp_server", "cli"),
+    *("runtime", "mcp_server", "ui", "cli"),
 )
 """The rooms of `parler`: each imports only from itself and from those before it."""
 

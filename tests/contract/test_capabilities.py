@@ -59,7 +59,7 @@ def test_every_operation_belongs_to_a_capability() -> None:
     assert not set(operations()) - carried_out()
 
 
-ELSEWHERE = {"hub", "mcp", "completion"}
+ELSEWHERE = {"hub", "mcp", "ui", "completion"}
 """Commands that hand over to another program, which explains itself, or to a shell."""
 
 

@@ -1,0 +1,1 @@
+"""The person's page: what waits, who is here and what was said, in the browser."""

@@ -1,0 +1,201 @@
+"""What the person decides on the page: each is an operation of `ops`, done in the name
+of the identity whose matter it is, and says what became of it and what takes it back.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parler.errors import ParlerError, UsageError
+from parler.identity.senders import Senders
+from parler.identity.signing import fingerprint
+from parler.ops.admission import decide
+from parler.ops.ask import AnswerParams, answer_question
+from parler.ops.messages import SendParams, send
+from parler.ops.own import Own, bring_in
+from parler.ops.requests import accept as accept_sender
+from parler.ops.requests import decline as decline_sender
+from parler.ops.rooms import Member, remove_member
+from parler.text.terminal import shown_name
+from parler.ui.desk import Desk, Spot
+from parler.wire.base import RoomName
+from parler.wire.foreign import clipped
+from parler.wire.records import RoomKind, RoomTarget
+
+MAX_ROSTERS = 50
+"""Rooms whose members are asked for to show all agents."""
+
+MAX_NUMBER = 2**53
+Given = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of it."""
+
+    said: str
+    undo: dict[str, Any] | None = None
+    """The act that takes it back, and what it is given."""
+
+
+Act = Callable[[Desk, Given], Awaitable[Done]]
+
+
+async def approve(desk: Desk, given: Given) -> Done:
+    """Let in whoever knocks."""
+    return await _decide(desk, given, approve=True)
+
+
+async def reject(desk: Desk, given: Given) -> Done:
+    """Reject whoever knocks."""
+    return await _decide(desk, given, approve=False)
+
+
+async def _decide(desk: Desk, given: Given, *, approve: bool) -> Done:
+    own, room, agent = _owner(desk, given), _room(given), text(given, "agent")
+    result = await decide(own.ctx, room, agent, approve=approve)
+    who = f"{shown_name(result.name)} {result.fingerprint}".strip()
+    back = {key: given[key] for key in ("owner", "at", "name", "agent")}
+    if result.approved:
+        return Done(f"{who} is in", {"act": "remove", "given": back})
+    return Done(f"{who} stays out", {"act": "approve", "given": back})
+
+
+async def remove(desk: Desk, given: Given) -> Done:
+    """Put a member out."""
+    own, room = _owner(desk, given), _room(given)
+    result = await remove_member(own.ctx, room, text(given, "agent"))
+    return Done(f"{shown_name(result.name)} {result.fingerprint} is out")
+
+
+async def accept(desk: Desk, given: Given) -> Done:
+    """Let a stranger write to us."""
+    who = text(given, "agent")
+    await accept_sender(desk, Senders(desk.machine), who)
+    said = f"{fingerprint(who)} may write to you and your agents"
+    return Done(said, {"act": "decline", "given": {"agent": who}})
+
+
+async def decline(desk: Desk, given: Given) -> Done:
+    """Drop what a stranger writes."""
+    who = text(given, "agent")
+    await decline_sender(desk, Senders(desk.machine), who)
+    said = f"nothing of {fingerprint(who)} is shown any more"
+    return Done(said, {"act": "accept", "given": {"agent": who}})
+
+
+async def answer(desk: Desk, given: Given) -> Done:
+    """Answer a question, or decline it."""
+    own, room = _owner(desk, given), _room(given)
+    seq = number(given, "seq")
+    declined = given.get("decline") is True
+    words = "" if declined else text(given, "text")
+    params = AnswerParams(text=words, room=room, seq=seq, decline=declined)
+    await answer_question(own.ctx, params)
+    if own.agent.is_person:
+        await own.ctx.client.ack(room, seq)
+    return Done("declined" if declined else "answered")
+
+
+async def say(desk: Desk, given: Given) -> Done:
+    """Speak as the person, who enters the room first if need be."""
+    spot = (text(given, "at"), _room(given))
+    room = desk.room(spot)
+    async with desk.person(room.hub) as person:
+        if not room.has_person:
+            if room.one.kind is RoomKind.DM:
+                raise UsageError("only the two of them speak here")
+            host = desk.whose(spot)
+            if not await bring_in(host, person.ctx, spot[1]):
+                return Done("you knocked: its owner lets you in")
+        params = SendParams(text=text(given, "text"), target=RoomTarget(room=spot[1]))
+        await send(person.ctx, params)
+    desk.said((room.hub, spot[1]))
+    return Done("")
+
+
+async def seen(desk: Desk, given: Given) -> Done:
+    """Count as read by the person what the page has shown."""
+    spot = (text(given, "at"), _room(given))
+    own, seq = desk.whose(spot), number(given, "seq")
+    desk.looked(spot)
+    if own.agent.is_person:  # what our agents have read is theirs to say
+        await own.ctx.client.ack(spot[1], seq)
+    return Done("")
+
+
+ACTS: Mapping[str, Act] = {
+    "accept": accept,
+    "answer": answer,
+    "approve": approve,
+    "decline": decline,
+    "reject": reject,
+    "remove": remove,
+    "say": say,
+    "seen": seen,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """A member of rooms of ours that is no agent of this machine."""
+
+    member: Member
+    rooms: list[str]
+
+
+async def members_elsewhere(desk: Desk) -> list[Elsewhere]:
+    """The members of our rooms that are not ours, by name."""
+    ours = {one.identity.agent_id for one in desk.agents if one.identity}
+    rooms = [one for one in desk.rooms if not one.is_direct][:MAX_ROSTERS]
+
+    async def listed(spot: Spot) -> list[Member]:
+        try:
+            return await desk.members(spot)
+        except ParlerError:
+            return []
+
+    each = await asyncio.gather(*(listed((one.hub, one.one.name)) for one in rooms))
+    found: dict[str, Elsewhere] = {}
+    for room, entries in zip(rooms, each, strict=True):
+        title = clipped(room.one.topic or room.one.name)
+        for one in entries:
+            if one.id not in ours:
+                known = found.setdefault(one.id, Elsewhere(member=one, rooms=[]))
+                known.rooms.append(title)
+    return sorted(found.values(), key=lambda one: shown_name(one.member.name))
+
+
+def text(given: Mapping[str, Any], name: str) -> str:
+    """A text that was given.
+
+    Raises:
+        UsageError: It was not.
+    """
+    found = given.get(name)
+    if not isinstance(found, str) or not found:
+        raise UsageError(f"the page did not say {name}")
+    return found
+
+
+def number(given: Mapping[str, Any], name: str) -> int:
+    """A number that was given; 0 or more.
+
+    Raises:
+        UsageError: It was not.
+    """
+    found = given.get(name)
+    if isinstance(found, str) and found.isascii() and found.isdecimal():
+        found = int(found[:20])
+    if not isinstance(found, int) or not 0 <= found <= MAX_NUMBER:
+        raise UsageError(f"the page did not say {name}")
+    return found
+
+
+def _owner(desk: Desk, given: Given) -> Own:
+    return desk.as_(text(given, "owner"), text(given, "at"))
+
+
+def _room(given: Given) -> RoomName:
+    return RoomName(text(given, "name"))

@@ -1,0 +1,133 @@
+"""Serving the page until somebody stops it, or nobody has read it for an hour."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import uvicorn
+
+from parler.identity.homes import machine_home
+from parler.identity.own_agents import own_agents
+from parler.identity.settings import Settings
+from parler.ops.doctor.installation import DoctorResult
+from parler.ops.machine_context import Here
+from parler.runtime.bootstrap import LocalStart
+from parler.runtime.own_hubs import OwnHubs
+from parler.ui.desk import Desk
+from parler.ui.guard import Guard, Scope, Sessions
+from parler.ui.pages import Pages
+from parler.ui.peer import is_of_user
+from parler.ui.process import Place, serving, take_token
+from parler.ui.words import environment
+
+IDLE_SECS = 3600.0
+"""Without a reader, before this process ends."""
+
+END_SECS = 2.0
+"""How long readers may take to notice that it does."""
+
+MAX_CONNECTIONS = 200
+_LOOK_SECS = 2.0
+
+
+def serve(
+    settings: Settings,
+    *,
+    port: int | None,
+    here: Callable[[], Here],
+    doctor: Callable[[], Awaitable[DoctorResult]],
+    idle_secs: float = IDLE_SECS,
+) -> None:
+    """Serve the page of this user until a signal ends it, or it has no reader.
+
+    Args:
+        port: As that of `serving`.
+        doctor: Examines this installation.
+        idle_secs: Without a reader, before it ends.
+
+    Raises:
+        ConfigError: It is served already.
+        UsageError: The port is taken.
+    """
+    machine = machine_home(settings.base_home)
+    place = Place.of(machine)
+    hubs = OwnHubs(
+        settings=settings, agents=own_agents(machine), local=LocalStart(revive=False)
+    )
+    desk = Desk(machine, hubs, here)
+    with serving(place, port) as listener:
+        ending = asyncio.Event()
+        sessions = Sessions(listener.getsockname()[1])
+        pages = Pages(
+            desk=desk,
+            sessions=sessions,
+            doctor=doctor,
+            take_token=lambda token: take_token(place, token),
+            ending=ending,
+            templates=environment(),
+        )
+        guard = Guard(app=pages.app(), sessions=sessions, is_ours=_is_ours)
+        server = _Server(
+            uvicorn.Config(
+                guard,
+                http="httptools",
+                proxy_headers=False,  # nobody else says where a request comes from
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                limit_concurrency=MAX_CONNECTIONS,
+                timeout_graceful_shutdown=int(END_SECS),
+            )
+        )
+
+        async def run() -> None:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.add_signal_handler(number, ending.set)
+            async with asyncio.TaskGroup() as tasks:
+                keeping = tasks.create_task(desk.stay())
+                idle = tasks.create_task(_wait_for_idling(desk, ending, idle_secs))
+                serving = tasks.create_task(server.serve([listener]))
+                await ending.wait()
+                server.should_exit = True
+                await asyncio.wait([serving])
+                keeping.cancel()
+                idle.cancel()
+
+        asyncio.run(run())
+
+
+class _Server(uvicorn.Server):
+    """One that leaves signals to us: first of all, readers are told."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take none."""
+        yield
+
+
+async def _wait_for_idling(desk: Desk, ending: asyncio.Event, idle_secs: float) -> None:
+    clock = asyncio.get_running_loop().time
+    read = clock()
+    while clock() - read < idle_secs:
+        if desk.readers:
+            read = clock()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(_LOOK_SECS, idle_secs)):
+                await ending.wait()
+                return
+    ending.set()
+
+
+def _is_ours(scope: Scope) -> bool:
+    """Whether a request comes from a process of this user."""
+    peer, own = scope.get("client"), scope.get("server")
+    if peer is None or own is None:
+        return False
+    enters = scope["path"] == "/enter"
+    user = os.getuid()
+    return is_of_user(tuple(peer), tuple(own), user=user, slow=enters)

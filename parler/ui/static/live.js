@@ -1,0 +1,74 @@
+// What is new, as the server says it.
+
+const pill = document.getElementById("live");
+const ENDED = "ended: run parler ui";
+
+/** Listen; `on` has a function for each event, given its data. */
+export function listen(query, on) {
+  let failed = 0;
+  const open = () => {
+    const source = new EventSource(`/events?${new URLSearchParams(query())}`);
+    source.onopen = () => {
+      failed = 0;
+      pill.className = "on";
+      pill.textContent = "live";
+    };
+    source.onerror = () => {
+      source.close();
+      failed += 1;
+      pill.className = failed > 2 ? "off" : "";
+      pill.textContent = failed > 2 ? ENDED : "connecting";
+      setTimeout(open, Math.min(500 * 2 ** failed, 15000));
+    };
+    for (const [event, hear] of Object.entries(on))
+      source.addEventListener(event, (heard) => hear(JSON.parse(heard.data)));
+  };
+  open();
+}
+
+const token = document.querySelector("meta[name=parler-token]").content;
+
+/** Do something; returns what the server says of it, or throws its words. */
+export async function act(name, given) {
+  const answer = await fetch(`/do/${name}`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "x-parler-token": token },
+    body: JSON.stringify(given),
+  });
+  if (!answer.ok) throw new Error((await answer.text()).trim() || "that did not work");
+  return answer.json();
+}
+
+const place = document.getElementById("said");
+let last = null; // what takes the last decision back
+let timer = 0;
+
+/** Say what became of something, and offer to take it back. */
+export function say(words, undo = null, bad = false) {
+  place.className = bad ? "bad" : "";
+  place.replaceChildren();
+  if (!words) return;
+  place.append(words);
+  last = undo;
+  if (undo) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Undo";
+    button.addEventListener("click", takeBack);
+    place.append(button);
+  }
+  clearTimeout(timer);
+  timer = setTimeout(() => place.replaceChildren(), undo || bad ? 12000 : 4000);
+}
+
+/** Take the last decision back, if the wire has a way. */
+export async function takeBack() {
+  const undo = last;
+  last = null;
+  if (!undo) return;
+  try {
+    say((await act(undo.act, undo.given)).said);
+  } catch (error) {
+    say(error.message, null, true);
+  }
+}

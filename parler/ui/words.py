@@ -1,0 +1,299 @@
+"""What templates are given, and how it becomes text of the page.
+
+Whatever a stranger wrote is text: escaped by the templates, its invisible characters
+spelled out, its length bounded. Nothing of it becomes markup, a link or an address.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from parler._version import __version__
+from parler.apps.registry import app_named
+from parler.client.questions import ANSWER_KIND, ASK_KIND
+from parler.identity.message_signing import Signature
+from parler.identity.signing import fingerprint
+from parler.ops.affiliations import Affiliation, belongs
+from parler.ops.message_view import ShownMessage
+from parler.ops.peers import Reach
+from parler.text.terminal import CONTINUATION, lines, shown_name
+from parler.text.transcript import part_text
+from parler.ui.desk import SeenRoom
+from parler.wire.base import AgentId
+from parler.wire.foreign import Foreign, clipped, exact
+from parler.wire.parts import InvalidParts, OtherPart, Part, SigPart, read_parts
+
+MAX_TEXT_CHARS = 4000
+"""Of a message that are shown; the rest comes when asked for."""
+
+MAX_TOPIC_CHARS = 80
+HUES = 12
+"""Colours by which authors are told apart; the style sheet has as many."""
+
+_QUIET_KINDS = frozenset({ASK_KIND, ANSWER_KIND})
+"""Parts whose words stand beside them as text."""
+
+_KINDS = frozenset({"text", "data", "bundle", "file", "handoff", "task"})
+_STATES = frozenset({"idle", "working", "waiting", "blocked", "offline", "online"})
+
+MARKS = {
+    Signature.VALID: ("✓", "signature verified"),
+    Signature.UNSIGNED: ("⚠", "not signed: anybody at the hub could have written it"),
+    Signature.INVALID: ("✗ UNVERIFIED", "not from whom it says it is"),
+    Signature.REPLAYED: ("✗ REPLAYED", "a copy: said before, or elsewhere"),
+}
+REACHES = {
+    Reach.AT_ONCE: "takes a message at once",
+    Reach.TURN_END: "takes a message when its turn ends",
+    Reach.NEXT_TURN: "takes a message with its next prompt",
+    Reach.WHEN_IT_LOOKS: "takes a message when it looks",
+    Reach.NOT_NOW: "takes no messages now",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """One part of a message, in words."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A message as the page shows it."""
+
+    seq: int
+    id: str
+    ts: int
+    author: AgentId
+    name: str
+    hue: int
+    role: str | None
+    whose: str | None
+    """Whose agent the author is."""
+
+    ours: bool
+    mark: str
+    why: str
+    """What the mark means."""
+
+    fails: bool
+    pieces: list[Piece]
+    more: int
+    """Characters that were left out."""
+
+    reply_to: str | None
+
+
+def line_of(
+    message: ShownMessage, affiliation: Affiliation | None, *, ours: bool
+) -> Line:
+    """A message, bounded."""
+    pieces = _pieces(message)
+    left = MAX_TEXT_CHARS
+    shown = []
+    for one in pieces:
+        if left <= 0:
+            break
+        shown.append(Piece(kind=one.kind, text=one.text[:left]))
+        left -= len(one.text)
+    author = message.author
+    mark, why = MARKS[message.signature]
+    return Line(
+        seq=message.seq,
+        id=message.id,
+        ts=message.ts,
+        author=author.id,
+        name=shown_name(author.name),
+        hue=hue_of(author.id),
+        role=shown_name(author.role) if author.role else None,
+        whose=belongs(affiliation, author.id) if affiliation else None,
+        ours=ours,
+        mark=mark,
+        why=why,
+        fails=message.signature.fails,
+        pieces=shown,
+        more=sum(len(one.text) for one in pieces) - MAX_TEXT_CHARS if left < 0 else 0,
+        reply_to=message.reply_to,
+    )
+
+
+def whole_text(message: ShownMessage) -> str:
+    """All that a message says."""
+    return "\n".join(one.text for one in _pieces(message))
+
+
+def _pieces(message: ShownMessage) -> list[Piece]:
+    try:
+        parts = read_parts(message.parts)
+    except InvalidParts:
+        return [Piece(kind="unreadable", text="[unreadable]")]
+    return [
+        Piece(kind=str(part.__struct_config__.tag), text=_text(part))
+        for part in parts
+        if not isinstance(part, SigPart)
+        and not (isinstance(part, OtherPart) and part.kind in _QUIET_KINDS)
+    ]
+
+
+def _text(part: Part) -> str:
+    return part_text(part).replace(f"\n{CONTINUATION}", "\n")
+
+
+def hue_of(agent: AgentId) -> int:
+    """The colour of an author; several may have one."""
+    return sha256(agent.encode()).digest()[0] % HUES
+
+
+def room_title(room: SeenRoom) -> str:
+    """What a room is called: by its topic, or whom it is with."""
+    one = room.one
+    if one.topic:
+        return clipped(one.topic, MAX_TOPIC_CHARS)
+    if one.peer:
+        return f"with {shown_name(one.peer)}"
+    return clipped(one.name, MAX_TOPIC_CHARS)
+
+
+def room_link(hub: str, room: str) -> str:
+    """Where a room's transcript is."""
+    return "/room?" + urlencode({"at": hub, "name": room})
+
+
+def app_title(app: str | None) -> str:
+    """What an app is called."""
+    found = app_named(app) if app else None
+    return found.title if found else clipped(app or "")
+
+
+def when(ts: int) -> Markup:
+    """A moment, in epoch milliseconds: the browser says how long ago it was."""
+    return _time(ts, "%Y-%m-%d %H:%M", "ago")
+
+
+def clock(ts: int) -> Markup:
+    """The time of day of a moment; the day stands above."""
+    return _time(ts, "%H:%M", "clock")
+
+
+def day_of(ts: int) -> str:
+    """The day of a moment, as the transcript names it."""
+    moment = _moment(ts)
+    return f"{moment:%A, %d %B %Y}" if moment else "at no time"
+
+
+def _time(ts: int, shape: str, kind: str) -> Markup:
+    moment = _moment(ts)
+    if moment is None:
+        return Markup("<time>at no time</time>")
+    iso = moment.isoformat(timespec="seconds")
+    day = f"{moment:%Y-%m-%d %H:%M:%S}"
+    html = Markup('<time datetime="{}" title="{}" class="{}">{}</time>')
+    return html.format(iso, day, kind, moment.strftime(shape))
+
+
+def _moment(ts: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(ts / 1000, UTC).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def plain(value: Any) -> Any:
+    """Whatever a template puts out: nothing invisible is left in it."""
+    if value is None:
+        return ""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return "\n".join(lines(value))
+
+
+def _signed(item: Any) -> str:
+    mark = MARKS[item.signature][0] if item.signature else ""
+    return "" if mark == "✓" else mark
+
+
+def _whose(affiliation: Affiliation | None, agent: AgentId | None) -> str:
+    return belongs(affiliation, agent) if affiliation and agent else ""
+
+
+def _clip(text: str | Foreign | None, max_chars: int = 200) -> str:
+    return clipped(text, max_chars) if text else ""
+
+
+def _name(text: str | Foreign | None) -> str:
+    return shown_name(text) if text else ""
+
+
+def _letter(text: str | Foreign | None) -> str:
+    """What stands for a name in little room; nothing that could be a mark."""
+    found = (char for char in _name(text) if char.isalnum())
+    return next(found, "?").upper()[:1]
+
+
+def _whom(owner: AgentId, person: AgentId | None, name: str) -> str:
+    return "you" if owner == person else shown_name(name)
+
+
+def _hash(value: Any) -> str:
+    """What tells an element from others of its list, as an id."""
+    return sha256(repr(value).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _kind(tag: str) -> str:
+    """The class of a piece; kinds of others are one."""
+    return tag if tag in _KINDS else "other"
+
+
+def _state(status: str | Foreign) -> str:
+    """The class of how an agent is doing; words of others are one."""
+    word = exact(status)
+    return word if word in _STATES else "other"
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
+
+
+def environment() -> Environment:
+    """The templates, with what they may ask."""
+    env = Environment(
+        loader=PackageLoader("parler.ui"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=plain,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= {
+        "app": app_title,
+        "clip": _clip,
+        "clock": clock,
+        "day": day_of,
+        "exact": exact,
+        "fp": fingerprint,
+        "hash": _hash,
+        "hue": hue_of,
+        "kind": _kind,
+        "letter": _letter,
+        "name": _name,
+        "state": _state,
+        "when": when,
+        "whom": _whom,
+    }
+    env.globals |= {
+        "count": _count,
+        "reaches": REACHES,
+        "room_link": room_link,
+        "room_title": room_title,
+        "signed": _signed,
+        "version": __version__,
+        "whose": _whose,
+    }
+    return env
