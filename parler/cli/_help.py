@@ -21,7 +21,7 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
         *("rooms", "roster"),
     ),
     "What waits for you": (
-        *("inbox", "approve", "reject", "accept", "decline", "attention"),
+        *("inbox", "ui", "approve", "reject", "accept", "decline", "attention"),
     ),
     "Code and files": ("push", "apply", "bundles", "send-file", "fetch"),
     "Questions and work": (

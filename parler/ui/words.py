@@ -24,7 +24,7 @@ from parler.ops.peers import Reach
 from parler.text.terminal import CONTINUATION, lines, shown_name
 from parler.text.transcript import part_text
 from parler.ui.desk import SeenRoom
-from parler.wire.base import AgentId
+from parler.wire.base import AgentId, RoomName
 from parler.wire.foreign import Foreign, clipped, exact
 from parler.wire.parts import InvalidParts, OtherPart, Part, SigPart, read_parts
 
@@ -135,15 +135,15 @@ def _pieces(message: ShownMessage) -> list[Piece]:
     except InvalidParts:
         return [Piece(kind="unreadable", text="[unreadable]")]
     return [
-        Piece(kind=str(part.__struct_config__.tag), text=_text(part))
+        Piece(kind=str(part.__struct_config__.tag), text=_text(part, message.room))
         for part in parts
         if not isinstance(part, SigPart)
         and not (isinstance(part, OtherPart) and part.kind in _QUIET_KINDS)
     ]
 
 
-def _text(part: Part) -> str:
-    return part_text(part).replace(f"\n{CONTINUATION}", "\n")
+def _text(part: Part, room: RoomName) -> str:
+    return part_text(part, room).replace(f"\n{CONTINUATION}", "\n")
 
 
 def hue_of(agent: AgentId) -> int:
