@@ -3,7 +3,9 @@
 What there is to say of a command is declared with its capability, in `ops`.
 """
 
+import inspect
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,7 +13,9 @@ from typing import Any, Final
 import click
 from typer.core import TyperCommand, TyperGroup
 
+from parler.cli._colour import painted, wants_colour
 from parler.cli._index import WORDS
+from parler.identity.homes import process_environment
 from parler.text.terminal import wrap
 
 SECTIONS: Final[Mapping[str, Sequence[str]]] = {
@@ -121,10 +125,26 @@ class _Context(click.Context):
     formatter_class = _Pages
 
 
-class Command(TyperCommand):
-    """A command that tells its own options before those that all have."""
+class _Help(click.Command):
+    """Whatever has a help page."""
 
     context_class = _Context
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The page, in colour where stdout has it."""
+        page = super().get_help(ctx)
+        ctx.color = wants_colour(sys.stdout, process_environment())
+        return painted(page) if ctx.color else page
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write examples and further sections."""
+        if self.epilog:
+            formatter.write_paragraph()
+            formatter.write_text(inspect.cleandoc(self.epilog))
+
+
+class Command(_Help, TyperCommand):
+    """A command that tells its own options before those that all have."""
 
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
@@ -133,10 +153,8 @@ class Command(TyperCommand):
         _options(self, ctx, formatter)
 
 
-class Group(TyperGroup):
+class Group(_Help, TyperGroup):
     """Commands below one word."""
-
-    context_class = _Context
 
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter

@@ -62,6 +62,7 @@ Exit status:
 \b
 Environment:
   PARLER_HOME, PARLER_HUB, PARLER_NAME, PARLER_ROLE, PARLER_JOIN_SECRET
+  NO_COLOR, FORCE_COLOR
 """
 
 _NEXT = {
@@ -236,7 +237,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
         case RuntimeError() if isinstance(error.__cause__, KeyboardInterrupt):
             return INTERRUPTED  # it came while a class was made
         case click.exceptions.NoArgsIsHelpError():
-            show_help(error.format_message())
+            show_help(click.unstyle(error.format_message()))
             return USAGE
         case click.ClickException():
             return _report_usage(error, as_json=as_json)

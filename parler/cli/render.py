@@ -1,11 +1,12 @@
 """The only place that prints: results on stdout, everything else on stderr.
 
 Text for people is wrapped to the terminal between words, so that a peer's words never
-start a line of their own and no fingerprint is torn. With ``--json`` a result is one
-line of JSON and stderr carries errors in the same form.
+start a line of their own and no fingerprint is torn, and painted there. With ``--json``
+a result is one line of JSON and stderr carries errors in the same form.
 """
 
 import os
+import re
 import select
 import shutil
 import sys
@@ -14,12 +15,14 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from parler._version import __version__
+from parler.cli._colour import painted, wants_colour
 from parler.errors import UsageError
+from parler.identity.homes import process_environment
 from parler.text.terminal import clip, safe_json, visible, wrap
 from parler.wire.codes import PROTOCOL_VERSION
 
-_HANGING = "    "
-"""What every further line of a sentence of ours starts with."""
+_LABEL = re.compile(r"\w[\w :-]{0,18} {2,}(?=\S)")
+"""What stands before a value, in a column of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +146,8 @@ def show_error(
 
 def show_help(text: str) -> None:
     """Print a help page that was asked for wrongly, on stderr."""
+    if wants_colour(sys.stderr, process_environment()):
+        text = painted(text)
     _print_error(text)
 
 
@@ -194,13 +199,25 @@ def drop_stdout() -> None:
 
 
 def _fit(line: str, stream: TextIO, *, foreign: bool = False) -> str:
-    """A line, broken between words where a person reads it on a terminal."""
-    if not _at_terminal(stream):
-        return line
-    width = shutil.get_terminal_size().columns
-    if foreign:
-        return wrap(line, width)
-    return wrap(line, width, _HANGING, ours=True)
+    """A line as a person reads it: broken between words on a terminal, in colour."""
+    if _at_terminal(stream):
+        width = shutil.get_terminal_size().columns
+        if foreign:
+            line = wrap(line, width)
+        else:
+            line = "\n".join(
+                wrap(one, width, _hanging(one), ours=True) for one in line.split("\n")
+            )
+    if wants_colour(stream, process_environment()):
+        line = painted(line, foreign=foreign)
+    return line
+
+
+def _hanging(line: str) -> str:
+    """What the further rows of a line start with: blanks up to its value, or a few."""
+    label = _LABEL.match(line)
+    indent = len(line) - len(line.lstrip(" "))
+    return " " * (label.end() if label else indent + 4)
 
 
 def _print_error(line: str) -> None:

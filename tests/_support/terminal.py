@@ -58,12 +58,15 @@ class Terminal:
 def at_a_terminal(
     *arguments: str, cwd: Path, env: Mapping[str, str]
 ) -> Iterator[Terminal]:
-    """Run a command of `parler` at a terminal; it is ended with the block."""
+    """Run a command of `parler` at a terminal; it is ended with the block.
+
+    What it shows has no colour unless `env` asks for it.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "parler", *arguments],
         cwd=cwd,
-        env=dict(env),
+        env={"NO_COLOR": "1", **env},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

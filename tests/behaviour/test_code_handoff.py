@@ -1,6 +1,7 @@
 """Handing over commits over the command line: real git, real hub, real processes."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -361,12 +362,12 @@ def test_what_is_to_be_pasted_is_whole_on_a_terminal(
     columns: int, ann: Coder, bob: Coder
 ) -> None:
     def shown(agent: Coder, *words: str) -> str:
-        env = agent.environment | {"COLUMNS": str(columns), "NO_COLOR": "1"}
+        env = agent.environment | {"COLUMNS": str(columns)}
         with at_a_terminal(*words, cwd=agent.folder, env=env) as screen:
             assert screen.end() == 0
         lines = screen.shown.replace("\r", "").split("\n")
         assert all(len(line) <= columns for line in lines if "://" not in line)
-        return screen.shown.replace("\r", "").replace(" \\\n    ", " ")
+        return re.sub(r" \\\n +", " ", screen.shown.replace("\r", ""))
 
     Repo(ann.folder).commit("two.txt", "2\n", "the second of them " * 5)
     sent = shown(ann, "push", "--note", "review please, " * 8)

@@ -133,7 +133,7 @@ def test_the_exit_statuses_are_documented(capfd: pytest.CaptureFixture[str]) -> 
     app.run(["--help"])
     shown = capfd.readouterr().out
     for status in ("0", "1", "2", "3", "4", "5", "6", "7", "130"):
-        assert f"\n    {status}  " in shown
+        assert f"\n  {status}  " in shown
 
 
 def test_help_needs_nothing_heavy() -> None:
