@@ -134,7 +134,7 @@ class Log(Protocol):
     def commitment(self, epoch: int) -> str | None:
         """What a state that is or was current says of the key of an epoch."""
 
-    def keys(self) -> dict[int, Secret]:
+    def epoch_keys(self) -> dict[int, Secret]:
         """All keys, by epoch."""
 
     def add_key(self, epoch: int, key: Secret, granter: AgentId) -> None:

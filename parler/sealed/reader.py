@@ -87,10 +87,14 @@ def find_admission(
         Refused: ``invite``: it is not the room the key was made for. ``chain`` or a
             rule of states: who lets us in has no right to.
     """
-    post = _admitting_post(message, keypair)
-    if post is None or not post.chain:
+    post = _genuine_post(message)
+    if post is None:
         return None
     made, author, room = SignedState(post.link), message.author.id, message.room
+    if author == keypair.agent_id and is_genesis(message, made.hash):
+        return Admission([made], made)  # our own room
+    if not post.chain:
+        return None
     ours = next((g for g in post.grants if g.to == keypair.agent_id), None)
     if ours is None or made.state.member(keypair.agent_id) is None:
         return None
@@ -103,6 +107,19 @@ def find_admission(
             raise Refused(Verdict.INVITE)
         invites.check_room(secret, room_id=unb64(chain[0].hash, HASH_BYTES), r=r)
     return Admission(chain, made)
+
+
+def is_genesis(message: StoredMessage, room_id: str) -> bool:
+    """Whether a message is the first of a room."""
+    post = _genuine_post(message)
+    if post is None:
+        return False
+    made = SignedState(post.link)
+    try:
+        state.check_genesis(made, author=message.author.id, hub_room=message.room)
+    except Refused:
+        return False
+    return made.hash == room_id
 
 
 def enter(log: Log, admission: Admission) -> None:
@@ -143,21 +160,22 @@ class Reader:
         opened = self._open_waiting() if isinstance(body, Post | Give) else []
         return [Reading(entry=entry, body=body), *opened]
 
+    def continues(self, first: Sequence[StoredMessage]) -> bool:
+        """Whether what comes next begins with the last entry that we have."""
+        last = self._log.row(self._log.position.rows)
+        return last is not None and [last[1]] == [_Message(m).digest for m in first]
+
     def _begins(self, message: "_Message") -> bool:
         """Whether this is the genesis of the room, which is taken then."""
-        try:
-            body = message.body()
-            if not message.genuine(self._me) or not isinstance(body, Post):
-                return False
-            made, room = SignedState(body.link), message.stored.room
-            state.check_genesis(made, author=message.author, hub_room=room)
-        except Refused:
+        position, post = self._log.position, _genuine_post(message.stored)
+        if post is None:
             return False
-        position = self._log.position
-        if position.room_id not in (None, made.hash):
+        made = SignedState(post.link)
+        name = position.room_id or made.hash
+        if not is_genesis(message.stored, name):
             return False
-        position.room_id, position.owner = made.hash, made.state.by
-        position.base, position.head = 0, unb64(made.hash, HASH_BYTES)
+        position.room_id, position.owner = name, made.state.by
+        position.base, position.head = 0, unb64(name, HASH_BYTES)
         return True
 
     @property
@@ -186,7 +204,7 @@ class Reader:
             verdict=Verdict.FORMAT,
         )
         try:
-            message.check_signature(self._me)
+            message.check_signature()
             if self._log.has(message.author, message.uid):
                 self._alarm(Alarm.REPLAY, entry)
                 raise Refused(Verdict.REPLAY)
@@ -226,14 +244,16 @@ class Reader:
             entry.message.author.id,
             LastWord(body.n, entry.digest, entry.row),
         )
+        position = self._log.position
         last, member = self._log.last_word(author), self._is_member(author)
-        if member and not self._log.position.aligned:
+        if member and not position.aligned:
             self._align(body.at)
         if member and self._contradicts(body.at, entry.row):
             self._alarm(Alarm.FORK, entry)
         anew = isinstance(body, Ask) and body.anew
-        if last is None or last.row <= self._log.position.gap:
-            follows = not self._log.position.whole or (body.n, body.prev) == (1, None)
+        if last is None or last.row <= position.gap:
+            from_genesis = position.whole and position.gap == 0
+            follows = not from_genesis or (body.n, body.prev) == (1, None)
             last = None
         else:
             follows = (body.n, body.prev) == (last.n + 1, b64(last.digest))
@@ -392,7 +412,7 @@ class Reader:
     def _keep(self, keys: dict[int, Secret], made: SignedState, entry: Entry) -> None:
         since = self._entitled_from(made)
         for epoch, key in sorted(keys.items()):
-            have, kc = self._log.keys(), self._log.commitment(epoch)
+            have, kc = self._log.epoch_keys(), self._log.commitment(epoch)
             if since is None or epoch < since or epoch in have or kc is None:
                 continue
             used = any(crypto.same(key, other) for other in have.values())
@@ -418,7 +438,7 @@ class Reader:
         assert current is not None, "a log with entries has a state"
         epoch = known.made.state.epoch
         entry = replace(entry, epoch=epoch, old_key=epoch != current.state.epoch)
-        key = self._log.keys().get(epoch)
+        key = self._log.epoch_keys().get(epoch)
         if key is not None:
             return self._open(entry, message, key)
         since = self._entitled_from()
@@ -461,7 +481,7 @@ class Reader:
     def _open_waiting(self) -> list[Reading]:
         waiting = [
             (entry, key)
-            for epoch, key in self._log.keys().items()
+            for epoch, key in self._log.epoch_keys().items()
             for entry in self._log.waiting(epoch)
         ]
         opened = [
@@ -492,11 +512,8 @@ class _Message:
         parts = (read_part(part) for part in self._parts or [])
         return next(part.uid for part in parts if isinstance(part, SigPart))
 
-    def genuine(self, reader: AgentId) -> bool:
-        return check_message(self.stored, reader=reader) is Signature.VALID
-
-    def check_signature(self, reader: AgentId) -> None:
-        signature = check_message(self.stored, reader=reader)
+    def check_signature(self) -> None:
+        signature = check_message(self.stored, reader=None)
         if signature is Signature.UNSIGNED:
             raise Refused(Verdict.UNSIGNED)
         if signature is not Signature.VALID or self._parts is None:
@@ -513,12 +530,11 @@ class _Message:
         return read_body(bodies[0]) if bodies else None
 
 
-def _admitting_post(message: StoredMessage, keypair: Keypair) -> Post | None:
+def _genuine_post(message: StoredMessage) -> Post | None:
     reading = _Message(message)
     try:
         body = reading.body()
+        reading.check_signature()
     except Refused:
         return None
-    if not isinstance(body, Post) or not reading.genuine(keypair.agent_id):
-        return None
-    return body
+    return body if isinstance(body, Post) else None

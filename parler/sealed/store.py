@@ -19,6 +19,7 @@ import msgspec
 
 from parler.errors import ConfigError
 from parler.machine.files import make_private_dir, refuse_open_modes
+from parler.sealed.changes import Change
 from parler.sealed.crypto import Secret
 from parler.sealed.formats import Link, Plaintext, Verdict
 from parler.sealed.invites import Invite
@@ -45,7 +46,7 @@ CREATE TABLE rooms (
 ) STRICT;
 CREATE TABLE states (
   room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, hash TEXT NOT NULL,
-  place TEXT NOT NULL, epoch INTEGER, kc TEXT, until INTEGER, link BLOB,
+  place TEXT NOT NULL, s INTEGER, epoch INTEGER, kc TEXT, until INTEGER, link BLOB,
   PRIMARY KEY (room, hash)
 ) STRICT;
 CREATE TABLE keys (
@@ -76,10 +77,13 @@ CREATE TABLE invites (
   room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, code TEXT NOT NULL,
   r BLOB NOT NULL, expires_at INTEGER NOT NULL, PRIMARY KEY (room, code)
 ) STRICT;
+CREATE TABLE changes (
+  id INTEGER PRIMARY KEY, room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE,
+  change BLOB NOT NULL, tries INTEGER NOT NULL DEFAULT 0
+) STRICT;
 CREATE TABLE outbox (
-  room INTEGER PRIMARY KEY REFERENCES rooms ON DELETE CASCADE, n INTEGER NOT NULL,
-  uid TEXT NOT NULL, client_id TEXT NOT NULL, parts BLOB NOT NULL,
-  prepared BLOB, at INTEGER NOT NULL
+  room INTEGER PRIMARY KEY REFERENCES rooms ON DELETE CASCADE, uid TEXT NOT NULL,
+  parts BLOB NOT NULL, at INTEGER NOT NULL, change INTEGER
 ) STRICT;
 """
 
@@ -112,15 +116,16 @@ class RaisedAlarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """The finished bytes of a message on its way, which are sent again as they are."""
+    """The finished bytes of a message on its way, which are sent again as they are.
 
-    n: int
+    `uid` names it in the log, and is the client id by which a hub stores it once.
+    """
+
     uid: str
-    client_id: str
     parts: bytes
     at: Millis
-    prepared: Secret | None = None
-    """The key of the epoch that it begins, if it is a state that does."""
+    change: int | None = None
+    """The change that it is to make so."""
 
 
 class Store:
@@ -204,10 +209,7 @@ class StoredRoom:
         if found is None:
             return None
         place, link, until = found
-        made = (
-            None if link is None else SignedState(msgspec.json.decode(link, type=Link))
-        )
-        return KnownState(Place(place), made, until)
+        return KnownState(Place(place), None if link is None else _read(link), until)
 
     def add_state(self, name: str, place: Place, made: SignedState | None) -> None:
         """Keep a state that is not current, or its name alone."""
@@ -225,10 +227,10 @@ class StoredRoom:
             (Place.PAST, row, self._id, Place.CURRENT),
         )
         self._database.execute(
-            "INSERT OR REPLACE INTO states (room, hash, place, epoch, kc, link) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO states (room, hash, place, s, epoch, kc, link) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                *(self._id, made.hash, Place.CURRENT),
+                *(self._id, made.hash, Place.CURRENT, made.state.s),
                 *(made.state.epoch, made.state.kc, _print(made.link)),
             ),
         )
@@ -241,7 +243,7 @@ class StoredRoom:
         )
         return found[0] if found else None
 
-    def keys(self) -> dict[int, Secret]:
+    def epoch_keys(self) -> dict[int, Secret]:
         """All keys, by epoch."""
         found = self._all("SELECT epoch, key FROM keys", "1 ORDER BY epoch")
         return {epoch: Secret(key) for epoch, key in found}
@@ -410,37 +412,68 @@ class StoredRoom:
 
     def put_outgoing(self, outgoing: Outgoing) -> None:
         """Keep the bytes of a message before they are sent."""
-        kept = None if outgoing.prepared is None else bytes(outgoing.prepared)
         self._database.execute(
-            "INSERT OR REPLACE INTO outbox "
-            "(room, n, uid, client_id, parts, prepared, at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(self._id, outgoing.n, outgoing.uid, outgoing.client_id),
-                *(outgoing.parts, kept, outgoing.at),
-            ),
+            "INSERT INTO outbox (room, uid, parts, at, change) VALUES (?, ?, ?, ?, ?)",
+            (self._id, outgoing.uid, outgoing.parts, outgoing.at, outgoing.change),
         )
 
     def outgoing(self) -> Outgoing | None:
         """The message on its way, if there is one."""
-        found = self._one(
-            "SELECT n, uid, client_id, parts, prepared, at FROM outbox", "1"
-        )
+        found = self._one("SELECT uid, parts, at, change FROM outbox", "1")
         if found is None:
             return None
-        n, uid, client_id, parts, prepared, at = found
-        return Outgoing(
-            n=n,
-            uid=uid,
-            client_id=client_id,
-            parts=parts,
-            at=at,
-            prepared=None if prepared is None else Secret(prepared),
-        )
+        uid, parts, at, change = found
+        return Outgoing(uid=uid, parts=parts, at=at, change=change)
 
     def drop_outgoing(self) -> None:
         """It arrived, or is made anew."""
         self._database.execute("DELETE FROM outbox WHERE room = ?", (self._id,))
+
+    def add_change(self, change: Change) -> None:
+        """Keep what is wanted until it is so."""
+        self._database.execute(
+            "INSERT INTO changes (room, change) VALUES (?, ?)",
+            (self._id, msgspec.json.encode(change)),
+        )
+
+    def next_change(self) -> tuple[int, Change] | None:
+        """The oldest change that is wanted, with its number; counts as one try."""
+        found = self._one("SELECT id, change FROM changes", "1 ORDER BY id LIMIT 1")
+        if found is None:
+            return None
+        ident, change = found
+        self._database.execute(
+            "UPDATE changes SET tries = tries + 1 WHERE id = ?", (ident,)
+        )
+        return ident, msgspec.json.decode(change, type=Change)
+
+    def tries(self, change: int) -> int:
+        """How often a change was tried."""
+        found = self._one("SELECT tries FROM changes", "id = ?", change)
+        return found[0] if found else 0
+
+    def drop_change(self, change: int) -> None:
+        """It is so, or cannot be."""
+        self._database.execute("DELETE FROM changes WHERE id = ?", (change,))
+
+    def current(self) -> SignedState | None:
+        """The current state."""
+        name = self.position.current
+        known = None if name is None else self.state(name)
+        return None if known is None else known.made
+
+    def states(self) -> list[SignedState]:
+        """The states that are or were current, in their order."""
+        found = self._all(
+            "SELECT link FROM states", "place IN ('current', 'past') ORDER BY s"
+        )
+        return [_read(link) for (link,) in found]
+
+    def verdict(self, author: AgentId, uid: str) -> Verdict | None:
+        """What became of an author's message."""
+        where = "author = ? AND uid = ?"
+        found = self._one("SELECT verdict FROM entries", where, author, uid)
+        return None if found is None else Verdict(found[0])
 
     def _entries(self, where: str, value: int) -> list[Entry]:
         select = f"SELECT {_ENTRY} FROM entries"  # noqa: S608 (names of ours)
@@ -545,6 +578,10 @@ def _entry(values: tuple[Any, ...]) -> Entry:
         message=msgspec.json.decode(message, type=StoredMessage),
         plain=None if plain is None else msgspec.json.decode(plain, type=Plaintext),
     )
+
+
+def _read(link: bytes) -> SignedState:
+    return SignedState(msgspec.json.decode(link, type=Link))
 
 
 def _print(link: Link) -> bytes:

@@ -431,7 +431,7 @@ def ends_as(reader: str, number: int) -> dict[str, Any]:
         "texts": [part["text"] for plain in opened for part in plain.parts],
         "refused": [[one.verdict, one.entry.message.seq] for one in refused],
         "alarms": [alarm.kind for alarm in room.alarms()],
-        "epochs": list(room.keys()),
+        "epochs": list(room.epoch_keys()),
         "head": [position.base + position.rows, b64(position.head)],
     }
 

@@ -1,0 +1,520 @@
+"""A member of one sealed room: what it has pulled is taken, what it wants is prepared.
+
+Nothing here talks to a hub. Whoever does pulls from `since` and hands that to `take`,
+and sends what `outgoing` gives, those very bytes, until `take` has met them: a crash
+anywhere between loses nothing and says nothing twice. One identity does this in one
+process at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from parler.errors import UsageError, VerificationError
+from parler.identity.message_signing import fresh_uid, sign_parts
+from parler.identity.signing import Keypair
+from parler.sealed import changes, crypto, envelope, state
+from parler.sealed.changes import Admit, Change
+from parler.sealed.crypto import Secret
+from parler.sealed.envelope import Envelope
+from parler.sealed.formats import (
+    GRANT_KIND,
+    GRANT_NOTICE,
+    HASH_BYTES,
+    MESSAGE_NOTICE,
+    NOWHERE,
+    PREFIX_BYTES,
+    VERSION,
+    Ask,
+    At,
+    Give,
+    Grant,
+    Keys,
+    Leave,
+    Link,
+    Plaintext,
+    Post,
+    Reference,
+    Refused,
+    State,
+    Verdict,
+    b64,
+    print_struct,
+    unb64,
+)
+from parler.sealed.log import Alarm, Position
+from parler.sealed.reader import (
+    Admission,
+    Reader,
+    Reading,
+    enter,
+    find_admission,
+    is_genesis,
+)
+from parler.sealed.state import FIRST_EPOCH, SignedState, Standing
+from parler.sealed.store import Outgoing, Phase, Store, StoredRoom
+from parler.wire.base import AgentId, Millis, RoomName, Seq
+from parler.wire.foreign import foreign
+from parler.wire.parts import OtherPart, TextPart
+from parler.wire.records import RoomTarget, StoredMessage
+
+_OVER = (Phase.STOPPED, Phase.LEFT)
+
+MAX_TRIES = 5
+"""How often a change is repeated that another one came before."""
+
+
+class NotReading(UsageError):
+    """There is nothing to say into the room yet, or any more."""
+
+    code = "not_reading"
+
+
+class OtherRoom(VerificationError):
+    """The room is not the one that the session key was made for."""
+
+    code = "other_room"
+
+
+class Member:
+    """One identity in one room of one hub."""
+
+    def __init__(
+        self,
+        store: Store,
+        keypair: Keypair,
+        *,
+        hub: str,
+        room: RoomName,
+        name: str,
+        now: Callable[[], Millis],
+        role: str | None = None,
+        hub_token: str | None = None,
+    ) -> None:
+        """Go on from what the store has of the room.
+
+        Args:
+            name: What we call ourselves in what we say; `role` likewise.
+            hub_token: That in the challenge of the hub.
+        """
+        self._store = store
+        self._keypair = keypair
+        self._hub = hub
+        self._room_name = room
+        self._name, self._role = name, role
+        self._now = now
+        self._hub_token = hub_token
+
+    @property
+    def agent(self) -> AgentId:
+        """Who we are."""
+        return self._keypair.agent_id
+
+    # Coming in.
+
+    def expect(self, secret: Secret | None) -> None:
+        """From here on the room is known as sealed, and nothing plain is said in it."""
+        with self._room() as room:
+            room.expect(secret)
+
+    def begin(self, messages: Sequence[StoredMessage]) -> bool:
+        """Find what lets us in, among all that the hub shows us of the room.
+
+        Returns whether it was found; then it is read from its beginning with `take`.
+
+        Raises:
+            OtherRoom: What there is does not fit the key that we were given.
+        """
+        with self._room() as room:
+            secret, refused = room.secret, None
+            for message in messages:
+                try:
+                    found = find_admission(message, self._keypair, secret)
+                except Refused as error:
+                    refused = error.verdict
+                    continue
+                if found is not None:
+                    self._enter(room, found, messages)
+                    return True
+            if refused is None:
+                return False
+            room.phase = Phase.REFUSED
+        raise OtherRoom(
+            "this is not the room your key was made for; the hub may be lying"
+        )
+
+    def _enter(
+        self, room: StoredRoom, found: Admission, messages: Sequence[StoredMessage]
+    ) -> None:
+        room.position = Position()
+        room.phase = Phase.ADMITTED
+        if any(is_genesis(message, found.room_id) for message in messages):
+            room.position.room_id = found.room_id
+        else:
+            enter(room, found)
+
+    # Reading.
+
+    @property
+    def since(self) -> Seq:
+        """After which position to pull: the last entry that we have comes once more."""
+        with self._room() as room:
+            position = room.position
+            return position.seq - 1 if position.gap < position.rows else position.seq
+
+    def take(self, messages: Sequence[StoredMessage]) -> list[Reading]:
+        """Read what was pulled from `since`, as one transaction.
+
+        Unless it begins with the last entry that we have, the log no longer continues
+        ours, and the room is stopped. If the hub has deleted what is old, say so with
+        `skip` before.
+
+        Raises:
+            NotReading: Nothing has let us in yet: see `begin`.
+        """
+        readings: list[Reading] = []
+        with self._room() as room:
+            if room.phase in (Phase.EXPECTED, Phase.KNOCKING, Phase.REFUSED):
+                raise NotReading(f"nothing is read of a room that is {room.phase}")
+            reader, news = Reader(room, self._keypair), list(messages)
+            if room.position.gap < room.position.rows:
+                if not reader.continues(news[:1]):
+                    room.alarm(Alarm.REPLACED, room.position.rows, None, self.agent)
+                    room.phase = Phase.STOPPED
+                    return []
+                del news[0]
+            for message in news:
+                readings += reader.read(message)
+            self._settle(room)
+        return readings
+
+    def skip(self, oldest: Seq) -> None:
+        """The hub has nothing older than this any more, so there may be a gap."""
+        with self._room() as room:
+            if room.position.rows and oldest > room.position.seq:
+                room.position.gap = room.position.rows
+                room.position.base, room.position.head = None, None
+
+    def _settle(self, room: StoredRoom) -> None:
+        """What follows of where the log is now, for us and for what is on its way."""
+        current = room.current()
+        if current is not None and room.phase not in _OVER:
+            inside = current.state.member(self.agent) is not None
+            if inside and current.state.epoch in room.epoch_keys():
+                room.phase = Phase.READING
+            elif room.position.admitted and not inside:
+                room.phase = Phase.REMOVED
+        outgoing = room.outgoing()
+        if outgoing is None or not room.has(self.agent, outgoing.uid):
+            return
+        room.drop_outgoing()
+        lost = room.verdict(self.agent, outgoing.uid) is Verdict.LOST_RACE
+        change = outgoing.change
+        if change is not None and not (lost and room.tries(change) < MAX_TRIES):
+            room.drop_change(change)
+
+    # Speaking.
+
+    def open(self) -> Outgoing:
+        """Make the room: its genesis, with us as owner and only member."""
+        with self._room() as room:
+            key = crypto.new_key()
+            made = state.make_genesis(
+                self._keypair, self._room_name, epoch_key=key, ts=self._now()
+            )
+            room.position.room_id = made.hash
+            room.phase = Phase.ADMITTED
+            grants = self._grants(made, {self.agent: {FIRST_EPOCH: key}}, {})
+            return self._prepare(room, self._post(room, made, grants, chain=None))
+
+    def say(
+        self,
+        parts: list[dict[str, Any]],
+        *,
+        mentions: list[str] | None = None,
+        re: Reference | None = None,
+    ) -> Outgoing:
+        """Seal a message under the current state.
+
+        Raises:
+            NotReading: We are no member, or something of ours is still on its way.
+            TooLong: It has more than 700,000 bytes.
+        """
+        with self._room() as room:
+            current, key = self._speaking(room)
+            plain = Plaintext(
+                v=VERSION,
+                name=foreign(self._name),
+                role=foreign(self._role),
+                parts=parts,
+                mentions=None if mentions is None else [foreign(m) for m in mentions],
+                re=re,
+            )
+            uid = fresh_uid(self._hub_token)
+            assert room.position.room_id is not None, "it is being read"
+            n, prev = self._number(room)
+            part = envelope.seal_message(
+                plain,
+                Envelope(
+                    room_id=unb64(room.position.room_id, HASH_BYTES),
+                    author=self.agent,
+                    uid=uid,
+                ),
+                key,
+                state=current.hash,
+                n=n,
+                prev=prev,
+                at=self._at(room),
+            )
+            return self._keep(room, part, MESSAGE_NOTICE, uid=uid)
+
+    def intend(self, change: Change) -> None:
+        """Keep what we want of the members; `outgoing` says it, until it is so.
+
+        Raises:
+            NotReading: We are no admin.
+            Refused: By which rule it cannot be.
+        """
+        with self._room() as room:
+            current = room.current()
+            if current is None or not current.state.is_admin(self.agent):
+                raise NotReading("only an admin changes who is in the room")
+            if isinstance(change, Admit):
+                self._hold_for_alarms(room)
+            self._hold(room, current, change)
+            room.add_change(change)
+
+    def outgoing(self) -> Outgoing | None:
+        """What has to be sent next, as it is; None if nothing of ours is pending."""
+        with self._room() as room:
+            waiting = room.outgoing()
+            while waiting is None and (pending := room.next_change()) is not None:
+                waiting = self._prepare_change(room, *pending)
+            return waiting
+
+    def ask(self) -> Outgoing | None:
+        """Ask the others for the keys we are entitled to and have not got."""
+        with self._room() as room:
+            current = room.current()
+            member = current.state.member(self.agent) if current else None
+            if current is None or member is None:
+                return None
+            have = room.epoch_keys()
+            epochs = range(member.since, current.state.epoch + 1)
+            want = [epoch for epoch in epochs if epoch not in have]
+            if not want:
+                return None
+            n, prev = self._number(room)
+            body = Ask(v=VERSION, n=n, prev=prev, at=self._at(room), want=want)
+            return self._prepare(room, body)
+
+    def give(self, to: AgentId, want: list[int]) -> Outgoing | None:
+        """Give a member the keys it asked for and may have."""
+        with self._room() as room:
+            current, _ = self._speaking(room)
+            self._hold_for_alarms(room)
+            member = current.state.member(to)
+            if member is None:
+                return None
+            have = room.epoch_keys()
+            keys = {
+                epoch: have[epoch]
+                for epoch in sorted(set(want))
+                if epoch in have and epoch >= member.since
+            }
+            if not keys:
+                return None
+            n, prev = self._number(room)
+            grants = self._grants(current, {to: keys}, {})
+            at = self._at(room)
+            body = Give(
+                v=VERSION, n=n, prev=prev, at=at, st=current.hash, grants=grants
+            )
+            return self._prepare(room, body)
+
+    def leave(self) -> Outgoing:
+        """Say that we go; an admin's client makes the state without us."""
+        with self._room() as room:
+            self._speaking(room)
+            n, prev = self._number(room)
+            room.phase = Phase.LEFT
+            return self._prepare(
+                room, Leave(v=VERSION, n=n, prev=prev, at=self._at(room))
+            )
+
+    # Changes.
+
+    def _hold_for_alarms(self, room: StoredRoom) -> None:
+        """Nobody gets keys while a contradiction has not been looked at."""
+        if room.alarms():
+            raise NotReading("nobody is let in until a person has verified the room")
+
+    def _hold(self, room: StoredRoom, current: SignedState, change: Change) -> None:
+        """Hold a change against the rules before it is anybody else's concern."""
+        planned = changes.plan(change, current.state)
+        if planned is not None:
+            key = crypto.new_key() if planned.new_key else None
+            made = state.make_next(
+                self._keypair, current, planned.members, epoch_key=key, ts=self._now()
+            )
+            self._check(room, current, made)
+
+    def _check(self, room: StoredRoom, current: SignedState, made: SignedState) -> None:
+        position = room.position
+        assert position.owner is not None
+        assert position.room_id is not None
+        standing = Standing(
+            owner=position.owner,
+            room_id=position.room_id,
+            current=current,
+            known=lambda name: known.made if (known := room.state(name)) else None,
+            owner_left=position.owner_left,
+        )
+        author, name = self.agent, self._room_name
+        state.check_next(made, standing, author=author, hub_room=name)
+
+    def _prepare_change(
+        self, room: StoredRoom, ident: int, change: Change
+    ) -> Outgoing | None:
+        """Finish the bytes of a change; None if it is already so, or cannot be."""
+        current = room.current()
+        planned = changes.plan(change, current.state) if current else None
+        if current is None or planned is None:
+            room.drop_change(ident)
+            return None
+        new = crypto.new_key() if planned.new_key else None
+        made = state.make_next(
+            self._keypair, current, planned.members, epoch_key=new, ts=self._now()
+        )
+        try:
+            self._check(room, current, made)
+        except Refused:
+            room.drop_change(ident)
+            return None
+        keys = room.epoch_keys() | ({made.state.epoch: new} if new is not None else {})
+        granted = _granted(made.state, planned.newcomers, keys, renewed=new is not None)
+        r = self._confirmations(room, change)
+        chain = None
+        if planned.newcomers:
+            chain = changes.shortest_chain(room.states(), self.agent)
+        grants = self._grants(made, granted, r)
+        body = self._post(room, made, grants, chain=chain)
+        return self._prepare(room, body, change=ident)
+
+    def _confirmations(self, room: StoredRoom, change: Change) -> dict[str, Secret]:
+        if not isinstance(change, Admit):
+            return {}
+        invites = room.invites(self._now())
+        return {
+            str(change.agent): invite.r
+            for invite in invites
+            if invite.code == change.code
+        }
+
+    def _grants(
+        self,
+        made: SignedState,
+        granted: dict[AgentId, dict[int, Secret]],
+        r: dict[str, Secret],
+    ) -> list[Grant]:
+        name = unb64(made.hash, HASH_BYTES)
+        return [
+            envelope.seal_grant(
+                keys, granter=self.agent, state=name, to=to, r=r.get(to)
+            )
+            for to, keys in granted.items()
+        ]
+
+    # Messages on their way.
+
+    def _speaking(self, room: StoredRoom) -> tuple[SignedState, Secret]:
+        current = room.current()
+        member = current.state.member(self.agent) if current else None
+        key = room.epoch_keys().get(current.state.epoch) if current else None
+        if current is None or member is None or key is None:
+            raise NotReading("the room's owner has not given you the keys yet")
+        if room.phase is not Phase.READING:
+            raise NotReading(f"nothing is said into a room that is {room.phase}")
+        if room.outgoing() is not None:
+            raise NotReading("an earlier message is still on its way")
+        return current, key
+
+    def _number(self, room: StoredRoom) -> tuple[int, str | None]:
+        last = room.last_word(self.agent)
+        return (1, None) if last is None else (last.n + 1, b64(last.digest))
+
+    def _at(self, room: StoredRoom) -> At:
+        position = room.position
+        row = room.row(position.rows)
+        if position.base is None or position.head is None or row is None:
+            return NOWHERE
+        prefix = b64(row[1][:PREFIX_BYTES])
+        return position.base + position.rows, b64(position.head), prefix
+
+    def _post(
+        self,
+        room: StoredRoom,
+        made: SignedState,
+        grants: list[Grant],
+        *,
+        chain: list[Link] | None,
+    ) -> Post:
+        n, prev = self._number(room)
+        return Post(
+            v=VERSION,
+            n=n,
+            prev=prev,
+            at=self._at(room),
+            state=made.link.state,
+            sig=made.link.sig,
+            grants=grants,
+            chain=chain,
+        )
+
+    def _prepare(
+        self, room: StoredRoom, body: Keys, *, change: int | None = None
+    ) -> Outgoing:
+        part = {"kind": GRANT_KIND, **print_struct(body)}
+        return self._keep(room, part, GRANT_NOTICE, change=change)
+
+    def _keep(
+        self,
+        room: StoredRoom,
+        part: dict[str, Any],
+        notice: str,
+        *,
+        uid: str | None = None,
+        change: int | None = None,
+    ) -> Outgoing:
+        uid = uid or fresh_uid(self._hub_token)
+        kind = part["kind"]
+        fields = {name: value for name, value in part.items() if name != "kind"}
+        parts = sign_parts(
+            self._keypair,
+            RoomTarget(self._room_name),
+            [TextPart(notice), OtherPart(kind=kind, fields=fields)],
+            ts=self._now(),
+            uid=uid,
+            hub_token=self._hub_token,
+        )
+        outgoing = Outgoing(uid=uid, parts=bytes(parts), at=self._now(), change=change)
+        room.put_outgoing(outgoing)
+        return outgoing
+
+    def _room(self) -> AbstractContextManager[StoredRoom]:
+        return self._store.room(self._hub, self._room_name)
+
+
+def _granted(
+    made: State, newcomers: list[AgentId], keys: dict[int, Secret], *, renewed: bool
+) -> dict[AgentId, dict[int, Secret]]:
+    """Which keys each member lacks: a new one all, the others the newcomers."""
+    granted: dict[AgentId, dict[int, Secret]] = {}
+    for member in made.members:
+        if member.id in newcomers:
+            granted[member.id] = {
+                epoch: key for epoch, key in keys.items() if epoch >= member.since
+            }
+        elif renewed:
+            granted[member.id] = {made.epoch: keys[made.epoch]}
+    return granted

@@ -1,0 +1,347 @@
+"""Members of a room at a hub that is honest, and at one that is not."""
+
+from collections.abc import Callable
+
+import pytest
+
+from parler.sealed import crypto, invites
+from parler.sealed.changes import Admit, Rekey, Remove, SetAdmin
+from parler.sealed.formats import HASH_BYTES, Refused, Verdict, unb64
+from parler.sealed.invites import new_invite
+from parler.sealed.member import NotReading, OtherRoom
+from parler.sealed.store import Phase
+from parler.wire.base import Code
+from tests._support.sealed_rooms import OneRoom, Person, said
+
+CODE = Code("ABCD2345")
+
+
+@pytest.fixture
+def hub() -> OneRoom:
+    return OneRoom()
+
+
+@pytest.fixture
+def ann(hub: OneRoom) -> Person:
+    person = Person(1, hub)
+    person.open()
+    return person
+
+
+@pytest.fixture
+def bob(hub: OneRoom, ann: Person) -> Person:
+    person = Person(2, hub)
+    ann.say("before")
+    ann.change(Admit(agent=person.id))
+    assert person.enter()
+    return person
+
+
+def phase(person: Person) -> Phase:
+    with person.room() as room:
+        return room.phase
+
+
+def key_of(ann: Person) -> crypto.Secret:
+    """Make a session key, and give its secret half."""
+    with ann.room() as room:
+        invite = new_invite(CODE, expires_at=2_000_000_000_000)
+        room.add_invite(invite)
+        assert room.position.room_id is not None
+        return invite.secret(unb64(room.position.room_id, HASH_BYTES))
+
+
+def test_a_late_joiner_reads_what_was_said_before(ann: Person, bob: Person) -> None:
+    bob.say("hello")
+    ann.sync()
+    assert ann.texts == bob.texts == ["before", "hello"]
+    assert ann.alarms == bob.alarms == []
+
+
+def test_one_admitted_without_history_reads_on_from_there(
+    ann: Person, bob: Person
+) -> None:
+    cid = Person(3, ann.hub)
+    ann.change(Admit(agent=cid.id, history=False))
+    assert cid.enter()
+    ann.say("after")
+    bob.say("bob too")
+    cid.sync()
+    assert cid.texts == ["after", "bob too"]
+    assert bob.texts == ["before", "after", "bob too"]
+    cid.say("thanks")
+    bob.sync()
+    assert bob.texts[-1] == "thanks"
+    assert ann.alarms == bob.alarms == cid.alarms == []
+
+
+def test_who_sees_only_what_follows_its_admission_enters_by_the_chain(
+    ann: Person, bob: Person
+) -> None:
+    ann.change(SetAdmin(agent=bob.id, admin=True))
+    bob.sync()
+    cid = Person(3, OneRoom())
+    bob.change(Admit(agent=cid.id, history=False))
+    cid.hub.messages = ann.hub.messages[-1:]
+    assert cid.enter()
+    for number in range(3):
+        ann.say(f"after {number}")
+    cid.hub = ann.hub
+    cid.sync()
+    assert cid.texts == ["after 0", "after 1", "after 2"]
+    with cid.room() as theirs, ann.room() as ours:
+        assert theirs.position.head == ours.position.head
+    cid.say("in step")
+    ann.sync()
+    assert ann.texts[-1] == "in step"
+    assert ann.alarms == cid.alarms == []
+
+
+def test_who_was_removed_reads_and_says_nothing_that_counts(
+    ann: Person, bob: Person
+) -> None:
+    late = bob.member.say([{"kind": "text", "text": "too late"}])
+    ann.change(Remove(agent=bob.id))
+    bob.send(late)
+    ann.say("without bob")
+    bob.sync()
+    assert bob.texts == ["before"]
+    assert phase(bob) is Phase.REMOVED
+    assert ann.texts == ["before", "without bob"]
+    with ann.room() as room:
+        assert room.verdict(bob.id, late.uid) is Verdict.NOT_A_MEMBER
+    with pytest.raises(NotReading):
+        bob.member.say([{"kind": "text", "text": "again"}])
+
+
+def test_who_comes_back_without_history_reads_only_the_new(
+    ann: Person, bob: Person
+) -> None:
+    ann.change(Remove(agent=bob.id))
+    ann.say("while away")
+    ann.change(Admit(agent=bob.id, history=False))
+    ann.say("welcome back")
+    bob.sync()
+    assert bob.texts == ["before", "welcome back"]
+
+
+def test_what_was_in_flight_during_a_removal_is_read_and_marked(
+    ann: Person, bob: Person
+) -> None:
+    cid = Person(3, ann.hub)
+    ann.change(Admit(agent=cid.id))
+    bob.sync()
+    flying = bob.member.say([{"kind": "text", "text": "in flight"}])
+    ann.change(Remove(agent=cid.id))
+    bob.send(flying)
+    ann.sync()
+    assert ann.texts == ["before", "in flight"]
+    with ann.room() as room:
+        assert [entry.old_key for entry in room.entries() if entry.plain] == [
+            False,
+            True,
+        ]
+
+
+def test_of_two_admins_at_once_the_first_counts_and_the_other_repeats(
+    ann: Person, bob: Person
+) -> None:
+    ann.change(SetAdmin(agent=bob.id, admin=True))
+    bob.sync()
+    cid, dee = Person(3, ann.hub), Person(4, ann.hub)
+    ann.member.intend(Admit(agent=cid.id))
+    bob.member.intend(Admit(agent=dee.id))
+    first, second = ann.member.outgoing(), bob.member.outgoing()
+    assert first
+    assert second
+    bob.send(second)
+    ann.send(first)
+    for person in (ann, bob):
+        person.sync()
+        person.finish()
+    assert cid.enter()
+    assert dee.enter()
+    ann.say("both are in")
+    for person in (bob, cid, dee):
+        person.sync()
+        assert person.texts == ["before", "both are in"]
+        assert person.alarms == []
+
+
+def test_a_key_that_is_lost_is_given_by_whoever_has_it(
+    ann: Person, bob: Person
+) -> None:
+    ann.change(Rekey())
+    ann.say("new key")
+    bob.sync()
+    with bob.room() as room:  # as if its grant had been left out
+        room._database.execute("DELETE FROM keys WHERE epoch = 2")
+        room._database.execute(
+            "UPDATE entries SET verdict = 'waiting', plain = NULL WHERE epoch = 2"
+        )
+    asked = bob.member.ask()
+    assert asked
+    bob.send(asked)
+    bob.sync()
+    ann.sync()
+    given = ann.member.give(bob.id, [1, 2])
+    assert given
+    ann.send(given)
+    (keys, opened) = bob.sync()
+    assert (keys.verdict, opened.verdict) == (Verdict.KEYS, Verdict.OPEN)
+    assert bob.texts == ["before", "new key"]
+    assert bob.member.ask() is None
+
+
+def test_the_key_confirms_the_room_and_shows_another_one(ann: Person) -> None:
+    secret = key_of(ann)
+    bob, cid = Person(2, ann.hub), Person(3, OneRoom())
+    bob.member.expect(secret)
+    assert not bob.enter()
+    ann.change(Admit(agent=bob.id, code=CODE))
+    assert bob.enter()
+
+    liar = Person(9, cid.hub)
+    liar.open()
+    cid.member.expect(secret)
+    key_of(liar)
+    liar.change(Admit(agent=cid.id, code=CODE))
+    with pytest.raises(OtherRoom):
+        cid.enter()
+    assert phase(cid) is Phase.REFUSED
+    with pytest.raises(NotReading):
+        cid.sync()
+    assert cid.texts == []
+
+
+def test_a_proof_shows_who_was_given_the_key(ann: Person) -> None:
+    secret, bob, cid = key_of(ann), Person(2, ann.hub).id, Person(3, ann.hub).id
+    proof = invites.prove_knock(secret, agent=bob, code=CODE)
+    invites.check_knock(["", proof], secret, agent=bob, code=CODE)
+    for other in (cid, bob):
+        proofs = [proof] if other == cid else ["no base64", proof[:-2]]
+        with pytest.raises(Refused, match="knock"):
+            invites.check_knock(proofs, secret, agent=other, code=CODE)
+
+
+def test_nobody_but_an_admin_changes_anything(ann: Person, bob: Person) -> None:
+    with pytest.raises(NotReading):
+        bob.member.intend(Rekey())
+    ann.change(SetAdmin(agent=bob.id, admin=True))
+    bob.sync()
+    with pytest.raises(Refused, match="owner removed"):
+        bob.member.intend(Remove(agent=ann.id))
+    with pytest.raises(Refused, match="author not a member"):
+        bob.member.intend(Remove(agent=bob.id))
+
+
+def test_a_crash_sends_the_same_bytes_again_and_they_count_once(
+    ann: Person, bob: Person
+) -> None:
+    outgoing = ann.member.say([{"kind": "text", "text": "once"}])
+    ann.send(outgoing)
+    again = ann.member.outgoing()
+    assert again == outgoing
+    ann.send(again)
+    bob.sync()
+    ann.sync()
+    assert ann.member.outgoing() is None
+    ann.say("twice")
+    bob.sync()
+    assert bob.texts == ["before", "once", "twice"]
+    assert ann.alarms == bob.alarms == []
+
+
+Lie = Callable[[OneRoom], None]
+
+
+def drop_one(hub: OneRoom) -> None:
+    del hub.messages[-3]
+
+
+def swap_two(hub: OneRoom) -> None:
+    one, other = hub.messages[-3:-1]
+    hub.messages[-3:-1] = [
+        said(other.author.id, bytes(other.parts), seq=one.seq),
+        said(one.author.id, bytes(one.parts), seq=other.seq),
+    ]
+
+
+def repeat_one(hub: OneRoom) -> None:
+    old = hub.messages[-1]
+    hub.messages.append(said(old.author.id, bytes(old.parts), seq=old.seq + 1))
+
+
+def plant_plain(hub: OneRoom) -> None:
+    from parler.identity.message_signing import sign_parts
+    from parler.wire.parts import TextPart
+    from parler.wire.records import RoomTarget
+
+    ann = Person(1, hub).keypair
+    parts = sign_parts(
+        ann, RoomTarget(hub.messages[0].room), [TextPart("old")], ts=1, uid="old"
+    )
+    seq = hub.messages[-1].seq + 1
+    hub.messages.append(said(ann.agent_id, bytes(parts), seq=seq))
+
+
+@pytest.mark.parametrize(
+    ("lie", "alarms"),
+    [
+        (drop_one, {"withheld", "fork"}),
+        (swap_two, {"fork"}),
+        (repeat_one, {"replay"}),
+        (plant_plain, {"downgrade"}),
+    ],
+)
+def test_a_lie_of_the_hub_is_noticed_at_the_next_word(
+    ann: Person, bob: Person, lie: Lie, alarms: set[str]
+) -> None:
+    ann.say("one")
+    bob.say("two")
+    ann.say("three")
+    lied = OneRoom(list(ann.hub.messages))
+    lie(lied)
+    cid = Person(2, lied)  # bob, with another view
+    assert cid.enter()
+    assert set(cid.alarms) == alarms
+    assert "old" not in cid.texts
+    with pytest.raises(NotReading):
+        cid.member.give(ann.id, [1])
+
+
+@pytest.mark.parametrize("kept", [0, 3])
+def test_a_log_that_does_not_continue_ours_stops_the_room(
+    ann: Person, bob: Person, kept: int
+) -> None:
+    bob.say("mine")
+    bob.hub = OneRoom(bob.hub.messages[:kept])
+    assert bob.sync() == []
+    assert phase(bob) is Phase.STOPPED
+    assert bob.alarms == ["replaced"]
+    with pytest.raises(NotReading):
+        bob.member.say([{"kind": "text", "text": "into nowhere"}])
+
+
+def test_what_retention_took_is_a_gap_and_the_log_is_found_again(
+    ann: Person, bob: Person
+) -> None:
+    ann.say("gone")
+    ann.say("seen")
+    ann.say("placed")
+    kept = OneRoom(ann.hub.messages[-2:])
+    bob.hub = kept
+    bob.member.skip(kept.messages[0].seq)
+    bob.sync()
+    assert bob.texts == ["before", "seen", "placed"]
+    with bob.room() as theirs, ann.room() as ours:
+        assert theirs.position.head == ours.position.head
+    assert bob.alarms == []
+
+
+def test_secrets_are_in_no_repr(ann: Person) -> None:
+    secret = key_of(ann)
+    with ann.room() as room:
+        (invite,), (key,) = room.invites(0), room.epoch_keys().values()
+        shown = [repr(invite), repr(key), f"{key}", str(secret), f"{secret!r}"]
+    assert not any("\\x" in text or "b'" in text for text in shown)
