@@ -84,6 +84,19 @@ def shows(
     _register(app, capability, show, None)
 
 
+def alone(app: typer.Typer, function: Callable[[Options], None]) -> None:
+    """Let a word that stands for several commands do something by itself."""
+
+    def invoke(invocation: typer.Context, **shared: Any) -> None:
+        if invocation.invoked_subcommand is None:
+            words = invocation.command_path.split()[1:]
+            function(Options(command=words[0], **shared))
+
+    invoke.__signature__ = _signature([])  # type: ignore[attr-defined]
+    invoke.__annotations__ = {"invocation": typer.Context}
+    app.callback(invoke_without_command=True, no_args_is_help=False)(invoke)
+
+
 def _register(
     app: typer.Typer,
     capability: Capability,

@@ -16,6 +16,7 @@ from parler.text.terminal import (
     clipped,
     counted,
     quoted,
+    sentence,
     shell_word,
     shown_name,
     visible,
@@ -25,6 +26,7 @@ from parler.text.transcript import Transcript, newest_handoff, shown_state, show
 from parler.text.untrusted import quote
 from parler.wire.base import RoomName
 from parler.wire.foreign import Foreign
+from parler.wire.records import DirectoryEntry, RosterEntry
 
 MAX_TOPIC_CHARS = 36
 
@@ -134,7 +136,6 @@ def requests(
             room = room_words(one.room, one.topic)
             yield f"waiting at {room} of {shown_name(one.owner)}:"
         yield f"  {_who(one)}  since {shown_time(one.requested_at, zone)}"
-        yield f"    {word(one.agent)}"
     short = result.requests[0].fingerprint
     yield f"let in:  {line('approve', short)}"
     yield f"reject:  {line('reject', short)}"
@@ -232,20 +233,33 @@ def room_words(name: RoomName, topic: Foreign | None) -> str:
 def roster(result: RosterResult) -> Iterator[str]:
     """The members of a room."""
     for one in result.entries:
-        yield _member(one)
+        yield from _member(one)
 
 
-def _member(one: Member) -> str:
+def _member(one: Member) -> Iterator[str]:
     role = f" ({shown_name(one.role)})" if one.role else ""
-    state, activity = shown_state(one)
-    line = f"{shown_name(one.name)}{role}  {one.fingerprint}  [{state}]"
-    if one.seen is not None:
-        line += f"  seen {one.seen}"
+    state, activity, reach = doing(one)
+    whose = f"  {belongs(one.affiliation, one.id)}" if one.affiliation else ""
+    yield f"{shown_name(one.name)}{role}  {one.fingerprint}  [{state}]{whose}"
+    if activity:
+        yield f"    {activity}"
     if one.waits_as is not None:
-        line += f"  waits to be admitted as {word(one.waits_as)}"
-    if one.affiliation:
-        activity += f"\n    {belongs(one.affiliation, one.id)}"
-    return f"{line}{activity}\n    {word(one.id)}"
+        yield f"    waits to be admitted as {word(one.waits_as)}"
+    read = f"has read up to [{one.seen}]" if one.seen else ""
+    if facts := [words for words in (reach, read) if words]:
+        yield f"    {', '.join(facts)}"
+
+
+def doing(one: RosterEntry | DirectoryEntry) -> tuple[str, str, str]:
+    """How an agent is, what it does, and how it is reached as far as it said so."""
+    from parler.ops.peers import REACHED, told
+
+    state, activity = shown_state(one)
+    if not activity:
+        return state, "", ""
+    words, reach = told(one.activity)
+    said = sentence(words) if words else ""
+    return state, said, "" if words == one.activity else REACHED[reach]
 
 
 def _who(one: Knock | OwnKnock) -> str:

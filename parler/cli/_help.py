@@ -293,7 +293,7 @@ def _options(
             shared.append(record)
         else:
             own.append(record)
-    if isinstance(command, click.Group):
+    if isinstance(command, click.Group) and len(shared) < len(SHARED):
         shared = [*(one.row for one in SHARED), *shared]
     for title, rows in (
         ("Arguments", arguments),

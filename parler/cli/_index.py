@@ -254,7 +254,7 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "members": (
         "rooms",
-        "The members of a room of yours.",
+        "Show the members of the active session, or remove one.",
     ),
     "project": (
         "projects",

@@ -205,7 +205,7 @@ def _listed(result: BundlesResult) -> Iterator[str]:
     if not result.bundles and not result.others:
         yield "no bundles came in"
     for one in result.bundles:
-        tip = f" @{word(one.tip, 12)}" if one.tip else ""
+        tip = f" @{word(one.tip[:12])}" if one.tip else ""
         what = paragraph(one.summary) if one.summary else "(bundle)"
         yield f"[{one.sender.seq}] 📦 {what}{tip}, {shown_size(one.size)}"
         yield f"    {sender_of(one.sender)}"

@@ -7,6 +7,7 @@ import typer
 
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, shows
+from parler.cli._format import doing
 from parler.cli._run import Options
 from parler.errors import UsageError
 from parler.identity.message_signing import Signature
@@ -88,8 +89,8 @@ def _card(result: Listed) -> Iterator[str]:
         Signature.INVALID: "UNVERIFIED: the signature is not by this agent",
     }[result.signature]
     yield from _about(result.card, result.fingerprint, result.affiliation)
-    state, activity = shown_state(result)
-    yield f"status       {state}{activity}"
+    state, activity, reach = doing(result)
+    yield f"status       {', '.join(filter(None, (state, activity, reach)))}"
     yield f"listed       {result.visibility} at {word(result.hub)}"
     yield f"last seen    {shown_time(result.last_seen, None)}"
 
@@ -104,7 +105,7 @@ def _about(
     if affiliation:
         yield f"whose        {belongs(affiliation, described.id)}"
     if affiliation and (person := affiliation.person):
-        yield f"person       {person.fingerprint}  {person.id}"
+        yield f"person       {person.fingerprint}"
     if described.description:
         yield f"about        {paragraph(described.description)}"
     if described.tags:

@@ -20,7 +20,7 @@ from parler.cli._run import (
 from parler.errors import HubError, UsageError
 from parler.ops import peers, reservations
 from parler.ops.affiliations import belongs
-from parler.ops.peers import Peer, PeersResult, Scope
+from parler.ops.peers import REACHED, Peer, PeersResult, Scope
 from parler.ops.reservations import (
     ReleaseResult,
     ReservationsResult,
@@ -167,15 +167,8 @@ def _peer(peer: Peer) -> Iterator[str]:
 def _reach(peer: Peer) -> str:
     if peer.other_hub:
         return f"on another hub ({visible(peer.hub or '')}): not reached from here"
-    words = {
-        "at-once": "takes a message at once",
-        "turn-end": "takes a message when its turn is over",
-        "next-turn": "takes a message at its next turn",
-        "when-it-looks": "takes a message when it looks",
-        "not-now": "takes no messages now",
-    }[peer.reach]
     took = f"; took one {shown_time(peer.last_taken, None)}" if peer.last_taken else ""
-    return words + took
+    return REACHED[peer.reach] + took
 
 
 def _reserved(result: ReserveResult) -> Iterator[str]:

@@ -8,7 +8,7 @@ import typer
 from parler.cli import _format
 from parler.cli._arguments import only_one, pasted_key
 from parler.cli._carry_out import carry_out_declared
-from parler.cli._command import command, group, shows
+from parler.cli._command import alone, command, group, shows
 from parler.cli._joining import Active, Once, Passive, Runner, at_work
 from parler.cli._joining import join as redeem
 from parler.cli._own import (
@@ -27,7 +27,7 @@ from parler.ops.rooms import DeleteResult, RemoveResult
 from parler.text.terminal import counted, shown_name, word
 from parler.wire.records import RoomKind
 
-members = group("The members of a room of yours.")
+members = group("Show the members of the active session, or remove one.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,6 +40,7 @@ def add_to(app: typer.Typer) -> None:
     command(app, rooms.ROSTER)(roster)
     command(app, rooms.DELETE)(delete)
     command(members, rooms.REMOVE)(remove)
+    alone(members, lambda options: roster(options, None))
     app.add_typer(members, name="members")
 
 

@@ -280,7 +280,7 @@ async def card(
     entry = await _lookup(ctx, agent)
     if entry is None:
         raise NotFound(
-            f"{agent} has no card at {ctx.hub}",
+            f"{fingerprint(agent)} has no card at {ctx.hub}",
             next_step="parler register, run by that agent",
         )
     return _listed(entry, await asyncio.to_thread(people_of, ctx))

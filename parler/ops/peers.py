@@ -61,6 +61,15 @@ _REACH = {
 }
 WAKES = frozenset({*_REACH, "none"})
 
+REACHED = {
+    Reach.AT_ONCE: "takes a message at once",
+    Reach.TURN_END: "takes a message when its turn is over",
+    Reach.NEXT_TURN: "takes a message at its next turn",
+    Reach.WHEN_IT_LOOKS: "takes a message when it looks",
+    Reach.NOT_NOW: "takes no messages now",
+}
+"""The same in words."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeersParams:
@@ -310,7 +319,7 @@ def with_wake(activity: str, wake: str) -> str:
     return f"{activity} · wake: {wake}"
 
 
-def _told(activity: Foreign | None) -> tuple[Foreign | None, Reach]:
+def told(activity: Foreign | None) -> tuple[Foreign | None, Reach]:
     """What an agent said it does, and how it said that it is reached."""
     words, _, wake = (exact(activity) or "").rpartition("wake: ")
     if wake not in WAKES:
@@ -331,7 +340,7 @@ async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:
             entries = []  # it lives on another hub, or we are in it no more
         for one in entries:
             if one.status != OFFLINE:
-                words, reach = _told(one.activity)
+                words, reach = told(one.activity)
                 found[one.id] = Peer(
                     agent=one.id,
                     fingerprint=one.fingerprint,
@@ -353,7 +362,7 @@ async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:
     for entry in listed.agents:
         if entry.status == OFFLINE or entry.card.id in found:
             continue
-        words, reach = _told(entry.activity)
+        words, reach = told(entry.activity)
         found[entry.card.id] = Peer(
             agent=entry.card.id,
             fingerprint=entry.fingerprint,

@@ -90,7 +90,7 @@ def test_the_main_job(alice: Agent, bob: Agent, hub: HubProcess) -> None:
     assert no_card.startswith("ask it to run parler register")
     assert bob("register").status == 0
     assert alice("send", "--to", "bob", "only for you").status == 0
-    assert "a direct message waits: parler recv --room dm." in bob("recv").err
+    assert "1 direct message waits: parler recv --room dm." in bob("recv").err
 
 
 def test_a_killed_hub_loses_nothing_and_repeats_nothing(
