@@ -16,7 +16,7 @@ from parler.ask.alias import Alias
 from parler.ask.projects import Project
 from parler.ask.thread import FOLDER
 from parler.errors import ConfigError
-from parler.machine.files import locked, read_bounded, write_private
+from parler.machine.files import aside, locked, read_bounded, write_private
 from parler.wire.base import Millis
 
 HOUR_MS = 3_600_000
@@ -101,5 +101,5 @@ class AskBudget:
         except (msgspec.DecodeError, UnicodeError):
             raise ConfigError(
                 f"{self._path} is damaged: what was spent is not known",
-                next_step=f"remove {self._path}; its counts begin anew",
+                next_step=f"{aside(self._path)}; its counts begin anew",
             ) from None

@@ -17,7 +17,7 @@ from parler.apps.kit.permission import READ_ONLY, Permission
 from parler.apps.registry import all_apps, app_named, guess_app
 from parler.ask.alias import Alias, alias_of, suggested_alias
 from parler.errors import ConfigError, UsageError
-from parler.machine.files import locked, read_bounded, write_private
+from parler.machine.files import aside, locked, read_bounded, write_private
 from parler.machine.workspace import workspace_of
 from parler.wire.base import Millis
 
@@ -121,8 +121,7 @@ class Projects:
         except (msgspec.DecodeError, UnicodeError, UsageError):
             raise ConfigError(
                 f"{self._path} is damaged: who may ask what is not known",
-                next_step=f"mend it, or remove it and add the projects again: "
-                f"{self._path}",
+                next_step=f"{aside(self._path)}, then add the projects again",
             ) from None
         return sorted(found, key=lambda one: one.alias)
 

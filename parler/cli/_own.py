@@ -71,8 +71,10 @@ def agents_meant(
 
     Raises:
         UsageError: `--as` names none of them.
+        ConfigError: The one of this shell cannot be read.
     """
     from parler.identity.homes import machine_home
+    from parler.identity.identity import find_identity
     from parler.identity.own_agents import OwnAgent, Place, own_agents
     from parler.ops.own import agent_named
 
@@ -84,6 +86,8 @@ def agents_meant(
         if mints:
             identity_of(options, settings)
         return [OwnAgent(settings.home, settings.home == machine, Place())]
+    if any(one.home == settings.home and one.identity is None for one in everybody):
+        find_identity(settings.home)  # who types is told why it cannot be read
     return everybody
 
 

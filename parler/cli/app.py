@@ -26,7 +26,6 @@ from parler.cli.render import (
 )
 from parler.errors import (
     ConnectionLost,
-    HubError,
     LocalProtocolError,
     ParlerError,
     RemoteProtocolError,
@@ -67,18 +66,18 @@ Environment:
 
 _NEXT = {
     ErrorCode.NOT_MEMBER: "parler rooms",
-    ErrorCode.NOT_OWNER: "parler whoami, and ask the owner of the room",
+    ErrorCode.NOT_OWNER: "ask whoever owns the room to do it",
     ErrorCode.RATE_LIMITED: "the same command in a minute",
     ErrorCode.AT_CAPACITY: "the same command in a while",
     ErrorCode.TOO_LARGE: "send it in smaller pieces",
     ErrorCode.STORAGE_FULL: "ask who runs the hub to make room on its disk",
-    ErrorCode.UNKNOWN_SERVICE: "parler rooms",
+    ErrorCode.UNKNOWN_SERVICE: "parler serve NAME, run by whoever does such work",
+    ErrorCode.UNKNOWN_BLOB: "ask the sender to send it again",
     ErrorCode.INTERNAL: "the same command again, or parler doctor",
     RemoteProtocolError.code: "parler doctor",
     VersionMismatch.code: "install the version of parler that the hub speaks",
     TimedOut.code: "parler doctor",
     ConnectionLost.code: "parler doctor",
-    HubError.code: "parler doctor",
 }
 """What to do about an error that does not say it itself, by its code."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from parler.errors import UnsafePath
 from parler.handoff.paths import place
-from parler.machine.files import make_private_dir
+from parler.machine.files import aside, make_private_dir
 from parler.wire.base import Digest
 
 FOLDER = "inbox"
@@ -58,7 +58,7 @@ def keep(
         if not stat.S_ISDIR(directory.lstat().st_mode):
             raise UnsafePath(
                 f"{directory} is a link: received files would go elsewhere",
-                next_step=f"remove {directory}",
+                next_step=aside(directory),
             )
     path = place(folder, name, fallback=f"{digest[:12]}.bin")
     return _keep(path, data, token)

@@ -118,7 +118,7 @@ async def _check_needed(repository: Repository, head: Head) -> None:
         f"{one.oid[:12]} {sentence(one.comment, 72)}" for one in missing[:5]
     )
     more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    get = "git fetch --unshallow" if repository.shallow else "git fetch what has them"
+    get = "git fetch --unshallow" if repository.shallow else "git fetch"
     raise MissingCommits(
         f"the bundle builds on commits that are not here: {named}{more}",
         [one.oid for one in missing],

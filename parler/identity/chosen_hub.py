@@ -73,7 +73,7 @@ def read_choice(home: Path) -> Choice:
         # Going on without it could send agents to a hub that nobody named.
         raise ConfigError(
             f"{path} is damaged ({exc}): which hub was chosen is not known",
-            next_step=f"{shlex.join(['mv', str(path), f'{path}.bak'])}, "
+            next_step=f"{files.aside(path)}, "
             "then parler use local, or the hub that you had",
         ) from None
 

@@ -14,7 +14,7 @@ import msgspec
 from parler.errors import ConfigError, UsageError
 from parler.identity.settings import clean_label
 from parler.identity.signing import is_agent_id
-from parler.machine.files import locked, read_private, write_private
+from parler.machine.files import aside, locked, read_private, write_private
 from parler.wire.base import AgentId, Millis
 from parler.wire.foreign import sentence
 
@@ -111,7 +111,7 @@ class Contacts:
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ConfigError(
                 f"{self.path} is damaged: {error}",
-                next_step=f"rm {self.path}; whom you knew has to be trusted again",
+                next_step=f"{aside(self.path)}; whom you knew has to be trusted again",
             ) from None
 
     @contextmanager

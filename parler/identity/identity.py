@@ -79,7 +79,7 @@ def load_identity(home: Path) -> Identity:
     found = find_identity(home)
     if found is None:
         raise IdentityError(
-            f"there is no identity in {home}", next_step=_init_command(home)
+            f"there is no identity in {home}", next_step=init_command(home)
         )
     return found
 
@@ -115,7 +115,7 @@ def mint_identity(
                     f"changed by PARLER_NAME and PARLER_ROLE, or for good in {path}; "
                     "with --force it is kept aside and a new one, a stranger to all "
                     "rooms, is made",
-                    next_step=_init_command(home, force=True),
+                    next_step=init_command(home, force=True),
                 )
             files.keep_copy(path)
         return _write_new(home, hub_url=hub_url, name=name, role=role)
@@ -130,7 +130,7 @@ def check_there(home: Path) -> None:
     path = home / CONFIG_FILE
     if not (path.exists() or path.is_symlink()):
         raise IdentityError(
-            f"there is no identity in {home}", next_step=_init_command(home)
+            f"there is no identity in {home}", next_step=init_command(home)
         )
 
 
@@ -219,7 +219,7 @@ def noted_session(home: Path) -> RoomName | None:
         return None
     except UnicodeDecodeError:
         raise ConfigError(
-            f"{path} is damaged", next_step=f"remove {path}, and name the room"
+            f"{path} is damaged", next_step=f"{files.aside(path)}, then name the room"
         ) from None
     return RoomName(room) if room else None
 
@@ -395,11 +395,12 @@ def _damaged(home: Path, why: str) -> IdentityError:
     return IdentityError(
         f"the key file {home / CONFIG_FILE} is damaged: {why}; put a backup in its "
         "place, or start anew as somebody else (the damaged file is kept aside)",
-        next_step=_init_command(home, force=True),
+        next_step=init_command(home, force=True),
     )
 
 
-def _init_command(home: Path, *, force: bool = False) -> str:
+def init_command(home: Path, *, force: bool = False) -> str:
+    """The command that makes an identity in a home."""
     # --home takes the directory as it is, so this hits scoped homes as well.
     words = ["parler", "init", *(["--force"] if force else [])]
     return shlex.join([*words, "--home", str(home)])

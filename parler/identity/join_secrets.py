@@ -93,10 +93,8 @@ class JoinSecrets:
         return secrets
 
     def _damaged(self, why: str) -> ConfigError:
-        aside = self._path.with_name(f"{self._path.name}.bak")
         return ConfigError(
-            f"{self._path} is damaged: {why}",
-            next_step=shlex.join(["mv", str(self._path), str(aside)]),
+            f"{self._path} is damaged: {why}", next_step=files.aside(self._path)
         )
 
 

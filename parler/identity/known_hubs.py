@@ -347,10 +347,9 @@ def _read_file(path: Path) -> _File:
         return _File()
     except ValueError as exc:
         # Starting afresh on our own would forget whom to refuse.
-        aside = path.with_name(f"{path.name}.bak")
         raise ConfigError(
             f"{path} is damaged ({exc}): which hub is which is not known",
-            next_step=shlex.join(["mv", str(path), str(aside)]),
+            next_step=files.aside(path),
         ) from None
 
 

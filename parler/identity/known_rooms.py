@@ -12,7 +12,7 @@ import msgspec
 
 from parler.errors import ConfigError
 from parler.identity.settings import spelled
-from parler.machine.files import locked, read_bounded, write_private
+from parler.machine.files import aside, locked, read_bounded, write_private
 from parler.wire.base import AgentId, RoomName
 from parler.wire.foreign import Foreign, exact
 from parler.wire.urls import same_hub
@@ -173,7 +173,7 @@ class KnownRooms:
         except (msgspec.DecodeError, UnicodeError):
             raise ConfigError(
                 f"{self.path} is damaged",
-                next_step=f"remove {self.path}; joining again restores it",
+                next_step=f"{aside(self.path)}; joining again restores it",
             ) from None
         for record in rooms:
             record.hub = spelled(record.hub)

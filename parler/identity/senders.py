@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from parler.errors import ConfigError
-from parler.machine.files import locked, read_private, write_private
+from parler.machine.files import aside, locked, read_private, write_private
 from parler.wire.base import AgentId
 
 FILE_NAME = "senders.json"
@@ -49,7 +49,7 @@ class Senders:
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ConfigError(
                 f"{self.path} is damaged: {error}",
-                next_step=f"rm {self.path}; who was accepted has to be again",
+                next_step=f"{aside(self.path)}; who was accepted has to be again",
             ) from None
 
     def accept(self, agent: AgentId) -> None:

@@ -121,7 +121,7 @@ def read_record(paths: HubPaths) -> Record | None:
     except ValueError as error:
         raise ConfigError(
             f"{paths.record} is damaged: {error}",
-            next_step=f"rm {paths.record}, then parler hub start",
+            next_step=f"{files.aside(paths.record)}, then parler hub start",
         ) from None
     return record
 

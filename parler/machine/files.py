@@ -155,6 +155,13 @@ def keep_copy(path: Path) -> Path:
     raise Unwritable(f"{path.parent} already holds {_MAX_COPIES} copies of {path.name}")
 
 
+def aside(path: Path) -> str:
+    """The command with which a user puts a damaged file of ours aside."""
+    import shlex
+
+    return shlex.join(["mv", str(path), f"{path}.bak"])
+
+
 @contextmanager
 def locked(
     path: Path,

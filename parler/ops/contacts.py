@@ -357,7 +357,8 @@ def _free(found: Found, people: People) -> str:
     if not found.called:
         raise UsageError(
             f"what is {found.fingerprint} to be called?",
-            next_step=f"parler trust {found.fingerprint} --as NAME",
+            # The hub finds nobody by the fingerprint of one without a card.
+            next_step=f"parler trust {found.id} --as NAME",
         )
     for contact in people.contacts:
         if look(contact.name) == look(found.called):

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from parler.errors import ConfigError
-from parler.machine.files import locked, read_bounded, write_private
+from parler.machine.files import aside, locked, read_bounded, write_private
 from parler.wire.base import AgentId, MessageId, Millis
 from parler.workers.ledger import ledger_path
 
@@ -116,7 +116,7 @@ class Budget:
         except (msgspec.DecodeError, UnicodeError):
             raise ConfigError(
                 f"{self._path} is damaged: what was spent is not known",
-                next_step=f"remove {self._path}; its counts begin anew",
+                next_step=f"{aside(self._path)}; its counts begin anew",
             ) from None
 
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import sys
@@ -111,7 +112,8 @@ def check_writable(content: Content) -> None:
     if not status.st_mode & 0o222:
         raise FileRefused(
             f"{content.path} is read-only, so somebody else looks after it",
-            next_step=f"chmod u+w {content.path}, or add the entry where it comes from",
+            next_step=f"chmod u+w {shlex.quote(str(content.path))}, or add the entry "
+            "where it comes from",
         )
     if status.st_nlink > 1:
         raise FileRefused(

@@ -125,7 +125,7 @@ class Manifest:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"{self._path} is damaged: {error}",
-                next_step=f"mv {self._path} {self._path}.bak",
+                next_step=files.aside(self._path),
             ) from None
 
 

@@ -23,14 +23,18 @@ from parler.errors import (
     ConnectFailed,
     HandoffError,
     IdentityError,
-    NotAuthenticated,
     ParlerError,
     TransportError,
 )
 from parler.handoff.git import Git
 from parler.identity import join_secrets
 from parler.identity.homes import machine_home
-from parler.identity.identity import Identity, active_session, find_identity
+from parler.identity.identity import (
+    Identity,
+    active_session,
+    find_identity,
+    init_command,
+)
 from parler.identity.settings import Settings, dialled
 from parler.identity.signing import fingerprint, verify
 from parler.local_hub.port_owner import port_owner_of, refuse
@@ -112,8 +116,6 @@ def warn(name: str, detail: str, step: str | None = None) -> Check:
 def broken(name: str, error: ParlerError, *, step: str | None = None) -> Check:
     """It does not work, as an error says."""
     step = step or error.next_step
-    if step is None and isinstance(error, NotAuthenticated):
-        step = "parler whoami"
     if isinstance(error, TransportError) and (step or _SELF).startswith(_SELF):
         step = _ASK
     return Check(
@@ -275,7 +277,7 @@ def _identity(identity: Identity | None, home: Path) -> Check:
         return broken(
             "identity",
             IdentityError("its key does not sign"),
-            step="parler init --force",
+            step=init_command(home, force=True),
         )
     mark = fingerprint(identity.agent_id)
     return ok("identity", f"{identity.name} {mark} in {home}")
@@ -411,5 +413,6 @@ def _active(room: str, *, there: bool) -> Check:
     return warn(
         "session",
         f"we are not in the active session {room} on this hub",
-        "parler session join KEY, or parler rooms",
+        "parler session use ROOM, one of parler session list; or parler session join "
+        "KEY",
     )
