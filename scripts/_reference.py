@@ -14,6 +14,10 @@ from typing import Any
 import click
 import typer
 
+sys.path.insert(0, str(Path(__file__).parent))  # -I leaves it out
+import _app_pages
+import _places
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGES = CHECKOUT / "docs" / "reference"
 INDEX = CHECKOUT / "parler" / "cli" / "_index.py"
@@ -52,6 +56,9 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield PAGES / "cli.md", cli_page()
     yield PAGES / "hub.md", hub_page()
     yield PAGES / "mcp.md", mcp_page()
+    yield PAGES / "environment.md", _places.environment_page()
+    yield PAGES / "files.md", _places.files_page()
+    yield from _app_pages.pages()
 
 
 def index_module() -> str:

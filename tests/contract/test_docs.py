@@ -132,6 +132,21 @@ def test_the_reference_pages_say_what_the_program_says() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_pages_name_every_variable_and_file_that_the_code_names() -> None:
+    places = runpy.run_path(str(ROOT / "scripts" / "_places.py"))
+    listed = [places[group] for group in ("SETTINGS", "SERVER", "TOLD", "OTHERS")]
+    told = {one.name for group in listed for one in group}
+    named, files = set(), set()
+    for path in [*(ROOT / "parler").rglob("*.py"), *(ROOT / "hub").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        named |= set(re.findall(r'"(_?PARLER_[A-Z_]+[A-Z])"', text))
+        files |= set(re.findall(r'^(?:FILE_NAME|\w+_FILE) = "(.+)"', text, re.M))
+    assert named - {"PARLER_HANDOFF"} == {one for one in told if "PARLER_" in one}
+    kept = [*places["MACHINE"], *places["IDENTITY"], *places["WINDOW"]]
+    known = {one.path.rpartition("/")[2].rstrip("*") for one in kept}
+    assert files - {"cline_mcp_settings.json"} <= known
+
+
 def test_the_drawings_are_as_they_are_drawn_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -20,6 +20,8 @@ PAGES = [
     CHECKOUT / "README.md",
     *sorted((CHECKOUT / "docs").glob("*.md")),
     *sorted((CHECKOUT / "docs" / "guides").glob("*.md")),
+    *sorted((CHECKOUT / "docs" / "apps").glob("*.md")),
+    CHECKOUT / "docs" / "reference" / "files.md",
     *sorted((CHECKOUT / "deploy").rglob("README.md")),
 ]
 _VAGUE = {"…", "--help"}

@@ -7,11 +7,14 @@ machine is replaced, and each replacement is named.
 
 import ast
 import os
+import re
+import runpy
 import shlex
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ NOT_RUN = {
     "./scripts/demo": "takes longer than a test may; CI runs it by itself",
     "./scripts/test": "it is what runs this",
     "./scripts/test --only-lint": "it is what runs this",
+    "git clone https://github.com/parler-agents/parler && cd parler": "the network",
     "./scripts/install.sh": "./scripts/test --ship, in a clean root file system",
     ".venv/bin/python -m bench.hub send --short": "tests/bench",
     ".venv/bin/python -m bench.hub fanout --short": "tests/bench",
@@ -53,6 +57,7 @@ NOT_RUN = {
     "parler completion fish > ~/.config/fish/completions/parler.fish": "writes into "
     "fish's own folder; tests/behaviour/test_completion.py",
     "parler connect": "asks at a terminal; tests/behaviour/test_hub_choice.py",
+    "parler doctor --wake": "needs an app that runs; tests/agents/test_apps.py",
     "parler use team": "looks at the network; tests/behaviour/test_hub_choice.py",
     "parler project allow stagent --from dashboard --write": "only at a terminal",
     "parler project allow stagent --from AGENT-ID --name bob": "only at a terminal",
@@ -413,11 +418,28 @@ def run_the_local_hub(world: World) -> None:
         assert "* work" in user("parler hubs").out
         assert world.hub.url in user("parler config").out
         user("parler use local")
+        wire_apps(user)
         user("parler hub stop")
         user("parler hub start")
     finally:
         user.agent("hub", "stop")
     user("parler connect --remove")
+
+
+def wire_apps(user: Reader) -> None:
+    """docs/apps: each app by its name."""
+    assert "mcp_servers" in user("parler connect codex --print").out
+    for line in (
+        "parler connect claude-code",
+        "parler connect codex",
+        "parler connect gemini",
+        "parler connect opencode",
+        "parler connect copilot",
+        "parler connect cursor",
+        "parler connect zed",
+        "parler connect --remove codex",
+    ):
+        user(line)
 
 
 def write_a_program(world: World, alice: Reader) -> None:
@@ -440,15 +462,39 @@ def test_two_agents_do_what_the_pages_say(world: World, tmp_path: Path) -> None:
     hand_over(alice, bob, tmp_path)
     reopen(world, alice, bob)
     work(world, alice, bob)
+    knows_all_files_below(tmp_path)
 
 
-def test_others_do_what_the_pages_say(world: World) -> None:
+def test_others_do_what_the_pages_say(world: World, tmp_path: Path) -> None:
     alice, bob = world.reader("alice"), world.reader("bob")
     look_around(world, alice, bob)
     ask(world)
     write_a_program(world, alice)
     run_a_hub(world)
     run_the_local_hub(world)
+    knows_all_files_below(tmp_path)
+
+
+def knows_all_files_below(folder: Path) -> None:
+    """docs/reference/files.md tells of each file that is in a home now."""
+    places = runpy.run_path(str(CHECKOUT / "scripts" / "_places.py"))
+    kept = [*places["MACHINE"], *places["IDENTITY"], *places["WINDOW"]]
+    names = [one.path for one in kept if one.path not in ("agents/*", "answerers/*")]
+    names += ["*.lock", "*.bak"]
+    found = [
+        re.sub(r"(?:agents|ws|seats|answerers)/[^/]+/", "", file)
+        for home in folder.rglob(".parler*")
+        for file in (
+            path.relative_to(home).as_posix()
+            for path in home.rglob("*")
+            if path.is_file()
+        )
+    ]
+    assert "config.json" in found
+    unknown = [
+        file for file in found if not any(fnmatchcase(file, name) for name in names)
+    ]
+    assert not unknown
 
 
 def typed_here() -> set[str]:

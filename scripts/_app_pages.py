@@ -1,0 +1,194 @@
+"""What the page of each agent app says of it, from what the program knows.
+
+A page is written by hand but for what stands between two marks: its files, when its
+model is told of a message, what it can do. A table of all apps is on the first page.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from _suites import SUITES
+
+from parler.apps.config_files.edits import FileEdit
+from parler.apps.kit.app import App
+from parler.apps.kit.config import Wiring
+from parler.apps.kit.hooks import Event
+from parler.apps.kit.platform import Machine, Platform
+from parler.apps.registry import all_apps
+
+PAGES = Path(__file__).resolve().parents[1] / "docs" / "apps"
+BEGIN, END = "<!-- from the program: begin -->", "<!-- from the program: end -->"
+HOME = PurePosixPath("/home/you")
+TIMES = {
+    Event.SESSION_START: ("as a session starts", "start"),
+    Event.PROMPT: ("with your next prompt", "prompt"),
+    Event.STOP: ("as a turn ends", "end of turn"),
+}
+"""When a hook can tell a model something, at length and in a word."""
+
+TRIED = {
+    "claude-code": "@anthropic-ai/claude-code",
+    "codex": "@openai/codex",
+    "gemini": "@google/gemini-cli",
+    "opencode": "opencode-ai",
+    "cline-cli": "cline",
+    "copilot": "@github/copilot",
+}
+"""What the suite of the real apps installs."""
+
+OTHERS = "others"
+"""The page of the apps that have none of their own."""
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Every page with what is generated in it brought up to date."""
+    for path in sorted(PAGES.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        before, begin, rest = text.partition(BEGIN)
+        if not begin:
+            continue
+        after = rest.partition(END)[2]
+        told = table() if path.stem == "index" else facts(path.stem)
+        yield path, f"{before}{BEGIN}\n{told}\n{END}{after}"
+
+
+def page_of(app: App) -> str:
+    """The page that tells of an app."""
+    return app.id if (PAGES / f"{app.id}.md").exists() else OTHERS
+
+
+def facts(page: str) -> str:
+    """What is known of the apps of a page."""
+    apps = [app for app in all_apps() if page_of(app) == page]
+    if page == OTHERS:
+        return rows(
+            ("App", "Called", "Its file, on Linux", "Takes effect", "To know"),
+            ((app.title, called(app), files(app), *effect(app)) for app in apps),
+        )
+    [app] = apps
+    return rows(("", ""), facts_of(app))
+
+
+def rows(head: tuple[str, ...], cells: Iterable[tuple[str, ...]]) -> str:
+    """A table."""
+    lines = [head, ("---",) * len(head), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def facts_of(app: App) -> Iterator[tuple[str, str]]:
+    """What is said of one app."""
+    takes, notes = effect(app)
+    yield "Called", called(app)
+    yield "Its files, on Linux", files(app)
+    yield "Takes effect", takes
+    yield "Its model is told of a message", ", ".join(told_at(app))
+    yield "Is woken while idle", woken(app)
+    yield "Stops an edit of a reserved file", yes(Event.PRE_EDIT in events_of(app))
+    yield "Answers and works without a window", yes(app.headless is not None)
+    yield "Tried in", tried(app)
+    if notes:
+        yield "To know", notes
+
+
+def table() -> str:
+    """All apps, and what each can do."""
+    return rows(
+        ("App", "Told", "Woken", "Edits stopped", "Without window", "Tried in"),
+        (
+            (
+                f"[{app.title}]({page_of(app)}.md)",
+                ", ".join(times_of(app, brief=True)),
+                woken(app),
+                yes(Event.PRE_EDIT in events_of(app)),
+                yes(app.headless is not None),
+                tried(app),
+            )
+            for app in all_apps()
+        ),
+    )
+
+
+def called(app: App) -> str:
+    """What `parler connect` takes for it."""
+    return ", ".join(f"`{name}`" for name in (app.id, *app.aliases))
+
+
+def effect(app: App) -> tuple[str, str]:
+    """What its user does after wiring, and should know."""
+    config = app.config()
+    return config.restart, "; ".join(config.notes + config.hook_notes)
+
+
+def tried(app: App) -> str:
+    """Which version our tests run."""
+    package = TRIED.get(app.id)
+    named = [one for suite in SUITES for one in suite.npm if package]
+    found = [one for one in named if one.rpartition("@")[0] == package]
+    return found[0].rpartition("@")[2] if found else "its files alone"
+
+
+def told_at(app: App) -> list[str]:
+    """When its model hears of what waits, without being woken."""
+    return [*times_of(app), "with its own calls of Parler"]
+
+
+def times_of(app: App, *, brief: bool = False) -> list[str]:
+    """When its hooks tell its model."""
+    hooks = app.hooks() if app.hooks else None
+    return [
+        said[brief]
+        for event, said in TIMES.items()
+        if hooks is not None
+        and event in events_of(app)
+        and (event is Event.STOP or hooks.context(event, "text") is not None)
+    ] or (["own calls"] if brief else [])
+
+
+def woken(app: App) -> str:
+    """Whether there is a way to its model between turns."""
+    if not app.can_wake:
+        return "no"
+    return "yes" if app.hooks else "where it listens"
+
+
+def yes(is_so: bool) -> str:
+    """A word for a table."""
+    return "yes" if is_so else "no"
+
+
+@cache
+def events_of(app: App) -> frozenset[Event]:
+    """The hooks of ours that it is given, those for reservations included."""
+    found = set()
+    for text in contents(app):
+        found |= {event for event in Event if f" hook {event} " in text}
+    return frozenset(found)
+
+
+def contents(app: App) -> Iterator[str]:
+    """What is written into its files, as text."""
+    for edit in edits(app):
+        yield str(edit.content)
+        yield str(edit.changes)
+
+
+def files(app: App) -> str:
+    """The files that get something of ours."""
+    return ", ".join(
+        f"`~/{edit.path.relative_to(HOME)}`"
+        for edit in edits(app)
+        if edit.content or edit.changes
+    )
+
+
+def edits(app: App) -> tuple[FileEdit, ...]:
+    """What `parler connect` does to its files, on some Linux machine."""
+    machine = Machine(platform=Platform.LINUX, env={}, home=Path(HOME))
+    wiring = Wiring(
+        app=app.id,
+        command=("parler",),
+        home=Path(HOME, ".parler", "agents", app.id),
+        reservations=True,
+    )
+    return app.config().files(machine, wiring)
