@@ -20,7 +20,7 @@ from parler.wire.base import RoomName
 from parler.wire.parts import TextPart
 from parler.wire.records import RoomTarget
 
-SEND_SECS = 60.0
+SEND_SECS = 120.0
 """How long one send may take, with all its repetitions over lost connections."""
 
 FOLLOW_SECS = 5

@@ -13,10 +13,9 @@ from typing import Any
 import msgspec
 
 from bench import _machine
-from bench._hub_process import HubProcess
+from bench._hub_process import WAIT_SECS, HubProcess
 from bench._load import (
     BINARY,
-    WAIT_SECS,
     Agent,
     LoadFailed,
     Messages,

@@ -11,9 +11,8 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from bench import _machine
-from bench._hub_process import HubProcess
+from bench._hub_process import WAIT_SECS, HubProcess
 from bench._load import (
-    WAIT_SECS,
     Agent,
     LoadFailed,
     Messages,

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-START_SECS = 20.0
-STOP_SECS = 15.0
+WAIT_SECS = 120.0
+"""What takes longer hangs, on however busy a machine."""
+
 UNLIMITED = (
     "--max-ops-per-min=0",
     "--max-sends-per-min=0",
@@ -129,7 +130,7 @@ class HubProcess:
             HubFailed: It ended, or took too long.
         """
         assert self._child is not None, "launch the hub first"
-        deadline = time.monotonic() + START_SECS
+        deadline = time.monotonic() + WAIT_SECS
         while not self._ready.exists():
             if self._child.poll() is not None or time.monotonic() > deadline:
                 status = self._child.poll()
@@ -143,7 +144,7 @@ class HubProcess:
         """End the present life by SIGKILL."""
         if self._child is not None:
             self._child.kill()
-            self._child.wait(STOP_SECS)
+            self._child.wait(WAIT_SECS)
 
     def check_alive(self) -> None:
         """Raise `HubFailed` if the hub ended although nobody ended it."""
@@ -156,7 +157,7 @@ class HubProcess:
         assert self._child is not None, "start the hub first"
         self._child.send_signal(signal.SIGTERM)
         try:
-            return self._child.wait(STOP_SECS)
+            return self._child.wait(WAIT_SECS)
         except subprocess.TimeoutExpired:
             self.kill()
             return self._child.returncode

@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bench._hub_process import WAIT_SECS
 from parler.identity.message_signing import sign_parts
 from parler.identity.signing import Keypair
 from parler.wire.base import RoomName
 from parler.wire.parts import TextPart
 from parler.wire.records import RoomTarget
 
-WAIT_SECS = 30.0
 CLIENT_ID_LENGTH = 36
 
 _TEXT, _CLOSE, _PING, _PONG = 0x81, 0x88, 0x89, 0x8A

@@ -26,9 +26,9 @@ from bench import _machine, _report, _starts, hub, mcp
 from bench._grown import Grown, Size, grow, queries_file
 from bench._hub_held import ask_in_turns, download, upload
 from bench._hub_peers import slow as slow_peer
-from bench._hub_process import HubProcess
+from bench._hub_process import WAIT_SECS, HubProcess
 from bench._judge import Judge, Verdict
-from bench._load import BINARY, WAIT_SECS, Agent, framed, open_room, sources
+from bench._load import BINARY, Agent, framed, open_room, sources
 from bench._meter import SHORT, Figures, Load
 from parler.identity.signing import Keypair
 

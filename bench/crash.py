@@ -28,7 +28,7 @@ from bench._crash_things import Keeper, Things, ThingsVerdict, Worker
 from bench._crash_things import ask as ask_for_things
 from bench._crash_things import judge as judge_things
 from bench._crash_things import wrong as wrong_things
-from bench._hub_process import UNLIMITED, UNSYNCED, HubProcess
+from bench._hub_process import UNLIMITED, UNSYNCED, WAIT_SECS, HubProcess
 from bench._load import Agent, open_room, sources
 from bench.powercut import PowerCut, PowerCutError
 from parler.identity.signing import Keypair
@@ -44,10 +44,6 @@ SHARED = (
 SMALL = {resource.RLIMIT_DATA: 512 * 2**20, resource.RLIMIT_NOFILE: 1536}
 """And it has no more than the machine of `fly.toml`."""
 
-PROGRESS_SECS = 30.0
-"""How long a sender may take to get something acknowledged after a restart."""
-
-CATCH_UP_SECS = 30.0
 EARLY_SHARE = 0.2
 """Share of the kills that hit a hub while it starts."""
 
@@ -212,7 +208,7 @@ class Stage:
                 yield stop
                 limit.reschedule(asyncio.get_running_loop().time() + 2 * SEND_SECS)
             self._logs = {room: await self._read(room) for room in self._rooms}
-            await _until(self._all_read, CATCH_UP_SECS)
+            await _until(self._all_read, WAIT_SECS)
             self._found = await ask_for_things(url, self._keepers, self.things)
             for task in readers:
                 task.cancel()
@@ -230,7 +226,7 @@ class Stage:
         )
         try:
             yield
-            async with asyncio.timeout(CATCH_UP_SECS):
+            async with asyncio.timeout(WAIT_SECS):
                 said, _ = await attackers.communicate(b"")
             self.attackers_got = json.loads(said)
         finally:
@@ -258,10 +254,10 @@ class Stage:
         self._gate.set()
         # All talk before the next kill, so that none waits longer and longer to return.
         before = [sender.confirmed for sender in self._senders]
-        if not await _until(lambda: self._all_talk(before), PROGRESS_SECS):
+        if not await _until(lambda: self._all_talk(before), WAIT_SECS):
             raise TimeoutError("a sender got nothing acknowledged any more")
         if not self._wronged:
-            await _until(self._is_ripe, PROGRESS_SECS)
+            await _until(self._is_ripe, WAIT_SECS)
         await asyncio.sleep(self._chance.uniform(0, 2 * self._plan.seconds_between))
         self._hub.check_alive()
 

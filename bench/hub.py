@@ -26,9 +26,8 @@ import msgspec
 from bench import _machine
 from bench._hub_held import UNREAD, blob, recall, rooms
 from bench._hub_peers import slow, stages, stall
-from bench._hub_process import HubProcess
+from bench._hub_process import WAIT_SECS, HubProcess
 from bench._load import (
-    WAIT_SECS,
     Agent,
     LoadFailed,
     Messages,

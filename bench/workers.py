@@ -42,7 +42,7 @@ ROOM = service_room(ROLE)
 STEPS = tuple(step for step in Step if step is not Step.HANDED_ON)
 VICTIMS = ("worker", "hub")
 ENDS = ("done", "failed")
-FAULT_SECS = 60.0
+FAULT_SECS = 120.0
 """How long a worker may take from one fault to the next."""
 
 TAKEOVER_SECS = 4 * LEASE_SECS + FAULT_SECS
