@@ -300,6 +300,8 @@ def test_no_command_prints_foreign_words_as_ours(
         with hostile_hub(lie, blob) as hub:
             monkeypatch.setenv("PARLER_HUB", hub.url)
             for number, typed in enumerate(words_of(line, hub)):
+                if number == 0 and lie is not EVERYWHERE[0]:
+                    continue  # nobody is there: the hub is asked for less
                 at_home(home, hub, is_open=number > 0)
                 monkeypatch.setattr(sys, "stdin", io.StringIO())
                 app.run(typed)

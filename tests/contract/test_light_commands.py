@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 import typer
 
@@ -177,11 +179,14 @@ def test_every_command_is_where_the_table_says() -> None:
     assert list(getattr(root, "commands", {})) == list(app.COMMANDS)
 
 
+@cache
+def whole_tree() -> click.Command:
+    return typer.main.get_command(app.tree())
+
+
 @pytest.mark.parametrize("word", sorted(app.COMMANDS))
 def test_a_small_tree_has_its_command_as_the_whole_one_has_it(word: str) -> None:
-    small, whole = (
-        typer.main.get_command(tree) for tree in (app.tree(word), app.tree())
-    )
+    small, whole = typer.main.get_command(app.tree(word)), whole_tree()
     context = typer.Context(whole)
     commands = [getattr(tree, "commands", {})[word] for tree in (small, whole)]
     infos = [command.to_info_dict(context) for command in commands]

@@ -46,20 +46,18 @@ def test_answer_of_a_private_hub_is_for_no_page(hub: RunningHub, path: str) -> N
     assert is_for_no_page(hub.get(path))
 
 
-@pytest.mark.parametrize("path", PATHS)
 def test_preflight_of_any_path_lists_the_authorization_header(
-    start_hub: StartHub, path: str
+    start_hub: StartHub,
 ) -> None:
     hub = start_hub(allow_origin=frozenset({"https://viewer.example"}))
     origin = {"Origin": "https://viewer.example"}
-    answer = hub.get(path, method="OPTIONS", headers=origin)
-    assert (answer.status, answer.body) == (200, b"")
-    assert answer.headers["access-control-allow-methods"] == "*"
-    assert (
-        "authorization, content-type"
-        in (answer.headers["access-control-allow-headers"])
-    )
-    assert answer.headers["access-control-allow-origin"] == "https://viewer.example"
+    for path in PATHS:
+        answer = hub.get(path, method="OPTIONS", headers=origin)
+        assert (answer.status, answer.body) == (200, b""), path
+        assert answer.headers["access-control-allow-methods"] == "*"
+        allowed = answer.headers["access-control-allow-headers"]
+        assert "authorization, content-type" in allowed
+        assert answer.headers["access-control-allow-origin"] == origin["Origin"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -70,13 +68,13 @@ def test_head_answers_like_get_without_a_body(hub: RunningHub, path: str) -> Non
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize("path", PATHS[:-1])
 def test_wrong_method_is_refused_with_an_empty_body(
-    hub: RunningHub, path: str, method: str
+    hub: RunningHub, method: str
 ) -> None:
-    answer = hub.get(path, method=method, body=b"some bytes")
-    assert (answer.status, answer.body) == (405, b"")
-    assert is_for_no_page(answer)
+    for path in PATHS[:-1]:
+        answer = hub.get(path, method=method, body=b"some bytes")
+        assert (answer.status, answer.body) == (405, b""), path
+        assert is_for_no_page(answer)
 
 
 @pytest.mark.parametrize("path", ["/nope", "/health/", "//", "/api", "/join/"])
