@@ -112,6 +112,15 @@ class Host:
         """Call a tool; returns what its model reads."""
         return text_of(await self.result(self.starts(tool, **arguments)))
 
+    async def brings(self, words: str, tool: str, **arguments: Any) -> str:
+        """Call a tool until its model reads these words; what it then read."""
+
+        async def read() -> str:
+            read = await self.calls(tool, **arguments)
+            return read if words in read else ""
+
+        return await comes(read)
+
     def cancels(self, request: int) -> None:
         """Lose interest in an answer."""
         self.says(

@@ -45,20 +45,12 @@ def room_in(text: str) -> RoomName:
     return RoomName(found[1])
 
 
-async def brings(host: Host, words: str) -> str:
-    """Use some tool until its result brings these words."""
-    async with asyncio.timeout(WAIT):
-        while words not in (read := await host.calls("parler_rooms")):
-            pass
-    return read
-
-
 async def knocked(host: Host, hub: HubProcess) -> tuple[str, str, str]:
     """Have Bob knock at a new session; its room, his fingerprint, and what was told."""
     opened = await host.calls("parler_open_session", topic="api", context="we did X")
     async with peer(hub.url, "bob") as bob:
         await bob.joins(key_in(opened))
-        told = await brings(host, "KNOCK")
+        told = await host.brings("KNOCK", "parler_rooms")
         return room_in(opened), bob.fingerprint, told
 
 
@@ -73,7 +65,7 @@ async def test_a_joiner_is_let_in_only_by_the_answer_of_a_person(
     ):
         opened = await host.calls("parler_open_session", context="the plan")
         room = await bob.joins(key_in(opened))
-        told = await brings(host, bob.fingerprint)
+        told = await host.brings(bob.fingerprint, "parler_rooms")
         assert "Only your user may decide" in told
         asked: list[str] = []
 
@@ -184,7 +176,7 @@ async def test_an_answer_counts_once_and_for_its_question_alone(
         opened = await host.calls("parler_open_session")
         room = await bob.joins(key_in(opened))
         await mallory.joins(key_in(opened))
-        await brings(host, mallory.fingerprint)
+        await host.brings(mallory.fingerprint, "parler_rooms")
 
         def approve(who: str, **more: Any) -> int:
             params = {"name": "parler_approve_join", "arguments": {"agent": who}}
@@ -336,12 +328,12 @@ async def test_an_agent_of_ones_own_walks_in_and_a_stranger_is_told_with_whose_i
         # The very first call: its card has to be there before it knocks.
         read = await mine.calls("parler_join_session", key=key)
         assert "You are in" in read
-        assert "your Codex" in await brings(host, "was let into")
+        assert "your Codex" in await host.brings("was let into", "parler_rooms")
         person = load_identity(tmp_path / "theirs" / ".parler")
         mark = fingerprint(person.agent_id)
         knocked = await theirs.calls("parler_join_session", key=key)
         assert f"an agent of {shown_name(person.name)} {mark}" in knocked
-        told = await brings(host, "KNOCK")
+        told = await host.brings("KNOCK", "parler_rooms")
         assert f"Codex, says it is {shown_name(person.name)}'s ({mark})" in told
 
 

@@ -1,6 +1,5 @@
 """Numbers of messages belong to a hub, also while an agent goes from one to another."""
 
-import asyncio
 from pathlib import Path
 
 from parler.client.client import connect
@@ -13,7 +12,7 @@ from parler.wire.replies import Invited, Joined, JoinPending
 from parler.wire.requests import Invite, Redeem
 from tests._support.mcp_hosts import at_work, environment, home_of
 from tests._support.mcp_peers import Peer, peer
-from tests._support.polling import WAIT, comes
+from tests._support.polling import comes
 from tests._support.processes import HubProcess
 
 PLAIN = RoomName("plain")
@@ -60,9 +59,7 @@ async def test_what_one_hub_brought_is_not_acknowledged_to_another(
                 return any(item.room == there for item in Spool(home).waiting())
 
             await comes(arrived)
-            async with asyncio.timeout(WAIT):
-                while "welcome" not in await host.calls("parler_recv", wait_secs=1):
-                    pass
+            await host.brings("welcome", "parler_recv", wait_secs=1)
             await host.pings()
 
             async def seen() -> bool:

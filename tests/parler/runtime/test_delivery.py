@@ -43,10 +43,7 @@ class Scene:
 
 async def arrives(host: Host, words: str) -> str:
     """Read until it is there, as a model does that is told to wait."""
-    async with asyncio.timeout(WAIT):
-        while words not in (read := await host.calls("parler_recv", wait_secs=5)):
-            pass
-    return read
+    return await host.brings(words, "parler_recv", wait_secs=5)
 
 
 async def test_a_receipt_that_the_hub_cannot_store_is_given_again(
@@ -98,9 +95,7 @@ async def test_every_tool_brings_what_waits(hub: HubProcess, tmp_path: Path) -> 
         await scene.bob.says(scene.room, "first")
         await host.result(waiting)
         await scene.bob.says(scene.room, "second")
-        async with asyncio.timeout(WAIT):
-            while "second" not in (read := await host.calls("parler_roster")):
-                pass
+        read = await host.brings("second", "parler_roster")
         assert read.index("members of") < read.index("second")
 
 
@@ -165,9 +160,7 @@ async def test_only_one_of_two_windows_reads_and_the_other_says_so(
             at_work(scene.environment, scene.folder)
         )
         seq = await scene.bob.says(scene.room, "for one window")
-        async with asyncio.timeout(WAIT):
-            while "for one window" not in (read := await second.calls("parler_recv")):
-                pass
+        read = await second.brings("for one window", "parler_recv")
         assert "Another window of this agent reads" in read
         await second.pings()
         assert not await scene.is_seen(seq)
@@ -259,14 +252,10 @@ async def test_what_may_not_interrupt_waits_until_it_is_asked_for(
         host = await scene.begins(stack)
         await host.calls("parler_attention", mode="focus")
         quiet = await scene.bob.says(scene.room, "just chatting")
-        async with asyncio.timeout(WAIT):
-            while "may not interrupt" not in (read := await host.calls("parler_rooms")):
-                pass
+        read = await host.brings("may not interrupt", "parler_rooms")
         assert "just chatting" not in read
         await scene.bob.hands(scene.room, "deploy it", to="ann")
-        async with asyncio.timeout(WAIT):
-            while "deploy it" not in (read := await host.calls("parler_rooms")):
-                pass
+        read = await host.brings("deploy it", "parler_rooms")
         assert "just chatting" in read  # it comes with what is behind it
         await host.pings()
         await scene.comes_to_be_seen(quiet)
