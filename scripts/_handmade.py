@@ -13,8 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests._support.plainclient import Frame, Link, PlainAgent
-
-WAIT = 15.0
+from tests._support.polling import WAIT
 
 
 class Leak(Exception):
