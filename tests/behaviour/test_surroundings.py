@@ -127,6 +127,7 @@ def test_a_conversation_needs_no_locale_no_terminal_and_no_umask(
         ("os.replace", errno.EPERM),
         ("os.fchmod", errno.EPERM),
         ("fcntl.flock", errno.EACCES),
+        ("os.fsync", errno.ENOSPC),
     ],
 )
 def test_what_the_system_refuses_is_told_with_its_file(

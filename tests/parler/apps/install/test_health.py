@@ -15,7 +15,7 @@ from tests.parler.apps._files import Desk, desk
 def program(folder: Path) -> Path:
     """An installed parler."""
     path = folder / "bin" / "parler"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"#!/bin/sh\n")
     path.chmod(0o755)
     return path
@@ -84,6 +84,9 @@ def test_a_python_that_was_removed_breaks_it_until_it_is_wired_again(
     assert found.state is State.BROKEN
     assert f"runs on is gone: {python}" in words(found)
     assert "parler connect goose" in words(found)
+    other = replace(wiring, command=(str(program(tmp_path / "other")),))
+    one.wire(command=other.command)
+    assert health(one, other).state is State.WORKING
 
 
 def test_another_parler_is_noted(tmp_path: Path) -> None:
