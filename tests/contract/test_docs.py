@@ -144,7 +144,8 @@ def test_the_pages_name_every_variable_and_file_that_the_code_names() -> None:
     assert named - {"PARLER_HANDOFF"} == {one for one in told if "PARLER_" in one}
     kept = [*places["MACHINE"], *places["IDENTITY"], *places["WINDOW"]]
     known = {one.path.rpartition("/")[2].rstrip("*") for one in kept}
-    assert files - {"cline_mcp_settings.json"} <= known
+    # The first is an app's, and no command opens a sealed room yet.
+    assert files - {"cline_mcp_settings.json", "sealed.sqlite"} <= known
 
 
 def test_the_drawings_are_as_they_are_drawn_now(
