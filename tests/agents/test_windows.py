@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests._support.polling import eventually
-from tests.agents._kit.clis import Claude, Cli, Codex, Gemini
+from tests.agents._kit.clis import Claude, Cli, Codex, Copilot, Gemini, OpenCode
 from tests.agents._kit.sandbox import Peer, Sandbox
 from tests.agents._kit.talking import CodexServer, Terminal
 from tests.agents._kit.wired import trust_hooks, wire
@@ -118,6 +118,65 @@ def test_two_conversations_in_one_process_of_codex_are_two_agents(box: Sandbox) 
         names = {"project-codex", "project-codex-2"}
         eventually(lambda: set(here(shell)) == names, "two agents")
         assert "project-codex-2" in app.call(first, "parler", "parler_peers", {})
+
+
+BEGUN: dict[type[Cli], list[str]] = {
+    Gemini: ["gemini", "--prompt-interactive"],
+    OpenCode: ["opencode", "--port", "0", "--prompt"],
+    Copilot: ["copilot", "--allow-all-tools", "--interactive"],
+}
+"""What opens a window with a first prompt."""
+
+RESUMED: dict[type[Cli], list[str]] = {
+    Gemini: ["gemini", "--resume", "latest"],
+    Copilot: ["copilot", "--continue"],
+}
+"""What opens one with the newest conversation, where the app tells us which."""
+
+
+@pytest.mark.parametrize("kind", BEGUN)
+def test_two_windows_of_an_app_are_two_agents(box: Sandbox, kind: type[Cli]) -> None:
+    machine, [cli] = wire(box, [kind])
+    cli.trust("parler")
+    shell = Peer(box, {"PARLER_HUB": machine.hub}, box.project)
+    box.model.script(HELLO, {"call": "parler_recv", "with": {}}, {"say": "read it"})
+    names = [f"project-{kind.name}", f"project-{kind.name}-2"]
+    words, mail = ["quokka", "numbat"], ["mind the lexer", "mind the parser"]
+
+    def until_seats(*wanted: str) -> dict[str, str]:
+        def seats() -> dict[str, str] | None:
+            found = {one: entry["agent"] for one, entry in here(shell).items()}
+            return found if set(found) == set(wanted) else None
+
+        found: dict[str, str] = eventually(seats, f"{wanted}")
+        return found
+
+    def opened(word: str) -> Terminal:
+        terminal = Terminal(box, [*BEGUN[kind], word])
+        box.model.wait(word)
+        return terminal
+
+    with opened(words[0]) as first:
+        until_seats(names[0])
+        with opened(words[1]) as second:
+            agents = until_seats(*names)
+            assert len(set(agents.values())) == 2
+            for name, text in zip(names, mail, strict=True):
+                assert shell("send", "--to", name, text).status == 0
+            for terminal, text in zip((first, second), mail, strict=True):
+                terminal.type("news")
+                terminal.until("news")
+                terminal.type("\r")
+                box.model.wait(text)
+        for asked in box.model.asked:
+            for word, text in zip(words, reversed(mail), strict=True):
+                assert word not in asked.text or text not in asked.text
+        until_seats(names[0])
+        with opened("wombat"):
+            assert until_seats(*names) == agents
+    if kind in RESUMED:
+        with Terminal(box, RESUMED[kind]):
+            until_seats(names[1])
 
 
 WHOAMI = "parler whoami --json"

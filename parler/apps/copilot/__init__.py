@@ -29,6 +29,8 @@ APPS = (
         aliases=("copilot-cli",),
         commands=("copilot",),
         programs=("copilot",),
+        marks=("COPILOT_CLI",),
+        conversation_variables=("COPILOT_AGENT_SESSION_ID",),
         clients=("copilot-cli",),
         hooks=_hooks,
     ),

@@ -314,6 +314,8 @@ class Copilot(Cli):
             "COPILOT_MODEL": "scripted",
             "COPILOT_PROVIDER_BASE_URL": f"{self.box.model.url}/v1",
         }
+        trusted = {"trusted_folders": [str(self.box.project)]}
+        self.merge(".copilot/config.json", trusted)
 
     def servers(self) -> dict[str, bool]:
         raise NotImplementedError("it launches them for a turn only")

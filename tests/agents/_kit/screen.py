@@ -9,12 +9,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from tests.agents._kit.sandbox import Sandbox, eventually
+from tests._support.polling import WAIT, eventually
+from tests.agents._kit.sandbox import Sandbox
 
 COLUMNS = 88
-SHOWN_WAIT = 40.0
 TRIES, TRY_WAIT = 8, 5.0
-TMUX_WAIT = 10.0
 BUSY = ("esctocancel", "escinterrupt", "esctointerrupt")
 """Of what an app shows while it works, without blanks."""
 
@@ -83,7 +82,7 @@ class Screen:
             return None
 
         try:
-            return str(eventually(seen, SHOWN_WAIT, "screen"))
+            return str(eventually(seen, "screen"))
         except AssertionError:
             raise AssertionError(f"{words} are not on\n{self.text()}") from None
 
@@ -98,6 +97,6 @@ class Screen:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
-            timeout=TMUX_WAIT,
+            timeout=WAIT,
             check=False,
         ).stdout

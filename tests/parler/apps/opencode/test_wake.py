@@ -1,9 +1,10 @@
-"""A text becomes a message of the newest session of an OpenCode server."""
+"""A text becomes a message of the session that an OpenCode window is in."""
 
 import asyncio
 import base64
 import json
 import os
+import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from parler.apps.opencode import APPS
-from parler.apps.opencode.wake import Server, newest
+from parler.apps.opencode.wake import Server, activity, session_of
 from parler.wake.wakers import find_waker
-from tests._support.polling import WAIT
+from tests._support.polling import WAIT, eventually
 
 (OPENCODE,) = APPS
 
@@ -23,8 +24,16 @@ class Sessions:
 
     def __init__(self) -> None:
         self.messages: list[object] = []
+        self.listed: list[object] = []
+        self.busy: dict[str, object] = {}
+        self.heard: queue.Queue[bytes | None] = queue.Queue()
         self.deaf = False
         self.authorization: set[str | None] = set()
+
+    def happens(self, kind: str, session: str) -> None:
+        told = {"sessionID": session, "status": {"type": "busy"}}
+        event = json.dumps({"payload": {"type": kind, "properties": told}})
+        self.heard.put(f"data: {event}\n\n".encode())
 
 
 @contextmanager
@@ -35,7 +44,21 @@ def serving(sessions: Sessions) -> Iterator[str]:
 
         def do_GET(self) -> None:
             sessions.authorization.add(self.headers["authorization"])
-            self.answer(200, sessions.messages)
+            if self.path == "/global/event":
+                self.stream()
+            elif self.path == "/session/status":
+                self.answer(200, sessions.busy)
+            elif self.path.startswith("/session?"):
+                self.answer(200, sessions.listed)
+            else:
+                self.answer(200, sessions.messages)
+
+        def stream(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            while (event := sessions.heard.get()) is not None:
+                self.wfile.write(event)
+                self.wfile.flush()
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -57,6 +80,7 @@ def serving(sessions: Sessions) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
+            sessions.heard.put(None)
             server.shutdown()
             thread.join()
 
@@ -91,20 +115,34 @@ async def test_server_that_is_gone_is_no_error() -> None:
     assert not await Server(url, "ses_1", authorization=None).wake("hello")
 
 
-def test_newest_session_of_the_folder_is_meant() -> None:
-    def one(name: str, at: float, **more: object) -> object:
-        return {"id": name, "directory": "/p", "time": {"updated": at}, **more}
-
-    listed = [
-        one("old", 1),
-        one("mine", 5),
-        one("elsewhere", 9, directory="/q"),
-        one("subagent", 9, parentID="mine"),
+def test_session_that_works_in_this_server_is_meant_whatever_is_newer() -> None:
+    sessions = Sessions()
+    sessions.listed = [
+        {"id": "of another window", "directory": "/p", "time": {"updated": 9}},
+        {"id": "mine", "directory": "/p", "time": {"updated": 1}},
+        {"id": "elsewhere", "directory": "/q"},
+        {"id": "subagent", "directory": "/p", "parentID": "mine"},
         {"id": 3},
         "junk",
     ]
-    assert newest(listed, "/p") == "mine"
-    assert newest([], "/p") is None
+    with serving(sessions) as url:
+        assert session_of(url, None, ["opencode"], "/p") is None
+        assert session_of(url, None, ["opencode", "-s", "given"], "/p") == "given"
+        assert session_of(url, None, ["opencode", "--session=given"], "/p") == "given"
+        for name in ("mine", "subagent", "elsewhere"):
+            sessions.happens("session.status", name)
+        sessions.happens("session.updated", "of another window")
+        sessions.heard.put(None)
+        eventually(lambda: not activity(url, None).listens, "end of the events")
+        assert session_of(url, None, ["opencode", "-s", "given"], "/p") == "mine"
+
+
+def test_session_that_works_as_we_begin_to_listen_is_meant() -> None:
+    sessions = Sessions()
+    sessions.listed = [{"id": "mine", "directory": "/p"}]
+    sessions.busy = {"mine": {"type": "busy"}}
+    with serving(sessions) as url:
+        assert session_of(url, None, ["opencode"], "/p") == "mine"
 
 
 async def test_only_the_server_that_started_us_is_spoken_to(home: Path) -> None:
