@@ -73,19 +73,20 @@ def agents_meant(
         UsageError: `--as` names none of them.
         ConfigError: The one of this shell cannot be read.
     """
-    from parler.identity.homes import machine_home
+    from parler.identity.homes import is_person_home, machine_home
     from parler.identity.identity import find_identity
-    from parler.identity.own_agents import OwnAgent, Place, own_agents
+    from parler.identity.own_agents import OwnAgent, own_agents
+    from parler.identity.places import Place
     from parler.ops.own import agent_named
 
-    machine = machine_home(settings.base_home)
-    everybody = own_agents(machine)
+    everybody = own_agents(machine_home(settings.base_home))
+    is_person = is_person_home(settings.home)
     if as_ is not None:
         return [agent_named(as_, everybody)]
-    if options.home or settings.home != machine or not everybody:
+    if options.home or not is_person or not everybody:
         if mints:
             identity_of(options, settings)
-        return [OwnAgent(settings.home, settings.home == machine, Place())]
+        return [OwnAgent(settings.home, is_person, Place())]
     if any(one.home == settings.home and one.identity is None for one in everybody):
         find_identity(settings.home)  # who types is told why it cannot be read
     return everybody

@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 
 from parler.identity.homes import (
-    machine_home,
+    is_person_home,
     project_directory,
     project_home,
     workspace_name,
 )
-from parler.identity.own_agents import place_at
+from parler.identity.places import place_of
 from parler.wire.foreign import Foreign, exact, foreign
 from parler.wire.records import AgentCard
 
@@ -36,10 +36,9 @@ def card_place(
     home: Path, env: Mapping[str, str], cwd: Path | None, user_home: Path | None
 ) -> CardPlace | None:
     """Where the agent of a home works; None for the person, and if nothing is known."""
-    top = machine_home(home)
-    if home == top:
+    if is_person_home(home):
         return None
-    known = place_at(top, home)
+    known = place_of(home)
     folder = Path(known.folder) if known.folder else None
     if folder is None:
         here = project_directory(env, cwd, user_home, app=known.app)

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from parler.errors import ConfigError, UsageError
+from parler.identity.homes import HUB_RECORD, hub_folder
 from parler.machine import files
 from parler.wire.urls import InvalidHubUrl, hub_url, same_hub
 
@@ -26,9 +27,6 @@ SHARED_HUB = "wss://parler-hub.fly.dev"
 DEFAULT_PORT = 7070
 DEFAULT_ADDR = f"127.0.0.1:{DEFAULT_PORT}"
 ANYWHERE = "0.0.0.0"  # noqa: S104 - compared; bound with a join secret only
-LOCAL_RECORD = Path("hub") / "local.json"
-"""Below a machine home: what was decided about its own hub."""
-
 MAX_HUBS = 100
 MAX_NAME_CHARS = 64
 _RESERVED = frozenset({LOCAL, TEAM})
@@ -124,8 +122,9 @@ def chosen_url(home: Path) -> str | None:
 
 def local_url(home: Path) -> str:
     """Where the own hub of a machine home is dialled, be it there yet or not."""
+    record = hub_folder(home) / HUB_RECORD
     try:
-        addr = files.json_object(files.read_bounded(home / LOCAL_RECORD)).get("addr")
+        addr = files.json_object(files.read_bounded(record)).get("addr")
     except (FileNotFoundError, ConfigError, ValueError):
         addr = None  # damaged: whoever starts it says so
     return dialled_addr(addr if isinstance(addr, str) else DEFAULT_ADDR)

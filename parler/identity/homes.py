@@ -29,6 +29,10 @@ AGENTS = "agents"
 PLACE_FILE = "place.json"
 """In the home of a seat that was ever taken: who has it, and for what."""
 
+HUB_FOLDER = "hub"
+HUB_RECORD = "local.json"
+"""In there: what was decided about this machine's own hub."""
+
 SEATS = "seats"
 """Below a project's home: those of its further windows, by their numbers."""
 
@@ -198,11 +202,36 @@ def find_home(
 
 
 def machine_home(home: Path) -> Path:
-    """The home that all agents of this user share, above those of apps and folders."""
+    """The home that all agents of this user share, above those of apps and folders.
+
+    An identity of long ago is in a folder of its own; what is shared is not.
+    """
     home = project_home(home)
     if home.parent.name in ("ws", "answerers"):
         home = home.parent.parent
-    return home.parent.parent if home.parent.name == AGENTS else home
+    if home.parent.name == AGENTS:
+        home = home.parent.parent
+    usual = home.parent / DEFAULT_HOME
+    is_legacy = home.name == LEGACY_FOLDER and person_home(usual) == home
+    return usual if is_legacy else home
+
+
+def is_person_home(home: Path) -> bool:
+    """Whether the identity of a home is the person's, not an agent's."""
+    return home == person_home(machine_home(home))
+
+
+def person_homes(machine: Path) -> list[Path]:
+    """The machine home, and the person's if that is another: agents live below both."""
+    return list(dict.fromkeys((machine, person_home(machine))))
+
+
+def hub_folder(machine: Path) -> Path:
+    """The folder of this machine's own hub; one that was made with an identity of long
+    ago stays there, with its rooms."""
+    made = (home / HUB_FOLDER for home in person_homes(machine))
+    with_record = (one for one in made if really_exists(one / HUB_RECORD))
+    return next(with_record, machine / HUB_FOLDER)
 
 
 def project_home(home: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from parler.errors import ConfigError, IdentityError
-from parler.identity.homes import CONFIG_FILE, fnv1a, machine_home
+from parler.identity.homes import CONFIG_FILE, fnv1a, is_person_home
 from parler.identity.settings import clean_label, dialled, saved_settings
 from parler.identity.signing import InvalidKey, Keypair
 from parler.machine import files
@@ -302,7 +302,7 @@ def _write_new(
 
 def _first_name(home: Path, agent_id: AgentId) -> str:
     """A new identity's: the person is called as the user is."""
-    if machine_home(home) == home:
+    if is_person_home(home):
         for name in user_names():
             with suppress(ConfigError):  # no hub takes it
                 return clean_label(name, what="name")

@@ -7,13 +7,13 @@ and a home that cannot be read hides none of the others.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
-import msgspec
-
 from parler.errors import ConfigError
-from parler.identity.homes import CONFIG_FILE, PLACE_FILE
+from parler.identity.homes import CONFIG_FILE, person_home, person_homes
 from parler.identity.identity import Identity, find_identity
+from parler.identity.places import Place, place_of
 from parler.machine.files import json_object, read_bounded
 from parler.wire.base import AgentId
 
@@ -23,17 +23,8 @@ PROBE_HOME = "doctor"
 MAX_AGENTS = 2000
 """Homes that are looked at; who has more has junk there."""
 
-_MAX_PLACE_BYTES = 64 * 2**10
 _BASES = ("", "agents/*")
 _HOMES = ("ws/*", "ws/*/seats/*", "answerers/*")
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose home it is: the app, the folder it works in, and which of its windows."""
-
-    app: str | None = None
-    folder: str | None = None
-    seat: int = 1
 
 
 @dataclass(frozen=True)
@@ -56,11 +47,12 @@ class OwnAgent:
 def own_agents(machine_home: Path) -> list[OwnAgent]:
     """The person, if there is one, then all agents below, by home."""
     found = []
-    if _has_identity(machine_home):
-        found.append(OwnAgent(machine_home, True, Place()))
+    person = person_home(machine_home)
+    if _has_identity(person):
+        found.append(OwnAgent(person, True, Place()))
     for home in _homes(machine_home):
         if _has_identity(home):
-            found.append(OwnAgent(home, False, place_at(machine_home, home)))
+            found.append(OwnAgent(home, False, place_of(home)))
             if len(found) >= MAX_AGENTS:
                 break
     return found
@@ -85,9 +77,9 @@ def _id(home: Path) -> AgentId | None:
 def _homes(machine_home: Path) -> Iterator[Path]:
     patterns = ["agents/*"]
     patterns += [f"{base}/{home}".lstrip("/") for base in _BASES for home in _HOMES]
-    for pattern in patterns:
+    for top, pattern in product(person_homes(machine_home), patterns):
         try:
-            yield from sorted(machine_home.glob(pattern))
+            yield from sorted(top.glob(pattern))
         except OSError:
             continue
 
@@ -97,18 +89,3 @@ def _has_identity(home: Path) -> bool:
         return (home / CONFIG_FILE).is_file()
     except OSError:
         return False
-
-
-def place_at(machine_home: Path, home: Path) -> Place:
-    """As it was written when the home was taken; else as far as the path tells."""
-    try:
-        data = read_bounded(home / PLACE_FILE, limit=_MAX_PLACE_BYTES)
-        return msgspec.json.decode(data, type=Place)
-    except (OSError, ConfigError, msgspec.DecodeError, UnicodeError, RecursionError):
-        pass
-    words = home.relative_to(machine_home).parts
-    seat = words[-1] if len(words) > 1 and words[-2] == "seats" else ""
-    return Place(
-        app=words[1] if words[0] == "agents" else None,
-        seat=int(seat) if seat.isdecimal() and len(seat) < 5 else 1,
-    )

@@ -4,11 +4,12 @@ The hub's file is the machine home's `chosen_hub`; a config.json has a hub too, 
 clients that know no such choice, and it counts only where none was made.
 
 `resolve_settings` is a pure function of its arguments; what it asks the disk goes
-through a `Disk`. Nothing here writes a file or knows a key (`identity`), and which
+through a `Disk`. Nothing here knows a key (`identity`), and which
 home an agent works in is decided in `homes`."""
 
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -17,11 +18,14 @@ from parler.errors import ConfigError, IdentityError
 from parler.identity import chosen_hub
 from parler.identity.homes import (
     CONFIG_FILE,
+    DEFAULT_HOME,
     Home,
     app_homes,
     current_directory,
     find_home,
     machine_home,
+    person_home,
+    person_homes,
     process_environment,
     really_canonical,
     really_exists,
@@ -174,12 +178,19 @@ def process_settings(
 ) -> Settings:
     """The settings of this process: its environment, directory and disk.
 
+    What all agents share is brought together first (`legacy_home`).
+
     Args:
         app: The app in whose shell we are, by the processes above us.
         seat: From a project's home to that of our window (`parler.peers.seats`).
     """
     env = process_environment()
     cwd, user_home = current_directory(), user_home_of(env)
+    if user_home and person_homes(user_home / DEFAULT_HOME)[1:]:
+        from parler.identity.legacy_home import take_over
+
+        with suppress(files.Unwritable):
+            take_over(user_home / DEFAULT_HOME)
     return resolve_settings(env, cwd, user_home, flags, app=app, seat=seat)
 
 
@@ -356,7 +367,7 @@ def _hub(
     if hub := disk.chosen(machine):
         return hub, HubSource.CHOICE
     unasked = own is None or chosen_hub.is_unasked(own.hub_url, disk.local(machine))
-    is_person = found.path == machine
+    is_person = found.path == person_home(machine, disk=disk)
     if is_person and unasked and (hub := _hub_of_apps(machine, disk)):
         return hub, HubSource.CONFIG
     if own:

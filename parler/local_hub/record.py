@@ -16,11 +16,10 @@ from parler.identity.chosen_hub import (
     ANYWHERE,
     DEFAULT_ADDR,
     LOCAL,
-    LOCAL_RECORD,
     dialled_addr,
     read_choice,
 )
-from parler.identity.homes import machine_home
+from parler.identity.homes import HUB_RECORD, hub_folder, machine_home
 from parler.identity.settings import HubSource, Settings, dialled, hub_key
 from parler.machine import files
 from parler.wire.urls import is_loopback
@@ -59,7 +58,7 @@ class HubPaths:
     @property
     def record(self) -> Path:
         """What its owner decided."""
-        return self.folder / LOCAL_RECORD.name
+        return self.folder / HUB_RECORD
 
     @property
     def running(self) -> Path:
@@ -104,7 +103,7 @@ class HubPaths:
 
 def hub_paths(base_home: Path) -> HubPaths:
     """The one place for all homes below a machine's."""
-    return HubPaths(machine_home(base_home) / "hub")
+    return HubPaths(hub_folder(machine_home(base_home)))
 
 
 def read_record(paths: HubPaths) -> Record | None:

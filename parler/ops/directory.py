@@ -22,6 +22,7 @@ from parler.errors import (
 from parler.identity.card_place import PLACE, card_place, told_place
 from parler.identity.homes import (
     current_directory,
+    is_person_home,
     machine_home,
     process_environment,
     user_home_of,
@@ -190,7 +191,7 @@ async def introduce(ctx: OpContext) -> None:
     One that is there already stays as it is, and what cannot be said is left unsaid.
     """
     home = ctx.identity.home
-    if home == machine_home(home):
+    if is_person_home(home):
         return
     with suppress(ParlerError):
         me = ctx.client.agent_id
@@ -346,7 +347,7 @@ def _meta(ctx: OpContext, old: DirectoryEntry | None, *, told: bool) -> dict[str
     for key in (VOUCH, PLACE):
         meta.pop(key, None)
     home = ctx.identity.home
-    if not told or home == machine_home(home):
+    if not told or is_person_home(home):
         return meta
     env = process_environment()
     place = card_place(home, env, current_directory(), user_home_of(env))

@@ -22,10 +22,10 @@ from parler.apps.registry import app_named, app_of_program
 from parler.apps.running import app_above, app_process
 from parler.errors import ConfigError
 from parler.identity.homes import PLACE_FILE, SEATS, Home, seat_home
+from parler.identity.places import MAX_SEATS, Place, is_seat, read_place, write_place
 from parler.machine import files
 from parler.machine.processes import Process, is_running, machine, process, upward
 
-MAX_SEATS = 256
 MAX_CONVERSATIONS = 64
 """Of one seat; the oldest is forgotten first."""
 
@@ -63,66 +63,10 @@ class Window(NamedTuple):
     """It surely is a window: it may have a seat that nobody has."""
 
 
-class Place(NamedTuple):
-    """What is known of a seat."""
-
-    seat: int
-    app: str = ""
-    folder: str = ""
-    """The project's."""
-
-    holder: Process | None = None
-    """The window's process; None where nobody has the seat."""
-
-    machine: str = ""
-    """In whose terms the process is told (`processes.machine`)."""
-
-    conversation: str | None = None
-    """The one that its window is in."""
-
-    conversations: tuple[str, ...] = ()
-    """Those that get this seat back, the newest last."""
-
-
 class SeatUnknown(ConfigError):
     """Several windows work here, and nothing tells which of them asks."""
 
     code = "seat_unknown"
-
-
-def read_place(home: Path) -> Place | None:
-    """Who has the seat of a home, and for what; None if it was never taken.
-
-    A record that cannot be understood says that somebody has it, of whom nothing is
-    known.
-    """
-    further = home.parent.name == SEATS and _is_seat(home.name)
-    seat = int(home.name) if further else 1
-    try:
-        raw = files.json_object(files.read_private(home / PLACE_FILE))
-    except FileNotFoundError:
-        return None
-    except (ConfigError, ValueError):
-        return Place(seat, holder=Process(0, ""))
-
-    def text(name: str) -> str:
-        value = raw.get(name)
-        return value if isinstance(value, str) else ""
-
-    pid, listed = raw.get("pid"), raw.get("conversations")
-    return Place(
-        seat,
-        app=text("app"),
-        folder=text("folder"),
-        holder=Process(pid, text("started")) if isinstance(pid, int) else None,
-        machine=text("machine"),
-        conversation=text("conversation") or None,
-        conversations=tuple(
-            one
-            for one in (listed if isinstance(listed, list) else [])
-            if isinstance(one, str)
-        ),
-    )
 
 
 class Seats:
@@ -284,7 +228,7 @@ class Seats:
     def _further(self) -> list[int]:
         try:
             with os.scandir(self.home / SEATS) as entries:
-                found = [int(entry.name) for entry in entries if _is_seat(entry.name)]
+                found = [int(entry.name) for entry in entries if is_seat(entry.name)]
         except OSError:
             return []
         return sorted(found)
@@ -293,18 +237,7 @@ class Seats:
         return seat_home(self.home, seat) / PLACE_FILE
 
     def _write(self, place: Place) -> None:
-        raw: dict[str, object] = {
-            "app": place.app,
-            "folder": place.folder,
-            "seat": place.seat,
-        }
-        if place.holder is not None:
-            raw["pid"], raw["started"] = place.holder
-            raw["machine"] = place.machine
-        if place.conversation is not None:
-            raw["conversation"] = place.conversation
-        raw["conversations"] = list(place.conversations)
-        files.write_private(self._path(place.seat), files.json_bytes(raw))
+        write_place(seat_home(self.home, place.seat), place)
 
     def _beat(self, place: Place) -> None:
         if not 0 <= self._age(place.seat, measured=False) < BEAT_SECS:
@@ -413,7 +346,7 @@ def _projects_of(home: Home, window: Process) -> Iterator[Home]:
     for path in paths:
         place = Seats(path).of(window)
         if place is not None:
-            yield home._replace(scope=path, project=Path(place.folder))
+            yield home._replace(scope=path, project=Path(place.folder or ""))
 
 
 def _window(app: App, pid: int, *, server: bool = False) -> Window | None:
@@ -448,10 +381,6 @@ def _owner(conversation: str | None, places: list[Place]) -> Place | None:
     if conversation is None:
         return None
     return next((one for one in places if conversation in one.conversations), None)
-
-
-def _is_seat(name: str) -> bool:
-    return name.isascii() and name.isdigit() and 2 <= int(name[:4]) <= MAX_SEATS
 
 
 def _now() -> float:

@@ -27,8 +27,9 @@ from parler.identity.homes import (
     process_environment,
     user_home_of,
 )
+from parler.identity.places import read_place
 from parler.machine import files
-from parler.peers.seats import hook_window, in_seat, read_place
+from parler.peers.seats import hook_window, in_seat
 from parler.wake.spool import Item, Spool, note_hook
 
 USAGE = f"""usage: parler hook {{{",".join(EVENTS)}}} --app APP [--home DIR]

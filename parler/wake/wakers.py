@@ -10,7 +10,7 @@ from pathlib import Path
 
 from parler.apps.kit.app import App
 from parler.apps.kit.waker import WakeContext, WakeKind, Waker
-from parler.peers.seats import read_place
+from parler.identity.places import read_place
 from parler.wake.spool import Spool, hooks_seen, session_of_hooks
 from parler.wake.waiter import is_armed
 

@@ -14,9 +14,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests._support.polling import eventually
 from tests._support.processes import CHECKOUT
 from tests.agents._kit.clis import Claude, Cli, Codex, Copilot, Gemini, OpenCode
-from tests.agents._kit.sandbox import Peer, Sandbox, eventually
+from tests.agents._kit.sandbox import Peer, Sandbox
 from tests.agents._kit.screen import COLUMNS, Screen
 from tests.agents._kit.wired import APPS, trust_hooks, wire
 

@@ -16,8 +16,9 @@ from parler.errors import RateLimited, UsageError
 from parler.identity.contacts import Contacts
 from parler.identity.homes import machine_home
 from parler.identity.identity import ensure_identity
-from parler.identity.own_agents import OwnAgent, Place
+from parler.identity.own_agents import OwnAgent
 from parler.identity.person import VOUCH, Vouch, ensure_person, vouch
+from parler.identity.places import Place
 from parler.identity.senders import Senders
 from parler.identity.settings import Flags, resolve_settings
 from parler.identity.signing import Keypair

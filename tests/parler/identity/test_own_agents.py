@@ -6,6 +6,7 @@ from pathlib import Path
 from parler.identity.homes import PLACE_FILE
 from parler.identity.identity import mint_identity
 from parler.identity.own_agents import own_agents, own_ids
+from parler.machine.files import write_private
 
 HUB = "ws://127.0.0.1:1"
 SEAT_1 = "agents/claude-code/ws/0123456789abcdef"
@@ -24,9 +25,8 @@ def test_the_person_comes_first_and_every_home_below_is_found(tmp_path: Path) ->
         mint_identity(tmp_path / home, hub_url=HUB, name=home or "ann")
     (tmp_path / "agents/gemini/ws/0").mkdir(parents=True)
     place = {"app": "claude-code", "folder": "/src/shop", "seat": 2, "later": True}
-    (tmp_path / SEAT_1 / "seats/2" / PLACE_FILE).write_text(
-        json.dumps(place), encoding="utf-8"
-    )
+    data = json.dumps(place).encode()
+    write_private(tmp_path / SEAT_1 / "seats/2" / PLACE_FILE, data)
 
     person, *agents = own_agents(tmp_path)
     assert (person.is_person, person.home) == (True, tmp_path)

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import pytest
 
 from parler.errors import NotMember, RateLimited, UsageError
-from parler.identity.own_agents import OwnAgent, Place
+from parler.identity.own_agents import OwnAgent
+from parler.identity.places import Place
 from parler.ops.context import OpContext
 from parler.ops.own import (
     Own,

@@ -21,6 +21,7 @@ from hypothesis.stateful import (
 
 from parler.errors import ConfigError
 from parler.identity.homes import PLACE_FILE, seat_home
+from parler.identity.places import read_place
 from parler.machine.processes import Process, process
 from parler.peers.seats import (
     MAX_CONVERSATIONS,
@@ -28,7 +29,6 @@ from parler.peers.seats import (
     Seats,
     SeatUnknown,
     Window,
-    read_place,
 )
 from tests._support.processes import CHECKOUT
 
