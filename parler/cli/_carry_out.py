@@ -19,11 +19,13 @@ def carry_out_declared(
     *,
     place: Place | None = None,
     foreign: bool = False,
+    paged: bool = False,
 ) -> None:
     """Do what was asked for, and show the result.
 
     Args:
         foreign: Strangers wrote a part of what is shown.
+        paged: It may be long: it is shown once the hub need not wait for its reader.
         place: Which hub is meant, if the parameters do not say it.
     """
     if (here := _here(options, capability)) is not None:
@@ -36,12 +38,19 @@ def carry_out_declared(
         options.out.result(result, lines(result), foreign=foreign)
         return
 
+    results = []
+
     async def work(run: Run) -> None:
         values = await found(run, capability, given)
         result = await capability.perform(run.ctx, values)
-        run.out.result(result, lines(result), foreign=foreign)
+        if paged:
+            results.append(result)
+        else:
+            run.out.result(result, lines(result), foreign=foreign)
 
     carry_out(options, work, place=place or place_for(capability, given))
+    for result in results:
+        options.out.result(result, lines(result), foreign=foreign, paged=True)
 
 
 def _here(options: Options, capability: Capability) -> Any:

@@ -108,6 +108,7 @@ def in_its_name(
     owns: bool = False,
     anyone: bool = False,
     foreign: bool = False,
+    paged: bool = False,
     decides: "Callable[[OwnRoom], Deciding] | None" = None,
     yes: bool = False,
 ) -> None:
@@ -117,6 +118,7 @@ def in_its_name(
         owns: The owner is meant, if one of ours is.
         anyone: Whichever of several will do.
         foreign: Strangers wrote a part of what is shown.
+        paged: It may be long.
         decides: What a person has to decide first, if the room is that identity's own.
         yes: It was decided with the command.
     """
@@ -136,7 +138,10 @@ def in_its_name(
         # The hub itself says what is wrong with a room that is not ours.
         place = in_room(room)
         carry_out_declared(
-            options, capability, given, lines, place=place, foreign=foreign
+            *(options, capability, given, lines),
+            place=place,
+            foreign=foreign,
+            paged=paged,
         )
         return
     found, ours = asyncio.run(whose_room(household, room, owns=owns, anyone=anyone))
@@ -151,7 +156,7 @@ def in_its_name(
     result = asyncio.run(act())
     if not capability.hints.reads_only:
         say_whose(options, household, found.owner_id)
-    options.out.result(result, lines(result), foreign=foreign)
+    options.out.result(result, lines(result), foreign=foreign, paged=paged)
 
 
 def show_rooms_of(

@@ -12,19 +12,18 @@ from parler.text.transcript import Transcript
 from parler.wire.base import RoomName
 
 
-async def once(
-    run: Run, room: RoomName, *, since: int | None, all_: bool, limit: int | None
-) -> None:
-    """Show what is new, or look back."""
-    await admit_preapproved(run.ctx, room)
-    looking_back = all_ or since is not None
-    params = ReceiveParams(room=room, since=since, everything=all_, limit=limit)
-    result = await messages.receive(run.ctx, params)
+async def look(run: Run, params: ReceiveParams) -> ReceiveResult:
+    """Get what is new, or was said before."""
+    await admit_preapproved(run.ctx, params.room)
+    return await messages.receive(run.ctx, params)
+
+
+async def once(run: Run, room: RoomName, *, limit: int | None) -> None:
+    """Show what is new."""
+    result = await look(run, ReceiveParams(room=room, limit=limit))
     transcript = Transcript(run.reader, now=run.ctx.now())
-    lines = _format.news(result.messages, transcript, banners=not looking_back)
+    lines = _format.news(result.messages, transcript, banners=True)
     run.out.result(result, lines, foreign=True)
-    if looking_back:
-        return
     await run.ctx.client.ack(room, result.cursor)
     if not result.messages:
         run.out.note("nothing new")

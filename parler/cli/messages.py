@@ -1,7 +1,7 @@
 """Saying something, handing over the turn, reading: ``send``, ``handoff``, ``recv``."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -12,8 +12,12 @@ from parler.cli._own import As, in_its_name
 from parler.cli._run import HERE, Options, Run, carry_out, in_room, settings_of
 from parler.errors import UsageError
 from parler.ops import messages
-from parler.ops.messages import ReceiveResult, SendResult
+from parler.ops.messages import ReceiveParams, ReceiveResult, SendResult
 from parler.text.terminal import sentence, visible, word
+
+NoPager: TypeAlias = Annotated[
+    bool, typer.Option("--no-pager", help="Show it all at once, however long.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -69,6 +73,7 @@ def recv(
     watch: Annotated[
         bool, typer.Option("--watch", help="Stay, and show messages as they come.")
     ] = False,
+    no_pager: NoPager = False,
     *,
     since: int | None,
     all_: bool,
@@ -81,34 +86,56 @@ def recv(
         raise UsageError("--all and --since exclude each other")
     from parler.cli import _receiving
 
+    looked_back: list[ReceiveResult] = []
+
     async def work(run: Run) -> None:
         chosen = run.ctx.room(room)
         if watch:
             await _receiving.watch(run, chosen)
+        elif all_ or since is not None:
+            params = ReceiveParams(
+                room=chosen, since=since, everything=all_, limit=limit
+            )
+            looked_back.append(await _receiving.look(run, params))
         else:
-            await _receiving.once(run, chosen, since=since, all_=all_, limit=limit)
+            await _receiving.once(run, chosen, limit=limit)
 
     carry_out(options, work, place=in_room(room))
+    for result in looked_back:
+        lines = _read_again(options, result)
+        options.out.result(result, lines, foreign=True, paged=not no_pager)
 
 
-def history(options: Options, as_: As = None, **given: Any) -> None:
+def history(
+    options: Options, as_: As = None, no_pager: NoPager = False, **given: Any
+) -> None:
     """Show what was said last in a room of ours."""
-    from parler.cli import _format
-    from parler.identity.identity import find_identity
-    from parler.runtime.bootstrap import now, reader_of
-    from parler.text.transcript import Reader, Transcript
-    from parler.wire.base import AgentId
 
     def lines(result: ReceiveResult) -> Iterator[str]:
         if not result.messages:
             looked = any(given[name] for name in ("grep", "from_", "since"))
             nothing = "nothing like it was" if looked else "nothing was"
             return iter([f"{nothing} said there{'' if looked else ' yet'}"])
-        me = find_identity(settings_of(options).home)
-        reader = reader_of(me) if me else Reader(agent=AgentId(""), name="")
-        transcript = Transcript(reader, now=now())
-        return _format.news(result.messages, transcript, banners=False)
+        return _read_again(options, result)
 
     in_its_name(
-        *(options, messages.HISTORY, given, lines), as_=as_, anyone=True, foreign=True
+        *(options, messages.HISTORY, given, lines),
+        as_=as_,
+        anyone=True,
+        foreign=True,
+        paged=not no_pager,
     )
+
+
+def _read_again(options: Options, result: ReceiveResult) -> Iterator[str]:
+    """Messages that announce nothing: they were there before."""
+    from parler.cli import _format
+    from parler.identity.identity import find_identity
+    from parler.runtime.bootstrap import now, reader_of
+    from parler.text.transcript import Reader, Transcript
+    from parler.wire.base import AgentId
+
+    me = find_identity(settings_of(options).home)
+    reader = reader_of(me) if me else Reader(agent=AgentId(""), name="")
+    transcript = Transcript(reader, now=now())
+    return _format.news(result.messages, transcript, banners=False)

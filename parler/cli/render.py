@@ -32,14 +32,26 @@ class Output:
     json: bool
     quiet: bool
 
-    def result(self, value: Any, text: Iterable[str], *, foreign: bool = False) -> None:
+    def result(
+        self,
+        value: Any,
+        text: Iterable[str],
+        *,
+        foreign: bool = False,
+        paged: bool = False,
+    ) -> None:
         """Show a result, and see to it that it was taken: as JSON, or as lines.
 
         Args:
             foreign: Strangers wrote a part of it, so only we may start a line.
+            paged: On a terminal that it does not fit into, by the user's pager.
         """
         if self.json:
             self._print(json_line(value))
+        elif paged and _is_tty():
+            _show_long(
+                "\n".join(_fit(line, sys.stdout, foreign=foreign) for line in text)
+            )
         else:
             for line in text:
                 self._print(_fit(line, sys.stdout, foreign=foreign))
@@ -98,6 +110,16 @@ class Output:
 
     def _print(self, line: str) -> None:
         print(line)  # noqa: T201
+
+
+def _show_long(text: str) -> None:
+    from parler.machine.pager import pager_of, show_paged
+
+    environment = process_environment()
+    pager = pager_of(environment)
+    fits = text.count("\n") + 2 < shutil.get_terminal_size().lines
+    if fits or pager is None or not show_paged(f"{text}\n", pager, environment):
+        print(text)  # noqa: T201
 
 
 def json_line(value: Any) -> str:

@@ -23,7 +23,6 @@ from tests.agents._kit.wired import APPS, trust_hooks, wire
 
 pytestmark = [pytest.mark.agents, pytest.mark.timeout(240)]
 
-HERE_WAIT = 40.0
 KNOCKED = "I asked to be let in. Anna sees me as"
 IN = "I am in. The API is split, and the cart page still calls /v1: I move it to /v2."
 RECAP = "The API is split; the cart page still calls /v1."
@@ -99,7 +98,7 @@ def joined(box: Sandbox, kind: type[Cli], window: Window) -> str:
 
     with Screen(box, [kind.name, *window.flags], rows=window.rows) as screen:
         screen.until(window.ready)
-        eventually(here, HERE_WAIT, "agent in the window")
+        eventually(here, "agent in the window")
         screen.tell(f"join the Parler session {key}")
         screen.until(knocked)
         waiting = anna("session", "requests", "--json").out

@@ -10,6 +10,7 @@ import pytest
 
 from tests._support.polling import WAIT
 from tests._support.processes import Agent, HubProcess, running_hub
+from tests._support.terminal import at_a_terminal
 from tests._support.warm import COLD
 
 
@@ -356,3 +357,23 @@ def test_a_doctor_finds_a_good_hub_good(alice: Agent) -> None:
     assert found["ok"]
     names = {check["name"]: check["finding"] for check in found["checks"]}
     assert names["hub"] == names["identity"] == "ok"
+
+
+def test_what_is_longer_than_the_terminal_is_paged(alice: Agent) -> None:
+    assert alice("session", "open").status == 0
+    for word in ("first", "second"):
+        assert alice("send", f"the {word} of them, " * 20).status == 0
+
+    def shown(*words: str, **variables: str) -> str:
+        env = alice.environment | {"COLUMNS": "60", "LINES": "9"} | variables
+        with at_a_terminal(*words, cwd=alice.folder, env=env) as screen:
+            assert screen.end() == 0
+        return screen.shown
+
+    for command in (["history"], ["recv", "--all"]):
+        paged = shown(*command, PARLER_PAGER="head -n 3", PAGER="false")
+        assert paged.count("\n") == 3
+    assert shown("history", PAGER="true") == ""  # closed without a look
+    assert "the second" in shown("history", PAGER="no-such-pager")
+    assert "the second" in shown("history", "--no-pager", PAGER="true")
+    assert "the second" in alice("history").out
