@@ -77,10 +77,12 @@ install_in_venv() {
     *) [ ! -e "$BIN/parler" ] || fail "$BIN/parler is there and is not ours; move it away first" ;;
   esac
   mkdir -p "$DATA" "$BIN"
+  # pip shows how far it is where somebody watches.
+  if [ -t 2 ]; then quiet=; else quiet=yes; fi
   # Beside the one in use: a failed upgrade leaves a working command.
   fresh=$DATA/env.$(date +%s).$$
   if ! { "$python" -m venv "$fresh" &&
-    "$fresh/bin/python" -m pip install --quiet --no-cache-dir --disable-pip-version-check "$1"; }; then
+    "$fresh/bin/python" -m pip install ${quiet:+--quiet} --no-cache-dir --disable-pip-version-check "$1"; }; then
     rm -rf "$fresh"
     fail "could not install $1; what was installed before is as it was"
   fi

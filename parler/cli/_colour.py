@@ -16,10 +16,10 @@ _ANY: Final = r"""
     | (?P<dim_>\[\d+\]\ (?:\d{4}-\d\d-\d\d\ )?\d\d:\d\d(?:\ \(signed\ [\d\ :-]+\))?)
       (?:\ (?P<yellow_>⚠)|\ (?P<red_>✗\ [A-Z]+))?(?=\ )
     | (?P<bold_>═+(?:\ HANDOFF\ TO\ YOU\ ═+)?)$
-    | (?P<bold__>[^\s\[].{0,70}:|[A-Z][a-z]+(?:\ [a-z]+){0,3})$  # a heading
+    | (?P<bold__>[^\s\[].{0,70}:|Waiting\ for\ you|Agents|Rooms|Hub)$  # a heading
 """
 _OURS: Final = r"""
-    \s* (?: (?P<green>✓) | (?P<red>✗) | (?P<yellow>⚠) ) (?=\s)
+    \s* (?: (?P<green>✓) | (?P<red>✗) | (?P<yellow>[⚠!]) ) (?=\s)
     | (?P<red__>error:) | (?P<yellow__>warning:)
 """
 _FOREIGN_START: Final = re.compile(_ANY, re.VERBOSE)

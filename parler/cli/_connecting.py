@@ -296,7 +296,8 @@ def team(desk: Desk, wishes: Wishes, *, only_look: bool = False) -> Chosen:
     is_set_up = wishes.port or wishes.address or wishes.rotate_secret
     if ours is None and not is_set_up:
         desk.out.note("looking for a team hub on this network …")
-        found = asyncio.run(lan.find_team_hubs(home))
+        with desk.out.waiting("looking"):
+            found = asyncio.run(lan.find_team_hubs(home))
         others = [hub for hub in found if not hub.is_ours]
         if others:
             return _found(others, desk)

@@ -11,6 +11,7 @@ from parler.cli._arguments import pasted_key
 from parler.cli._run import Options, Place, Run, carry_out
 from parler.errors import UsageError
 from parler.identity.homes import process_environment, truthy
+from parler.identity.signing import fingerprint
 from parler.ops.directory import introduce
 from parler.ops.session import WALK_IN_SECS, JoinState, join_session
 from parler.text.transcript import Transcript
@@ -74,7 +75,8 @@ def join(
             await introduce(run.ctx)
         porch = _Porch(run, wait)
         patience = max(wait, WALK_IN_SECS)
-        result = await join_session(run.ctx, key, wait_secs=patience, watcher=porch)
+        with run.out.waiting("waiting to be let in", wait or None):
+            result = await join_session(run.ctx, key, wait_secs=patience, watcher=porch)
         if result.state is JoinState.PENDING:
             repeat = f"{again} {shlex.quote(str(key))}"
             run.out.result(result, _format.pending(result, repeat))
@@ -106,7 +108,7 @@ class _Porch:
         self._run.out.note(f"waiting up to {self._wait:g} s for the owner of {room}")
 
     def key_gone(self, room: RoomName) -> None:
-        me = self._run.ctx.identity.agent_id
+        me = fingerprint(self._run.ctx.identity.agent_id)
         self._run.out.note(
             f"the key opens nothing any more, but the owner of {room} can still let "
             f"you in (parler session approve {me}); still waiting"

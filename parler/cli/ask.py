@@ -51,7 +51,8 @@ def ask(options: Options, **given: Any) -> None:
 
     here = here_of(options)
     out = options.out
-    result = asyncio.run(asking.ask(here, params, connect=connect, note=out.note))
+    with out.waiting("waiting for the answer"):
+        result = asyncio.run(asking.ask(here, params, connect=connect, note=out.note))
     out.note(_credit(result))
     out.result(result, _answer(result), foreign=True)
     _end_by(result.status)

@@ -192,7 +192,8 @@ def connect(
     elif others:  # each keeps its own: there is not one choice yet
         setting = replace(setting, choice=None)
     begin_hub(chosen, desk)
-    result = operation.wire(here, setting, dry=show)
+    with options.out.waiting("writing the settings of your apps"):
+        result = operation.wire(here, setting, dry=show)
     team_ = None if show else chosen.team
     if verify and result.ok:
         if not options.json:  # there is one result, and that comes last
@@ -216,7 +217,8 @@ def _list(
     from parler.cli import _connect_format
     from parler.ops.connect import examine_all
 
-    result = asyncio.run(examine_all(apps, setting, reach=reach_of(settings)))
+    with options.out.waiting("looking at your apps"):
+        result = asyncio.run(examine_all(apps, setting, reach=reach_of(settings)))
     lines = _connect_format.listed(result)
     options.out.result(result, lines)
     if not result.ok:
@@ -245,7 +247,10 @@ def _verify(
         async with _passing_by(hub, settings, setting) as client:
             yield client
 
-    result = asyncio.run(verify(apps, setting, dial=dial, timeout=timeout, seen=seen))
+    with options.out.waiting("waiting for them", timeout):
+        result = asyncio.run(
+            verify(apps, setting, dial=dial, timeout=timeout, seen=seen)
+        )
     options.out.result(result, _connect_format.verified(result))
     if not result.ok:
         raise typer.Exit(FAILED)

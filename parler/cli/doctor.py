@@ -56,7 +56,8 @@ def doctor(
         return
     import asyncio
 
-    result = asyncio.run(examined(options))
+    with options.out.waiting("examining"):
+        result = asyncio.run(examined(options))
     options.out.result(result, _examined(result))
     if not result.ok:
         raise typer.Exit(exit_status(result))

@@ -11,11 +11,13 @@ import select
 import shutil
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 from parler._version import __version__
 from parler.cli._colour import painted, wants_colour
+from parler.cli._progress import clear, transfer, waiting
 from parler.errors import UsageError
 from parler.identity.homes import process_environment
 from parler.text.terminal import clip, safe_json, visible, wrap
@@ -80,22 +82,18 @@ class Output:
             complain(text)
 
     def progress(self, what: str) -> Callable[[int, int], None] | None:
-        """A line on stderr that follows a transfer; None where nobody watches."""
-        if self.quiet or self.json or not sys.stderr.isatty():
-            return None
-        percent = -1
+        """A row on stderr that follows a transfer; None where nobody watches."""
+        return transfer(what) if self._is_watched else None
 
-        def show(done: int, total: int) -> None:
-            nonlocal percent
-            before, percent = percent, 100 * done // max(total, 1)
-            if done >= total:
-                percent = 100
-            if percent != before:
-                end = "\n" if percent == 100 else ""
-                text = f"\r{what} {percent:3d} % of {total / 1024:.0f} KiB"
-                print(text, end=end, file=sys.stderr, flush=True)  # noqa: T201
+    def waiting(
+        self, what: str, at_most: float | None = None
+    ) -> AbstractContextManager[None]:
+        """A row on stderr that says for how many seconds the block has taken."""
+        return waiting(what, at_most) if self._is_watched else nullcontext()
 
-        return show
+    @property
+    def _is_watched(self) -> bool:
+        return not (self.quiet or self.json) and _at_terminal(sys.stderr)
 
     def still_there(self) -> None:
         """Raise BrokenPipeError if nobody reads stdout any more."""
@@ -109,6 +107,7 @@ class Output:
             raise BrokenPipeError
 
     def _print(self, line: str) -> None:
+        clear()
         print(line)  # noqa: T201
 
 
@@ -140,6 +139,7 @@ def put_question(question: str) -> bool:
     """Ask the person at the terminal, on stderr; only y and Enter agrees."""
     lines = [_fit(visible(line), sys.stderr) for line in question.split("\n")]
     shown = "\n".join(lines) + " [y/N]: "
+    clear()
     print(shown, end="", file=sys.stderr, flush=True)  # noqa: T201
     return sys.stdin.readline().strip().casefold() in ("y", "yes")
 
@@ -245,6 +245,7 @@ def _hanging(line: str) -> str:
 def _print_error(line: str) -> None:
     out: TextIO = sys.stderr
     try:
+        clear()
         print(line, file=out, flush=True)
     except OSError:
         return  # nobody reads it; the exit status still tells

@@ -51,6 +51,7 @@ def test_the_usual_variables_decide(
         ("Waiting for you", [("1", "Waiting for you")]),
         ("Every command:", [("1", "Every command:")]),
         ("nothing waits for you", []),
+        ("Codex is there", []),
         ("anna  ABCD-EFGH-IJKL-MNOP  knocks", [("2", "ABCD-EFGH-IJKL-MNOP")]),
         ("[7] 12:01 ⚠ eve: ✓ done", [("2", "[7] 12:01"), ("33", "⚠")]),
     ],
