@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from parler.client.client import Client
@@ -49,30 +50,49 @@ async def ask_agent(
         TransportError: It is not known whether it took it.
     """
     sent = await client.send(DmTarget(agent=agent), ask_parts(ask))
-    position, pause = sent.seq, POLL_SECS
+    message = await first_message(
+        client,
+        sent.room,
+        lambda one: _answer(one, agent, sent.id) is not None,
+        since=sent.seq,
+        wait_secs=wait_secs,
+    )
+    return LiveAnswer(
+        message=sent.id,
+        room=sent.room,
+        seq=sent.seq,
+        answered=_answer(message, agent, sent.id) if message else None,
+        text=message.text if message else "",
+    )
+
+
+async def first_message(
+    client: Client,
+    room: RoomName,
+    wanted: Callable[[Message], bool],
+    *,
+    since: Seq,
+    wait_secs: float,
+) -> Message | None:
+    """The first message of a room that is wanted, waited for while our cursor stays.
+
+    Returns:
+        None if none came in time.
+    """
+    pause = POLL_SECS
     deadline = time.monotonic() + wait_secs
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            break
+    while (left := deadline - time.monotonic()) > 0:
         await asyncio.sleep(min(pause, left))
         pause = min(pause * _SLOWER, _MAX_POLL_SECS)
         try:
-            batch = await client.pull(sent.room, since=position)
+            batch = await client.pull(room, since=since)
         except TransportError:
             continue  # the client dials again
         for message in batch.messages:
-            answered = _answer(message, agent, sent.id)
-            if answered is not None:
-                return LiveAnswer(
-                    message=sent.id,
-                    room=sent.room,
-                    seq=sent.seq,
-                    answered=answered,
-                    text=message.text,
-                )
-        position = batch.cursor
-    return LiveAnswer(message=sent.id, room=sent.room, seq=sent.seq, answered=None)
+            if wanted(message):
+                return message
+        since = batch.cursor
+    return None
 
 
 def _answer(message: Message, agent: AgentId, question: str) -> Answered | None:

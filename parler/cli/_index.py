@@ -184,9 +184,13 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         "ask",
         "Ask a project's own agent, in its own folder.",
     ),
+    "ask-user": (
+        "ask",
+        "Ask your person, wherever that person is.",
+    ),
     "answer": (
         "ask",
-        "Answer questions to the project of this folder.",
+        "Answer what an agent asks you, or your folder's project.",
     ),
     "init": (
         "identity",

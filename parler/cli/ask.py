@@ -1,4 +1,4 @@
-"""Asking projects what they know, and answering: ``ask`` and ``answer``."""
+"""Asking projects or one's person, and answering: ``ask``, ``ask-user``, ``answer``."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +12,8 @@ from parler.ask.hops import check_not_asked
 from parler.cli._arguments import between
 from parler.cli._command import command
 from parler.cli._machine import here_of
+from parler.cli._own import household_of, person_line
+from parler.cli._person import check_no_agent
 from parler.cli._run import (
     HERE,
     Options,
@@ -23,17 +25,28 @@ from parler.cli._run import (
 )
 from parler.cli.projects import usd_words
 from parler.errors import HubError, TransportError, UsageError
+from parler.identity.homes import machine_home, person_home
 from parler.ops import ask as asking
+from parler.ops import questions
 from parler.ops.ask import AskResult
 from parler.ops.capability import MAX_SEQ
 from parler.ops.context import OpContext
+from parler.ops.person_only import Deciding
+from parler.ops.questions import (
+    AnsweredResult,
+    AskUserResult,
+    State,
+    UserQuestion,
+    numbered,
+)
 from parler.runtime import bootstrap
-from parler.text.terminal import paragraph, sentence, shown_name, visible
+from parler.text.terminal import paragraph, sentence, shown_name, visible, word
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     command(app, asking.ASK)(ask)
+    command(app, questions.ASK_USER)(ask_user)
     command(app, asking.ANSWER)(answer)
 
 
@@ -60,9 +73,43 @@ def ask(options: Options, **given: Any) -> None:
 
 def _end_by(status: str) -> None:
     """A question that was not answered is no success."""
-    ends = {"failed": TransportError.exit_status, "declined": HubError.exit_status}
+    ends = {
+        "failed": TransportError.exit_status,
+        "waiting": TransportError.exit_status,
+        "declined": HubError.exit_status,
+    }
     if status in ends:
         raise typer.Exit(ends[status])
+
+
+def ask_user(options: Options, **given: Any) -> None:
+    """Ask the person behind us; a question that still waits is no success."""
+    params = questions.AskUserParams(**given)
+
+    async def work(run: Run) -> None:
+        settings = settings_of(options)
+        result = await questions.ask_user(
+            run.ctx,
+            params,
+            as_person=lambda: bootstrap.as_person(run.ctx.hub, settings),
+        )
+        run.out.result(result, map(run.out.quoted, _users_answer(result)))
+        _end_by(result.state)
+
+    carry_out(options, work)
+
+
+def _users_answer(result: AskUserResult) -> Iterator[str]:
+    if result.state is State.WAITING:
+        yield (
+            f"not answered yet; what your person says comes as a message "
+            f"(question {result.seq} in {word(result.room)})"
+        )
+        return
+    if result.state is State.DECLINED:
+        yield "declined"
+    if result.answer:
+        yield paragraph(result.answer)
 
 
 def answer(
@@ -96,15 +143,88 @@ def answer(
     if question is not None:
         _answer_one(options, question, room, text, decline=decline)
         return
+    if text and serve is None and room is None:
+        who, _, words = text.partition(" ")
+        _answer_agent(options, who, words, decline=decline)
+        return
     if text or room or decline:
-        raise UsageError("TEXT, --room and --decline belong to --question")
+        raise UsageError(
+            "--room belongs to --question, and an answer to whoever asked",
+            next_step="parler answer WHO ANSWER",
+        )
     _serve(options, serve)
+
+
+def _answer_agent(options: Options, who: str, text: str, *, decline: bool) -> None:
+    """Answer what an agent asks the person at this terminal; no words: show it."""
+    _check_person(options, who)
+    household = household_of(options, mints=False)
+    person = [one for one in household.agents if one.is_person]
+    if not person:
+        raise UsageError("nobody has asked you anything", next_step="parler inbox")
+    household = replace(household, agents=person)
+
+    async def work() -> AnsweredResult | UserQuestion:
+        asked = await questions.question_meant(household, who)
+        if not text and not decline:
+            return asked
+        me = person[0].identity
+        assert me is not None  # it has just looked
+        async with household.connected(person[0], me, asked.hub) as ctx:
+            return await questions.answer_as_person(
+                ctx, asked.room, asked.seq, text, decline=decline
+            )
+
+    result = asyncio.run(work())
+    view = _asked if isinstance(result, UserQuestion) else _answered
+    options.out.result(result, map(options.out.quoted, view(result)))
+
+
+def _check_person(options: Options, *words: str) -> None:
+    """Refuse an agent's shell: it asks, and its person answers."""
+    check_no_agent(
+        Deciding(
+            what="answer in the name of its user",
+            question="",
+            line=person_line(options, "answer", *words),
+        )
+    )
+
+
+def _asked(result: Any) -> Iterator[str]:
+    yield f"{shown_name(result.name)} {result.fingerprint} asks:"
+    yield paragraph(result.question)
+    if result.choices:
+        yield numbered(result.choices)
+    yield f"Answer with: parler answer {result.fingerprint} ANSWER"
+
+
+def _answered(result: Any) -> Iterator[str]:
+    said = "declined" if result.declined else f"“{sentence(result.answer)}”"
+    yield f"{shown_name(result.name)} is told: {said}"
+    if result.before is not None:
+        yield f"— it was told “{sentence(result.before)}” before, and goes by that"
 
 
 def _answer_one(
     options: Options, seq: int, room: str | None, text: str, *, decline: bool
 ) -> None:
+    settings = settings_of(options)
+    is_person = settings.home == person_home(machine_home(settings.base_home))
+    if is_person:
+        _check_person(
+            options, "--question", str(seq), *(["--room", room] if room else [])
+        )
+
     async def work(run: Run) -> None:
+        if is_person and await questions.is_for_person(
+            run.ctx, run.ctx.room(room), seq
+        ):
+            told = await questions.answer_as_person(
+                run.ctx, run.ctx.room(room), seq, text, decline=decline
+            )
+            run.out.result(told, map(run.out.quoted, _answered(told)))
+            return
         params = asking.AnswerParams(
             room=run.ctx.room(room), seq=seq, text=text, decline=decline
         )

@@ -13,6 +13,7 @@ from parler.cli._run import Options, settings_of
 from parler.ops import inbox, requests
 from parler.ops.affiliations import belongs
 from parler.ops.inbox import Item, Kind
+from parler.ops.questions import numbered
 from parler.text.terminal import clipped, paragraph, sentence, shown_name, visible, word
 from parler.text.transcript import mark_of, shown_time
 
@@ -290,6 +291,13 @@ def _item(options: Options, one: Item) -> Iterator[str]:
     if one.kind is Kind.REQUEST:
         yield _INDENT + person_line(options, "accept", one.fingerprint or "")
         yield _INDENT + person_line(options, "decline", one.fingerprint or "")
+        return
+    if one.kind is Kind.QUESTION and one.seq is not None:
+        if one.choices:
+            yield options.out.clipped(_INDENT + numbered(one.choices))
+        yield (
+            _INDENT + person_line(options, "answer", one.fingerprint or "") + " ANSWER"
+        )
         return
     if one.owner_id == _me(options):  # to read it is to be done with it
         yield _INDENT + person_line(options, "recv", "--room", one.room)

@@ -60,9 +60,9 @@ def _minutes(value: str | int) -> int:
     return between(1, 24 * 60)(max(1, round(number * unit)) if number else 0)
 
 
-def show_peers(options: Options, scope: Scope) -> None:
+def show_peers(options: Options, scope: Scope, query: str | None = None) -> None:
     """Show who is here; only for the agents of a hub, one is needed."""
-    here, params = here_of(options), peers.PeersParams(scope=scope)
+    here, params = here_of(options), peers.PeersParams(scope=scope, query=query)
 
     async def work(run: Run) -> None:
         result = await peers.peers(here, params, ctx=run.ctx)

@@ -1,7 +1,8 @@
 """Questions and answers as parts of messages (protocol 14.8).
 
 Beside the fields of the protocol, a question of ours names the project that is meant
-and, for an answerer of the same user, which of the user's projects asks.
+and, for an answerer of the same user, which of the user's projects asks; or says that
+it is for a person, and what there is to choose from.
 """
 
 from enum import StrEnum
@@ -27,7 +28,7 @@ class Status(StrEnum):
 
 
 class Ask(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """A question to the agent of a project."""
+    """A question to the agent of a project, or to a person."""
 
     question: str
     context: str | None = None
@@ -40,6 +41,12 @@ class Ask(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
     hops: int = 0
     """How many questions in a row led to this one."""
+
+    person: bool = False
+    """It is for the person who is asked: no agent may answer it."""
+
+    choices: tuple[str, ...] = ()
+    """What the answer is one of, if it is not free."""
 
 
 class Answered(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -56,6 +63,9 @@ def ask_parts(ask: Ask) -> list[Part]:
     words = ask.question
     if ask.context:
         words += f"\n\nTo be known first:\n{ask.context}"
+    if ask.choices:
+        numbered = (f"{n} {one}" for n, one in enumerate(ask.choices, start=1))
+        words += "\n" + "\n".join(numbered)
     return [TextPart(text=words), _other(ASK_KIND, ask)]
 
 

@@ -18,8 +18,8 @@ would want it. Only your user may let somebody into a session. Put into messages
 secrets. To wait for an answer: parler_recv with wait_secs."""
 
 CHANNEL_INSTRUCTIONS = (
-    " Messages may also come as <channel> events; after reading one, call parler_seen "
-    "with its ref."
+    " Messages may also come as <channel> events; after reading one, call parler_recv "
+    "with seen=[its ref]."
 )
 
 PIGGYBACK_CHARS = 8000

@@ -258,7 +258,7 @@ class ToolServer:
         from parler.mcp_server.tools.registry import offered
 
         host = self._meet(context)
-        tools = [tool.as_offer() for tool in offered(host, full=self._options.full)]
+        tools = [tool.as_offer(host) for tool in offered(host, full=self._options.full)]
         asyncio.get_running_loop().call_soon(self._wanted.set)
         return self._complete(context, {"tools": tools}, _LASTING)
 

@@ -4,6 +4,7 @@ What a tool takes is what its capability declares; a tool only says what is its 
 What a tool does is in `tools`; nothing here talks to anybody.
 """
 
+import re
 import types
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,9 @@ class Arg:
     hidden: bool = False
     """Taken from who knows it, and in no list: that is read at each start."""
 
+    only_for: Callable[[Any], bool] | None = None
+    """Whether a host is shown it at all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
@@ -66,6 +70,9 @@ class Tool:
 
     hidden: Collection[str] = ()
     """Arguments that no list shows."""
+
+    shown_to: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
+    """Arguments that only the lists of some hosts show."""
 
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Other names of arguments, which no list shows either."""
@@ -80,14 +87,16 @@ class Tool:
         """What it is called by."""
         return self.capability.tool
 
-    def as_offer(self) -> dict[str, Any]:
-        """As ``tools/list`` shows it."""
+    def as_offer(self, host: Any = None) -> dict[str, Any]:
+        """As ``tools/list`` shows it to a host; None is nobody in particular."""
+        shown_to = self.shown_to.items()
+        unfit = [name for name, fits in shown_to if host is None or not fits(host)]
         capability = self.capability
         about = capability.brief or capability.about
         offer: dict[str, Any] = {
             "name": self.name,
             "description": f"{about} Example: {capability.call}",
-            "inputSchema": schema_of(self.args, hidden=self.hidden),
+            "inputSchema": schema_of(self.args, hidden=[*self.hidden, *unfit]),
             "annotations": annotations_of(capability.hints),
         }
         meta = dict(self.meta)
@@ -155,7 +164,7 @@ def read_arguments(tool: Tool, given: Mapping[str, Any] | None) -> Any:
     try:
         return msgspec.convert(values, tool.args, strict=False)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{tool.name}: {visible(str(error))}") from None
+        raise UsageError(f"{tool.name}: {_told(str(error), tool.args)}") from None
 
 
 def schema_of(args: Arguments, *, hidden: Collection[str] = ()) -> dict[str, Any]:
@@ -226,6 +235,15 @@ def _wants_list(kind: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(_wants_list(one) for one in get_args(kind))
     return origin is list or kind is list
+
+
+def _told(error: str, args: Arguments) -> str:
+    """What is wrong with arguments; of a closed choice, what there is to choose."""
+    found = re.search(r"\$\.(\w+)", error)
+    one = schema_of(args)["properties"].get(found[1], {}) if found else {}
+    choices = one.get("enum") or one.get("items", {}).get("enum")
+    said = visible(error)
+    return f"{said}; it is one of {', '.join(choices)}" if choices else said
 
 
 def _short(text: str) -> str:

@@ -39,6 +39,7 @@ from parler.ops.machine_context import Here
 from parler.ops.messages import SendResult
 from parler.ops.peers import Reach, reach_of
 from parler.ops.projects import askers_of, own_asker, own_thread
+from parler.ops.questions import answer_as_person, question_meant
 from parler.peers.presence import Kind, LiveRecord, read_live
 from parler.text.terminal import shell_word, shown_name
 from parler.wire.base import AgentId, MessageId, RoomName
@@ -118,7 +119,12 @@ class AnswerParams:
     room: Annotated[RoomName, Param("Where it was asked.", on_cli=False)]
     seq: Annotated[int, Param("The question's number there.", ge=1, on_cli=False)]
     text: Annotated[
-        str, Param("With --question: the answer.", words=True, brief="Your answer.")
+        str,
+        Param(
+            "WHO asks you, then your answer; with --question the answer alone.",
+            words=True,
+            brief="Your answer.",
+        ),
     ] = ""
     decline: Annotated[
         bool, Param("Say that there is no answer; the text may say why.")
@@ -221,7 +227,8 @@ async def answer_question(ctx: OpContext, params: AnswerParams) -> SendResult:
     """Answer a question that a message brought, or decline it.
 
     Raises:
-        UsageError: That message is no question, or there is nothing to say.
+        UsageError: That message is no question, one of our own or to a person, or
+            there is nothing to say.
         HubError: The hub does not take it.
     """
     text = params.text.strip()
@@ -229,7 +236,8 @@ async def answer_question(ctx: OpContext, params: AnswerParams) -> SendResult:
         raise UsageError("the answer is empty")
     page = await ctx.client.pull(params.room, since=params.seq - 1, limit=1)
     found = [message for message in page.messages if message.seq == params.seq]
-    if not found or ask_of(found[0]) is None:
+    asked = ask_of(found[0]) if found else None
+    if asked is None:
         raise UsageError(
             f"message {params.seq} in {params.room!r} is no question",
             next_step=f"parler recv --all --room {shell_word(params.room)}",
@@ -237,6 +245,9 @@ async def answer_question(ctx: OpContext, params: AnswerParams) -> SendResult:
     [question] = found
     if question.signature is not Signature.VALID:
         raise UsageError("that question is not signed by the one it names")
+    if asked.person or question.author.id == ctx.client.agent_id:
+        whose = "for a person to answer" if asked.person else "your own"
+        raise UsageError(f"that question is {whose}")
     status = Status.DECLINED if params.decline else Status.DONE
     answered = Answered(status=status, tier=Tier.LIVE)
     sent = await ctx.client.send(
@@ -250,14 +261,18 @@ async def answer_question(ctx: OpContext, params: AnswerParams) -> SendResult:
 
 ANSWER = Capability(
     run=answer_question,
-    about="Answer questions to the project of this folder.",
-    more="It does so for as long as it runs. Its agent is started for each, with what "
-    "the owner permits the one who asks: by default to read, and for this machine "
-    "only. With --serve, agents of the hub find it by name; who of them may ask is "
-    "said by `parler project allow`.",
+    also=[answer_as_person, question_meant],
+    about="Answer what an agent asks you, or your folder's project.",
+    more="With WHO it answers the question to you that `parler inbox` shows: by the "
+    "number or the words of a choice, if there are any. Without, it answers questions "
+    "to the project of this folder, for as long as it runs. Its agent is started for "
+    "each, with what the owner permits the one who asks: by default to read, and for "
+    "this machine only. With --serve, agents of the hub find it by name; who of them "
+    "may ask is said by `parler project allow`.",
     command="answer",
     example="""\
-parler answer
+parler answer shop-claude 2
+parler answer shop-claude "only after the tests"
 parler answer --serve stagent""",
     tool="parler_answer",
     brief="Answer a question that a message asked.",

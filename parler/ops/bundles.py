@@ -261,7 +261,7 @@ PUSH = Capability(
 parler push --base origin/main --note "review please"
 parler push main..topic --to reviewer""",
     tool="parler_push",
-    brief="Send commits of this repository to a session or an agent, as a git bundle.",
+    brief="Send commits of this repository, or one file, to a session or an agent.",
     call='{"summary": "retry webhooks", "base": "main"}',
     hints=Hints(open_world=True),
     common=True,
@@ -337,7 +337,8 @@ APPLY = Capability(
 parler apply 3f2a9c04b1de
 parler apply --drop 3f2a9c04b1de""",
     tool="parler_apply",
-    brief="Import commits that were sent, under refs/parler/; nothing is merged.",
+    brief="Take what was sent: commits go under refs/parler/, unmerged, a file into "
+    "your inbox.",
     call='{"blob": "3f9a1c…"}',
     hints=SETS,
     common=True,

@@ -248,7 +248,6 @@ parler discover --public --status idle""",
     brief="Agents in the hub's directory.",
     call='{"tag": "planning", "status": "idle"}',
     hints=READS,
-    common=True,
 )
 
 

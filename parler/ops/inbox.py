@@ -28,10 +28,11 @@ from parler.ops.context import OpContext, Result
 from parler.ops.machine_context import Here
 from parler.ops.own import Away, Household, Own, OwnKnock, OwnRoom, knocks_at, rooms_of
 from parler.ops.peers import Peer, PeersParams, Reach, peers, reach_of
+from parler.ops.questions import UserQuestion, questions_to
 from parler.ops.requests import MAX_LOOKED_INTO, message_requests, standing_in
 from parler.peers.presence import read_live
-from parler.wire.base import AgentId, RoomName
-from parler.wire.foreign import Foreign, foreign
+from parler.wire.base import AgentId, RoomName, Seq
+from parler.wire.foreign import Foreign, exact, foreign
 from parler.wire.records import RoomKind
 from parler.wire.replies import Event, RosterList
 from parler.wire.requests import Roster
@@ -86,6 +87,11 @@ class Item(Result):
 
     count: int = 1
     signature: Signature | None = None
+    seq: Seq | None = None
+    """Of a question: its number in the room."""
+
+    choices: list[Foreign] = msgspec.field(default_factory=list)
+    """Of a question: what the answer is one of, if it is not free."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -194,6 +200,12 @@ async def waiting_for(
     # Who may walk in was decided before; nobody else may be there to let it in.
     knocks, admitted = await knocks_at(own, rooms, admit=True)
     items = list(map(_knock, knocks))
+    questions = await questions_to(own) if own.agent.is_person else []
+    is_open = [one for one in questions if one.is_open(own.ctx.now())]
+    items += [_question(own, one) for one in is_open]
+    # An old one that nobody has read is mail like any other.
+    done = [one for one in questions if one.answer_seq is not None]
+    asked = {(one.room, one.seq) for one in [*is_open, *done]}
     direct = [one for one in rooms if one.kind is RoomKind.DM and one.unread]
     unread = {one.name: one for one in _likely_first(own.ctx, direct)[:MAX_LOOKED_INTO]}
     # In an agent's shell a model would read it.
@@ -208,7 +220,7 @@ async def waiting_for(
             break
         if await standing_in(own.ctx, room.name) is Standing.KNOWN:
             looked_at += 1
-            items += await _mail(own, room)
+            items += await _mail(own, room, asked)
     return Waiting(items, admitted)
 
 
@@ -236,15 +248,25 @@ def _knock(one: OwnKnock) -> Item:
     )
 
 
-async def _mail(own: Own, room: OwnRoom) -> list[Item]:
-    """The unread messages of a direct room, as one item; each question as its own."""
+async def _mail(
+    own: Own, room: OwnRoom, asked: Collection[tuple[RoomName, Seq]]
+) -> list[Item]:
+    """The unread messages of a direct room, as one item; each question as its own.
+
+    Args:
+        asked: Questions that are shown already, or answered.
+    """
     ctx = own.ctx
     try:
         seen = await _position(ctx, room.name)
         batch = await ctx.client.pull(room.name, since=seen, limit=MAX_LOOKED_AT)
     except HubError:
         return []
-    news = [one for one in batch.messages if one.author.id != ctx.client.agent_id]
+    news = [
+        one
+        for one in batch.messages
+        if one.author.id != ctx.client.agent_id and (room.name, one.seq) not in asked
+    ]
     questions = [one for one in news if ask_of(one)]
     words = [one for one in news if not ask_of(one)]
     items = [_item(own, room, one, Kind.QUESTION) for one in questions]
@@ -272,6 +294,24 @@ def _item(
         seq=message.seq,
         count=count,
         signature=message.signature,
+    )
+
+
+def _question(own: Own, one: UserQuestion) -> Item:
+    return Item(
+        kind=Kind.QUESTION,
+        owner=own.name,
+        owner_id=own.ctx.identity.agent_id,
+        room=one.room,
+        hub=one.hub,
+        since=one.since,
+        agent=one.agent,
+        name=one.name,
+        fingerprint=one.fingerprint,
+        text=foreign(_first_line(exact(one.question))),
+        signature=Signature.VALID,
+        seq=one.seq,
+        choices=one.choices,
     )
 
 

@@ -98,7 +98,7 @@ class ReceiveParams:
             "Read again what came after SEQ.",
             "SEQ",
             ge=0,
-            brief="Read again, uncut, what came after this number; 0 is the start.",
+            brief="Read again, uncut, from after this number; 0: the start.",
         ),
     ] = None
     everything: Annotated[

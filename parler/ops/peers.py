@@ -78,6 +78,14 @@ class PeersParams:
     scope: Annotated[
         Scope, Param("repo, directory, machine or hub.", "WHERE", brief="")
     ] = Scope.MACHINE
+    query: Annotated[
+        str | None,
+        Param(
+            "Only with this in name, tags, skills or work.",
+            "WORDS",
+            brief="Part of a name, tag or skill.",
+        ),
+    ] = None
 
 
 class Held(Result):
@@ -168,9 +176,10 @@ async def peers(
         _peer(record, own=own, hub=hub, reserved=reserved.get(_host(record), []))
         for record in _within(here, params.scope, read_live(here.home))
     ]
+    local = [one for one in local if _is_wanted(one, params.query)]
     if params.scope is not Scope.HUB or ctx is None:
         return PeersResult(scope=params.scope, peers=local)
-    there, note = await _of_hub(ctx)
+    there, note = await _of_hub(ctx, params.query)
     known = {peer.agent for peer in local}
     others = [peer for peer in there if peer.agent not in known]
     return PeersResult(scope=params.scope, peers=[*local, *others], note=note)
@@ -184,10 +193,10 @@ PEERS = Capability(
     command="peers",
     example="""\
 parler peers
-parler peers --scope repo""",
+parler peers --scope repo
+parler peers --scope hub --query webhooks""",
     tool="parler_peers",
-    brief="Agents that are here now, what each works on, and whether a message "
-    "reaches it at once.",
+    brief="Agents that are here, what each does, and whether it is reached at once.",
     call='{"scope": "repo"}',
     hints=READS,
     common=True,
@@ -289,6 +298,12 @@ def _peer(
     )
 
 
+def _is_wanted(one: Peer, query: str | None) -> bool:
+    theirs = filter(None, (exact(one.name), exact(one.role), exact(one.summary)))
+    words = " ".join([*theirs, one.app or "", one.project or ""])
+    return (query or "").casefold() in words.casefold()
+
+
 def _host(record: LiveRecord) -> Process:
     return Process(record.host.pid, record.host.started)
 
@@ -329,7 +344,7 @@ def told(activity: Foreign | None) -> tuple[Foreign | None, Reach]:
     )
 
 
-async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:
+async def _of_hub(ctx: OpContext, query: str | None) -> tuple[list[Peer], str | None]:
     """Agents that the hub says are connected: of our session, and of the directory."""
     found: dict[AgentId, Peer] = {}
     room = active_session(ctx.identity.home)
@@ -354,9 +369,10 @@ async def _of_hub(ctx: OpContext) -> tuple[list[Peer], str | None]:
                     hub=ctx.hub,
                     affiliation=one.affiliation,
                 )
+        found = {id_: one for id_, one in found.items() if _is_wanted(one, query)}
     note = None
     try:
-        listed = await discover(ctx, DiscoverParams(limit=MAX_HUB_PEERS))
+        listed = await discover(ctx, DiscoverParams(limit=MAX_HUB_PEERS, query=query))
     except HubError as refused:
         return list(found.values()), f"the hub lists nobody: {refused.message}"
     for entry in listed.agents:

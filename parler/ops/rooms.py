@@ -164,7 +164,6 @@ ROSTER = Capability(
     tool="parler_roster",
     brief="Who is in a session, what each is doing, and how it is woken.",
     hints=READS,
-    common=True,
 )
 
 

@@ -17,7 +17,7 @@ from parler.ops.context import OpContext, Result, minted
 from parler.ops.invites import KEY_TTL, KEY_USES
 from parler.ops.memory import Hit, digest_of
 from parler.ops.message_view import ShownMessage, Tail, pages, shown
-from parler.ops.rooms import rooms_with_topics
+from parler.ops.rooms import Room, rooms_with_topics
 from parler.ops.topics import seed_of, topic_in
 from parler.wire.base import RoomName
 from parler.wire.codes import ErrorCode, Feature
@@ -357,6 +357,18 @@ async def use_session(
         NotMember: We are in no such room.
         UsageError: Several have that topic.
     """
+    found = await room_called(ctx, room)
+    ctx.enter(found.name, is_open=ctx.known_rooms.is_open(ctx.hub, found.name))
+    return UseResult(room=found.name, topic=found.topic)
+
+
+async def room_called(ctx: OpContext, room: str) -> Room:
+    """The room of ours that has a name, or a topic.
+
+    Raises:
+        NotMember: We are in no such room.
+        UsageError: Several have that topic.
+    """
     mine = await rooms_with_topics(ctx)
     # Members choose topics: none of them stands in for a room's own name.
     found = [one for one in mine if one.name == room] or [
@@ -374,10 +386,9 @@ async def use_session(
         names = ", ".join(one.name for one in found)
         raise UsageError(
             f"{room!r} is the topic of several: {names}",
-            next_step=f"parler session use {found[0].name}",
+            next_step=f"use the name of the room that is meant: {found[0].name}",
         )
-    ctx.enter(found[0].name, is_open=ctx.known_rooms.is_open(ctx.hub, found[0].name))
-    return UseResult(room=found[0].name, topic=found[0].topic)
+    return found[0]
 
 
 USE = Capability(

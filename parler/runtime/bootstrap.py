@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from parler.local_hub import OwnHub
     from parler.ops.context import OpContext
     from parler.text.transcript import Reader
+    from parler.wire.base import AgentId
 
 _POLL_SECS = 0.02
 
@@ -276,6 +277,17 @@ async def connected(
         yield ctx
 
 
+@asynccontextmanager
+async def as_person(hub: str, settings: "Settings") -> "AsyncIterator[OpContext]":
+    """A connection in the name of the person whose agent we are, which only looks."""
+    from parler.identity.person import ensure_person
+
+    person = ensure_person(machine_home(settings.base_home), hub_url=hub)
+    theirs = replace(settings, home=person.home, name=None, role=None)
+    async with connected(hub, theirs, person, look=True) as ctx:
+        yield ctx
+
+
 def _runs_for_an_agent() -> bool:
     import os
 
@@ -327,9 +339,24 @@ def _shared_as(hub: str, settings: "Settings") -> str | None:
 
 def reader_of(identity: "Identity") -> "Reader":
     """For whom messages are shown."""
+    from parler.errors import ConfigError
+    from parler.identity.person import find_person
     from parler.text.transcript import Reader
 
-    return Reader(agent=identity.agent_id, name=identity.name, role=identity.role)
+    found: list[AgentId] = []
+
+    def person() -> "AgentId | None":
+        with suppress(ConfigError):  # whoever answers is shown as anybody else then
+            if not found and (person := find_person(machine_home(identity.home))):
+                found.append(person.agent_id)
+        return found[0] if found else None
+
+    return Reader(
+        agent=identity.agent_id,
+        name=identity.name,
+        role=identity.role,
+        person=person,
+    )
 
 
 def known_hubs(

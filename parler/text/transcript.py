@@ -7,7 +7,7 @@ Nothing is printed here.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
@@ -87,6 +87,9 @@ class Reader:
     role: str | None = None
     zone: tzinfo | None = None
     """None is this machine's own."""
+
+    person: Callable[[], AgentId | None] = lambda: None
+    """Whose agent reads, if that is known by now."""
 
 
 class Transcript:

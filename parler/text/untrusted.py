@@ -8,7 +8,7 @@ is shown when, and to whom, is not decided here.
 import re
 from typing import TYPE_CHECKING
 
-from parler.client.questions import ASK_KIND
+from parler.client.questions import ANSWER_KIND, ASK_KIND
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.text.terminal import CONTINUATION, lines, shell_word, shown_name, word
@@ -26,6 +26,7 @@ from parler.wire.parts import (
     InvalidParts,
     OtherPart,
     SigPart,
+    TextPart,
     read_parts,
 )
 from parler.wire.records import StoredMessage
@@ -73,6 +74,12 @@ def quoted_message(
     handoff = handoff_for(reader, message, signature)
     if handoff is not None:
         return _handoff(message, handoff, head, max_chars)
+    if signature is Signature.VALID and _is_users_answer(message, reader):
+        answer = [
+            f"YOUR USER ANSWERS: {head}:",
+            *quote(_words(message) or "(declined)"),
+        ]
+        return _clipped(answer, message, max_chars)
     text = [f"{head} says ({LEGEND}):", *quote(body(message))]
     clipped = _clipped(text, message, max_chars)
     # A room whose name is none is a hub's lie, and would stand in a command.
@@ -149,9 +156,26 @@ def _beside(message: StoredMessage) -> "list[Part]":
 
 
 def _is_question(message: StoredMessage) -> bool:
+    return _has(message, ASK_KIND)
+
+
+def _is_users_answer(message: StoredMessage, reader: Reader) -> bool:
+    """Whether the person whose agent reads answers a question of this agent."""
+    if not _has(message, ANSWER_KIND) or message.author.id == reader.agent:
+        return False
+    return message.author.id == reader.person()
+
+
+def _has(message: StoredMessage, kind: str) -> bool:
     return any(
-        isinstance(part, OtherPart) and part.kind == ASK_KIND
-        for part in _beside(message)
+        isinstance(part, OtherPart) and part.kind == kind for part in _beside(message)
+    )
+
+
+def _words(message: StoredMessage) -> str:
+    """What a message says in words."""
+    return " ".join(
+        part_text(part) for part in _beside(message) if isinstance(part, TextPart)
     )
 
 

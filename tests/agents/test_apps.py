@@ -38,7 +38,7 @@ def test_an_app_starts_the_server_that_connect_wrote_until_it_is_removed(
 ) -> None:
     machine, [cli] = wire(box, [kind])
     assert cli.servers() == {"parler": True}
-    assert "error" not in cli.call("parler", "parler_discover", {}).lower()
+    assert "error" not in cli.call("parler", "parler_peers", {}).lower()
     machine.connect("--remove", APPS[kind])
     assert cli.servers() == {}
 
@@ -48,11 +48,11 @@ def test_an_app_that_lists_no_servers_calls_our_tools_until_they_are_removed(
     box: Sandbox, kind: type[Cli]
 ) -> None:
     machine, [cli] = wire(box, [kind])
-    box.model.script({"call": "parler_discover", "with": {}}, {"say": "over"})
+    box.model.script({"call": "parler_peers", "with": {}}, {"say": "over"})
 
     def offered() -> Turn | None:
         turn = cli.turn("who is there?")
-        wanted = any("parler_discover" in tool for tool in turn.asked[0].tools)
+        wanted = any("parler_peers" in tool for tool in turn.asked[0].tools)
         return turn if wanted else None  # it waits 3 s for a server, on a busy machine
 
     before = eventually(offered, "turn with our tools")

@@ -18,7 +18,7 @@ from parler.identity.signing import fingerprint
 from parler.ops.person_only import by_an_agent
 from parler.wire.records import DmTarget
 from tests._support import warm
-from tests._support.mcp_hosts import Host, at_work
+from tests._support.mcp_hosts import Host, at_work, text_of
 from tests._support.mcp_peers import Peer, peer
 from tests._support.polling import comes
 from tests._support.processes import (
@@ -273,6 +273,63 @@ async def test_sessions_are_listed_by_topic_and_changed_by_it(
     assert terminal.run("whoami", "--json").json["session"] == opened["release"]
     missing = terminal.run("session", "use", "room.nope", "--hub", hub.url, "--json")
     assert (missing.status, missing.error["next"]) == (6, "parler session list")
+
+
+async def test_an_agent_asks_its_person_who_answers_from_any_terminal(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    async with desk(hub, tmp_path) as at:
+        given = {"question": "Deploy?", "choices": ["staging", "live"]}
+        asking = at.claude.starts("parler_ask_user", **given, wait_secs=60)
+
+        async def asked() -> dict[str, Any] | None:
+            items = (await at.terminal("inbox", "--json")).json["items"]
+            return next((one for one in items if one["kind"] == "question"), None)
+
+        item = await comes(asked, within=60)
+        assert (item["name"], item["choices"]) == ("shop-claude", ["staging", "live"])
+        shown = (await at.terminal()).out
+        assert "shop-claude" in shown
+        assert "1 staging, 2 live" in shown
+        assert f"parler answer {item['fingerprint']} ANSWER" in shown
+
+        answer = ("answer", "shop-claude", "2", "--json")
+        refused = await at.terminal(*answer, CLAUDECODE="1", CLAUDE_PROJECT_DIR="/")
+        assert refused.error["next"] == "parler answer shop-claude"
+        home = str(at.terminal.home / ".parler")
+        by_number = ("--question", str(item["seq"]), "--room", item["room"])
+        refused = await at.terminal(
+            "answer", "2", *by_number, "--home", home, "--json", GEMINI_CLI="1"
+        )
+        assert "answer in the name of its user" in refused.error["message"]
+        itself = await at.claude.calls(
+            "parler_answer", room=item["room"], seq=item["seq"], text="live"
+        )
+        assert "for a person to answer" in itself
+
+        wrong = await at.terminal("answer", "shop-claude", "both", "--json")
+        assert (wrong.status, "1 staging, 2 live" in wrong.error["message"]) == (
+            2,
+            True,
+        )
+        assert "Deploy?" in (await at.terminal("answer", "shop-claude")).out
+        done = await at.terminal("answer", "shop-claude", "2")
+        assert "shop-claude is told: “live”" in done.out
+        read = text_of(await at.claude.result(asking))
+        assert read.startswith("Your user answers, signature verified:\n  | live")
+        assert "also for you" not in read  # it is not mail as well
+        assert "Nothing waits for you." in (await at.terminal()).out
+
+        read = await at.claude.calls("parler_ask_user", question="And?", wait_secs=0)
+        assert "has not answered yet" in read
+        late = await at.terminal("answer", "shop-claude", "as", "you", "like")
+        assert late.status == 0
+
+        async def brought() -> bool:
+            read = await at.claude.calls("parler_rooms")
+            return "YOUR USER ANSWERS" in read and "  | as you like" in read
+
+        assert await comes(brought)
 
 
 async def test_what_is_gone_for_good_is_asked_for_and_done_by_its_owner(

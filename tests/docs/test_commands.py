@@ -69,6 +69,10 @@ NOT_RUN = {
     "parler decline ABCD-EFGH-IJKL-MNOP": "tests/behaviour/test_terminal.py",
     'parler summary "building the dashboard data layer"': "in an agent; test_peers.py",
     "parler answer --serve stagent": "tests/parler/ask/test_over_hub.py",
+    "parler answer shop-claude": "tests/behaviour/test_terminal.py",
+    "parler answer shop-claude 2": "tests/behaviour/test_terminal.py",
+    'parler answer shop-claude --decline "ask me on Monday"': "tests/parler/ops/"
+    "test_questions.py",
     "hub.example.org {": "configuration of Caddy; ./scripts/test --ship",
     "reverse_proxy 127.0.0.1:7070": "configuration of Caddy; ./scripts/test --ship",
     "}": "configuration of Caddy; ./scripts/test --ship",

@@ -15,19 +15,23 @@ from parler.mcp_server.tools.common import (
     tool,
 )
 from parler.ops import bundles, files
-from parler.ops.attachments import Sender
+from parler.ops.attachments import Sender, announced
 from parler.ops.bundles import ApplyResult, Bundle, Edit, Outline
 from parler.text.terminal import shown_name, shown_size, visible, word
 from parler.text.untrusted import LEGEND, quote
 from parler.wire.base import RoomName
+from parler.wire.parts import FilePart
 
 SHOWN_COMMITS = 20
 SHOWN_CHANGES = 40
 
 
 async def push(call: Call, args: Any) -> Answer:
-    """Send commits."""
+    """Send commits, or a file."""
     only_one_target(room=args.room, to=args.to, service=args.service)
+    if args.file:
+        path = _inside(call, args.file, "sent")
+        return await call.patiently(_send_file(call, args, path), "sending the file")
     select = bundles.SelectParams(
         folder=call.folder(args.repo), ref=args.gitref, base=args.base
     )
@@ -55,11 +59,16 @@ async def _push(call: Call, args: Any, select: bundles.SelectParams) -> Answer:
 
 
 async def apply(call: Call, args: Any) -> Answer:
-    """Take commits, without merging."""
-    return await call.patiently(_apply(call, args), "fetching commits")
+    """Take commits, without merging; or the file that was sent instead."""
+    return await call.patiently(_apply(call, args), "fetching what was sent")
 
 
 async def _apply(call: Call, args: Any) -> Answer:
+    sent = await announced(
+        await call.ctx(), args.blob, _room(args.room), next_step="parler_recv since=0"
+    )
+    if sent is not None and isinstance(sent.part, FilePart):
+        return await _fetch(call, sent.part.blob, args.room, None)
     repository = await open_repository(call.folder(args.path))
     params = bundles.ApplyParams(blob=args.blob, room=_room(args.room))
     result = await bundles.apply(
@@ -95,11 +104,12 @@ async def _send_file(call: Call, args: Any, path: Path) -> Answer:
 async def fetch(call: Call, args: Any) -> Answer:
     """Fetch a file that was sent."""
     out = _inside(call, args.out, "written") if args.out else None
-    return await call.patiently(_fetch(call, args, out), "fetching the file")
+    fetching = _fetch(call, args.what, args.room, out)
+    return await call.patiently(fetching, "fetching the file")
 
 
-async def _fetch(call: Call, args: Any, out: Path | None) -> Answer:
-    params = files.FetchParams(what=args.what, room=_room(args.room), out=out)
+async def _fetch(call: Call, what: str, room: str | None, out: Path | None) -> Answer:
+    params = files.FetchParams(what=what, room=_room(room), out=out)
     result = await files.fetch(
         await call.ctx(), params, progress=call.transfer("fetching the file")
     )
@@ -186,7 +196,12 @@ def _bundle(one: Bundle) -> str:
 
 
 TOOLS = (
-    tool(bundles.PUSH, push, repo=Arg(str | None, "Folder; default: this one.", None)),
+    tool(
+        bundles.PUSH,
+        push,
+        repo=Arg(str | None, "Folder; default: this one.", None),
+        file=Arg(str | None, "Send this file instead.", None),
+    ),
     tool(
         bundles.APPLY,
         apply,

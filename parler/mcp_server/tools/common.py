@@ -62,6 +62,7 @@ def tool(
         args=arguments(capability, own, drop=drop),
         run=run,
         hidden=[name for name, arg in own.items() if arg.hidden],
+        shown_to={name: arg.only_for for name, arg in own.items() if arg.only_for},
         aliases=aliases or {},
         only_for=only_for,
     )

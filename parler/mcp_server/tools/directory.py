@@ -45,10 +45,16 @@ async def discover(call: Call, args: Any) -> Answer:
 
 async def roster(call: Call, args: Any) -> Answer:
     """The members of a room."""
-    me = (await call.ctx()).client.agent_id
-    result = await performed(call, rooms.ROSTER, args)
+    return await members(call, args.room, detail=args.detail)
+
+
+async def members(call: Call, named: str | None, *, detail: bool = False) -> Answer:
+    """Who is in a room, or else in the active session."""
+    ctx = await call.ctx()
+    me = ctx.client.agent_id
+    result = await rooms.roster(ctx, call.room(named))
     texts = [
-        _member(one, me=me) + (f"\n  id {one.id}" if args.detail else "")
+        _member(one, me=me) + (f"\n  id {one.id}" if detail else "")
         for one in result.entries
     ]
     count = fitting(texts)

@@ -10,7 +10,7 @@ import msgspec
 from parler.errors import TransportError, UsageError
 from parler.identity.identity import knocked_at
 from parler.identity.settings import hub_key
-from parler.mcp_server.tool_call import MAX_RESULT_CHARS, Answer, Call
+from parler.mcp_server.tool_call import MAX_RESULT_CHARS, Answer, Call, Host
 from parler.mcp_server.tool_schema import Arg
 from parler.mcp_server.tools.common import (
     fitting,
@@ -169,6 +169,13 @@ async def _target(ctx: OpContext, given: dict[str, Any]) -> tuple[Target, str]:
 
 async def recv(call: Call, args: Any) -> Answer:
     """What is new, or what was said before; waits for it if asked to."""
+    noted = await _note_seen(call, args.seen)
+    answer = await _recv(call, args)
+    answer.text = "\n".join([*noted, answer.text])
+    return answer
+
+
+async def _recv(call: Call, args: Any) -> Answer:
     if args.since is not None:
         return await _again(call, args)
     delivery = call.services.delivery
@@ -284,9 +291,23 @@ def _status(result: StatusResult) -> Iterator[str]:
 
 async def seen(call: Call, args: Any) -> Answer:
     """What came through the channel has been read."""
-    count = await call.services.delivery.mark_seen(set(map(_mark, args.refs)))
+    return Answer(text="\n".join(await _note_seen(call, args.refs)))
+
+
+async def _note_seen(call: Call, refs: list[str]) -> list[str]:
+    """Note what came through the channel as read; says how much of it waited."""
+    if not refs:
+        return []
+    count = await call.services.delivery.mark_seen(set(map(_mark, refs)))
     call.services.channel_works()
-    return Answer(text=f"{count} noted as seen")
+    return [f"{count} noted as seen"]
+
+
+def _has_channel(host: Host) -> bool:
+    return host.channel is not None
+
+
+_REFS = "The ref of each channel event that you have read."
 
 
 _SEEN = Capability(
@@ -296,7 +317,6 @@ _SEEN = Capability(
     tool="parler_seen",
     call='{"refs": ["room.abc234#12"]}',
     hints=SETS,
-    common=True,
     no_command="only an app's model is shown such events",
 )
 
@@ -314,6 +334,7 @@ TOOLS = (
         messages.RECEIVE,
         recv,
         wait_secs=Arg(int, "Wait so long for news, up to 300.", 0),
+        seen=Arg(list[str], _REFS, [], only_for=_has_channel),
     ),
     tool(messages.HANDOFF, handoff),
     tool(tasks.TASK, task),
@@ -321,7 +342,7 @@ TOOLS = (
     tool(
         _SEEN,
         seen,
-        only_for=lambda host: host.channel is not None,
-        refs=Arg(list[str], "The ref attributes of the channel events."),
+        only_for=_has_channel,
+        refs=Arg(list[str], _REFS),
     ),
 )

@@ -14,15 +14,17 @@ from parler.mcp_server.tools.common import (
     here_of,
     performed,
     shows,
+    told,
     tool,
 )
 from parler.ops import ask as asking
-from parler.ops import peers, reservations
+from parler.ops import peers, questions, reservations
 from parler.ops.affiliations import introduced
 from parler.ops.ask import AskResult
 from parler.ops.context import OpContext
 from parler.ops.messages import SendResult
 from parler.ops.peers import Peer, Scope, SummaryResult
+from parler.ops.questions import State
 from parler.ops.reservations import ReleaseResult, Reserved
 from parler.runtime import bootstrap
 from parler.text.terminal import sentence, shown_name, visible, word
@@ -30,12 +32,14 @@ from parler.text.untrusted import LEGEND, quote
 from parler.wire.urls import same_hub
 
 MAX_FILES = 5
+FETCH_SECS = 5.0
+"""How long what the hub has may take to be fetched."""
 
 
 async def show_peers(call: Call, args: Any) -> Answer:
     """Who is here."""
     ctx = await call.ctx() if args.scope is Scope.HUB else None
-    params = peers.PeersParams(scope=args.scope)
+    params = peers.PeersParams(scope=args.scope, query=args.query)
     result = await peers.peers(here_of(call), params, ctx=ctx)
     texts = [_peer(one) for one in result.peers]
     count = fitting(texts)
@@ -70,6 +74,29 @@ async def ask(call: Call, args: Any) -> Answer:
     holds = await call.services.delivery.collect_replies(result.turn)
     failed = result.status is not Status.DONE
     return Answer(text="\n".join(_answered(result)), failed=failed, holds=holds)
+
+
+async def ask_user(call: Call, args: Any) -> Answer:
+    """Ask the person whose agent calls."""
+    ctx = await call.ctx()
+    services = call.services
+    params = questions.AskUserParams(**msgspec.structs.asdict(args))
+    work = questions.ask_user(
+        ctx,
+        params,
+        as_person=lambda: bootstrap.as_person(ctx.hub, services.settings),
+    )
+    result = await call.patiently(work, "waiting for your user")
+    if result.state is State.WAITING:
+        return Answer(
+            text="Your user has not answered yet. The question waits in their inbox "
+            f"(`parler inbox`). {told(call, 'what they answer')}"
+        )
+    await services.delivery.ask(FETCH_SECS)  # else it would come once more
+    holds = await services.delivery.collect_replies(result.turn)
+    said = "declines to answer" if result.state is State.DECLINED else "answers"
+    lines = [f"Your user {said}, signature verified:", *quote(result.answer or "")]
+    return Answer(text="\n".join(lines if result.answer else lines[:1]), holds=holds)
 
 
 def _told(result: SendResult) -> str:
@@ -132,6 +159,7 @@ TOOLS = (
     tool(peers.PEERS, show_peers),
     tool(asking.ASK, ask),
     shows(peers.SUMMARY, _summary),
+    tool(questions.ASK_USER, ask_user),
     shows(asking.ANSWER, _told),
     tool(reservations.RESERVE, reserve_files),
     shows(

@@ -44,7 +44,9 @@ async def test_a_message_is_pushed_and_counts_once_it_was_seen(
         assert all(key.isidentifier() for key in push["meta"])
         state = (await bob.receipts(room, seq))["ann"].state
         assert state is not DeliveryState.SEEN
-        assert "1 noted" in await host.calls("parler_seen", refs=[push["meta"]["ref"]])
+        refs = [push["meta"]["ref"]]
+        assert "1 noted" in await host.calls("parler_recv", seen=refs)
+        assert "0 noted" in await host.calls("parler_seen", refs=refs)
 
         async def seen() -> bool:
             return (await bob.receipts(room, seq))["ann"].state is DeliveryState.SEEN
@@ -113,7 +115,7 @@ async def test_claude_code_is_kept_in_the_era_of_its_channels(tmp_path: Path) ->
         refused = await host.error(host.asks("server/discover"))
         assert refused["code"] == -32601
         host.modern = False
-        assert "parler_seen" in (await host.shakes_hands())["instructions"]
+        assert "parler_recv with seen=" in (await host.shakes_hands())["instructions"]
 
 
 async def test_what_a_hook_has_shown_is_acknowledged_and_not_shown_again(

@@ -164,6 +164,47 @@ async def test_whoever_is_a_guest_leaves_without_asking(
         assert await host.calls("parler_close_session") == f"left {room}"
 
 
+async def test_sessions_and_files_need_no_more_than_the_tools_that_are_offered(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with (
+        at_work(env, tmp_path / "ann" / "shop") as host,
+        at_work(environment(tmp_path, hub.url, "bob"), tmp_path / "bob") as bob,
+    ):
+        first = room_in(await host.calls("parler_open_session", topic="api"))
+        opened = await bob.calls("parler_open_session", topic="login", approval=False)
+        second = room_in(opened)
+        await host.calls("parler_join_session", key=key_in(opened))
+
+        async def manages(action: str = "list", **more: str) -> str:
+            return await host.calls("parler_session", action=action, **more)
+
+        listed = await host.calls("parler_session")
+        assert f'* {second} "login"' in listed
+        assert f'  {first} "api"' in listed
+        members = await manages("members")
+        assert "ann" in members
+        assert "bob" in members
+        assert f'{first} "api" is your active' in await manages("use", room="API")
+        assert "bob" not in await manages("members")
+        assert "which session" in await manages("use")
+        assert "several" not in await manages("use", room="login")
+
+        (tmp_path / "ann" / "shop" / "a.txt").write_text("for you", "utf-8")
+        sent = await host.calls("parler_push", file="a.txt", room=second)
+        assert "a.txt sent to" in sent
+        outside = await host.calls("parler_push", file="../secret", room=second)
+        assert "only files there are sent" in outside
+        got = await bob.calls("parler_apply", blob=sent.rpartition(" ")[2])
+        assert "kept as" in got
+        assert "from ann" in got
+
+        assert await manages("leave", room="login") == f"left {second}"
+        assert second not in await host.calls("parler_session")
+        assert (await manages("leave", room="api")).startswith("NOT left")
+
+
 async def test_an_answer_counts_once_and_for_its_question_alone(
     hub: HubProcess, tmp_path: Path
 ) -> None:

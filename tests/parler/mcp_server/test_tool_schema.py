@@ -1,6 +1,7 @@
 """What is offered: few tools, small, honest, and made of the operations there are."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
@@ -13,17 +14,20 @@ from parler.mcp_server.tool_schema import (
     read_arguments,
     schema_of,
 )
-from parler.mcp_server.tools.registry import ALL, BY_NAME, offered
+from parler.mcp_server.tools.registry import ALL, BY_NAME
 from parler.ops.capability import Capability, Param
+from tests._support.mcp_hosts import environment, serving
 
 HOSTS = [Host(), Host(name="claude-code"), Host(name="copilot-cli", handshake=False)]
 DEFAULT = {
     *("parler_open_session", "parler_join_session", "parler_approve_join"),
-    *("parler_send", "parler_recv", "parler_handoff", "parler_push", "parler_apply"),
-    *("parler_remember", "parler_recall", "parler_discover", "parler_roster"),
-    *("parler_peers", "parler_ask"),
+    *("parler_session", "parler_send", "parler_recv", "parler_handoff"),
+    *("parler_push", "parler_apply", "parler_remember", "parler_recall"),
+    *("parler_peers", "parler_ask", "parler_ask_user"),
 }
+MAX_TOOLS = 14
 KNOWN = {
+    *("parler_discover", "parler_roster", "parler_seen"),
     *("parler_close_session", "parler_delete_room", "parler_join_requests"),
     *("parler_deny_join", "parler_watch_session", "parler_invite", "parler_join"),
     *("parler_serve", "parler_task", "parler_send_file", "parler_fetch"),
@@ -33,17 +37,69 @@ KNOWN = {
 """Names that people know from before, and those of the peers."""
 
 
-def size(host: Host) -> int:
-    offers = [tool.as_offer() for tool in offered(host, full=False)]
-    return len(json.dumps({"tools": offers}, ensure_ascii=False).encode())
-
-
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
-def test_the_default_tools_fit_the_budget(host: Host) -> None:
-    names = [tool.name for tool in offered(host, full=False)]
-    assert set(names) - {"parler_seen"} == DEFAULT
-    assert ("parler_seen" in names) is (host.channel is not None)
-    assert size(host) <= MAX_LIST_BYTES
+async def test_the_default_tools_fit_the_budget(host: Host, tmp_path: Path) -> None:
+    env = environment(tmp_path, "ws://127.0.0.1:9", "ann")
+    async with serving(env, tmp_path, name=host.name, modern=not host.handshake) as app:
+        await app.shakes_hands()
+        listed = await app.result(app.asks("tools/list"))
+    names = [tool["name"] for tool in listed["tools"]]
+    assert set(names) == DEFAULT
+    assert len(names) <= MAX_TOOLS
+    assert len(json.dumps(listed, ensure_ascii=False).encode()) <= MAX_LIST_BYTES
+    recv = next(one for one in listed["tools"] if one["name"] == "parler_recv")
+    shown = "seen" in recv["inputSchema"]["properties"]
+    assert shown is (host.channel is not None)  # who has none reads nothing of it
+
+
+PLAUSIBLE: dict[str, list[dict[str, Any]]] = {
+    "parler_session": [
+        {},
+        {"action": "list"},
+        {"action": "members"},
+        {"action": "members", "room": "flaky login"},
+        {"action": "use", "room": "room.abc234"},
+        {"action": "leave"},
+        {"action": "leave", "room": "room.abc234"},
+    ],
+    "parler_push": [{}, {"file": "report.pdf"}, {"file": "a.png", "to": "webdev"}],
+    "parler_apply": [{"blob": "3f9a1c"}, {"blob": "3f9a1c", "room": "room.abc234"}],
+    "parler_peers": [{}, {"scope": "hub"}, {"scope": "hub", "query": "billing"}],
+    "parler_ask_user": [
+        {"question": "Deploy?"},
+        {"question": "Deploy?", "choices": "yes, no"},
+        {"question": "Deploy?", "choices": ["yes", "no"], "wait_secs": "120"},
+    ],
+    "parler_rooms": [{}],
+    "parler_close_session": [{}, {"room": "room.abc234"}],
+    "parler_send_file": [{"path": "report.pdf"}],
+}
+"""What a model may write that wants to list, look at, use or leave a session, or to
+send a file: by the default tools, and by those with a name for each."""
+
+MISTAKEN: list[tuple[str, dict[str, Any], str]] = [
+    ("parler_session", {"action": "close"}, "leave, list, members, use"),
+    ("parler_session", {"session": "api"}, "action, room"),
+    ("parler_peers", {"scope": "everybody"}, "directory, hub, machine, repo"),
+    ("parler_task", {"status": "finished"}, "done"),
+    ("parler_discover", {"scope": "all"}, "hub, public"),
+    ("parler_ask_user", {"question": "x", "options": ["a"]}, "choices"),
+]
+
+
+def test_what_a_model_writes_for_sessions_and_files_is_understood() -> None:
+    for tool, calls in PLAUSIBLE.items():
+        for call in calls:
+            read_arguments(BY_NAME[tool], call)
+
+
+@pytest.mark.parametrize(("tool", "call", "names"), MISTAKEN)
+def test_a_wrong_call_is_told_what_there_is_to_choose(
+    tool: str, call: dict[str, Any], names: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        read_arguments(BY_NAME[tool], call)
+    assert names in f"{refused.value} {refused.value.next_step}"
 
 
 def test_all_names_people_know_are_there() -> None:

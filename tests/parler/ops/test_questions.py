@@ -1,0 +1,210 @@
+"""Questions of agents to their person: found, answered once, bounded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from parler.client.questions import answered_of, ask_of
+from parler.errors import UsageError
+from parler.identity.own_agents import OwnAgent, Place
+from parler.ops.ask import AnswerParams, answer_question
+from parler.ops.context import OpContext
+from parler.ops.inbox import Kind, waiting_for
+from parler.ops.own import Own, Seen, rooms_of
+from parler.ops.questions import (
+    MAX_CHOICE_CHARS,
+    MAX_CHOICES,
+    MAX_OPEN,
+    MAX_QUESTION_CHARS,
+    OPEN_SECS,
+    AskUserParams,
+    AskUserResult,
+    State,
+    answer_as_person,
+    ask_user,
+    question_meant,
+    questions_to,
+)
+from parler.wire.parts import TextPart
+from parler.wire.records import RoomTarget
+from tests._support.actors import Stage, stage
+from tests._support.polling import comes
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A person, an agent of theirs, and the hub of both."""
+
+    stage: Stage
+    person: OpContext
+    agent: OpContext
+
+    @property
+    def own(self) -> Own:
+        home = self.person.identity.home
+        agent = OwnAgent(home, True, Place())
+        return Own(agent=agent, name="anna", ctx=self.person)
+
+    @property
+    def agents(self) -> Sequence[OwnAgent]:
+        return [self.own.agent]
+
+    async def each(self, look: Callable[[Own], Awaitable[T]]) -> Seen[T]:
+        return Seen(found=[await look(self.own)])
+
+    async def asks(self, question: str = "Deploy?", **given: Any) -> AskUserResult:
+        params = AskUserParams(question=question, **{"wait_secs": 0} | given)
+        return await ask_user(self.agent, params, as_person=self._as_person)
+
+    @asynccontextmanager
+    async def _as_person(self) -> AsyncIterator[OpContext]:
+        yield self.person
+
+    async def answers(self, who: str, text: str = "", **given: Any) -> Any:
+        asked = await question_meant(self, who)
+        return await answer_as_person(self.person, asked.room, asked.seq, text, **given)
+
+    async def waiting(self) -> list[Any]:
+        found = await waiting_for(self.own, await rooms_of(self.own), [])
+        return found.items
+
+
+@asynccontextmanager
+async def at_home(tmp_path: Path) -> AsyncIterator[Home]:
+    machine = tmp_path / "anna" / ".parler"
+    async with stage(tmp_path) as at:
+        person = await at.enter("anna", home=machine)
+        agent = await at.enter("shop", home=machine / "agents/codex/ws/ab12")
+        yield Home(at, person, agent)
+
+
+async def test_a_person_without_a_card_is_asked_and_the_answer_is_the_result(
+    tmp_path: Path,
+) -> None:
+    async with at_home(tmp_path) as home:
+        asking = asyncio.ensure_future(  # noqa: TID251 - awaited below
+            home.asks(choices=["staging", "production"], wait_secs=30)
+        )
+
+        async def shown() -> bool:
+            return bool(await home.waiting())
+
+        await comes(shown)
+        [item] = await home.waiting()
+        assert (item.kind, item.text, item.name) == (Kind.QUESTION, "Deploy?", "shop")
+        assert item.choices == ["staging", "production"]
+        for wrong in ("3", "0", "both", ""):
+            with pytest.raises(UsageError, match="1 staging, 2 production"):
+                await home.answers("shop", wrong)
+        told = await home.answers("shop", "2")
+        assert (told.answer, told.before) == ("production", None)
+        got = await asking
+        assert got.state is State.ANSWERED
+        assert got.answer == "production"
+        assert await home.waiting() == []
+        with pytest.raises(UsageError, match="answered already: production"):
+            await home.answers("shop", "staging")
+
+
+async def test_of_two_answers_at_once_the_first_counts_and_both_are_logged(
+    tmp_path: Path,
+) -> None:
+    async with at_home(tmp_path) as home:
+        asked = await home.asks(choices=["Yes", "No"])
+        both = [
+            answer_as_person(home.person, asked.room, asked.seq, word)
+            for word in ("yes", "NO")
+        ]
+        told = await asyncio.gather(*both)
+        [one] = await questions_to(home.own)
+        assert {each.before for each in told} == {None, one.answer}
+        log = await home.person.client.pull(asked.room, since=asked.seq)
+        assert sorted(message.text for message in log.messages) == ["No", "Yes"]
+        assert one.answer_seq == log.messages[0].seq
+
+
+async def test_nobody_but_the_person_answers(tmp_path: Path) -> None:
+    async with at_home(tmp_path) as home:
+        asked = await home.asks("Deploy?", wait_secs=0)
+        params = AnswerParams(room=asked.room, seq=asked.seq, text="yes")
+        for ctx in (home.agent, home.person):  # a model may speak for either
+            with pytest.raises(UsageError, match="for a person to answer"):
+                await answer_question(ctx, params)
+        with pytest.raises(UsageError, match="no question to you"):
+            await answer_as_person(home.agent, asked.room, asked.seq, "yes")
+        target = RoomTarget(room=asked.room)
+        for ctx in (home.agent, home.person):  # words are no answer, whoever says them
+            said = [TextPart(text="yes")]
+            await ctx.client.send(target, said, reply_to=asked.turn)
+        assert [one.answer_seq for one in await questions_to(home.own)] == [None]
+
+
+async def test_a_question_that_was_read_waits_until_it_is_answered_or_old(
+    tmp_path: Path,
+) -> None:
+    async with at_home(tmp_path) as home:
+        asked = await home.asks("Which schema?")
+        await home.person.client.ack(asked.room, asked.seq)
+        assert [one.text for one in await home.waiting()] == ["Which schema?"]
+        await home.answers("shop", "the second", decline=False)
+        assert await home.waiting() == []
+        await home.asks("And then?")
+        home.stage.hub.clock.advance(OPEN_SECS)
+        [mail] = await home.waiting()
+        assert (mail.text, mail.seq) == ("And then?", None)
+        with pytest.raises(UsageError, match="answered already: the second"):
+            await question_meant(home, "shop")
+        with pytest.raises(UsageError, match="nobody called 'other' waits"):
+            await question_meant(home, "other")
+
+
+async def test_what_waits_and_how_long_it_is_are_bounded(tmp_path: Path) -> None:
+    async with at_home(tmp_path) as home:
+        for refused in (
+            {"question": " "},
+            {"question": "x" * (MAX_QUESTION_CHARS + 1)},
+            {"choices": [str(n) for n in range(MAX_CHOICES + 1)]},
+            {"choices": ["x" * (MAX_CHOICE_CHARS + 1)]},
+            {"choices": ["a\nb"]},
+            {"choices": ["yes", "YES"]},
+            {"choices": ["", "no"]},
+        ):
+            with pytest.raises(UsageError):
+                await home.asks(**refused)
+        for number in range(MAX_OPEN):
+            await home.asks(f"question {number}")
+        with pytest.raises(UsageError, match="wait for your user already"):
+            await home.asks("one more")
+        with pytest.raises(UsageError, match=f"asks {MAX_OPEN} things") as several:
+            await home.answers("shop", "yes")
+        assert "parler answer --room dm." in (several.value.next_step or "")
+        first, *_ = await questions_to(home.own)
+        await answer_as_person(home.person, first.room, first.seq, decline=True)
+        await home.asks("one more")
+        with pytest.raises(UsageError, match="you are the person"):
+            await ask_user(
+                home.person, AskUserParams(question="me?"), as_person=home._as_person
+            )
+
+
+async def test_a_question_reads_as_one_also_where_nobody_knows_questions(
+    tmp_path: Path,
+) -> None:
+    async with at_home(tmp_path) as home:
+        asked = await home.asks("Where?", choices=["here", "there"])
+        await home.answers(home.agent.identity.agent_id, decline=True)
+        log = await home.person.client.pull(asked.room, since=0)
+        question, answer = log.messages
+        assert question.text == "Where?\n1 here\n2 there"
+        ask, said = ask_of(question), answered_of(answer)
+        assert ask is not None
+        assert ask.person
+        assert said is not None
+        assert (said.status, said.tier) == ("declined", "person")
