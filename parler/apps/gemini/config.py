@@ -2,7 +2,7 @@
 
 ``trust: true`` in the entry would let every tool run unasked, those that let somebody
 in or write a file included; ``includeTools`` would hide them. A policy names the safe
-ones and leaves the others to the user.
+ones and leaves the others to the user; of a tool that it is not offered, Gemini warns.
 """
 
 from dataclasses import replace
@@ -19,6 +19,7 @@ from parler.apps.kit.config import (
     plain_entry,
     server_file,
 )
+from parler.apps.kit.offered import OFFERED_TOOLS
 from parler.apps.kit.platform import Machine
 from parler.apps.kit.trust import SAFE_TOOLS, SERVER
 
@@ -52,7 +53,8 @@ _EVENTS: dict[str, tuple[dict[str, object], ...]] = {
 
 def policy() -> str:
     """The rule that lets the safe tools run, except where nothing may be done."""
-    tools = "".join(f'  "{tool}",\n' for tool in SAFE_TOOLS)
+    safe = [tool for tool in SAFE_TOOLS if tool in OFFERED_TOOLS]
+    tools = "".join(f'  "{tool}",\n' for tool in safe)
     return (
         f"{_MARK}; `parler connect --remove gemini` takes it away again.\n"
         f"[[rule]]\n"

@@ -1,11 +1,14 @@
 """What is offered: few tools, small, honest, and made of the operations there are."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 
+from parler.apps.gemini.config import policy
+from parler.apps.kit.offered import OFFERED_TOOLS
 from parler.errors import UsageError
 from parler.mcp_server.tool_call import Host
 from parler.mcp_server.tool_schema import (
@@ -44,7 +47,8 @@ async def test_the_default_tools_fit_the_budget(host: Host, tmp_path: Path) -> N
         await app.shakes_hands()
         listed = await app.result(app.asks("tools/list"))
     names = [tool["name"] for tool in listed["tools"]]
-    assert set(names) == DEFAULT
+    assert set(names) == DEFAULT == OFFERED_TOOLS
+    assert set(re.findall(r'"(parler_\w+)"', policy())) <= set(names)
     assert len(names) <= MAX_TOOLS
     assert len(json.dumps(listed, ensure_ascii=False).encode()) <= MAX_LIST_BYTES
     recv = next(one for one in listed["tools"] if one["name"] == "parler_recv")
