@@ -29,9 +29,9 @@ from parler.identity.known_rooms import KnownRooms
 from parler.ops import admission, own, session, tokens
 from parler.ops.own import OwnRoom
 from parler.ops.person_only import Deciding
-from parler.ops.session import LeaveResult, UseResult
+from parler.ops.session import LeaveResult, RenameResult, UseResult
 from parler.ops.tokens import WatchResult
-from parler.text.terminal import shown_name, visible, word
+from parler.text.terminal import shell_word, shown_name, visible, word
 from parler.text.transcript import shown_time
 from parler.wire.base import RoomName
 
@@ -108,6 +108,34 @@ def use(options: Options, room: str) -> None:
     place = Place(room=room if known.hub_of(room) or not named else named)
     given = {"room": room}
     carry_out_declared(options, session.USE, given, told, place=place, foreign=True)
+
+
+@command(app, session.RENAME)
+def rename(
+    options: Options,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[ROOM] TOPIC",
+            help="What it is about now; before that which one, if not the active one: "
+            "its room, or what it was about.",
+        ),
+    ],
+    as_: As = None,
+) -> None:
+    """Give a session of ours another topic."""
+
+    def told(result: RenameResult) -> Iterator[str]:
+        yield options.out.quoted(f"topic now: {_format.short_topic(result.topic)}")
+
+    *room, topic = words
+    if len(room) > 1:
+        raise UsageError(
+            "a topic of several words is written in quotes",
+            next_step=f"parler session rename {shell_word(' '.join(words))}",
+        )
+    given = {"room": room[0] if room else None, "topic": topic}
+    in_its_name(options, session.RENAME, given, told, as_=as_, owns=True)
 
 
 @command(app, session.LEAVE)

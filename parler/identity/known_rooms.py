@@ -32,6 +32,9 @@ class RoomRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False
     preapprove: list[str] = []
     topic: Foreign | None = None
     """What it is about; empty if it has no topic, None if nobody has looked."""
+    topic_seq: int = 0
+    """The message that said so, if it was not the first one."""
+
     open: bool = False
     """A key to it lets in whoever has it."""
 
@@ -126,8 +129,17 @@ class KnownRooms:
             records[:] = [one for one in records if not _is(one, hub, room)]
             records.append(record)
 
-    def note_topics(self, hub: str, topics: Mapping[RoomName, Foreign]) -> None:
+    def note_topics(
+        self,
+        hub: str,
+        topics: Mapping[RoomName, Foreign],
+        *,
+        said_in: Mapping[RoomName, int] | None = None,
+    ) -> None:
         """Note what rooms are about, so far as they are known and that can be kept.
+
+        Args:
+            said_in: The messages that say so, of those that were renamed.
 
         Who lists rooms on a full disk is shown them all the same.
         """
@@ -137,6 +149,8 @@ class KnownRooms:
             for record in records:
                 if record.room in topics and same_hub(record.hub, hub):
                     record.topic = topics[record.room]
+                    seq = (said_in or {}).get(record.room, 0)
+                    record.topic_seq = max(record.topic_seq, seq)
 
     def opened(self, hub: str, room: RoomName, *, welcome: Sequence[AgentId]) -> None:
         """Note that a room is ours, and persons whose agents come in there."""

@@ -13,7 +13,7 @@ from parler.ops.addressing import Candidate, pick
 from parler.ops.affiliations import Affiliation, affiliations
 from parler.ops.capability import READS, SESSION, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result
-from parler.ops.topics import topic_in
+from parler.ops.topics import renamed, topic_in
 from parler.wire.base import AgentId, RoomName
 from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import RoomInfo, RoomKind, RosterEntry
@@ -76,16 +76,23 @@ async def rooms(ctx: OpContext) -> RoomsResult:
 async def rooms_with_topics(ctx: OpContext) -> list[Room]:
     """Our rooms on this hub; topics that are not known yet are looked up, and noted."""
     listed = await _listed(ctx)
-    known = {
-        record.room: record.topic
+    records = [
+        record
         for record in ctx.known_rooms.records()
         if same_hub(record.hub, ctx.hub) and record.topic is not None
-    }
+    ]
+    known = {record.room: record.topic for record in records}
     sessions = (one.name for one in listed if one.kind is RoomKind.CHANNEL)
     unknown = [name for name in sessions if name not in known][:MAX_LOOKED_UP]
     found = await _topics(ctx, unknown)
     ctx.known_rooms.note_topics(ctx.hub, found)
     known |= found
+    seqs = {record.room: record.topic_seq for record in records}
+    newer = await renamed(ctx.client, seqs, {one.name for one in listed})
+    topics = {room: topic for room, (topic, _) in newer.items()}
+    said_in = {room: seq for room, (_, seq) in newer.items()}
+    ctx.known_rooms.note_topics(ctx.hub, topics, said_in=said_in)
+    known |= topics
     return [
         Room(**msgspec.structs.asdict(one), topic=known.get(one.name) or None)
         for one in listed

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Annotated, Protocol
 
@@ -13,15 +13,21 @@ from parler.identity.identity import Knock, note_knock
 from parler.ops.admission import check_preapproved
 from parler.ops.capability import SESSION, SETS, Capability, Hints, Means, Param
 from parler.ops.contacts import contacts_called, names_among
-from parler.ops.context import OpContext, Result, minted
+from parler.ops.context import OpContext, Result, check_texts, minted
 from parler.ops.invites import KEY_TTL, KEY_USES
 from parler.ops.memory import Hit, digest_of
 from parler.ops.message_view import ShownMessage, Tail, pages, shown
 from parler.ops.rooms import Room, rooms_with_topics
-from parler.ops.topics import seed_of, topic_in
+from parler.ops.topics import (
+    MAX_TOPIC_CHARS,
+    new_topic,
+    seed_of,
+    topic_in,
+    where_said,
+)
 from parler.wire.base import RoomName
 from parler.wire.codes import ErrorCode, Feature
-from parler.wire.foreign import Foreign, exact
+from parler.wire.foreign import Foreign, exact, foreign
 from parler.wire.joinkey import JoinKey
 from parler.wire.limits import (
     DEFAULT_INVITE_TTL_SECS,
@@ -35,11 +41,20 @@ from parler.wire.replies import (
     Invited,
     Joined,
     JoinPending,
+    JoinRequestList,
     Left,
+    Remembered,
     RoomDeleted,
     RoomList,
 )
-from parler.wire.requests import DeleteRoom, Invite, Leave, Redeem, Rooms
+from parler.wire.requests import (
+    DeleteRoom,
+    Invite,
+    JoinRequests,
+    Leave,
+    Redeem,
+    Rooms,
+)
 
 WALK_IN_SECS = 2.0
 """How long whoever knocks waits at least: nobody has to decide about some."""
@@ -401,6 +416,57 @@ parler session use room.abc234
 parler session use "flaky login\"""",
     hints=SETS,
     no_tool="tools take the room as an argument",
+)
+
+
+class RenameResult(Result):
+    """What a session is about from now on."""
+
+    room: RoomName
+    topic: Foreign
+    seq: int
+
+
+async def rename_session(
+    ctx: OpContext,
+    room: Annotated[RoomName, replace(SESSION, on_cli=False)],
+    topic: Annotated[str, Param("What it is about now.", on_cli=False)],
+) -> RenameResult:
+    """Give a session of ours another topic; its members are told in the room.
+
+    Raises:
+        UsageError: The topic is empty or too long.
+        HubError: It is not ours.
+    """
+    check_texts(topic=topic)
+    topic = " ".join(topic.split())
+    if not topic:
+        raise UsageError(
+            "the topic is empty", next_step='parler session rename "what it is about"'
+        )
+    if len(topic) > MAX_TOPIC_CHARS:
+        raise UsageError(f"a topic has at most {MAX_TOPIC_CHARS} characters")
+    # Others would ignore what anybody else but the owner says of it.
+    await ctx.client.request(JoinRequests(room=room), JoinRequestList)
+    sent = await ctx.client.send(RoomTarget(room=room), new_topic(topic))
+    await ctx.client.request(where_said(room, topic, sent.seq), Remembered)
+    named = foreign(topic)
+    ctx.known_rooms.note_topics(ctx.hub, {room: named}, said_in={room: sent.seq})
+    return RenameResult(room=room, topic=named, seq=sent.seq)
+
+
+RENAME = Capability(
+    run=rename_session,
+    about="Give a session of yours another topic.",
+    more="Its members are told in the room. One of your agents' is renamed by that "
+    "agent.",
+    command="session rename",
+    example="""\
+parler session rename "cart and checkout"
+parler session rename "cart split" "cart and checkout\"""",
+    tool="parler_rename_session",
+    call='{"topic": "cart and checkout"}',
+    hints=SETS,
 )
 
 

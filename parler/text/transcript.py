@@ -29,6 +29,7 @@ from parler.text.terminal import (
 )
 from parler.wire.base import AgentId, RoomName
 from parler.wire.parts import (
+    TOPIC_KIND,
     BundlePart,
     DataPart,
     FilePart,
@@ -189,7 +190,7 @@ def body(message: StoredMessage) -> str:
         return "[unreadable]"
     room = message.room
     shown = [part_text(part, room) for part in parts if not isinstance(part, SigPart)]
-    return " ".join(shown)
+    return " ".join(filter(None, shown))
 
 
 def part_text(part: Part, room: RoomName) -> str:
@@ -215,7 +216,8 @@ def part_text(part: Part, room: RoomName) -> str:
         case TaskPart():
             return _task_text(part)
         case OtherPart(kind=kind):
-            return f"[{clipped(kind)}]"
+            # A new topic is said in the text beside it.
+            return "" if kind == TOPIC_KIND else f"[{clipped(kind)}]"
         case _:
             return f"[{part.__struct_config__.tag}]"
 

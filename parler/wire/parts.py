@@ -20,6 +20,10 @@ class InvalidParts(ValueError):
     """The ``parts`` of a frame are not what protocol 3.1 allows."""
 
 
+TOPIC_KIND = "com.parler.topic"
+"""Of a part that gives a session another topic (docs/extensions.md)."""
+
+
 class TextPart(WireStruct, tag_field="kind", tag="text"):
     """Plain text."""
 

@@ -973,6 +973,8 @@ NOT_TAKEN = {
     "set HOME, or PARLER_HOME to an absolute path": SAME,
     "set HOME to your home directory": SAME,
     "parler_recv with wait_secs, once or again": TOOLS,
+    'parler session rename "what it is about"': SAME,
+    "parler session rename {}": SAME,
     "parler_open_session, or parler_join_session with a key": TOOLS,
     "use {}": TOOLS,
     "your user can do it: parler send-file, parler fetch --out": TOOLS,

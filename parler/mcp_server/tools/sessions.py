@@ -41,7 +41,12 @@ from parler.ops.context import OpContext
 from parler.ops.invites import InviteResult
 from parler.ops.own import is_ours
 from parler.ops.rooms import RoomsResult
-from parler.ops.session import ONLY_THIS_USER, JoinResult, JoinState
+from parler.ops.session import (
+    ONLY_THIS_USER,
+    JoinResult,
+    JoinState,
+    RenameResult,
+)
 from parler.ops.tokens import WatchResult
 from parler.runtime.entry import MAX_CHARS, MAX_SEED_CHARS
 from parler.runtime.hub_link import HubAway
@@ -372,6 +377,10 @@ def _invited(result: InviteResult) -> Iterator[str]:
     yield f"It opens the {result.kind} {word(result.room)}."
 
 
+def _renamed(result: RenameResult) -> Iterator[str]:
+    yield f"{word(result.room)} is about {quoted(clipped(result.topic))} from now on"
+
+
 def _watched(result: WatchResult) -> Iterator[str]:
     yield f"WATCH: {visible(result.token)}"
     yield f"reads {visible(result.url)}"
@@ -461,6 +470,7 @@ TOOLS = (
     shows(admission.REQUESTS, _requests),
     tool(session.LEAVE, leave),
     tool(rooms.DELETE, delete, room=Arg(str | None, SESSION.about, None)),
+    shows(session.RENAME, _renamed),
     shows(tokens.WATCH, _watched),
     shows(rooms.ROOMS, _rooms),
     shows(invites.INVITE, _invited),
