@@ -195,18 +195,20 @@ def hub_page() -> str:
 
     top = parser({})
     lines = [
-        "# `parler hub`",
+        "# Hub",
+        "",
+        "## `parler hub`",
         "",
         str(top.description),
         "Every flag may be given in the environment as `PARLER_HUB_<FLAG>`.",
         "",
         *flag_table(top),
-        "# This machine's own hub",
+        "## This machine's own hub",
         "",
     ]
     for path, command in walk("parler hub", typer.main.get_command(app)):
         lines += command_lines(path, command)
-    lines += ["# The data of a hub", ""]
+    lines += ["## The data of a hub", ""]
     for name, inner in subcommands(_parser({})):
         about = plain(inner.description)
         lines += [f"## `parler hub {name}`", "", about, "", *flag_table(inner)]

@@ -34,6 +34,9 @@ THEME = TerminalTheme(
         *((97, 175, 239), (198, 120, 221), (86, 182, 194), (214, 218, 224)),
     ],
 )
+SCALE = 0.64
+"""So that text is about as large as that of a page beside it."""
+
 SIZE = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 FORMAT = """\
 <svg viewBox="0 0 {terminal_width} {terminal_height}" \
@@ -110,5 +113,6 @@ def stood_in(line: str) -> str:
 
 
 def _with_margins(size: re.Match[str]) -> str:
-    width, height = float(size[1]), float(size[2])
-    return f'viewBox="-16 -12 {width + 32:.0f} {height + 28:.0f}"'
+    width, height = float(size[1]) + 32, float(size[2]) + 28
+    shown = f'width="{width * SCALE:.0f}" height="{height * SCALE:.0f}"'
+    return f'{shown} viewBox="-16 -12 {width:.0f} {height:.0f}"'

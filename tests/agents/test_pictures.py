@@ -21,8 +21,9 @@ from tests.agents._kit.sandbox import Peer, Sandbox
 from tests.agents._kit.screen import COLUMNS, Screen
 from tests.agents._kit.wired import APPS, trust_hooks, wire
 
-pytestmark = [pytest.mark.agents, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.agents
 
+JOIN = "join the Parler session"
 KNOCKED = "I asked to be let in. Anna sees me as"
 IN = "I am in. The API is split, and the cart page still calls /v1: I move it to /v2."
 RECAP = "The API is split; the cart page still calls /v1."
@@ -41,13 +42,15 @@ class Window:
     """What its model does when its user says so; None if it is woken."""
 
     flags: tuple[str, ...] = ()
+    cut: bool = False
+    """What it says as it starts is left out."""
 
 
 WINDOWS: dict[type[Cli], Window] = {
     Claude: Window(rows=40, ready="? for shortcuts"),
     Codex: Window(rows=36, ready="? for shortcuts"),
     # Told with the prompt; by a call; when a turn ends.
-    Gemini: Window(rows=40, ready="Type your message", going_on=()),
+    Gemini: Window(rows=70, ready="Type your message", going_on=(), cut=True),
     OpenCode: Window(
         rows=32,
         ready="ctrl+p commands",
@@ -99,7 +102,7 @@ def joined(box: Sandbox, kind: type[Cli], window: Window) -> str:
     with Screen(box, [kind.name, *window.flags], rows=window.rows) as screen:
         screen.until(window.ready)
         eventually(here, "agent in the window")
-        screen.tell(f"join the Parler session {key}")
+        screen.tell(f"{JOIN} {key}")
         screen.until(knocked)
         waiting = anna("session", "requests", "--json").out
         [knock] = json.loads(waiting)["requests"]
@@ -117,6 +120,9 @@ def test_a_window_that_joins_looks_as_its_page_shows(
     captured = joined(box, kind, WINDOWS[kind])
     terminal = runpy.run_path(str(CHECKOUT / "scripts" / "_terminal.py"))
     lines = terminal["screen"](captured, {str(box.project): PLACE}, width=COLUMNS)
+    if WINDOWS[kind].cut:
+        typed = [number for number, line in enumerate(lines) if JOIN in line.plain]
+        lines = lines[typed[0] - 1 :]
     name = APPS[kind]
     drawn = terminal["svg"](
         lines,

@@ -14,7 +14,7 @@ from tests.agents._kit.sandbox import Sandbox
 
 COLUMNS = 88
 TRIES, TRY_WAIT = 8, 5.0
-BUSY = ("esctocancel", "escinterrupt", "esctointerrupt")
+BUSY = ("esctocancel", "escinterrupt", "esctointerrupt", "ExecutingHooks")
 """Of what an app shows while it works, without blanks."""
 
 STYLE = (
