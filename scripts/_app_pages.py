@@ -62,10 +62,7 @@ def facts(page: str) -> str:
     """What is known of the apps of a page."""
     apps = [app for app in all_apps() if page_of(app) == page]
     if page == OTHERS:
-        return rows(
-            ("App", "Called", "Its file, on Linux", "Takes effect", "To know"),
-            ((app.title, called(app), files(app), *effect(app)) for app in apps),
-        )
+        return "\n".join(map(line_of, apps))
     [app] = apps
     return rows(("", ""), facts_of(app))
 
@@ -74,6 +71,13 @@ def rows(head: tuple[str, ...], cells: Iterable[tuple[str, ...]]) -> str:
     """A table."""
     lines = [head, ("---",) * len(head), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def line_of(app: App) -> str:
+    """What is said of an app that has no page of its own."""
+    takes, notes = effect(app)
+    said = f"- **{app.title}** ({called(app)}): {files(app)}. To take effect: {takes}."
+    return f"{said} {notes}." if notes else said
 
 
 def facts_of(app: App) -> Iterator[tuple[str, str]]:
