@@ -60,7 +60,7 @@ def wire(box: Sandbox, kind: type[Cli]) -> Peer:
     cli.trust("mine")
     allow_everything(cli)
     ann = box.peer("ann", "ws://127.0.0.1:9")
-    given = ("--agent", kind.name, "--timeout", "60")
+    given = ("--agent", kind.name, "--timeout", "120")
     done = ann("project", "add", "shop", str(box.project), *given, "--replace")
     assert done.status == 0, done.err
     return ann

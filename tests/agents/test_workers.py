@@ -161,7 +161,7 @@ def test_a_cli_that_nobody_logged_in_is_a_task_that_failed(
         kind(box).prepare()
         box.model.script({"refuse": 401})
     room.ask()
-    ended = room.work(kind, "--timeout-secs", "40").wait()
+    ended = room.work(kind, "--timeout-secs", "120").wait()
     assert ended.json["status"] == "failed"
     told, said = room.heard()
     assert told == ["accepted", "working", "failed"]

@@ -283,7 +283,7 @@ class OpenCode(Cli):
 
 class Cline(Cli):
     name, config = "cline", ".cline/data/settings/cline_mcp_settings.json"
-    headless = ("--json", "--timeout", "40")
+    headless = ("--json", "--timeout", "120")
 
     def prepare(self) -> None:
         given = ("-p", "openai-compatible", "-k", KEY, "-m", "scripted")
