@@ -60,10 +60,20 @@ def browsers() -> str | None:
     """What is missing for playing attackers against a hub, if anything."""
     if shutil.which("prlimit") is None or shutil.which("taskset") is None:
         return "Linux with util-linux"
-    if all(map(shutil.which, BROWSERS)):
+    return from_debian(*BROWSERS)
+
+
+def chromium() -> str | None:
+    """What is missing for looking at the person's page, if anything."""
+    return from_debian("chromium")
+
+
+def from_debian(*programs: str) -> str | None:
+    """What of some programs is missing, unless we can install them."""
+    if all(map(shutil.which, programs)):
         return None
     if shutil.which("apt-get") is None or os.geteuid() != 0:
-        return f"{' and '.join(BROWSERS)}, or root on Debian to install them"
+        return f"{' and '.join(programs)}, or root on Debian to install them"
     return None
 
 
@@ -163,6 +173,14 @@ SUITES = (
             "@github/copilot@1.0.102",
         ),
         apt=("tmux",),
+    ),
+    Suite(
+        mark="ui",
+        about="the person's page in a browser",
+        missing=chromium,
+        packages=("playwright==1.65.2", "axe-playwright-python==0.1.8"),
+        apt=("chromium",),
+        told=True,
     ),
     Suite(
         mark="workflows",

@@ -119,9 +119,9 @@ async def seen(desk: Desk, given: Given) -> Done:
     """Count as read by the person what the page has shown."""
     spot = (text(given, "at"), _room(given))
     own, seq = desk.whose(spot), number(given, "seq")
-    desk.looked(spot)
     if own.agent.is_person:  # what our agents have read is theirs to say
         await own.ctx.client.ack(spot[1], seq)
+    desk.looked(spot)
     return Done("")
 
 
@@ -147,7 +147,7 @@ class Elsewhere:
 
 async def members_elsewhere(desk: Desk) -> list[Elsewhere]:
     """The members of our rooms that are not ours, by name."""
-    ours = {one.identity.agent_id for one in desk.agents if one.identity}
+    ours = desk.own_ids
     rooms = [one for one in desk.rooms if not one.is_direct][:MAX_ROSTERS]
 
     async def listed(spot: Spot) -> list[Member]:

@@ -23,7 +23,7 @@ from parler.ops.affiliations import Affiliation, affiliations
 from parler.ops.context import OpContext
 from parler.ops.inbox import Item, Waiting, newest_first, watch
 from parler.ops.machine_context import Here
-from parler.ops.own import Away, Household, Own, OwnRoom, Seen
+from parler.ops.own import Away, Own, OwnRoom, Seen
 from parler.ops.peers import Peer, PeersParams, peers
 from parler.ops.rooms import Member, entries_of
 from parler.runtime.own_hubs import OwnHubs
@@ -45,8 +45,10 @@ KNOWN_SECS = 60.0
 LOOK_SECS = 10.0
 """For what is asked at one hub in one name."""
 
-AGENTS_SECS = 3.0
-"""How often it is looked who runs on this machine: nothing tells."""
+AROUND_SECS = 2.0
+"""How often it is looked who runs on this machine, and is connected: nothing tells."""
+
+LOST = "the connection is lost, and tried again"
 
 _EVENTS = ("member", "receipt", "room")
 
@@ -117,7 +119,7 @@ class SeenRoom:
 
 
 @dataclass(slots=True)
-class Desk(Household):
+class Desk:
     """The person's desk: what waits, who is here, all rooms, at all hubs."""
 
     machine: Path
@@ -125,6 +127,9 @@ class Desk(Household):
 
     hubs: OwnHubs
     here: Callable[[], Here]
+    agents: Sequence[OwnAgent] = ()
+    """The identities by now, the person first."""
+
     readers: set[Reader] = field(default_factory=set)
     lives: dict[tuple[Path, str], Live] = field(default_factory=dict)
     away: dict[str, str] = field(default_factory=dict)
@@ -145,7 +150,8 @@ class Desk(Household):
             await self.hubs.stay(self._watch, self.trouble, self._own_agents)
 
     def _own_agents(self) -> Sequence[OwnAgent]:
-        return own_agents(self.machine)
+        self.agents = own_agents(self.machine)
+        return self.agents
 
     async def _watch(self, own: Own) -> None:
         key = (own.agent.home, own.ctx.hub)
@@ -163,7 +169,22 @@ class Desk(Household):
             if found != self.peers:
                 self.peers = found
                 self.changed()
-            await asyncio.sleep(AGENTS_SECS)
+            self._note_connections()
+            await asyncio.sleep(AROUND_SECS)
+
+    def _note_connections(self) -> None:
+        """A connection that is lost is waited out by its client, without a word."""
+        there = {hub: True for _, hub in self.lives}
+        for (_, hub), live in self.lives.items():
+            there[hub] &= live.own.ctx.client.connected
+        for hub, connected in there.items():
+            if connected == (self.away.get(hub) != LOST):
+                continue
+            if connected:
+                del self.away[hub]
+            else:
+                self.away[hub] = LOST
+            self.changed()
 
     def put(self, own: Own, rooms: list[OwnRoom], waiting: Waiting) -> None:
         """Take what there is at one place now (`parler.ops.inbox.Board`)."""
@@ -202,9 +223,13 @@ class Desk(Household):
 
     def looked(self, spot: Spot) -> None:
         """Take that the person was shown a room up to its end."""
-        if (heard := self._heard.get(spot)) and heard.new:
+        if heard := self._heard.get(spot):
             heard.new = 0
-            self.changed()
+        for live in self.lives.values():
+            for one in live.rooms if live.own.agent.is_person else ():
+                if (one.hub, one.name) == spot:
+                    one.unread = 0
+        self.changed()
 
     def trouble(self, hub: str, error: ParlerError) -> None:
         """Take why a hub is not reached."""
@@ -250,15 +275,16 @@ class Desk(Household):
     # What there is
 
     @property
-    def agents(self) -> Sequence[OwnAgent]:
-        """The identities, the person first."""
-        return self._own_agents()
-
-    @property
     def person_id(self) -> AgentId | None:
         """Who the person is, connected somewhere or not."""
         first = next((one for one in self.agents if one.is_person), None)
         return first.identity.agent_id if first and first.identity else None
+
+    @property
+    def own_ids(self) -> frozenset[AgentId]:
+        """Who all of us are."""
+        known = (one.identity for one in self.agents)
+        return frozenset(one.agent_id for one in known if one)
 
     @property
     def complete(self) -> bool:

@@ -78,12 +78,12 @@ class Pages:
     def app(self) -> Starlette:
         """All there is to be asked."""
         gets: dict[str, Answer] = {
-            "/": self.home,
-            "/room": self.room,
+            "/": self._view(self.home),
+            "/room": self._view(self.room),
+            "/agents": self._view(self.agents),
+            "/health": self._view(self.health),
             "/messages": self.messages,
             "/message": self.message,
-            "/agents": self.agents,
-            "/health": self.health,
             "/health/checks": self.checks,
             "/events": self.events,
             "/static/{name}": self.static,
@@ -128,7 +128,7 @@ class Pages:
             return HTMLResponse(page, HTTPStatus.UNAUTHORIZED)
         return self._page(request, "home.html", **self._home())
 
-    def _home(self) -> dict[str, Any]:
+    def _home(self, here: Spot | None = None) -> dict[str, Any]:
         desk = self.desk
         return {
             "items": desk.items,
@@ -137,18 +137,18 @@ class Pages:
             "person": desk.person_id,
             "complete": desk.complete,
             "away": desk.away,
+            "here": here,
         }
 
     async def room(self, request: Request) -> Response:
         """A transcript: its end, and what comes."""
         spot = _spot(request.query_params)
-        shown = await self._tail(spot, None)
-        members = await self.desk.members(spot)
-        self.desk.looked(spot)
-        room = self.desk.room(spot)
-        return self._page(
-            request, "room.html", room=room, spot=spot, members=members, **shown
+        shown, members = await asyncio.gather(
+            self._tail(spot, None), self.desk.members(spot)
         )
+        room = self.desk.room(spot)
+        given = self._home((room.hub, spot[1])) | shown
+        return self._page(request, "room.html", room=room, members=members, **given)
 
     async def messages(self, request: Request) -> Response:
         """What was said before a message, as a piece of the transcript."""
@@ -246,7 +246,6 @@ class Pages:
         found = shown_all(batch.messages)
         if not found:
             return last, []
-        self.desk.looked(spot)
         html = self._render("_messages.html", **await self._lines(spot, found))
         return found[-1].seq, [{"html": html, "last": found[-1].seq}]
 
@@ -268,15 +267,17 @@ class Pages:
                 shown[name] = self._render(f"_{name}.html", **self._home())
         elif view == "agents" and slow:
             shown["agents"] = self._render("_agents.html", **await self._agents())
-        elif reader.spot is not None and slow:
+        elif reader.spot is not None:
+            given = self._home(reader.spot)
+            shown["rooms"] = self._render("_rooms.html", **given)
             with suppress(ParlerError):
-                members = await desk.members(reader.spot)
-                room = desk.room(reader.spot)
-                given = {"room": room, "members": members}
-                shown["members"] = self._render("_members.html", **given)
-                shown["ladder"] = [
-                    [one.id, one.delivered or 0, one.seen or 0] for one in members
-                ]
+                if slow:
+                    members = await desk.members(reader.spot)
+                    given |= {"members": members}
+                    shown["members"] = self._render("_members.html", **given)
+                    shown["ladder"] = [
+                        [one.id, one.delivered or 0, one.seen or 0] for one in members
+                    ]
         return shown
 
     # Doing
@@ -314,7 +315,7 @@ class Pages:
             one.author.id for one in found if one.signature is not Signature.INVALID
         ]
         known = await self.desk.belonging(own.ctx, authors)
-        ours = {one.owner_id for one in self.desk.room(spot).seats}
+        ours = self.desk.own_ids
         return {
             "lines": [
                 words.line_of(one, known.get(one.author.id), ours=one.author.id in ours)
@@ -323,6 +324,19 @@ class Pages:
             "spot": spot,
             "earlier": None,
         }
+
+    def _view(self, answer: Answer) -> Answer:
+        """A page that says what is wrong as a page."""
+
+        async def view(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except ParlerError as error:
+                page = self._page(request, "error.html", error=error)
+                page.status_code = _status_of(error)
+                return page
+
+        return view
 
     def _page(self, request: Request, template: str, **given: Any) -> Response:
         session = session_of(request.scope)
@@ -349,12 +363,15 @@ def _told(answer: Answer) -> Answer:
         try:
             return await answer(request)
         except ParlerError as error:
-            status = _STATUS.get(type(error), HTTPStatus.BAD_GATEWAY)
             step = f"\n{error.next_step}" if error.next_step else ""
             said = words.plain(f"{error.message}{step}")
-            return PlainTextResponse(said, status)
+            return PlainTextResponse(said, _status_of(error))
 
     return told
+
+
+def _status_of(error: ParlerError) -> HTTPStatus:
+    return _STATUS.get(type(error), HTTPStatus.BAD_GATEWAY)
 
 
 @cache

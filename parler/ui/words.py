@@ -20,7 +20,7 @@ from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.ops.affiliations import Affiliation, belongs
 from parler.ops.message_view import ShownMessage
-from parler.ops.peers import Reach
+from parler.ops.peers import Reach, told
 from parler.text.terminal import CONTINUATION, lines, shown_name
 from parler.text.transcript import part_text
 from parler.ui.desk import SeenRoom
@@ -248,7 +248,13 @@ def _hash(value: Any) -> str:
 
 def _kind(tag: str) -> str:
     """The class of a piece; kinds of others are one."""
-    return tag if tag in _KINDS else "other"
+    kind = tag.rpartition(".")[2]
+    return kind if kind in _KINDS else "other"
+
+
+def _doing(activity: Foreign | None) -> str:
+    """What an agent said it does, without how it is woken."""
+    return _clip(told(activity)[0], 120)
 
 
 def _state(status: str | Foreign) -> str:
@@ -276,6 +282,7 @@ def environment() -> Environment:
         "clip": _clip,
         "clock": clock,
         "day": day_of,
+        "doing": _doing,
         "exact": exact,
         "fp": fingerprint,
         "hash": _hash,

@@ -5,9 +5,6 @@ import { remember, replaced, told } from "./words.js";
 const view = document.body.dataset.view;
 const HOLD_MS = 3000; // a list does not move under a finger that may be about to press
 
-told();
-setInterval(told, 30000);
-
 // Pieces that the server sends anew
 
 const later = new Map(); // what waits until nobody points at it
@@ -17,9 +14,10 @@ for (const name of ["inbox", "peers", "rooms", "agents", "members"]) {
   const place = document.getElementById(name);
   if (place) remember(place);
 }
+told(); // after what the server made was remembered as it came
+setInterval(told, 30000);
 for (const event of ["pointermove", "pointerdown"])
   inbox?.addEventListener(event, () => (pointed = performance.now()), { passive: true });
-inbox?.addEventListener("pointerleave", () => (pointed = 0));
 
 function put(name, html) {
   const place = document.getElementById(name);
@@ -47,7 +45,11 @@ hears.waiting = (count) => {
   document.title = (count ? `(${count}) ` : "") + document.body.dataset.title;
 };
 hears.waiting(Number(document.getElementById("waiting").textContent));
-if (view !== "room") listen(() => ({ view }), hears);
+export function ready(query) {
+  document.getElementById("main").inert = false;
+  listen(query, hears);
+}
+if (view !== "room") queueMicrotask(() => ready(() => ({ view })));
 
 // Decisions
 
@@ -64,7 +66,7 @@ async function decide(button) {
   for (const one of buttons) one.disabled = true;
   try {
     const done = await act(button.dataset.act, given);
-    settled(item, done.said || "done");
+    settled(document.getElementById(item.id) ?? item, done.said || "done");
     say(done.said, done.undo);
   } catch (error) {
     for (const one of buttons) one.disabled = false;
@@ -75,6 +77,7 @@ async function decide(button) {
 // It keeps its place until the list moves on, so that a second press hits nothing.
 function settled(item, words) {
   const had = item.contains(document.activeElement);
+  item.style.minHeight = `${item.offsetHeight}px`;
   item.classList.add("done");
   const said = document.createElement("p");
   said.textContent = words;
@@ -104,7 +107,7 @@ if (view === "health") examine();
 
 // The keyboard
 
-const steps = ".item, .side .list a, .card, .line";
+const steps = ".item, .side .list a, .card, .line, .checks li";
 let going = false;
 
 function step(by) {

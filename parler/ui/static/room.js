@@ -1,6 +1,6 @@
 // A transcript: its end first, earlier pages above, what comes below.
-import { act, listen, say } from "./live.js";
-import { hears } from "./page.js";
+import { act, say } from "./live.js";
+import { hears, ready } from "./page.js";
 import { parsed } from "./words.js";
 
 const room = document.querySelector(".room");
@@ -61,8 +61,6 @@ function join(before, found) {
     !before.matches(".fails");
   first.classList.toggle("again", goesOn);
 }
-
-listen(() => ({ view: "room", since, ...spot }), hears);
 
 // How far what we said got
 
@@ -165,6 +163,7 @@ form?.addEventListener("submit", async (event) => {
   try {
     const done = await act("say", { ...spot, text });
     words.value = "";
+    document.getElementById("enters")?.remove();
     stays = true;
     say(done.said);
   } catch (error) {
@@ -173,3 +172,5 @@ form?.addEventListener("submit", async (event) => {
   button.disabled = false;
   words.focus();
 });
+
+ready(() => ({ view: "room", since, ...spot }));

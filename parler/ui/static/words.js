@@ -30,7 +30,7 @@ function merge(list, wanted) {
   const after = wanted.map((one) => {
     const html = one.outerHTML;
     const old = before.get(one.id);
-    if (old && made.get(old) === html) return old;
+    if (old && (made.get(old) === html || old.matches(".done"))) return old;
     const focused = old?.contains(document.activeElement);
     made.set(one, html);
     if (focused) queueMicrotask(() => one.focus({ preventScroll: true }));

@@ -1,0 +1,121 @@
+"""The person's page in a real browser: a hub, windows of apps, and the page's process.
+
+All of it are real processes. The browser is Debian's, driven by Playwright.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests._support.mcp_peers import Peer, peer
+from tests._support.processes import Agent, Done, HubProcess, running_hub
+from tests._support.windows import AppWindow, Desk
+
+TOPIC = "flaky login"
+CONTEXT = "We found that the session cookie is lost on refresh."
+WAIT_MS = 10_000
+CALL_SECS = 60.0
+NO_LIMITS = {
+    "PARLER_HUB_MAX_SENDS_PER_MIN": "0",
+    "PARLER_HUB_MAX_ROOM_SENDS_PER_MIN": "0",
+    "PARLER_HUB_MAX_OPS_PER_MIN": "0",
+}
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+
+T = TypeVar("T")
+
+
+class Loop:
+    """A loop in a thread of its own, for clients that are not processes."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._stack = AsyncExitStack()
+
+    def __call__(self, work: Coroutine[Any, Any, T], secs: float = CALL_SECS) -> T:
+        """Do something there, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(secs)
+
+    def peer(self, hub: str, name: str) -> Peer:
+        """Somebody else at a hub, until the end."""
+        return self(self._stack.enter_async_context(peer(hub, name)))
+
+    def close(self) -> None:
+        """Have everybody leave."""
+        self(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(CALL_SECS)
+        self._loop.close()
+
+
+@dataclass
+class Machine:
+    """A person's machine, its hub, and people elsewhere."""
+
+    folder: Path
+    hub: HubProcess
+    desk: Desk
+    loop: Loop
+    person: Agent
+
+    def opens(self, window: AppWindow, topic: str = TOPIC) -> tuple[str, str]:
+        """Have an agent open a session; returns its key and room."""
+        words = window.calls(
+            "parler_open_session", topic=topic, context=CONTEXT
+        ).split()
+        key, room = words[words.index("KEY:") + 1], words[words.index("Session") + 1]
+        return key, room
+
+    def peer(self, name: str) -> Peer:
+        """Somebody else at the hub."""
+        return self.loop.peer(self.hub.url, name)
+
+    def link(self, *more: str) -> str:
+        """A link that lets one browser in."""
+        done = self.person("ui", "--print", "--json", *more)
+        return str(done.json["url"])
+
+    def stop(self) -> Done:
+        """End the page."""
+        return self.person("ui", "--stop")
+
+
+@contextmanager
+def machine(folder: Path) -> Iterator[Machine]:
+    """All of it; the page is ended with the block."""
+    loop = Loop()
+    with running_hub(folder / "hub", **NO_LIMITS) as hub:
+        person = Agent(folder, "ann", hub.url)
+        made = Machine(folder, hub, Desk(person.folder, hub.url), loop, person)
+        try:
+            yield made
+        finally:
+            made.stop()
+            loop.close()
+
+
+def origin_of(link: str) -> str:
+    """Where the page is."""
+    return link.partition("/#")[0]
+
+
+def violations(page: Any) -> list[str]:
+    """What axe-core finds wrong with a page, in short."""
+    # The page lets no script in but its own: this one comes by the debugger.
+    axe = resources.files("axe_playwright_python") / "axe.min.js"
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    found = page.evaluate("() => axe.run(document)")["violations"]
+    return [
+        f"{one['id']} ({one['impact']}): "
+        + json.dumps([node["target"] for node in one["nodes"]][:5])
+        for one in found
+    ]
