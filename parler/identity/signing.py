@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import re
+from functools import lru_cache
 
 from nacl.exceptions import BadSignatureError
 from nacl.exceptions import RuntimeError as SodiumError
@@ -120,6 +121,7 @@ def encode_agent_id(public_key: bytes) -> AgentId:
     return AgentId(_encode_nkey(bytes([_PREFIX_USER]) + public_key))
 
 
+@lru_cache(maxsize=1024)
 def decode_agent_id(text: str) -> bytes:
     """The 32-byte public key of an agent id.
 

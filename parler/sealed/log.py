@@ -164,11 +164,14 @@ class Log(Protocol):
     def append(self, entry: Entry) -> None:
         """Keep a row."""
 
-    def waiting(self, epoch: int) -> list[Entry]:
-        """What waits for a key, in log order."""
+    def shut(self, epoch: int) -> list[Entry]:
+        """What was not opened for want of a key, in log order.
+
+        Also what was before our time: somebody may come back, with more than before.
+        """
 
     def settle(self, entry: Entry) -> None:
-        """Keep what became of a row that waited."""
+        """Keep what became of a row that was shut."""
 
     def shut_before(self, epoch: int) -> None:
         """Of what waits, give up what belongs to earlier epochs."""

@@ -7,6 +7,7 @@ a message that cannot be opened never stops the log.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from parler.identity.message_signing import Signature, check_message
@@ -157,7 +158,7 @@ class Reader:
             position.head = crypto.next_head(position.head, entry.digest)
         position.rows, position.seq = entry.row, message.seq
         self._log.append(replace(entry, head=position.head))
-        opened = self._open_waiting() if isinstance(body, Post | Give) else []
+        opened = self._open_shut() if isinstance(body, Post | Give) else []
         return [Reading(entry=entry, body=body), *opened]
 
     def continues(self, first: Sequence[StoredMessage]) -> bool:
@@ -478,15 +479,16 @@ class Reader:
             return replace(entry, verdict=refused.verdict)
         return replace(entry, verdict=Verdict.OPEN, plain=plain)
 
-    def _open_waiting(self) -> list[Reading]:
-        waiting = [
+    def _open_shut(self) -> list[Reading]:
+        """Open what the keys that we have now fit, in log order."""
+        shut = [
             (entry, key)
             for epoch, key in self._log.epoch_keys().items()
-            for entry in self._log.waiting(epoch)
+            for entry in self._log.shut(epoch)
         ]
         opened = [
             self._open(entry, _Message(entry.message), key)
-            for entry, key in sorted(waiting, key=lambda one: one[0].row)
+            for entry, key in sorted(shut, key=lambda one: one[0].row)
         ]
         for entry in opened:
             self._log.settle(entry)
@@ -506,7 +508,7 @@ class _Message:
             self._parts = None
             self.digest = crypto.entry_digest(self.author, None)
 
-    @property
+    @cached_property
     def uid(self) -> str:
         """Of the signature that `check_message` reads."""
         parts = (read_part(part) for part in self._parts or [])

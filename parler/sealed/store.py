@@ -62,7 +62,8 @@ CREATE TABLE entries (
 CREATE INDEX entries_by_uid ON entries (room, author, uid);
 CREATE INDEX entries_by_n ON entries (room, author, n);
 CREATE INDEX entries_by_digest ON entries (room, digest);
-CREATE INDEX entries_waiting ON entries (room, epoch) WHERE verdict = 'waiting';
+CREATE INDEX entries_shut ON entries (room, epoch)
+  WHERE verdict IN ('waiting', 'before your time');
 CREATE TABLE words (
   room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, author TEXT NOT NULL,
   n INTEGER NOT NULL, digest BLOB NOT NULL, row INTEGER NOT NULL,
@@ -192,6 +193,8 @@ class StoredRoom:
         self._database = database
         self._id = ident
         self.position = position
+        self._states: dict[str, KnownState | None] = {}
+        self._keys: dict[int, Secret] | None = None
 
     def save(self) -> None:
         """Write the position back."""
@@ -205,6 +208,11 @@ class StoredRoom:
 
     def state(self, name: str) -> KnownState | None:
         """A state by its hash."""
+        if name not in self._states:
+            self._states[name] = self._find_state(name)
+        return self._states[name]
+
+    def _find_state(self, name: str) -> KnownState | None:
         found = self._one("SELECT place, link, until FROM states", "hash = ?", name)
         if found is None:
             return None
@@ -213,6 +221,7 @@ class StoredRoom:
 
     def add_state(self, name: str, place: Place, made: SignedState | None) -> None:
         """Keep a state that is not current, or its name alone."""
+        self._states.clear()
         link = None if made is None else _print(made.link)
         self._database.execute(
             "INSERT OR IGNORE INTO states (room, hash, place, link) "
@@ -222,6 +231,7 @@ class StoredRoom:
 
     def advance(self, made: SignedState, row: int) -> None:
         """Make a state the current one, from a row on."""
+        self._states.clear()
         self._database.execute(
             "UPDATE states SET place = ?, until = ? WHERE room = ? AND place = ?",
             (Place.PAST, row, self._id, Place.CURRENT),
@@ -245,11 +255,14 @@ class StoredRoom:
 
     def epoch_keys(self) -> dict[int, Secret]:
         """All keys, by epoch."""
-        found = self._all("SELECT epoch, key FROM keys", "1 ORDER BY epoch")
-        return {epoch: Secret(key) for epoch, key in found}
+        if self._keys is None:
+            found = self._all("SELECT epoch, key FROM keys", "1 ORDER BY epoch")
+            self._keys = {epoch: Secret(key) for epoch, key in found}
+        return self._keys
 
     def add_key(self, epoch: int, key: Secret, granter: AgentId) -> None:
         """Keep a key for good."""
+        self._keys = None
         self._database.execute(
             "INSERT INTO keys (room, epoch, key, granter) VALUES (?, ?, ?, ?)",
             (self._id, epoch, bytes(key), granter),
@@ -314,12 +327,13 @@ class StoredRoom:
             ),
         )
 
-    def waiting(self, epoch: int) -> list[Entry]:
-        """What waits for a key, in log order."""
-        return self._entries("verdict = 'waiting' AND epoch = ?", epoch)
+    def shut(self, epoch: int) -> list[Entry]:
+        """What was not opened for want of a key, in log order."""
+        where = "verdict IN ('waiting', 'before your time') AND epoch = ?"
+        return self._entries(where, epoch)
 
     def settle(self, entry: Entry) -> None:
-        """Keep what became of a row that waited."""
+        """Keep what became of a row that was shut."""
         plain = None if entry.plain is None else msgspec.json.encode(entry.plain)
         self._database.execute(
             "UPDATE entries SET verdict = ?, plain = ? WHERE room = ? AND row = ?",
