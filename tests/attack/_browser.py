@@ -93,6 +93,7 @@ class Site:
     hub: str
     """``host:port`` of the hub it wants to get at."""
 
+    page: Path = PAGE
     port: int = 0
     rebound: bool = False
     plan: dict[str, Any] = field(default_factory=dict)
@@ -123,7 +124,7 @@ class Site:
         body = b""
         match path:
             case "/":
-                page = Template(PAGE.read_text(encoding="utf-8"))
+                page = Template(self.page.read_text(encoding="utf-8"))
                 body = page.substitute(plan=json.dumps(self.plan)).encode()
             case "/rebind":
                 self.rebound = True
