@@ -284,6 +284,7 @@ WORDS: dict[str, tuple[str, ...]] = {
         "requests",
         "list",
         "use",
+        "rename",
         "leave",
         "join",
         "approve",

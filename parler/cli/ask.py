@@ -93,7 +93,7 @@ def ask_user(options: Options, **given: Any) -> None:
             params,
             as_person=lambda: bootstrap.as_person(run.ctx.hub, settings),
         )
-        run.out.result(result, map(run.out.quoted, _users_answer(result)))
+        run.out.result(result, _users_answer(result), foreign=True)
         _end_by(result.state)
 
     carry_out(options, work)
@@ -177,7 +177,7 @@ def _answer_agent(options: Options, who: str, text: str, *, decline: bool) -> No
 
     result = asyncio.run(work())
     view = _asked if isinstance(result, UserQuestion) else _answered
-    options.out.result(result, map(options.out.quoted, view(result)))
+    options.out.result(result, view(result), foreign=True)
 
 
 def _check_person(options: Options, *words: str) -> None:
@@ -223,7 +223,7 @@ def _answer_one(
             told = await questions.answer_as_person(
                 run.ctx, run.ctx.room(room), seq, text, decline=decline
             )
-            run.out.result(told, map(run.out.quoted, _answered(told)))
+            run.out.result(told, _answered(told), foreign=True)
             return
         params = asking.AnswerParams(
             room=run.ctx.room(room), seq=seq, text=text, decline=decline

@@ -126,7 +126,7 @@ def rename(
     """Give a session of ours another topic."""
 
     def told(result: RenameResult) -> Iterator[str]:
-        yield options.out.quoted(f"topic now: {_format.short_topic(result.topic)}")
+        yield f"topic now: {_format.short_topic(result.topic)}"
 
     *room, topic = words
     if len(room) > 1:

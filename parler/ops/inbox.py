@@ -82,14 +82,11 @@ class Item(Result):
     text: Foreign | None = None
     """The first line of what was said."""
 
-    seq: int | None = None
+    seq: Seq | None = None
     """Of the message in its room, the first of several."""
 
     count: int = 1
     signature: Signature | None = None
-    seq: Seq | None = None
-    """Of a question: its number in the room."""
-
     choices: list[Foreign] = msgspec.field(default_factory=list)
     """Of a question: what the answer is one of, if it is not free."""
 

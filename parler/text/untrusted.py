@@ -175,7 +175,9 @@ def _has(message: StoredMessage, kind: str) -> bool:
 def _words(message: StoredMessage) -> str:
     """What a message says in words."""
     return " ".join(
-        part_text(part) for part in _beside(message) if isinstance(part, TextPart)
+        part_text(part, message.room)
+        for part in _beside(message)
+        if isinstance(part, TextPart)
     )
 
 

@@ -32,7 +32,8 @@ pytestmark = [
     pytest.mark.ui,
     pytest.mark.timeout(240),
     pytest.mark.skipif(
-        by_an_agent({}, os.getpid()), reason="an agent runs this; the page is a person's"
+        by_an_agent({}, os.getpid()),
+        reason="an agent runs this; the page is a person's",
     ),
 ]
 
@@ -107,7 +108,7 @@ def until(page: Any, holds: str) -> None:
 
 
 def measured(what: str, ms: float) -> None:
-    print(f"{what}: {ms:.0f} ms")
+    print(f"{what}: {ms:.0f} ms")  # noqa: T201
 
 
 def test_a_knock_at_two_idle_agents_is_approved_in_the_page(
