@@ -292,7 +292,7 @@ def _item(options: Options, one: Item) -> Iterator[str]:
         yield _INDENT + person_line(options, "accept", one.fingerprint or "")
         yield _INDENT + person_line(options, "decline", one.fingerprint or "")
         return
-    if one.kind is Kind.QUESTION and one.seq is not None:
+    if one.asks_person:
         if one.choices:
             yield options.out.clipped(_INDENT + numbered(one.choices))
         yield (

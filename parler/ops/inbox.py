@@ -87,8 +87,11 @@ class Item(Result):
 
     count: int = 1
     signature: Signature | None = None
+    asks_person: bool = False
+    """A question of an agent to its person, which `parler answer` answers."""
+
     choices: list[Foreign] = msgspec.field(default_factory=list)
-    """Of a question: what the answer is one of, if it is not free."""
+    """Of such a question: what the answer is one of, if it is not free."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -308,6 +311,7 @@ def _question(own: Own, one: UserQuestion) -> Item:
         text=foreign(_first_line(exact(one.question))),
         signature=Signature.VALID,
         seq=one.seq,
+        asks_person=True,
         choices=one.choices,
     )
 

@@ -13,6 +13,7 @@ from parler.identity.identity import Identity, load_identity, mint_identity
 from parler.identity.people import Relation
 from parler.identity.person import VOUCH, ensure_person, vouch
 from parler.identity.signing import fingerprint
+from parler.machine import files
 from parler.ops import admission
 from parler.ops.addressing import find_agent
 from parler.ops.admission import approve, decide, join_requests
@@ -62,7 +63,7 @@ async def agent_of(
     home = whose.home / "agents" / app / "ws" / "0123456789abcdef"
     home.mkdir(parents=True, exist_ok=True)
     place = {"app": app, "folder": f"/home/somebody/{folder}", "seat": 1}
-    (home / "place.json").write_bytes(msgspec.json.encode(place))
+    files.write_private(home / "place.json", msgspec.json.encode(place))
     ctx = await at.enter(f"{folder}-claude", home=home)
     await introduce(ctx)
     return ctx

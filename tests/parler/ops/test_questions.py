@@ -158,7 +158,7 @@ async def test_a_question_that_was_read_waits_until_it_is_answered_or_old(
         await home.asks("And then?")
         home.stage.hub.clock.advance(OPEN_SECS)
         [mail] = await home.waiting()
-        assert (mail.text, mail.seq) == ("And then?", None)
+        assert (mail.text, mail.asks_person) == ("And then?", False)
         with pytest.raises(UsageError, match="answered already: the second"):
             await question_meant(home, "shop")
         with pytest.raises(UsageError, match="nobody called 'other' waits"):
