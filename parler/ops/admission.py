@@ -175,7 +175,6 @@ APPROVE = Capability(
     call='{"agent": "ABCD-EFGH-IJKL-MNOP"}',
     hints=Hints(destroys=True),
     common=True,
-    asks_user=True,
 )
 APPROVE_ANYWHERE = Capability(
     run=approve,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.agents._kit.clis import (
     Gemini,
     Turn,
 )
-from tests.agents._kit.sandbox import Asked, Sandbox
+from tests.agents._kit.sandbox import Asked, Json, Sandbox
 from tests.agents._kit.talking import CodexServer, Terminal
 from tests.agents._kit.wired import APPS, trust_hooks, wire
 
@@ -103,14 +104,16 @@ def test_a_session_opened_in_claude_code_is_joined_and_read_in_codex(
     assert CONTEXT in "".join(box.model.asked[-1].results)
 
 
-def open_session(box: Sandbox, terminal: Terminal) -> str:
+def open_session(
+    box: Sandbox, terminal: Terminal, opening: Sequence[Json] = OPENING
+) -> str:
     """Wait until the agent in a terminal has opened a session; the key to it."""
     first = box.model.wait("begin")
     while "call" not in first.reply:
         # It does not wait for its servers, and begins without their tools.
         terminal.until("no tool")
         before = len(box.model.asked)
-        box.model.script(*OPENING, after=first.turn + 1)
+        box.model.script(*opening, after=first.turn + 1)
         terminal.type("begin again")
         terminal.type("\r")
         first = box.model.wait("begin", since=before)
@@ -123,6 +126,52 @@ def key_in(asked: Asked) -> str:
     found = re.search(r"KEY: (\S+)", asked.text)
     assert found, asked.text[-3000:]
     return found[1]
+
+
+@pytest.mark.parametrize("mode", [[], ["--dangerously-skip-permissions"]])
+def test_one_enter_lets_an_unknown_joiner_in_and_nothing_else_does(
+    box: Sandbox, mode: list[str]
+) -> None:
+    machine, [claude] = wire(box, [Claude])
+    rules = {"allow": ["mcp__parler__parler_open_session"]}
+    claude.merge(".claude/settings.json", {"permissions": rules})
+    claude.merge(Claude.config, {"bypassPermissionsModeAccepted": True})
+    box.variables["IS_SANDBOX"] = "1"  # else it skips nothing as root
+    opening = {"call": "parler_open_session", "with": {"context": CONTEXT}}
+    letting = {"call": "parler_approve_join", "with": {"agent": "ann"}}
+    gated = (opening, OPENING[1])
+    box.model.script(*gated)
+    with Terminal(box, ["claude", *mode, "begin"]) as terminal:
+        key = open_session(box, terminal, gated)
+        said = box.model.asked[-1].turn + 1
+        box.model.script(letting, {"say": "all done"}, after=said)
+        ann = box.peer("ann", machine.hub)
+        ann("session", "join", key, "--json")
+        terminal.until("Let it in?")
+        assert ann("recv", "--json").status == 2
+        terminal.type("\r")
+        box.model.wait(" is in (")
+        terminal.until("all done")
+        assert CONTEXT in ann("session", "join", key).out
+
+
+def test_claude_code_without_a_screen_lets_nobody_in(box: Sandbox) -> None:
+    machine, [claude] = wire(box, [Claude])
+    claude.trust("parler")
+    box.model.script(
+        {"call": "parler_open_session", "with": {"context": CONTEXT}},
+        {"say": "opened", "gate": "knocked"},
+        {"call": "parler_approve_join", "with": {"agent": "ann"}},
+        {"say": "tried"},
+    )
+    turn = claude.start("open a session")
+    ann = box.peer("ann", machine.hub)
+    ann("session", "join", key_in(box.model.wait("KEY: ")), "--json")
+    box.model.open("knocked")
+    assert turn.wait().status == 0
+    refused = box.model.asked[-1].results[-1]
+    assert "NOT approved" in refused
+    assert "parler approve" in refused
 
 
 @pytest.mark.parametrize("kind", [Claude, Codex])

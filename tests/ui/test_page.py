@@ -82,9 +82,11 @@ def page(chromium: Any) -> Iterator[Any]:
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on(
         "console",
-        lambda said: errors.append(said.text)
-        if "Content Security Policy" in said.text or "TrustedHTML" in said.text
-        else None,
+        lambda said: (
+            errors.append(said.text)
+            if "Content Security Policy" in said.text or "TrustedHTML" in said.text
+            else None
+        ),
     )
     yield page
     context.close()

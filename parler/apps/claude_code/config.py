@@ -18,7 +18,7 @@ from parler.apps.kit.config import (
     server_file,
 )
 from parler.apps.kit.platform import Machine
-from parler.apps.kit.trust import SAFE_TOOLS, SERVER, is_our_rule
+from parler.apps.kit.trust import ASKED_TOOLS, SAFE_TOOLS, SERVER, is_our_rule
 
 IDLE_WAIT_SECS = 24 * 3600
 """How long one waiter for mail may stay behind an idle session."""
@@ -69,7 +69,8 @@ def _servers(machine: Machine) -> Path:
 
 def _files(machine: Machine, wiring: Wiring) -> tuple[FileEdit, ...]:
     adds, sweeps = hook_groups(wiring, _EVENTS)
-    allowed = tuple(Add(_ALLOW, f"mcp__{SERVER}__{tool}") for tool in SAFE_TOOLS)
+    unasked = (*SAFE_TOOLS, *ASKED_TOOLS)
+    allowed = tuple(Add(_ALLOW, f"mcp__{SERVER}__{tool}") for tool in unasked)
     return (
         server_file(
             _servers(machine),

@@ -2,7 +2,8 @@
 
 Allowed are tools that read, and tools that speak in rooms the user has entered. Not
 among them is whatever lets somebody in, hands out a key, writes or sends a file,
-starts a process or deletes: those stay the user's decision, call by call.
+starts a process or deletes: those stay the user's decision, call by call. Where an
+app shows our form to its user, the form is that decision.
 """
 
 import re
@@ -33,13 +34,17 @@ SAFE_TOOLS = (
     "parler_summary",
 )
 
+ASKED_TOOLS = ("parler_approve_join",)
+"""For apps that show forms: the server carries these out after a yes to its own form
+only, and an app that can show none cannot call them to any effect."""
+
 LEGACY_RULES = (f"mcp__{SERVER}__*", f"mcp__{SERVER}", "Bash(parler *)")
 """Too wide, as an earlier client wrote them."""
 
 _NOT_KEPT = ("trust", "default_tools_approval_mode", "PARLER_JOIN_SECRET", "PARLER_HUB")
 _THEIRS = ("enabled", "disabled")
 _APPROVED = "autoApprove"
-_IN_A_BLANKET = ("parler_approve_join", "parler_delete_room")
+_IN_A_BLANKET = (*ASKED_TOOLS, "parler_delete_room")
 
 _HOOK = re.compile(
     r"\bhook\s+(?:session-start|session-end|prompt|stop|wake|idle|pre-edit)\b"
@@ -137,7 +142,7 @@ def is_our_hook(item: object) -> bool:
 
 def is_our_rule(item: object) -> bool:
     """Whether a permission of Claude Code is one that we or an earlier client gave."""
-    ours = {f"mcp__{SERVER}__{tool}" for tool in SAFE_TOOLS}
+    ours = {f"mcp__{SERVER}__{tool}" for tool in (*SAFE_TOOLS, *ASKED_TOOLS)}
     return isinstance(item, str) and (item in ours or item in LEGACY_RULES)
 
 

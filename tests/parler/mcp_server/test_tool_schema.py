@@ -141,7 +141,10 @@ def test_tools_that_let_in_or_destroy_say_so() -> None:
     for name in ("parler_approve_join", "parler_deny_join", "parler_delete_room"):
         offer = BY_NAME[name].as_offer()
         assert offer["annotations"]["destructiveHint"]
-        assert offer["_meta"] == {"anthropic/requiresUserInteraction": True}
+        # Whom to let in is asked by a form of ours: a person decides once.
+        interacts = {"anthropic/requiresUserInteraction": True}
+        wanted = {} if name == "parler_approve_join" else interacts
+        assert offer.get("_meta", {}) == wanted
     for name in ("parler_push", "parler_send_file", "parler_ask"):
         assert BY_NAME[name].as_offer()["annotations"]["openWorldHint"]
 
