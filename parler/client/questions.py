@@ -45,7 +45,7 @@ class Ask(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     person: bool = False
     """It is for the person who is asked: no agent may answer it."""
 
-    choices: tuple[str, ...] = ()
+    choices: list[str] = []
     """What the answer is one of, if it is not free."""
 
 

@@ -238,7 +238,7 @@ class Backend:
         except AskFirst:
             raise
         except ParlerError as error:
-            return Answer(text=failure(error), failed=True)
+            return Answer(text=self._failure(error), failed=True)
         except OSError as error:
             where = f" {error.filename}" if error.filename else ""
             text = f"error: {error.strerror or type(error).__name__}{where}"
@@ -248,10 +248,13 @@ class Backend:
         assert isinstance(made, Answer)
         return made
 
+    def _failure(self, error: ParlerError) -> str:
+        return failure(error, full=self.services.options.full)
+
     def _fault(self, tool: Tool, error: BaseException) -> Answer:
         error = _leaf(error)
         if isinstance(error, ParlerError):
-            return Answer(text=failure(error), failed=True)
+            return Answer(text=self._failure(error), failed=True)
         place = _place_of(error)
         self.log.note(f"{tool.name} failed: {place}")
         text = f"error: a fault of parler ({place}); it is noted in mcp.log"
@@ -303,14 +306,14 @@ class Backend:
         try:
             return await resource_text(await self.services.link.ready(), uri)
         except ParlerError as error:
-            raise MCPError(_code(error), failure(error)) from None
+            raise MCPError(_code(error), self._failure(error)) from None
 
     async def prompt(self, name: str) -> str:
         """What a prompt says now."""
         try:
             return await prompt_text(await self.services.link.ready(), name)
         except ParlerError as error:
-            raise MCPError(_code(error), failure(error)) from None
+            raise MCPError(_code(error), self._failure(error)) from None
 
     async def _notify(self, method: str, params: Mapping[str, Any]) -> None:
         await self._pipe.send(

@@ -38,9 +38,16 @@ def with_mail(text: str, items: Sequence[str], left: int, quiet: int) -> str:
     return "\n".join([text, *below])
 
 
-def failure(error: ParlerError) -> str:
-    """An error as a tool's result."""
-    step = f"\nnext: {visible(error.next_step)}" if error.next_step else ""
+def failure(error: ParlerError, *, full: bool = False) -> str:
+    """An error as a tool's result.
+
+    Args:
+        full: All tools are offered, and may be named.
+    """
+    from parler.mcp_server.next_steps import for_model  # knows all tools
+
+    next_ = for_model(error.next_step, full=full) if error.next_step else ""
+    step = f"\nnext: {visible(next_)}" if next_ else ""
     said = clipped(error.message, MAX_ERROR_CHARS)
     if isinstance(error, HubError) and error.hub_says:
         words = "\n".join(quote(said))

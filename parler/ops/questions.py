@@ -398,7 +398,7 @@ def _checked(params: AskUserParams, *, now: int) -> Ask:
         question=question,
         deadline_ms=now + OPEN_SECS * 1000,
         person=True,
-        choices=tuple(choices),
+        choices=choices,
     )
 
 

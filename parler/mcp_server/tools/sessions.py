@@ -3,10 +3,12 @@
 import shlex
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from parler.apps.install.manifest import Manifest
 from parler.errors import ConfigError, HubError, UsageError
 from parler.identity.homes import machine_home
 from parler.identity.people import Relation
@@ -84,7 +86,6 @@ async def open_session(call: Call, args: Any) -> Answer:
         else "Whoever has it is in at once: give it to nobody else."
     )
     walk_in = ["Your user's own agents", *map(shown_name, result.welcome)]
-    pasted = shlex.quote(f"PARLER_SESSION_KEY={visible(result.portable)}")
     return Answer(
         text="\n".join(
             [
@@ -97,14 +98,33 @@ async def open_session(call: Call, args: Any) -> Answer:
                     if result.gated
                     else ()
                 ),
-                "The other agent's user gives it the key, or runs one of:",
-                f"  claude mcp add parler -e {pasted} -- parler mcp",
-                f"  parler session join {shlex.quote(visible(result.portable))}",
+                *_ways_in(call, visible(result.portable)),
                 *([ONLY_THIS_USER] if result.for_this_user else ()),
                 "Show your user the key and these lines.",
             ]
         )
     )
+
+
+def _ways_in(call: Call, key: str) -> Iterator[str]:
+    """How others use a key."""
+    join = f"  parler session join {shlex.quote(key)}"
+    if _wired(machine_home(call.services.settings.base_home)):
+        yield "The other agent's user gives it the key, or runs in its shell:"
+        yield join
+        return
+    pasted = shlex.quote(f"PARLER_SESSION_KEY={key}")
+    yield "The other agent's user gives it the key, or runs one of:"
+    yield f"  claude mcp add parler -e {pasted} -- parler mcp"
+    yield join
+
+
+def _wired(machine: Path) -> bool:
+    """Whether `parler connect` has set up the apps of this machine."""
+    try:
+        return bool(Manifest(machine).apps())
+    except ConfigError:
+        return False
 
 
 async def join_session(call: Call, args: Any) -> Answer:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from parler.apps.install.manifest import AppRecord, FileRecord, Manifest
 from parler.identity.identity import load_identity
 from parler.identity.signing import Keypair, fingerprint
 from parler.local_hub import Record, hub_paths, stop, write_record
@@ -164,6 +165,20 @@ async def test_whoever_is_a_guest_leaves_without_asking(
         assert await host.calls("parler_close_session") == f"left {room}"
 
 
+async def test_who_is_wired_is_not_told_to_wire_an_app(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    env = environment(tmp_path, hub.url, "ann")
+    async with at_work(env, tmp_path) as host:
+        by_hand = await host.calls("parler_open_session")
+        assert f"mcp add parler -e PARLER_SESSION_KEY={key_in(by_hand)}" in by_hand
+        wired = FileRecord(path="config.toml", written="as it was")
+        Manifest(home_of(env)).set("codex", AppRecord(files={"servers": wired}))
+        opened = await host.calls("parler_open_session")
+        assert f"parler session join {key_in(opened)}" in opened
+        assert "mcp add" not in opened
+
+
 async def test_sessions_and_files_need_no_more_than_the_tools_that_are_offered(
     hub: HubProcess, tmp_path: Path
 ) -> None:
@@ -180,6 +195,8 @@ async def test_sessions_and_files_need_no_more_than_the_tools_that_are_offered(
         async def manages(action: str = "list", **more: str) -> str:
             return await host.calls("parler_session", action=action, **more)
 
+        lost = await host.calls("parler_session", action="use", room="nowhere")
+        assert lost.endswith("next: parler_session")  # and no command of a shell
         listed = await host.calls("parler_session")
         assert f'* {second} "login"' in listed
         assert f'  {first} "api"' in listed
