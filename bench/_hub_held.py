@@ -73,8 +73,7 @@ async def blob(hub: HubProcess, load: Load) -> Figures:
         await Agent.connect(hub.url, keypair) as agent,
     ):
         await asyncio.sleep(load.warm_up)
-        beside.start()
-        await asyncio.sleep(load.seconds)
+        await beside.measure(load.seconds)
         quiet = _delays(beside, "without")
         before = hub.usage()
         beside.start()
@@ -178,8 +177,7 @@ async def _big_facts(
     ]
     async with _bystander(hub) as beside:
         await asyncio.sleep(load.warm_up)
-        beside.start()
-        await asyncio.sleep(load.seconds)
+        await beside.measure(load.seconds)
         quiet = _delays(beside, "without")
         beside.start()
         taken = []

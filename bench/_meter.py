@@ -2,10 +2,11 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from bench import _machine
-from bench._hub_process import HubProcess
+from bench._hub_process import WAIT_SECS, HubProcess
 from bench._load import Agent, LoadFailed, Messages, expect
 
 Figures = dict[str, float]
@@ -77,6 +78,15 @@ class Meter:
         self._cost = self._hub.usage().cpu_secs
         self._own = time.process_time()
         self._began = time.perf_counter()
+
+    async def measure(self, seconds: float) -> None:
+        """Start, and count for so long: longer if nothing has come by then."""
+        self.start()
+        await asyncio.sleep(seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECS):
+                while not self.count:  # noqa: ASYNC110  (many things count)
+                    await asyncio.sleep(0.01)
 
     def figures(self, each: str) -> Figures:
         """Rate and cost of what was counted, named after one of it."""

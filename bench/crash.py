@@ -256,9 +256,9 @@ class Stage:
         before = [sender.confirmed for sender in self._senders]
         if not await _until(lambda: self._all_talk(before), WAIT_SECS):
             raise TimeoutError("a sender got nothing acknowledged any more")
-        if not self._wronged:
-            await _until(self._is_ripe, WAIT_SECS)
         await asyncio.sleep(self._chance.uniform(0, 2 * self._plan.seconds_between))
+        if not self._wronged:  # what is there to be wronged may be gone in a moment
+            await _until(self._is_ripe, WAIT_SECS)
         self._hub.check_alive()
 
     def _all_talk(self, before: Sequence[int]) -> bool:

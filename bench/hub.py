@@ -80,8 +80,7 @@ async def send_as(
         for sender in senders:
             sender.fill(1)
         await asyncio.sleep(load.warm_up)
-        meter.start()
-        await asyncio.sleep(load.seconds)
+        await meter.measure(load.seconds)
         return meter.figures("send") | {"frame_bytes": messages.frame_bytes}
 
 
@@ -162,8 +161,7 @@ class Audience:
         self._window = self._full_window
         self._go_on()
         await asyncio.sleep(load.warm_up)
-        self._meter.start()
-        await asyncio.sleep(load.seconds)
+        await self._meter.measure(load.seconds)
         figures = self._meter.figures("delivery")
         self._window = 0
         await self._settle()
@@ -278,8 +276,7 @@ async def connect(hub: HubProcess, load: Load) -> Figures:
         for _ in range(load.dialling):
             group.create_task(dial_again_and_again())
         await asyncio.sleep(load.warm_up)
-        meter.start()
-        await asyncio.sleep(load.seconds)
+        await meter.measure(load.seconds)
         figures = meter.figures("handshake")
         over = True
     return figures

@@ -1,7 +1,8 @@
 """What holds for every test: no real home, no stray settings, no network beyond us.
 
 A test gets a home of its own, none of the variables by which a shell or an agent app
-would steer the client, and an operating system that dials the loopback only.
+would steer the client, and an operating system that dials the loopback only, without
+the hub that whoever runs the tests has there.
 """
 
 import errno
@@ -32,6 +33,7 @@ settings.register_profile(
 )
 settings.load_profile("ci")  # --hypothesis-profile=thorough overrides it
 
+HUB_PORT = 7070  # of the own hub of whoever runs this
 _STEERING = ("PARLER_", "CLAUDE", "CODEX", "CONDUCTOR")
 _FOR_THE_SUITE = ("PARLER_CONFORMANCE_", "PARLER_TEST_")
 _homes = itertools.count(1)
@@ -106,6 +108,8 @@ def _loopback_only(event: str, arguments: tuple[object, ...]) -> None:
     else:
         return
     host = address[0] if isinstance(address, tuple) else None  # else a UNIX socket
+    if event == "socket.connect" and host and address[1] == HUB_PORT:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "no test has a hub there")
     if isinstance(host, bytes):
         host = host.decode("ascii", errors="replace")
     if isinstance(host, str) and not _is_here(host):
