@@ -5,6 +5,8 @@ All of it are real processes. The browser is Debian's, driven by Playwright.
 
 import asyncio
 import json
+import os
+import sys
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -13,6 +15,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
+from parler.ops.person_only import by_an_agent
+from parler.wire.replies import RoomList
+from parler.wire.requests import Rooms
 from tests._support.mcp_peers import Peer, peer
 from tests._support.processes import Agent, Done, HubProcess, running_hub
 from tests._support.windows import AppWindow, Desk
@@ -27,7 +34,20 @@ NO_LIMITS = {
     "PARLER_HUB_MAX_OPS_PER_MIN": "0",
 }
 CHROMIUM = "/usr/bin/chromium"
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+EVIL = "evil.example"
+"""What a site of somebody else is called; the browser is told that it is here."""
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    # The page is to hold by itself: not all browsers ask before a site reaches it.
+    "--disable-features=LocalNetworkAccessChecks",
+    f"--host-resolver-rules=MAP {EVIL} 127.0.0.1",
+)
+needs_a_person = pytest.mark.skipif(
+    by_an_agent({}, os.getpid()), reason="an agent runs this; the page is a person's"
+)
 
 T = TypeVar("T")
 
@@ -101,6 +121,50 @@ def machine(folder: Path) -> Iterator[Machine]:
         finally:
             made.stop()
             loop.close()
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """The browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=list(ARGUMENTS)
+        )
+        yield started
+        started.close()
+
+
+@contextmanager
+def chromium_context(started: Any, **options: Any) -> Iterator[Any]:
+    """A page of a browser that was never anywhere; it breaks no policy of its own."""
+    options = {"viewport": {"width": 1280, "height": 800}} | options
+    context = started.new_context(**options)
+    context.set_default_timeout(WAIT_MS)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+
+    def hear(said: Any) -> None:
+        if "Content Security Policy" in said.text or "TrustedHTML" in said.text:
+            errors.append(said.text)
+
+    page.on("console", hear)
+    yield page
+    context.close()
+    assert errors == []
+
+
+def told(what: str, found: object) -> None:
+    """Say what was measured, or tried."""
+    sys.stdout.write(f"{what}: {found}\n")
+
+
+async def is_out(who: Peer, room: str) -> bool:
+    """Whether somebody is not in a room."""
+    listed = (await who.client.request(Rooms(), RoomList)).rooms
+    return room not in {one.name for one in listed}
 
 
 def origin_of(link: str) -> str:

@@ -5,7 +5,6 @@ Each test prints what it measured.
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,29 +12,23 @@ from typing import Any
 
 import pytest
 
-from parler.ops.person_only import by_an_agent
 from parler.wire.parts import DataPart
 from tests._support.windows import CLAUDE, CODEX, AppWindow
 from tests.ui._page import (
-    ARGUMENTS,
-    CHROMIUM,
     CONTEXT,
     TOPIC,
     WAIT_MS,
     Machine,
+    browser,
+    chromium_context,
     machine,
+    needs_a_person,
     origin_of,
+    told,
     violations,
 )
 
-pytestmark = [
-    pytest.mark.ui,
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(
-        by_an_agent({}, os.getpid()),
-        reason="an agent runs this; the page is a person's",
-    ),
-]
+pytestmark = [pytest.mark.ui, needs_a_person]
 
 MANY = 10_000
 HOSTILE = [
@@ -54,16 +47,10 @@ OBSERVER = """() => {
 }"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=list(ARGUMENTS)
-        )
-        yield browser
-        browser.close()
+    with browser() as started:
+        yield started
 
 
 @pytest.fixture
@@ -74,23 +61,8 @@ def at(tmp_path: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
-    """A browser that was never anywhere; nothing it says is an error."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(WAIT_MS)
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on(
-        "console",
-        lambda said: (
-            errors.append(said.text)
-            if "Content Security Policy" in said.text or "TrustedHTML" in said.text
-            else None
-        ),
-    )
-    yield page
-    context.close()
-    assert errors == []
+    with chromium_context(chromium) as made:
+        yield made
 
 
 def windows(at: Machine) -> tuple[AppWindow, AppWindow]:
@@ -107,10 +79,6 @@ def until(page: Any, holds: str) -> None:
     while not page.evaluate(f"() => Boolean({holds})"):
         assert time.monotonic() < deadline, holds
         page.wait_for_timeout(5)
-
-
-def measured(what: str, ms: float) -> None:
-    print(f"{what}: {ms:.0f} ms")  # noqa: T201
 
 
 def test_a_knock_at_two_idle_agents_is_approved_in_the_page(
@@ -142,7 +110,10 @@ def test_a_knock_at_two_idle_agents_is_approved_in_the_page(
             while CONTEXT not in entered:
                 entered = bob.calls("parler_recv", wait_secs=10)
             took = (time.monotonic() - clicked) * 1000
-            measured("from the click until the joiner's model has the context", took)
+            told(
+                "from the click until the joiner's model has the context",
+                f"{took:.0f} ms",
+            )
             assert took < 2000
             page.get_by_role("button", name="Undo").wait_for()
 
@@ -177,8 +148,8 @@ def test_what_is_said_is_on_the_screen_at_once(at: Machine, page: Any) -> None:
             until(page, f"window.seen[{seq}]")
             took.append(page.evaluate(f"window.seen[{seq}]") - began)
         took.sort()
-        measured("from sending to the screen, median of 20", took[10])
-        measured("from sending to the screen, slowest of 20", took[-1])
+        told("from sending to the screen, median of 20", f"{took[10]:.0f} ms")
+        told("from sending to the screen, slowest of 20", f"{took[-1]:.0f} ms")
         assert took[10] < 100
         # Its own author is told by nobody: the page looks.
         claude.calls("parler_send", text="said by the only one who listens")
@@ -210,8 +181,8 @@ def test_a_room_of_ten_thousand_messages_opens_at_its_end(
             "[performance.getEntriesByName('first-contentful-paint')[0].startTime,"
             " performance.getEntriesByType('navigation')[0].responseEnd]"
         )
-        measured(f"first paint of a room of {MANY:,} messages", paint)
-        measured("of which until its answer was there", answered)
+        told(f"first paint of a room of {MANY:,} messages", f"{paint:.0f} ms")
+        told("of which until its answer was there", f"{answered:.0f} ms")
         assert paint < 1000
         assert page.locator(".line").count() < 100
         scroll = page.locator("#scroll")

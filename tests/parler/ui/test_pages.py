@@ -1,0 +1,265 @@
+"""The views and decisions of the page, over a real hub in memory."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+
+from parler.errors import UsageError
+from parler.identity.own_agents import OwnAgent, Place
+from parler.ops.context import OpContext
+from parler.ops.doctor.installation import DoctorResult
+from parler.ops.machine_context import Here
+from parler.ops.messages import SendParams, send
+from parler.ops.own import Own
+from parler.ops.session import OpenParams, OpenResult, join_session, open_session
+from parler.ui.desk import MAX_READERS, Desk
+from parler.ui.guard import Sessions
+from parler.ui.pages import PAGE_MESSAGES, Pages
+from parler.ui.words import MAX_TEXT_CHARS, environment
+from parler.wire.base import Code
+from parler.wire.joinkey import parse_join_key
+from parler.wire.records import RoomTarget
+from parler.wire.replies import JoinPending, Sent
+from parler.wire.requests import Redeem, Send
+from tests._support.actors import Stage, stage
+from tests._support.memory_hub import until
+
+HOSTILE = '<script>hit()</script>"><b>\u202eevil\x1b[31m {{ 7*7 }}'
+LONG = "x" * (MAX_TEXT_CHARS + 1000)
+
+
+@dataclass
+class Browser:
+    """A browser that was let in."""
+
+    pages: Pages
+
+    def __post_init__(self) -> None:
+        """Take the application as it is behind its guard."""
+        self.app = self.pages.app()
+
+    async def get(self, path: str, **query: object) -> tuple[int, str]:
+        """Look at something."""
+        return await self._ask("GET", path, urlencode(query), b"")
+
+    async def does(self, act: str, **given: object) -> tuple[int, str]:
+        """Decide something."""
+        return await self._ask("POST", f"/do/{act}", "", json.dumps(given).encode())
+
+    async def _ask(
+        self, method: str, path: str, query: str, body: bytes
+    ) -> tuple[int, str]:
+        from parler.ui.guard import Session
+
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": query.encode(),
+            "headers": [(b"host", b"127.0.0.1:7171")],
+            "server": ("127.0.0.1", 7171),
+            "scheme": "http",
+            "parler.session": Session("token"),
+        }
+        await self.app(scope, receive, send)
+        return sent[0]["status"], b"".join(
+            one.get("body", b"") for one in sent[1:]
+        ).decode()
+
+
+@dataclass
+class At:
+    """A person, an agent of theirs that owns a session, and the page of both."""
+
+    person: OpContext
+    agent: OpContext
+    desk: Desk
+    browser: Browser
+    opened: OpenResult
+    stage: Stage
+
+    @property
+    def spot(self) -> dict[str, str]:
+        """The session, as the page names it."""
+        return {"at": self.agent.hub, "name": self.opened.room}
+
+
+@asynccontextmanager
+async def page(tmp_path: Path) -> AsyncIterator[At]:
+    async with stage(tmp_path) as on:
+        person = await on.enter("ann", home=tmp_path / "ann")
+        agent = await on.enter("shop-claude", home=tmp_path / "ann/agents/claude-code")
+        opened = await open_session(agent, OpenParams(topic="flaky login"))
+        here = Here(
+            home=tmp_path / "ann",
+            folder=tmp_path,
+            environment={},
+            agent=person.identity.agent_id,
+            name="ann",
+            pid=1,
+            now=person.now,
+            token=lambda size: "0" * size,
+        )
+        desk = Desk(tmp_path / "ann", None, lambda: here)  # type: ignore[arg-type]
+        owns = [
+            Own(
+                agent=OwnAgent(one.identity.home, one is person, Place()),
+                name=one.identity.name,
+                ctx=one,
+            )
+            for one in (person, agent)
+        ]
+        desk.agents = [one.agent for one in owns]
+
+        async def doctor() -> DoctorResult:
+            return DoctorResult(ok=True, checks=[])
+
+        pages = Pages(
+            desk=desk,
+            sessions=Sessions(7171),
+            doctor=doctor,
+            take_token=lambda token: False,
+            ending=asyncio.Event(),
+            templates=environment(),
+        )
+        async with asyncio.TaskGroup() as tasks:
+            watching = [tasks.create_task(desk._watch(one)) for one in owns]
+            await until(lambda: desk.complete and len(desk.lives) == 2)
+            yield At(person, agent, desk, Browser(pages), opened, on)
+            for task in watching:
+                task.cancel()
+
+
+async def knocks(at: At, name: str) -> OpContext:
+    """Somebody knocks, and the page knows."""
+    who = await at.stage.enter(name)
+    async with asyncio.TaskGroup() as tasks:
+        joining = tasks.create_task(
+            join_session(who, parse_join_key(at.opened.key), wait_secs=0)
+        )
+        await until(lambda: bool(at.desk.items))
+        at.stage.hub.clock.advance(5)
+        joining.cancel()
+    return who
+
+
+def decision(at: At) -> dict[str, str]:
+    [item] = at.desk.items
+    return at.spot | {"owner": str(item.owner_id), "agent": str(item.agent)}
+
+
+async def test_a_knock_is_approved_and_that_can_be_taken_back(tmp_path: Path) -> None:
+    async with page(tmp_path) as at:
+        bob = await knocks(at, "bob")
+        _, home = await at.browser.get("/")
+        assert "flaky login" in home
+        assert ">Approve<" in home
+        assert ">Reject<" in home
+        status, said = await at.browser.does("approve", **decision(at))
+        assert (status, "is in" in said) == (200, True)
+        await until(lambda: not at.desk.items)
+        undo = json.loads(said)["undo"]
+        assert (await at.browser.does(undo["act"], **undo["given"]))[0] == 200
+        listed = await at.browser.get("/agents")
+        assert bob.identity.agent_id not in listed[1]
+
+
+async def test_the_person_speaks_where_only_an_agent_was(tmp_path: Path) -> None:
+    async with page(tmp_path) as at:
+        status, said = await at.browser.does("say", **at.spot, text="hello, all")
+        assert (status, json.loads(said)["said"]) == (200, "")
+        batch = await at.agent.client.pull(at.opened.room, since=0)
+        [spoken] = [one for one in batch.messages if one.text == "hello, all"]
+        assert spoken.author.id == at.person.identity.agent_id
+        at.desk.stir()
+        await until(lambda: at.desk.rooms[0].has_person)
+        await at.browser.does("seen", **at.spot, seq=spoken.seq)
+        assert at.desk.rooms[0].unread == 0
+        refused = await at.browser.does("say", at=at.agent.hub, name="room.x", text="x")
+        assert refused[0] == 404
+
+
+async def test_a_long_room_is_loaded_from_its_end_in_pages(tmp_path: Path) -> None:
+    async with page(tmp_path) as at:
+        target = RoomTarget(room=at.opened.room)
+        for number in range(PAGE_MESSAGES + 5):
+            await send(at.agent, SendParams(text=f"said {number}", target=target))
+        _, room = await at.browser.get("/room", **at.spot)
+        assert room.count('<li class="line') == PAGE_MESSAGES
+        assert f"said {PAGE_MESSAGES + 4}" in room
+        first = room.partition('data-seq="')[2].partition('"')[0]
+        _, earlier = await at.browser.get("/messages", **at.spot, before=first)
+        assert "said 0" in earlier
+        assert f'data-seq="{first}"' not in earlier
+        for wrong in ("-1", "1e9", "", "٣", "9" * 30):
+            asked = await at.browser.get("/messages", **at.spot, before=wrong)
+            assert asked[0] == 400
+
+
+async def test_what_strangers_wrote_is_text_and_bounded(tmp_path: Path) -> None:
+    async with page(tmp_path) as at:
+        stranger = await at.stage.hub.sign_in(HOSTILE)  # a client that is not ours
+        code = Code(parse_join_key(at.opened.key).code)
+        await stranger.asks(Redeem(code=code), JoinPending)
+        await until(lambda: bool(at.desk.items))
+        for view in ("/", "/agents"):
+            _, shown = await at.browser.get(view)
+            assert "<b>" not in shown.replace('<b id="waiting"', "")
+            assert "hit()</script" not in shown
+            assert not {"\u202e", "\x1b"} & {*shown}
+        await at.browser.does("approve", **decision(at))
+        target = RoomTarget(room=at.opened.room)
+        for words in (HOSTILE, LONG):
+            parts = msgspec.Raw(msgspec.json.encode([{"kind": "text", "text": words}]))
+            said = Send(target=target, parts=parts, client_id=words[:3])
+            sent = await stranger.asks(said, Sent)
+        _, shown = await at.browser.get("/room", **at.spot)
+        assert "&lt;script&gt;hit()&lt;/script&gt;" in shown
+        assert "{{ 7*7 }}" in shown
+        assert "hit()</script" not in shown
+        assert not {"\u202e", "\x1b"} & {*shown}
+        assert shown.count("x" * 100) <= MAX_TEXT_CHARS / 100
+        assert "Show the other 1,000 characters" in shown
+        whole = await at.browser.get("/message", **at.spot, seq=sent.seq)
+        assert whole == (200, LONG)
+
+
+async def test_more_readers_than_there_may_be_are_refused(tmp_path: Path) -> None:
+    async with page(tmp_path) as at:
+        open_ = [at.desk.reading(None) for _ in range(MAX_READERS)]
+        for one in open_:
+            one.__enter__()
+        with pytest.raises(UsageError, match="close one"), at.desk.reading(None):
+            pass
+        assert (await at.browser.get("/events", view="home"))[0] == 400
+        for one in open_:
+            one.__exit__(None, None, None)
+        assert not at.desk.readers
+
+
+@pytest.mark.parametrize("act", ["approve", "say", "answer", "accept", "nothing"])
+async def test_nothing_is_decided_by_what_is_no_decision(
+    tmp_path: Path, act: str
+) -> None:
+    async with page(tmp_path) as at:
+        for given in ({}, {"at": 1, "name": [], "agent": {}, "owner": None}):
+            status, _ = await at.browser.does(act, **given)
+            assert status == (404 if act == "nothing" else 400)
