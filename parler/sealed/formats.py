@@ -10,11 +10,11 @@ import base64
 import binascii
 import re
 from enum import StrEnum
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from parler.wire.base import AgentId, Millis, RoomName, WireStruct
+from parler.wire.base import AgentId, Code, Millis, RoomName, WireStruct
 from parler.wire.canonical import SIG_KIND, canonical_json, parse_json
 from parler.wire.foreign import Foreign
 
@@ -324,7 +324,12 @@ class GrantedKeys(WireStruct, kw_only=True):
     r: B64 | None = None
 
 
-_T = TypeVar("_T")
+class InviteRecord(Value, frozen=True, tag_field="kind", tag=INVITE_KIND):
+    """Within a message: a session key of the room, so that every admin knows it."""
+
+    code: Code
+    r: B64
+    exp: Millis
 
 
 def read_state(fields: dict[str, Any]) -> State:
@@ -350,6 +355,17 @@ def read_body(part: dict[str, Any]) -> Sealed | Keys:
     if body.v != VERSION or body.n == 0:
         raise Refused(Verdict.FORMAT)
     return body
+
+
+def read_invites(plain: Plaintext) -> list[InviteRecord]:
+    """The session keys that a message tells of; what is none of that kind is left out.
+
+    Raises:
+        Refused: ``format``.
+    """
+    parts = [part for part in plain.parts if part["kind"] == INVITE_KIND]
+    records: list[InviteRecord] = [_convert(part, InviteRecord) for part in parts]
+    return records
 
 
 def read_direct(part: dict[str, Any]) -> SealedDirect:

@@ -7,13 +7,13 @@ process at a time.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from parler.errors import UsageError, VerificationError
 from parler.identity.message_signing import fresh_uid, sign_parts
 from parler.identity.signing import Keypair
-from parler.sealed import changes, crypto, envelope, state
+from parler.sealed import changes, crypto, envelope, invites, state
 from parler.sealed.changes import Admit, Change
 from parler.sealed.crypto import Secret
 from parler.sealed.envelope import Envelope
@@ -21,6 +21,7 @@ from parler.sealed.formats import (
     GRANT_KIND,
     GRANT_NOTICE,
     HASH_BYTES,
+    KEY_BYTES,
     MESSAGE_NOTICE,
     NOWHERE,
     PREFIX_BYTES,
@@ -29,6 +30,7 @@ from parler.sealed.formats import (
     At,
     Give,
     Grant,
+    InviteRecord,
     Keys,
     Leave,
     Link,
@@ -40,8 +42,10 @@ from parler.sealed.formats import (
     Verdict,
     b64,
     print_struct,
+    read_invites,
     unb64,
 )
+from parler.sealed.invites import Invite, new_invite, spell_secret
 from parler.sealed.log import Alarm, Position
 from parler.sealed.reader import (
     Admission,
@@ -53,7 +57,7 @@ from parler.sealed.reader import (
 )
 from parler.sealed.state import FIRST_EPOCH, SignedState, Standing
 from parler.sealed.store import Outgoing, Phase, Store, StoredRoom
-from parler.wire.base import AgentId, Millis, RoomName, Seq
+from parler.wire.base import AgentId, Code, Millis, RoomName, Seq
 from parler.wire.foreign import foreign
 from parler.wire.parts import OtherPart, TextPart
 from parler.wire.records import RoomTarget, StoredMessage
@@ -102,7 +106,7 @@ class Member:
         self._hub = hub
         self._room_name = room
         self._name, self._role = name, role
-        self._now = now
+        self.now = now
         self._hub_token = hub_token
 
     @property
@@ -116,6 +120,46 @@ class Member:
         """From here on the room is known as sealed, and nothing plain is said in it."""
         with self._room() as room:
             room.expect(secret)
+
+    def prove_knock(self, code: Code) -> str | None:
+        """What our card says while we knock; None if we came with the code only."""
+        with self._room() as room:
+            secret = room.secret
+        if secret is None:
+            return None
+        return invites.prove_knock(secret, agent=self.agent, code=code)
+
+    def invited_with(self, proofs: list[str], agent: AgentId) -> Code | None:
+        """Which session key of ours somebody who knocks was given, if one."""
+        with self._room() as room:
+            room_id, live = room.position.room_id, room.invites(self.now())
+        for invite in live if room_id else []:
+            secret = invite.secret(unb64(room_id or "", HASH_BYTES))
+            with suppress(Refused):
+                invites.check_knock(proofs, secret, agent=agent, code=invite.code)
+                return invite.code
+        return None
+
+    def invite(self, code: Code, expires_at: Millis) -> tuple[str, Outgoing]:
+        """Make the secret half of a session key, and tell the other admins.
+
+        Returns the secret as it is passed on behind the code.
+
+        Raises:
+            NotReading: We are no admin who may speak.
+        """
+        made = new_invite(code, expires_at)
+        with self._room() as room:
+            current, key = self._speaking(room)
+            if not current.state.is_admin(self.agent):
+                raise NotReading("only an admin lets others in")
+            room.add_invite(made)
+            assert room.position.room_id is not None, "it is being read"
+            secret = made.secret(unb64(room.position.room_id, HASH_BYTES))
+            record = InviteRecord(code=code, r=b64(made.r), exp=expires_at)
+            plain = self._plain([print_struct(record)])
+            outgoing = self._seal(room, plain, current, key)
+        return spell_secret(secret), outgoing
 
     def begin(self, messages: Sequence[StoredMessage]) -> bool:
         """Find what lets us in, among all that the hub shows us of the room.
@@ -156,18 +200,16 @@ class Member:
     # Reading.
 
     @property
-    def since(self) -> Seq:
-        """After which position to pull: the last entry that we have comes once more."""
+    def last(self) -> Seq:
+        """The position of the last entry that we have; 0 if there is none."""
         with self._room() as room:
-            position = room.position
-            return position.seq - 1 if position.gap < position.rows else position.seq
+            return room.position.seq
 
     def take(self, messages: Sequence[StoredMessage]) -> list[Reading]:
-        """Read what was pulled from `since`, as one transaction.
+        """Read what was pulled, from before our last entry on, as one transaction.
 
-        Unless it begins with the last entry that we have, the log no longer continues
-        ours, and the room is stopped. If the hub has deleted what is old, say so with
-        `skip` before.
+        If that entry does not come first, and was not skipped, the log no longer
+        continues ours: the room is stopped.
 
         Raises:
             NotReading: Nothing has let us in yet: see `begin`.
@@ -184,16 +226,33 @@ class Member:
                     return []
                 del news[0]
             for message in news:
-                readings += reader.read(message)
+                for reading in reader.read(message):
+                    self._note_invites(room, reading)
+                    readings.append(reading)
             self._settle(room)
         return readings
 
-    def skip(self, oldest: Seq) -> None:
-        """The hub has nothing older than this any more, so there may be a gap."""
+    def skip(self, oldest: Sequence[StoredMessage]) -> None:
+        """Allow for a gap, if our last entry is older than all that the hub has.
+
+        Args:
+            oldest: The first message of the room, if it has one.
+        """
         with self._room() as room:
-            if room.position.rows and oldest > room.position.seq:
-                room.position.gap = room.position.rows
-                room.position.base, room.position.head = None, None
+            position = room.position
+            if oldest and position.rows and oldest[0].seq > position.seq:
+                position.gap = position.rows
+                position.base, position.head = None, None
+
+    def _note_invites(self, room: StoredRoom, reading: Reading) -> None:
+        """Keep the session keys that another admin made."""
+        current, author = room.current(), reading.entry.message.author.id
+        if reading.plain is None or not current or not current.state.is_admin(author):
+            return
+        with suppress(Refused):
+            for record in read_invites(reading.plain):
+                r = Secret(unb64(record.r, KEY_BYTES))
+                room.add_invite(Invite(record.code, r, record.exp))
 
     def _settle(self, room: StoredRoom) -> None:
         """What follows of where the log is now, for us and for what is on its way."""
@@ -220,7 +279,7 @@ class Member:
         with self._room() as room:
             key = crypto.new_key()
             made = state.make_genesis(
-                self._keypair, self._room_name, epoch_key=key, ts=self._now()
+                self._keypair, self._room_name, epoch_key=key, ts=self.now()
             )
             room.position.room_id = made.hash
             room.phase = Phase.ADMITTED
@@ -242,31 +301,58 @@ class Member:
         """
         with self._room() as room:
             current, key = self._speaking(room)
-            plain = Plaintext(
-                v=VERSION,
-                name=foreign(self._name),
-                role=foreign(self._role),
-                parts=parts,
-                mentions=None if mentions is None else [foreign(m) for m in mentions],
-                re=re,
-            )
-            uid = fresh_uid(self._hub_token)
-            assert room.position.room_id is not None, "it is being read"
-            n, prev = self._number(room)
-            part = envelope.seal_message(
-                plain,
-                Envelope(
-                    room_id=unb64(room.position.room_id, HASH_BYTES),
-                    author=self.agent,
-                    uid=uid,
-                ),
-                key,
-                state=current.hash,
-                n=n,
-                prev=prev,
-                at=self._at(room),
-            )
-            return self._keep(room, part, MESSAGE_NOTICE, uid=uid)
+            plain = self._plain(parts)
+            if mentions is not None:
+                plain.mentions = [foreign(mention) for mention in mentions]
+            plain.re = re
+            return self._seal(room, plain, current, key)
+
+    def _plain(self, parts: list[dict[str, Any]]) -> Plaintext:
+        name, role = foreign(self._name), foreign(self._role)
+        return Plaintext(v=VERSION, name=name, role=role, parts=parts)
+
+    def renew(self) -> Outgoing | None:
+        """Seal what is on its way anew, if the state has changed since.
+
+        Only once it cannot arrive any more as it was: with the same number twice in the
+        log its author would be two.
+        """
+        with self._room() as room:
+            waiting, current = room.outgoing(), room.current()
+            if waiting is None or waiting.plain is None or current is None:
+                return waiting
+            if waiting.state == current.hash:
+                return waiting
+            room.drop_outgoing()
+            current, key = self._speaking(room)
+            return self._seal(room, waiting.plain, current, key)
+
+    def _seal(
+        self, room: StoredRoom, plain: Plaintext, current: SignedState, key: Secret
+    ) -> Outgoing:
+        assert room.position.room_id is not None, "it is being read"
+        uid = fresh_uid(self._hub_token)
+        n, prev = self._number(room)
+        part = envelope.seal_message(
+            plain,
+            Envelope(
+                room_id=unb64(room.position.room_id, HASH_BYTES),
+                author=self.agent,
+                uid=uid,
+            ),
+            key,
+            state=current.hash,
+            n=n,
+            prev=prev,
+            at=self._at(room),
+        )
+        parts = self._sign(part, MESSAGE_NOTICE, uid)
+        return self._keep(
+            room,
+            Outgoing(
+                uid=uid, parts=parts, at=self.now(), state=current.hash, plain=plain
+            ),
+        )
 
     def intend(self, change: Change) -> None:
         """Keep what we want of the members; `outgoing` says it, until it is so.
@@ -355,7 +441,7 @@ class Member:
         if planned is not None:
             key = crypto.new_key() if planned.new_key else None
             made = state.make_next(
-                self._keypair, current, planned.members, epoch_key=key, ts=self._now()
+                self._keypair, current, planned.members, epoch_key=key, ts=self.now()
             )
             self._check(room, current, made)
 
@@ -384,7 +470,7 @@ class Member:
             return None
         new = crypto.new_key() if planned.new_key else None
         made = state.make_next(
-            self._keypair, current, planned.members, epoch_key=new, ts=self._now()
+            self._keypair, current, planned.members, epoch_key=new, ts=self.now()
         )
         try:
             self._check(room, current, made)
@@ -404,10 +490,9 @@ class Member:
     def _confirmations(self, room: StoredRoom, change: Change) -> dict[str, Secret]:
         if not isinstance(change, Admit):
             return {}
-        invites = room.invites(self._now())
         return {
             str(change.agent): invite.r
-            for invite in invites
+            for invite in room.invites(self.now())
             if invite.code == change.code
         }
 
@@ -474,30 +559,28 @@ class Member:
     def _prepare(
         self, room: StoredRoom, body: Keys, *, change: int | None = None
     ) -> Outgoing:
+        uid = fresh_uid(self._hub_token)
         part = {"kind": GRANT_KIND, **print_struct(body)}
-        return self._keep(room, part, GRANT_NOTICE, change=change)
+        parts = self._sign(part, GRANT_NOTICE, uid)
+        return self._keep(
+            room, Outgoing(uid=uid, parts=parts, at=self.now(), change=change)
+        )
 
-    def _keep(
-        self,
-        room: StoredRoom,
-        part: dict[str, Any],
-        notice: str,
-        *,
-        uid: str | None = None,
-        change: int | None = None,
-    ) -> Outgoing:
-        uid = uid or fresh_uid(self._hub_token)
-        kind = part["kind"]
+    def _sign(self, part: dict[str, Any], notice: str, uid: str) -> bytes:
         fields = {name: value for name, value in part.items() if name != "kind"}
-        parts = sign_parts(
+        signed = sign_parts(
             self._keypair,
             RoomTarget(self._room_name),
-            [TextPart(notice), OtherPart(kind=kind, fields=fields)],
-            ts=self._now(),
+            [TextPart(notice), OtherPart(kind=part["kind"], fields=fields)],
+            ts=self.now(),
             uid=uid,
             hub_token=self._hub_token,
         )
-        outgoing = Outgoing(uid=uid, parts=bytes(parts), at=self._now(), change=change)
+        return bytes(signed)
+
+    def _keep(self, room: StoredRoom, outgoing: Outgoing) -> Outgoing:
+        if room.outgoing() is not None:
+            raise NotReading("an earlier message is still on its way")
         room.put_outgoing(outgoing)
         return outgoing
 

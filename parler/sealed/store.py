@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ CREATE TABLE changes (
 ) STRICT;
 CREATE TABLE outbox (
   room INTEGER PRIMARY KEY REFERENCES rooms ON DELETE CASCADE, uid TEXT NOT NULL,
-  parts BLOB NOT NULL, at INTEGER NOT NULL, change INTEGER
+  parts BLOB NOT NULL, at INTEGER NOT NULL, state TEXT, plain BLOB, change INTEGER
 ) STRICT;
 """
 
@@ -123,8 +123,14 @@ class Outgoing:
     """
 
     uid: str
-    parts: bytes
+    parts: bytes = field(repr=False)
     at: Millis
+    """When it was made."""
+
+    state: str | None = None
+    plain: Plaintext | None = field(default=None, repr=False)
+    """Of a message: under which state it is sealed, and what it says."""
+
     change: int | None = None
     """The change that it is to make so."""
 
@@ -323,7 +329,7 @@ class StoredRoom:
                 *(self._id, entry.message.seq, entry.message.author.id, entry.row),
                 *(entry.digest, entry.head, entry.verdict, entry.uid, entry.n),
                 *(entry.epoch, entry.old_key, msgspec.json.encode(entry.message)),
-                None if entry.plain is None else msgspec.json.encode(entry.plain),
+                _print_plain(entry.plain),
             ),
         )
 
@@ -334,7 +340,7 @@ class StoredRoom:
 
     def settle(self, entry: Entry) -> None:
         """Keep what became of a row that was shut."""
-        plain = None if entry.plain is None else msgspec.json.encode(entry.plain)
+        plain = _print_plain(entry.plain)
         self._database.execute(
             "UPDATE entries SET verdict = ?, plain = ? WHERE room = ? AND row = ?",
             (entry.verdict, plain, self._id, entry.row),
@@ -427,17 +433,30 @@ class StoredRoom:
     def put_outgoing(self, outgoing: Outgoing) -> None:
         """Keep the bytes of a message before they are sent."""
         self._database.execute(
-            "INSERT INTO outbox (room, uid, parts, at, change) VALUES (?, ?, ?, ?, ?)",
-            (self._id, outgoing.uid, outgoing.parts, outgoing.at, outgoing.change),
+            "INSERT INTO outbox (room, uid, parts, at, state, plain, change) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(self._id, outgoing.uid, outgoing.parts, outgoing.at, outgoing.state),
+                *(_print_plain(outgoing.plain), outgoing.change),
+            ),
         )
 
     def outgoing(self) -> Outgoing | None:
         """The message on its way, if there is one."""
-        found = self._one("SELECT uid, parts, at, change FROM outbox", "1")
+        found = self._one(
+            "SELECT uid, parts, at, state, plain, change FROM outbox", "1"
+        )
         if found is None:
             return None
-        uid, parts, at, change = found
-        return Outgoing(uid=uid, parts=parts, at=at, change=change)
+        uid, parts, at, state, plain, change = found
+        return Outgoing(
+            uid=uid,
+            parts=parts,
+            at=at,
+            state=state,
+            plain=_read_plain(plain),
+            change=change,
+        )
 
     def drop_outgoing(self) -> None:
         """It arrived, or is made anew."""
@@ -590,8 +609,16 @@ def _entry(values: tuple[Any, ...]) -> Entry:
         epoch=epoch,
         old_key=bool(old_key),
         message=msgspec.json.decode(message, type=StoredMessage),
-        plain=None if plain is None else msgspec.json.decode(plain, type=Plaintext),
+        plain=_read_plain(plain),
     )
+
+
+def _print_plain(plain: Plaintext | None) -> bytes | None:
+    return None if plain is None else msgspec.json.encode(plain)
+
+
+def _read_plain(plain: bytes | None) -> Plaintext | None:
+    return None if plain is None else msgspec.json.decode(plain, type=Plaintext)
 
 
 def _read(link: bytes) -> SignedState:

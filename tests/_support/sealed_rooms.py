@@ -19,6 +19,9 @@ from parler.wire.records import EndpointRef, StoredMessage
 HUB = "wss://hub.example"
 ROOM = RoomName("room.abc234")
 
+OPENED: list[Store] = []
+"""The stores of people, for `close_stores` at the end of a test."""
+
 
 @dataclass
 class OneRoom:
@@ -57,6 +60,7 @@ class Person:
         self.id = self.keypair.agent_id
         self.hub = hub
         self.store = store or memory_store()
+        OPENED.append(self.store)
         clock = itertools.count(1_790_000_000_000)
         self.member = Member(
             self.store,
@@ -78,8 +82,8 @@ class Person:
 
     def sync(self) -> list[Reading]:
         """Read what is new."""
-        since = self.member.since
-        return self.member.take([m for m in self.hub.messages if m.seq > since])
+        last = self.member.last
+        return self.member.take([m for m in self.hub.messages if m.seq >= last])
 
     def enter(self) -> bool:
         """Look for what lets us in, and read from the beginning if it is there."""
@@ -128,3 +132,9 @@ class Person:
 def text_of(plain: Plaintext) -> str:
     """The text of a message of one part."""
     return str(plain.parts[0]["text"])
+
+
+def close_stores() -> None:
+    """Close what people have opened."""
+    while OPENED:
+        OPENED.pop().close()

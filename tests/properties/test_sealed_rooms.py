@@ -19,7 +19,7 @@ from parler.sealed.member import NotReading
 from parler.sealed.store import Outgoing, Phase
 from parler.wire.base import AgentId
 from parler.wire.records import StoredMessage
-from tests._support.sealed_rooms import OneRoom, Person, said
+from tests._support.sealed_rooms import OneRoom, Person, close_stores, said
 
 PEOPLE = 5
 people = st.integers(0, PEOPLE - 1)
@@ -151,6 +151,13 @@ class Story(RuleBasedStateMachine):
                     busy = True
 
     def teardown(self) -> None:
+        try:
+            self.judge()
+        finally:
+            close_stores()
+
+    def judge(self) -> None:
+        """What must be true in the end."""
         self.settle()
         owner = self.people[0]
         with owner.room() as room:
@@ -219,7 +226,7 @@ class LyingHub(Story):
         news = [m for m in self.people[other].hub.messages if m.id not in there]
         self.lie(who, [*self.people[who].hub.messages, *news])
 
-    def teardown(self) -> None:
+    def judge(self) -> None:
         for who in range(PEOPLE):
             self.read(who)
 

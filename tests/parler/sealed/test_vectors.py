@@ -8,6 +8,7 @@ import base64
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -404,28 +405,30 @@ FINE = {Verdict.OPEN, Verdict.STATE, Verdict.KEYS}
 
 
 @cache
-def read_as(reader: str, number: int) -> tuple[list[list[Reading]], StoredRoom]:
-    """What a member makes of each message it is shown, and the room in the end."""
+def read_as(reader: str, number: int) -> tuple[list[list[Reading]], dict[str, Any]]:
+    """What a member makes of each message it is shown, and what it ends with."""
     transcript, keypair = TRANSCRIPTS[number], KEYPAIRS[reader]
     shown = [stored(one) for one in transcript["messages"]]
     if reader == "dave":
         shown = [one for one in shown if one.seq > transcript["daveSeesAfterSeq"]]
-    with memory_store().room("wss://hub.example", HUB_ROOM) as room:
+    with (
+        closing(memory_store()) as store,
+        store.room("wss://hub.example", HUB_ROOM) as room,
+    ):
         if reader == "dave":
             admission = find_admission(shown[0], keypair, None)
             assert admission is not None
             enter(room, admission)
-        return [Reader(room, keypair).read(message) for message in shown], room
+        each = [Reader(room, keypair).read(message) for message in shown]
+        return each, end_of(room, [one for some in each for one in some])
 
 
-def ends_as(reader: str, number: int) -> dict[str, Any]:
-    """What a member has read in the end, as the file says it."""
-    each, room = read_as(reader, number)
+def end_of(room: StoredRoom, readings: list[Reading]) -> dict[str, Any]:
+    """What a member has read, as the file says it."""
     position = room.position
     assert position.base is not None
     assert position.head is not None
     opened = [one.plain for one in room.entries() if one.plain]
-    readings = [one for some in each for one in some]
     refused = [one for one in readings if one.verdict not in FINE | LEFT_OUT]
     return {
         "texts": [part["text"] for plain in opened for part in plain.parts],
@@ -441,7 +444,7 @@ def transcripts() -> Iterator[Case]:
 
         def check(number: int = number, one: Any = one) -> None:
             for reader, ends in one["readers"].items():
-                assert ends_as(reader, number) == ends
+                assert read_as(reader, number)[1] == ends
 
         yield Case(f"transcript: {one['what']}", check)
         refused = {seq: verdict for verdict, seq in one["readers"]["alice"]["refused"]}
