@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests._support.polling import eventually
 from tests.agents._kit.clis import (
     ALL,
     WORKERS,
