@@ -6,7 +6,7 @@ import sys
 import click
 
 from parler.cli.render import complain, put_question
-from parler.ops.person_only import Deciding, Person
+from parler.ops.person_only import Deciding, PersonGate
 
 
 def check_no_agent(deciding: Deciding) -> None:
@@ -30,10 +30,10 @@ def check_agreed(deciding: Deciding, *, yes: bool) -> None:
         raise click.Abort
 
 
-def _person(*, yes: bool) -> Person:
+def _person(*, yes: bool) -> PersonGate:
     from parler.identity.homes import process_environment
 
-    return Person(
+    return PersonGate(
         environment=process_environment(),
         pid=os.getpid(),
         ask=put_question if sys.stdin and sys.stdin.isatty() else None,

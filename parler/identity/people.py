@@ -12,6 +12,7 @@ import msgspec
 from parler.errors import ConfigError
 from parler.identity.contacts import Contact, Contacts
 from parler.identity.person import find_person, verified_vouch
+from parler.identity.signing import fingerprint
 from parler.wire.base import AgentId
 from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import AgentCard, DirectoryEntry
@@ -34,6 +35,7 @@ class PersonBehind(msgspec.Struct, frozen=True, kw_only=True):
     name: Foreign
     """What we call a contact; of somebody unknown, what he calls himself."""
 
+    fingerprint: str
     relation: Relation
 
 
@@ -75,9 +77,7 @@ class People:
         word = verified_vouch(card, sig, agent) if card else None
         if word is None:
             return None
-        return self._known(word.id) or PersonBehind(
-            id=word.id, name=word.name, relation=Relation.UNKNOWN
-        )
+        return self._known(word.id) or _person(word.id, word.name, Relation.UNKNOWN)
 
     def knows(self, entry: DirectoryEntry) -> bool:
         """Whether a card is of an agent of ours or of a contact, or of one of them."""
@@ -86,12 +86,14 @@ class People:
 
     def _known(self, person: AgentId) -> PersonBehind | None:
         if person == self.own:
-            return PersonBehind(
-                id=person, name=foreign(self.own_name), relation=Relation.OWN
-            )
+            return _person(person, foreign(self.own_name), Relation.OWN)
         for contact in self.contacts:
             if person in contact.ids:
-                return PersonBehind(
-                    id=person, name=foreign(contact.name), relation=Relation.CONTACT
-                )
+                return _person(person, foreign(contact.name), Relation.CONTACT)
         return None
+
+
+def _person(person: AgentId, name: Foreign, relation: Relation) -> PersonBehind:
+    return PersonBehind(
+        id=person, name=name, fingerprint=fingerprint(person), relation=relation
+    )

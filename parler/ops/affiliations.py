@@ -11,8 +11,7 @@ from parler.apps.registry import app_named
 from parler.errors import HubError
 from parler.identity.card_place import told_place
 from parler.identity.homes import machine_home
-from parler.identity.people import People, Relation
-from parler.identity.people import PersonBehind as Behind
+from parler.identity.people import People, PersonBehind, Relation
 from parler.identity.person import verified_card
 from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext, Result
@@ -25,18 +24,6 @@ from parler.wire.requests import Lookup
 
 MAX_LOOKED_UP = 20
 """Cards asked for to show a list; each is a request of its own."""
-
-
-class PersonBehind(Result):
-    """The person that an agent acts for, or that it is (`identity.people`).
-
-    `name` is ours for a contact; a stranger's is what he calls himself.
-    """
-
-    id: AgentId
-    name: Foreign
-    fingerprint: str
-    relation: Relation
 
 
 class Affiliation(Result):
@@ -64,7 +51,7 @@ def affiliation_of(
     return Affiliation(
         app=told.app if told else None,
         folder=told.folder if told else None,
-        person=_person(behind) if behind else None,
+        person=behind,
     )
 
 
@@ -134,15 +121,6 @@ def _what(affiliation: Affiliation) -> str:
     what = app.title if app else shown_name(affiliation.app or "an agent")
     folder = f" in {shown_name(affiliation.folder)}" if affiliation.folder else ""
     return what + folder
-
-
-def _person(behind: Behind) -> PersonBehind:
-    return PersonBehind(
-        id=behind.id,
-        name=behind.name,
-        fingerprint=fingerprint(behind.id),
-        relation=behind.relation,
-    )
 
 
 async def _card_of(ctx: OpContext, agent: AgentId) -> DirectoryEntry | None:

@@ -156,7 +156,7 @@ PRESENCE = Capability(
 )
 
 
-class TrustResult(Result):
+class TrustHubResult(Result):
     """The hub as it was noted."""
 
     hub: str
@@ -165,13 +165,13 @@ class TrustResult(Result):
 def trust(
     known_hubs: KnownHubs,
     url: Annotated[str, Param("The refused hub's URL.", positional=True)],
-) -> TrustResult:
+) -> TrustHubResult:
     """Accept the challenge that was last refused under a URL.
 
     Raises:
         ConfigError: Nothing was refused under it.
     """
-    return TrustResult(hub=known_hubs.trust(url))
+    return TrustHubResult(hub=known_hubs.trust(url))
 
 
 TRUST_HUB = Capability(

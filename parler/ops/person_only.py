@@ -31,7 +31,7 @@ class Deciding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class PersonGate:
     """How the person behind a command is reached."""
 
     environment: Mapping[str, str]

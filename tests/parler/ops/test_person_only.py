@@ -11,7 +11,7 @@ from parler.apps.registry import all_apps
 from parler.errors import UsageError
 from parler.identity.homes import AGENT_SHELL
 from parler.ops import person_only
-from parler.ops.person_only import Deciding, Person, by_an_agent
+from parler.ops.person_only import Deciding, PersonGate, by_an_agent
 from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT, environment
 
@@ -35,7 +35,7 @@ def test_an_agents_shell_passes_for_nothing(variable: str) -> None:
         raise AssertionError("an agent is not asked")
 
     for yes in (True, False):
-        person = Person(environment={variable: "1"}, pid=1, ask=ask, yes=yes)
+        person = PersonGate(environment={variable: "1"}, pid=1, ask=ask, yes=yes)
         with pytest.raises(UsageError, match="an agent cannot let anybody in") as told:
             person.agrees(DECIDING)
         assert told.value.next_step == DECIDING.line
@@ -45,19 +45,19 @@ def test_an_agents_shell_passes_for_nothing(variable: str) -> None:
 def test_a_person_is_asked_or_has_answered_before() -> None:
     asked: list[str] = []
 
-    def says(answer: bool) -> Person:
+    def says(answer: bool) -> PersonGate:
         def ask(question: str) -> bool:
             asked.append(question)
             return answer
 
-        return Person(environment={"CLAUDECODE": ""}, pid=1, ask=ask)
+        return PersonGate(environment={"CLAUDECODE": ""}, pid=1, ask=ask)
 
     assert says(True).agrees(DECIDING)
     assert not says(False).agrees(DECIDING)
     assert asked == [DECIDING.question] * 2
-    assert Person(environment={}, pid=1, ask=None, yes=True).agrees(DECIDING)
+    assert PersonGate(environment={}, pid=1, ask=None, yes=True).agrees(DECIDING)
     with pytest.raises(UsageError, match="no terminal") as told:
-        Person(environment={}, pid=1, ask=None).agrees(DECIDING)
+        PersonGate(environment={}, pid=1, ask=None).agrees(DECIDING)
     assert told.value.next_step == f"{DECIDING.line} --yes"
 
 
