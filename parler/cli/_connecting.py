@@ -412,7 +412,7 @@ async def enter(
 
     from parler.identity.identity import Identity
     from parler.identity.signing import Keypair
-    from parler.runtime import bootstrap
+    from parler.runtime import dialling
     from parler.wire.replies import Pong
     from parler.wire.requests import Ping
 
@@ -425,7 +425,7 @@ async def enter(
         hub_url=hub,
         home=home,
     )
-    dialled = bootstrap.dialled(hub, settings, nobody, local=None, remember=False)
+    dialled = dialling.dialled(hub, settings, nobody, local=None, remember=False)
     async with dialled as client:
         await client.request(Ping(), Pong)
 

@@ -48,7 +48,7 @@ def household_of(
         starts_hub: This machine's own hub, if it is stopped and needed.
         mints: As that of `agents_meant`.
     """
-    from parler.runtime.bootstrap import LocalStart
+    from parler.runtime.dialling import LocalStart
     from parler.runtime.own_hubs import GLANCE_SECS, LOOK_SECS, OwnHubs
 
     settings = settings_of(options)

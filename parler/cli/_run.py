@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from parler.cli.render import Output
 from parler.runtime import bootstrap
+from parler.runtime.dialling import LocalStart
 
 if TYPE_CHECKING:
     from parler.identity.identity import Identity
@@ -153,7 +154,7 @@ async def connected(options: Options, place: Place) -> AsyncIterator[Run]:
         room_or_session(settings.home, place.room)  # before anybody is bothered
     hub = hub_of(options, place, settings, KnownRooms(settings.home))
     identity = identity_of(options, settings, hub=hub)
-    local = bootstrap.LocalStart(note=out.note, revive=True)
+    local = LocalStart(note=out.note, revive=True)
     async with bootstrap.connected(hub, settings, identity, local=local) as ctx:
         yield Run(ctx=ctx, out=out, reader=bootstrap.reader_of(identity))
 

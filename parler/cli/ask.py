@@ -40,6 +40,7 @@ from parler.ops.questions import (
     numbered,
 )
 from parler.runtime import bootstrap
+from parler.runtime.dialling import LocalStart
 from parler.text.terminal import paragraph, sentence, shown_name, visible, word
 
 
@@ -262,7 +263,7 @@ def _serve(options: Options, serve: str | None) -> None:
 
     async def stay() -> None:
         identity, _ = bootstrap.identity_of(own, hub=hub)
-        local = bootstrap.LocalStart(note=out.note, revive=True)
+        local = LocalStart(note=out.note, revive=True)
         async with bootstrap.connected(hub, own, identity, local=local) as ctx:
             await answering.serve_answers(
                 here, ctx, project, on_hub=serve is not None, watcher=Screen()

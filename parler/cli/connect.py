@@ -263,7 +263,7 @@ async def _passing_by(
     """A client of a hub in nobody's name, forgotten afterwards."""
     from parler.identity.identity import Identity
     from parler.identity.signing import Keypair
-    from parler.runtime import bootstrap
+    from parler.runtime import dialling
 
     nobody = Identity(
         keypair=Keypair.generate(),
@@ -272,7 +272,7 @@ async def _passing_by(
         hub_url=hub,
         home=setting.home,
     )
-    async with bootstrap.dialled(hub, settings, nobody) as client:
+    async with dialling.dialled(hub, settings, nobody) as client:
         yield client
 
 

@@ -17,7 +17,7 @@ from parler.ops.doctor.installation import (
     exit_status,
 )
 from parler.ops.doctor.wake import Probe, live_homes, probe_wake
-from parler.runtime.bootstrap import dialled
+from parler.runtime.dialling import dialled
 from parler.text.terminal import visible, word
 
 if TYPE_CHECKING:

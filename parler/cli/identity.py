@@ -15,7 +15,7 @@ from parler.identity.settings import dialled as check_hub
 from parler.ops import identity
 from parler.ops.identity import PresenceResult, WhoamiResult, describe
 from parler.ops.person_only import Deciding
-from parler.runtime.bootstrap import known_hubs
+from parler.runtime.dialling import known_hubs
 from parler.text.terminal import sentence, visible, word
 from parler.wire.urls import same_hub
 

@@ -23,7 +23,7 @@ from parler.machine.backoff import Backoff, system_fraction
 from parler.ops.context import OpContext
 from parler.ops.own import Away, Own, Seen
 from parler.runtime import bootstrap
-from parler.runtime.bootstrap import LocalStart
+from parler.runtime.dialling import LocalStart
 from parler.wire.urls import same_hub
 
 AT_ONCE = 8

@@ -18,6 +18,8 @@ COMMON = ("registry", "running")
 """Modules of `parler.apps` that are no app's."""
 
 COMMANDS_THAT_START_A_HUB = {"parler.cli.app"}
+CONNECTING = ("bootstrap", "dialling", "own_hubs")
+"""What commands use of `parler.runtime`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def test_rooms_with_rules_of_their_own_keep_them(module: Module) -> None:
     if module.is_in("parler.runtime"):
         assert not {name for name in used if below(name, "mcp", "mcp_types")}
     if module.is_in("parler.cli"):
-        connecting = ("parler.runtime.bootstrap", "parler.runtime.own_hubs")
+        connecting = tuple(f"parler.runtime.{one}" for one in CONNECTING)
         runtime = {name for name in inner if below(name, "parler.runtime")}
         assert not {name for name in runtime if not below(name, *connecting)} - {
             "parler.runtime"

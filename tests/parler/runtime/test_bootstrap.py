@@ -18,7 +18,8 @@ from websockets.http11 import Request, Response
 
 from parler.identity.settings import Flags, Settings, resolve_settings
 from parler.local_hub import Record, State, hub_paths, look, start, stop, write_record
-from parler.runtime.bootstrap import LocalStart, dialled, identity_of
+from parler.runtime.bootstrap import identity_of
+from parler.runtime.dialling import LocalStart, dialled
 from parler.wire.replies import Pong
 from parler.wire.requests import Ping
 from tests._support.polling import WAIT
