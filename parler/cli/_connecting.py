@@ -47,6 +47,14 @@ class Wishes:
     address: str | None = None
     rotate_secret: bool = False
 
+    @property
+    def words(self) -> list[str]:
+        """The flags that name a hub, as they are typed; never with an invite."""
+        kinds = ("local", "team", "shared")
+        given = [f"--{kind}" for kind in kinds if getattr(self, kind)]
+        given += ["--join", "-"] if self.join is not None else []
+        return given + (["--hub", self.hub] if self.hub is not None else [])
+
     def check(self, *, needs_none: str | None = None) -> None:
         """Refuse wishes that exclude each other.
 
@@ -532,6 +540,21 @@ def begin_hub(chosen: Chosen, desk: Desk) -> None:
             f"another hub of yours runs at {chosen.url}: it is used, and no further "
             "one is started"
         )
+
+
+def not_for_agents(options: "Options", verb: str, *words: str) -> None:
+    """Leave it to a person where everybody's messages go from now on.
+
+    Raises:
+        UsageError: An agent's shell runs us.
+    """
+    from parler.cli._own import person_line
+    from parler.cli._person import check_no_agent
+    from parler.ops.person_only import Deciding
+
+    line = person_line(options, verb, *words)
+    what = "choose the hub of this user's shell and agents"
+    check_no_agent(Deciding(what=what, question="", line=line))
 
 
 def reach_of(settings: "Settings") -> "Reach":

@@ -14,6 +14,7 @@ from parler.cli._connecting import (
     Wishes,
     begin_hub,
     choose,
+    not_for_agents,
     reach_of,
     setting_of,
     settled,
@@ -161,6 +162,7 @@ def connect(
     wishes.check(
         needs_none="--list" if listing else "--remove" if remove else None,
     )
+    _check_person(options, wishes, apps or [], dry=show)
     settings = settings_of(options)
     if join_secret is not None:
         if options.hub is None:
@@ -204,6 +206,14 @@ def connect(
         _end(options, result, team_)
     if not show:
         tell_of_variable(options, chosen.url)
+
+
+def _check_person(
+    options: Options, wishes: Wishes, apps: Sequence[str], *, dry: bool
+) -> None:
+    """An agent may wire its user's apps, but to the hub that its user chose."""
+    if wishes.words and not dry:
+        not_for_agents(options, "connect", *wishes.words, *apps)
 
 
 def _list(

@@ -13,6 +13,7 @@ from parler.cli._connecting import (
     at,
     begin_hub,
     local,
+    not_for_agents,
     setting_of,
     settled,
     team,
@@ -46,6 +47,7 @@ def use(options: Options, where: _Where, as_: _As = None) -> None:
     """Choose the hub for everybody here."""
     if options.hub is not None:
         raise UsageError("the hub is named without --hub", next_step="parler use HUB")
+    not_for_agents(options, "use", where, *(["--as", as_] if as_ else []))
     settings = settings_of(options)
     setting = setting_of(settings)
     desk = Desk(settings=settings, home=setting.home, out=options.out)

@@ -191,6 +191,18 @@ def test_without_a_terminal_it_is_this_machine_for_shell_and_agents(ann: User) -
     assert list((ann.home / "agents").rglob("hub.sqlite")) == []
 
 
+def test_an_agents_shell_does_not_choose_the_hub_of_its_user(ann: User) -> None:
+    named = ["--hub", "wss://a.example"]
+    for chooses in (["use", named[1]], ["connect", *named, "cursor"]):
+        refused = ann.in_agents_shell(*chooses, "--json")
+        assert refused.status == 2
+        assert refused.error["next"] == f"parler {' '.join(chooses)}"
+    assert ann.in_agents_shell("connect", *named, "--print").status == 0
+    assert not (ann.home / "hub.json").exists()
+    wired = ann.in_agents_shell("connect", "cursor", "--json")
+    assert wired.json["hub"] == ann.url
+
+
 def test_commands_dial_this_machine_where_nobody_named_a_hub(ann: User) -> None:
     opened = ann("session", "open", "--no-approval", "--json").json
     assert opened["portable"].endswith(f"@{ann.url}")
