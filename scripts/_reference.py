@@ -5,13 +5,21 @@ runs `--check`, so that they cannot drift.
 """
 
 import argparse
+import builtins
+import inspect
+import pkgutil
 import sys
-from collections.abc import Iterator, Mapping
+import types
+import typing
+from collections import abc
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import click
+import msgspec
 import typer
 
 sys.path.insert(0, str(Path(__file__).parent))  # -I leaves it out
@@ -23,6 +31,8 @@ PAGES = CHECKOUT / "docs" / "reference"
 INDEX = CHECKOUT / "parler" / "cli" / "_index.py"
 COMMON = frozenset({"json", "quiet", "hub", "home", "insecure", "help"})
 """Options that every command has; told once."""
+
+_WORDS = {str: "text", int: "number", float: "number", bool: "true or false"}
 
 LISTED_CHARS = 60
 """What a list of commands has room for beside their names, at 80 columns."""
@@ -129,9 +139,15 @@ def words_of(area: str) -> set[str]:
 
 
 def cli_page() -> str:
-    """All commands with their arguments and options."""
+    """All commands with their arguments, options and results."""
     from parler.cli.app import app
 
+    declared = capabilities()
+    results = {
+        f"parler {name}": results_of(one)
+        for name, one in declared.items()
+        if not one.hidden
+    }
     lines = [
         "# Command line",
         "",
@@ -146,8 +162,123 @@ def cli_page() -> str:
     ]
     for path, command in walk("parler", typer.main.get_command(app)):
         lines += command_lines(path, command)
+        lines += result_lines(results.get(path, []))
     lines += ["## Everywhere", "", plain(app.info.epilog or ""), ""]
+    lines += shape_lines([one for some in results.values() for one in some])
     return "\n".join(lines)
+
+
+def capabilities() -> dict[str, Any]:
+    """What can be done on the command line, by its words after `parler`."""
+    import parler.cli
+    import parler.ops
+    from parler.ops.capability import Capability
+
+    found: dict[str, Any] = {}
+    for package in (parler.ops, parler.cli):
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            values = vars(import_module(info.name)).values()
+            some = (one for one in values if isinstance(one, Capability))
+            found |= {one.command: one for one in some if one.command}
+    return found
+
+
+def results_of(capability: Any) -> list[type[msgspec.Struct]]:
+    """What a command prints with `--json`: one of these."""
+    returned = capability.result or [
+        inspect.signature(one).return_annotation
+        for one in (capability.run, *capability.also)
+    ]
+    found = dict.fromkeys(returned)
+    return [one for one in found if is_struct(one)]
+
+
+def is_struct(kind: Any) -> bool:
+    """Whether it is an object in JSON that has a name of its own."""
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def result_lines(results: Sequence[type[msgspec.Struct]]) -> list[str]:
+    """What a command prints with `--json`."""
+    lines: list[str] = []
+    for one in results:
+        lines += ["or" if lines else "With `--json`:", "", f"    {shape_of(one)}", ""]
+    return lines
+
+
+def shape_lines(results: Sequence[type[msgspec.Struct]]) -> list[str]:
+    """The objects within results, each by its name."""
+    named: dict[str, type[msgspec.Struct]] = {}
+    todo = [part for one in results for part in parts_of(one)]
+    while todo:
+        one = todo.pop()
+        if named.setdefault(one.__name__, one) is not one:
+            raise SystemExit(f"two kinds of objects are called {one.__name__}")
+        todo += [part for part in parts_of(one) if part.__name__ not in named]
+    lines = [
+        "## What `--json` prints",
+        "",
+        "One line: an object as it stands with the command, or, on stderr, "
+        "`{error: {code: text, message: text, next: text or null, "
+        "mayHaveHappened?: true or false}}`. What has a `?` is left out where there "
+        "is nothing to say. Times are numbers of milliseconds since 1970. "
+        "These stand within others:",
+        "",
+    ]
+    for name, kind in sorted(named.items()):
+        about = (kind.__doc__ or "").strip().split("\n")[0]
+        lines += [f"### `{name}`", "", about, "", f"    {shape_of(kind)}", ""]
+    return lines
+
+
+def shape_of(kind: type[msgspec.Struct]) -> str:
+    """An object with its keys, and what each has."""
+    hints = get_type_hints(kind)
+    shown = []
+    config = kind.__struct_config__
+    if config.tag_field:
+        shown.append(f'{config.tag_field}: "{config.tag}"')
+    for one in msgspec.structs.fields(kind):
+        may_lack = "" if one.required or not config.omit_defaults else "?"
+        value = value_of(hints[one.name])
+        if not may_lack and type(None) in get_args(hints[one.name]):
+            value += " or null"
+        shown.append(f"{one.encode_name}{may_lack}: {value}")
+    return "{" + ", ".join(shown) + "}"
+
+
+def value_of(kind: Any) -> str:
+    """What a key has, in words."""
+    kind = getattr(kind, "__supertype__", kind)
+    if is_struct(kind):
+        return str(kind.__name__)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return " or ".join(f'"{one.value}"' for one in kind)
+    inner = [value_of(one) for one in get_args(kind) if one is not type(None)]
+    match get_origin(kind):
+        case builtins.list | abc.Sequence | builtins.tuple:
+            return f"[{inner[0]}]"
+        case builtins.dict | abc.Mapping:
+            return f"{{{inner[0]}: {inner[1]}}}"
+        case types.UnionType | typing.Union:
+            return " or ".join(inner)
+        case typing.Annotated:
+            return inner[0]
+        case typing.Literal:
+            return " or ".join(f'"{one}"' for one in get_args(kind))
+    return _WORDS.get(kind, "any JSON")
+
+
+def parts_of(kind: Any) -> list[type[msgspec.Struct]]:
+    """The objects that stand within one."""
+
+    def structs(hint: Any) -> Iterator[type[msgspec.Struct]]:
+        if is_struct(hint):
+            yield hint
+        for one in get_args(hint):
+            yield from structs(one)
+
+    return [one for hint in get_type_hints(kind).values() for one in structs(hint)]
 
 
 def walk(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
@@ -206,12 +337,17 @@ def hub_page() -> str:
         "## This machine's own hub",
         "",
     ]
+    declared = capabilities()
+    results = []
     for path, command in walk("parler hub", typer.main.get_command(app)):
         lines += command_lines(path, command)
+        results += (some := results_of(declared[path.removeprefix("parler ")]))
+        lines += result_lines(some)
     lines += ["## The data of a hub", ""]
     for name, inner in subcommands(_parser({})):
         about = plain(inner.description)
         lines += [f"## `parler hub {name}`", "", about, "", *flag_table(inner)]
+    lines += shape_lines(results)
     return "\n".join(lines)
 
 

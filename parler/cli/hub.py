@@ -39,10 +39,10 @@ def logs(
     """Show the end of the log, and what follows."""
     home = _home(options)
     shown = local_hub.last_lines(home, lines)
-    options.out.result({"lines": shown}, (visible(line) for line in shown))
+    options.out.result(local_hub.LogLines(lines=shown), map(visible, shown))
     if follow:
         for line in local_hub.follow_log(home):
-            options.out.result({"lines": [line]}, [visible(line)])
+            options.out.result(local_hub.LogLines(lines=[line]), [visible(line)])
 
 
 def arguments_of_own_hub(options_home: str | None) -> list[str]:

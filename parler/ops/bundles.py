@@ -124,7 +124,7 @@ class Ref(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
     name: str = ""
 
 
-class Line(msgspec.Struct, rename="camel", kw_only=True):
+class CommitLine(msgspec.Struct, rename="camel", kw_only=True):
     """A commit."""
 
     oid: str
@@ -145,7 +145,7 @@ class Outline(msgspec.Struct, rename="camel", kw_only=True):
     Sums of lines are null where counting them would have taken too much.
     """
 
-    commits: list[Line]
+    commits: list[CommitLine]
     commit_count: int
     changes: list[Edit]
     change_count: int
@@ -377,8 +377,8 @@ BUNDLES = Capability(
 def outline(contents: Contents) -> Outline:
     """The JSON shape of what commits bring."""
 
-    def line(commit: Commit) -> Line:
-        return Line(oid=commit.oid, subject=commit.subject)
+    def line(commit: Commit) -> CommitLine:
+        return CommitLine(oid=commit.oid, subject=commit.subject)
 
     def edit(change: Change) -> Edit:
         return Edit(path=change.path, added=change.added, removed=change.removed)

@@ -174,6 +174,9 @@ class Capability:
     also: Sequence[Callable[..., Any]] = ()
     """Further operations that the same faces carry out; they take what those do."""
 
+    result: Sequence[type] = ()
+    """What the command prints with ``--json``, if not what operations return."""
+
     besides: Sequence[Shown] = ()
     """What faces are given beside what operations are."""
 

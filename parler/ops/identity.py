@@ -78,6 +78,7 @@ def describe(identity: Identity, *, hub: str, home: Path) -> WhoamiResult:
 
 INIT = Capability(
     run=mint_identity,
+    result=[WhoamiResult],
     about="Make an identity: your own key, name and role.",
     command="init",
     example="parler init --name alice --role webdev",

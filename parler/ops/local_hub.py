@@ -229,9 +229,16 @@ def follow_log(
             sleep(_POLL_SECS)
 
 
+class LogLines(Result):
+    """The end of the log, then each further line."""
+
+    lines: list[str]
+
+
 LOGS = Capability(
     run=last_lines,
     also=[follow_log],
+    result=[LogLines],
     about="Show the end of the hub's log.",
     command="hub logs",
     example="parler hub logs -f",

@@ -99,6 +99,7 @@ async def supervise(
 
 SUPERVISE = Capability(
     run=supervise,
+    result=[TaskEnd],
     also=[Limits],
     about="Run a command for each task of a role or each message.",
     more="Exactly one free worker takes each task of a role. The command reads one "

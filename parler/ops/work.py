@@ -178,6 +178,7 @@ async def enlist(ctx: OpContext, service: str, watcher: Watcher) -> RoomName:
 
 WORK = Capability(
     run=work,
+    result=[TaskEnd],
     also=[Limits],
     about="Let an agent act on handoffs while nobody watches.",
     more="It works in this folder. Only validly signed messages start work, each "

@@ -120,6 +120,16 @@ def test_every_feature_is_described() -> None:
     )
 
 
+def test_the_reference_tells_what_each_command_prints_with_json() -> None:
+    for page in ("cli", "hub"):
+        text = (ROOT / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
+        text, _, _ = text.partition("# The data of a hub")
+        for section in text.split("\n## `parler ")[1:]:
+            name, _, _ = section.partition("`")
+            if name not in ("hub", "mcp", "completion"):  # they print no result
+                assert "\nWith `--json`:\n\n    {" in section, name
+
+
 def test_the_reference_pages_say_what_the_program_says() -> None:
     done = subprocess.run(
         [sys.executable, "-I", ROOT / "scripts" / "_reference.py", "--check"],

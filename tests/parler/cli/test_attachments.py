@@ -1,12 +1,12 @@
 """What is shown of commits that change hands."""
 
 from parler.cli.attachments import _contents
-from parler.ops.bundles import Edit, Line, Outline
+from parler.ops.bundles import CommitLine, Edit, Outline
 
 
 def shown(*, added: int | None) -> list[str]:
     outline = Outline(
-        commits=[Line(oid="a" * 40, subject="the\x1b[2J subject")],
+        commits=[CommitLine(oid="a" * 40, subject="the\x1b[2J subject")],
         commit_count=1,
         changes=[Edit(path="one.txt", added=added, removed=added)],
         change_count=1,
