@@ -1,4 +1,5 @@
-"""Writes the reference pages from the program: every command, every MCP tool, the hub.
+"""Writes the reference from the program: every command, every MCP tool, the hub, and
+the manual page.
 
 The pages are committed, so that they can be read without building anything; a test
 runs `--check`, so that they cannot drift.
@@ -8,6 +9,7 @@ import argparse
 import builtins
 import inspect
 import pkgutil
+import re
 import sys
 import types
 import typing
@@ -29,9 +31,11 @@ import _places
 CHECKOUT = Path(__file__).resolve().parents[1]
 PAGES = CHECKOUT / "docs" / "reference"
 INDEX = CHECKOUT / "parler" / "cli" / "_index.py"
+MANUAL = CHECKOUT / "parler" / "cli" / "parler.1"
 COMMON = frozenset({"json", "quiet", "hub", "home", "insecure", "help"})
 """Options that every command has; told once."""
 
+_STARTS_A_MACRO = re.compile(r"^(?=[.'])", re.MULTILINE)
 _WORDS = {str: "text", int: "number", float: "number", bool: "true or false"}
 
 LISTED_CHARS = 60
@@ -69,6 +73,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield PAGES / "environment.md", _places.environment_page()
     yield PAGES / "files.md", _places.files_page()
     yield from _app_pages.pages()
+    yield MANUAL, manual()
 
 
 def index_module() -> str:
@@ -415,6 +420,99 @@ def described(schema: Mapping[str, Any]) -> str:
         kind = ", ".join(map(str, schema["enum"]))
     about = str(schema.get("description", ""))
     return f"{about} ({kind})" if about else kind
+
+
+def manual() -> str:
+    """`parler(1)` in the macros of man."""
+    from parler.cli._help import SECTIONS, SHARED
+    from parler.cli.app import app
+
+    root = typer.main.get_command(app)
+    lines = [
+        '.\\" Written by scripts/reference from what the program declares.',
+        ".TH PARLER 1",
+        ".nh",  # no option or variable is broken, and no blanks between for show
+        ".ad l",
+        ".SH NAME",
+        f"parler \\- {roff(root.help or '').rstrip('.')}",
+        ".SH SYNOPSIS",
+        ".B parler",
+        "[\\fIcommand\\fR] [\\fIoptions\\fR]",
+        ".SH DESCRIPTION",
+        "Without a command, what waits for you, who is here, your rooms and the hub.",
+        "The first thing to do is",
+        '.BR "parler connect" ,',
+        "which wires the agent apps of this machine.",
+        ".SH OPTIONS",
+        "All commands take these, before their name or after it.",
+    ]
+    for one in SHARED:
+        names, about = one.row
+        lines += [".TP", f"\\fB{roff(names)}\\fR", roff(about)]
+    lines.append(".SH COMMANDS")
+    commands = dict(all_commands(root))
+    for title, words in SECTIONS.items():
+        lines.append(f".SS {title}")
+        for word in words:
+            for path, command in commands.items():
+                if path.split()[1] == word:
+                    lines += manual_lines(path, command)
+    return "\n".join([*lines, *epilog_lines(root), ""])
+
+
+def all_commands(root: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """Every visible command, those of the own hub included."""
+    from parler.cli.hub import app as own_hub
+
+    for path, command in walk("parler", root):
+        yield path, command
+        if path == "parler hub":
+            yield from walk(path, typer.main.get_command(own_hub))
+
+
+def manual_lines(path: str, command: click.Command) -> list[str]:
+    """One command with what it takes."""
+    context = click.Context(command, info_name=path)
+    usage = " ".join(command.collect_usage_pieces(context))
+    lines = [".TP", f"\\fB{roff(path)}\\fR {roff(usage)}"]
+    for index, paragraph in enumerate((command.help or "").split("\n\n")):
+        lines += [".IP"] if index else []
+        lines.append(roff(" ".join(paragraph.split())))
+    rows = [row for one in command.params if (row := row_of(one, context))]
+    if rows:
+        lines.append(".RS")
+        for names, about in rows:
+            lines += [".TP", f"\\fB{roff(names)}\\fR", roff(about)]
+        lines.append(".RE")
+    return lines
+
+
+def row_of(one: click.Parameter, context: click.Context) -> Any:
+    """An argument or option as help has it, None for what all commands have."""
+    return None if one.name in COMMON else one.get_help_record(context)
+
+
+def epilog_lines(root: click.Command) -> Iterator[str]:
+    """The exit statuses and the variables."""
+    for section in (root.epilog or "").split("\b\n"):
+        title, _, rest = section.strip().partition("\n")
+        if not title.endswith(":"):
+            continue
+        yield f".SH {title.rstrip(':').upper()}"
+        for line in rest.splitlines():
+            word, _, about = line.strip().partition("  ")
+            yield from (
+                (".TP", f"\\fB{roff(word)}\\fR", roff(about))
+                if about
+                else (roff(word),)
+            )
+
+
+def roff(text: str) -> str:
+    """Text that stays text."""
+    plain = text.replace("\\", "\\e").replace("-", "\\-")
+    plain = "".join(c if c.isascii() else f"\\[u{ord(c):04X}]" for c in plain)
+    return _STARTS_A_MACRO.sub(r"\\&", plain)
 
 
 def plain(text: str | None) -> str:

@@ -29,7 +29,7 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "Code and files": ("push", "apply", "bundles", "send-file", "fetch"),
     "Questions and work": (
-        *("ask", "answer", "project", "work", "supervise"),
+        *("ask", "ask-user", "answer", "project", "work", "supervise"),
         *("serve", "queue", "claim", "complete", "task"),
     ),
     "Beside each other": (

@@ -42,7 +42,7 @@ USAGE = 2
 UNWRITABLE = 3
 
 _EPILOG = """\b
-parler help COMMAND tells all about one of them.
+parler help COMMAND tells all about one of them, parler help --man about all.
 
 \b
 Exit status:
@@ -60,7 +60,7 @@ Exit status:
 
 \b
 Environment:
-  PARLER_HOME, PARLER_HUB, PARLER_NAME, PARLER_ROLE, PARLER_JOIN_SECRET
+  PARLER_HOME, PARLER_HUB, PARLER_NAME, PARLER_ROLE, PARLER_JOIN_SECRET,
   NO_COLOR, FORCE_COLOR, PARLER_PAGER
 """
 
@@ -189,12 +189,17 @@ def __getattr__(name: str) -> typer.Typer:
 def run(arguments: Sequence[str]) -> int:
     """Carry out a command line; returns the exit status."""
     as_json = "--json" in arguments
+    manual = arguments[:1] == ["help"] and "--man" in arguments
     if arguments[:1] == ["help"]:
         arguments = asked_for_help(arguments[1:])
     else:
         arguments = in_order(arguments)
     try:
         prepare_streams()
+        if manual:
+            from parler.cli._manual import show_manual
+
+            return show_manual()
         environment = process_environment()
         if environment.get(_completion.VARIABLE):
             return _completion.answer(_tree_of, environment)

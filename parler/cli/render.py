@@ -50,7 +50,7 @@ class Output:
         """
         if self.json:
             self._print(json_line(value))
-        elif paged and _is_tty():
+        elif paged and at_terminal():
             _show_long(
                 "\n".join(_fit(line, sys.stdout, foreign=foreign) for line in text)
             )
@@ -66,14 +66,14 @@ class Output:
 
     def clipped(self, text: str) -> str:
         """One line, cut where this terminal would break it."""
-        if not _is_tty():
+        if not at_terminal():
             return text
         width = shutil.get_terminal_size().columns
         return clip(text, width)
 
     def ring(self) -> None:
         """Ring the terminal's bell, if a person sits at it."""
-        if not self.json and _is_tty():
+        if not self.json and at_terminal():
             print(end="\a", flush=True)  # noqa: T201
 
     def note(self, text: str) -> None:
@@ -251,7 +251,8 @@ def _print_error(line: str) -> None:
         return  # nobody reads it; the exit status still tells
 
 
-def _is_tty() -> bool:
+def at_terminal() -> bool:
+    """Whether results are read by a person."""
     return _at_terminal(sys.stdout)
 
 

@@ -1,6 +1,7 @@
 """Every command explains itself, with the options all of them share."""
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,6 +128,25 @@ def test_no_help_page_breaks_a_word_or_a_command(
         for command in COMMAND.finditer(prose):
             if len(command.group()) < columns / 2 - 4:
                 assert any(command.group() in line for line in lines)
+
+
+def test_the_manual_page_has_every_command_and_no_fault() -> None:
+    page = run("-m", "parler", "help", "--man").stdout
+    shown = page.replace("\\-", "-")
+    for command in COMMANDS:
+        if not any(one in command for one in ("deny", "hub")):
+            assert f"\n\\fBparler {command}\\fR" in shown
+    if shutil.which("groff"):
+        linted = subprocess.run(
+            ["groff", "-man", "-Tutf8", "-ww", "-b", "-z"],
+            input=page,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=True,
+            timeout=WAIT,
+        )
+        assert linted.stderr == ""
 
 
 def test_the_exit_statuses_are_documented(capfd: pytest.CaptureFixture[str]) -> None:
