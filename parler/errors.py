@@ -12,10 +12,12 @@
     │   ├── LocalProtocolError     our caller did what the protocol forbids
     │   ├── RemoteProtocolError    the peer did
     │   └── VersionMismatch        the hub speaks another major version
-    ├── HubError                   the hub refused                            exit 6
-    │   ├── NotAuthenticated · NotMember · NotOwner · NotAuthorized
-    │   ├── InvalidInvite · NotFound · TooLarge · RateLimited · HubBusy
-    │   └── StorageFull · HubFault
+    ├── HubError                   the hub did not do it                      exit 6
+    │   ├── HubRefused             it said no, and will again
+    │   │   ├── NotAuthenticated · NotMember · NotOwner · NotAuthorized
+    │   │   └── InvalidInvite · NotFound · TooLarge
+    │   └── HubUnable              it could not just now: no answer to what was asked
+    │       └── RateLimited · HubBusy · StorageFull · HubFault
     ├── VerificationError          never retried, never hidden                exit 7
     │   ├── RelayedChallenge       a hub offered another hub's challenge
     │   ├── ReplacedHub            another hub answers at a known address
@@ -157,7 +159,7 @@ class VersionMismatch(ProtocolError):
 
 
 class HubError(ParlerError):
-    """The hub refused. `hub_code` is its own code, if it gave one."""
+    """The hub did not do it. `hub_code` is its own code, if it gave one."""
 
     exit_status = 6
     code = "refused"
@@ -180,48 +182,56 @@ class HubError(ParlerError):
             self.retryable = MEANINGS[ErrorCode(hub_code)].retryable
 
 
-class NotAuthenticated(HubError):
+class HubRefused(HubError):
+    """The hub said no, and will say so again."""
+
+
+class HubUnable(HubError):
+    """The hub could not do it just now, which says neither yes nor no."""
+
+
+class NotAuthenticated(HubRefused):
     """The hub did not accept our proof, or wants one first."""
 
 
-class NotMember(HubError):
+class NotMember(HubRefused):
     """We are not in that room, or there is no such room."""
 
 
-class NotOwner(HubError):
+class NotOwner(HubRefused):
     """Only the owner of the room may do that."""
 
 
-class NotAuthorized(HubError):
+class NotAuthorized(HubRefused):
     """The hub does not let us do that."""
 
 
-class InvalidInvite(HubError):
+class InvalidInvite(HubRefused):
     """The key is unknown, expired, used up, revoked, or we were rejected."""
 
 
-class NotFound(HubError):
+class NotFound(HubRefused):
     """No such service or blob."""
 
 
-class TooLarge(HubError):
+class TooLarge(HubRefused):
     """A field or a message is over its bound."""
 
 
-class RateLimited(HubError):
+class RateLimited(HubUnable):
     """Too much in too short a time."""
 
 
-class HubBusy(HubError):
+class HubBusy(HubUnable):
     """The hub is full at the moment."""
 
 
-class StorageFull(HubError):
+class StorageFull(HubUnable):
     """The hub cannot store any more."""
 
 
-class HubFault(HubError):
-    """The hub failed, or did not understand us."""
+class HubFault(HubUnable):
+    """The hub failed."""
 
 
 class VerificationError(ParlerError):
@@ -330,8 +340,8 @@ class AppError(ParlerError):
 
 _BY_CODE: dict[ErrorCode, type[HubError]] = {
     ErrorCode.UNAUTHENTICATED: NotAuthenticated,
-    ErrorCode.BAD_FRAME: HubFault,
-    ErrorCode.PROTOCOL: HubFault,
+    ErrorCode.BAD_FRAME: HubRefused,
+    ErrorCode.PROTOCOL: HubRefused,
     ErrorCode.AT_CAPACITY: HubBusy,
     ErrorCode.TIMEOUT: HubFault,
     ErrorCode.NOT_MEMBER: NotMember,
@@ -343,7 +353,7 @@ _BY_CODE: dict[ErrorCode, type[HubError]] = {
     ErrorCode.STORAGE_FULL: StorageFull,
     ErrorCode.NOT_AUTHORIZED: NotAuthorized,
     ErrorCode.UNKNOWN_BLOB: NotFound,
-    ErrorCode.INVALID_CARD: HubFault,
+    ErrorCode.INVALID_CARD: HubRefused,
     ErrorCode.INTERNAL: HubFault,
 }
 
@@ -360,7 +370,7 @@ def refusal(message: Foreign, hub_code: str | None) -> HubError:
     elif hub_code is None and "invalid or unknown invite code" in exact(message):
         kind = InvalidInvite
     else:
-        kind = HubError
+        kind = HubRefused
     if hub_code is not None and not _CODE.fullmatch(hub_code):
         hub_code = None
     error = kind(sentence(message, MAX_REFUSAL_CHARS), hub_code=hub_code)

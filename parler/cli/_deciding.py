@@ -120,7 +120,7 @@ async def _meant(household: "OwnHubs", who: str, room: str | None) -> "OwnKnock"
     from parler.identity.identity import active_session
     from parler.identity.signing import fingerprint
     from parler.ops.addressing import as_agent_id
-    from parler.ops.own import OwnKnock, knock_meant, own_requests, whose_room
+    from parler.ops.own import OwnKnock, own_knock_meant, own_requests, whose_room
     from parler.wire.base import RoomName
     from parler.wire.foreign import foreign
 
@@ -130,7 +130,7 @@ async def _meant(household: "OwnHubs", who: str, room: str | None) -> "OwnKnock"
     at = room or active_session(household.settings.home)
     if agent is None or at is None or any(k.agent == agent for k in seen.requests):
         try:
-            return knock_meant(who, seen.requests)
+            return own_knock_meant(who, seen.requests)
         except UsageError as nobody:
             if seen.unreachable:
                 away = ", ".join(one.hub for one in seen.unreachable)

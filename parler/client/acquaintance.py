@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 
 from parler.client.client import Client
 from parler.client.messages import Message
-from parler.errors import ConfigError, HubError
+from parler.errors import ConfigError, HubRefused
 from parler.identity.known_rooms import KnownRooms
 from parler.identity.senders import Decisions, Senders
 from parler.wire.base import AgentId, Millis, RoomName
@@ -200,9 +200,7 @@ class Acquaintance:
     async def _has_voucher(self, agent: AgentId) -> bool:
         try:
             entry = (await self._client.request(Lookup(id=agent), Card)).entry
-        except HubError as refused:
-            if refused.retryable:
-                raise
+        except HubRefused:
             return False
         return (
             entry is not None and entry.card.id == agent and self._is_vouched_for(entry)
@@ -225,9 +223,7 @@ class Acquaintance:
         for room in gated[:MAX_SHARED_ROOMS]:
             try:
                 roster = await self._client.request(Roster(room=room), RosterList)
-            except HubError as refused:
-                if refused.retryable:
-                    raise
+            except HubRefused:
                 continue  # deleted, or left, meanwhile
             found.update(entry.id for entry in roster.entries)
         return frozenset(found)

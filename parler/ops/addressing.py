@@ -12,7 +12,7 @@ from enum import IntEnum
 
 import msgspec
 
-from parler.errors import HubError, UsageError
+from parler.errors import HubRefused, UsageError
 from parler.identity.homes import machine_home
 from parler.identity.identity import active_session
 from parler.identity.people import People, Relation
@@ -146,7 +146,7 @@ async def find_agent(ctx: OpContext, who: str) -> Candidate:
     if Feature.DIRECTORY in ctx.client.features or not matching(who, people):
         try:
             people += _but(ctx.client.agent_id, await named(ctx, who))
-        except HubError as error:
+        except HubRefused as error:
             if not matching(who, people):
                 raise UsageError(
                     f"nobody called {who!r} is a member of the active session, and the "
@@ -165,7 +165,7 @@ async def members_of(ctx: OpContext, room: RoomName) -> list[Candidate]:
     """Who is in a room; nobody if it is on another hub, or we are not in it."""
     try:
         listed = await ctx.client.request(Roster(room=room), RosterList)
-    except HubError:
+    except HubRefused:
         return []
     return [
         Candidate(agent=entry.id, name=entry.name, near=Near.HERE)

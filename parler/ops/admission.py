@@ -6,11 +6,11 @@ proof of anything. Whose agent it is counts as its card says it at that moment.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import msgspec
 
-from parler.errors import HubError, UsageError
+from parler.errors import HubRefused, UsageError
 from parler.identity.people import Relation
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import Candidate, as_agent_id, is_whole_fingerprint, pick
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _WHO = Param(
     "An id, a fingerprint, or a unique name.", positional=True, argument="agent"
 )
+
+K = TypeVar("K", bound=JoinRequest)
 
 MAX_WAITING = 64
 """Of those who wait, whose cards are looked at: the newest and the oldest."""
@@ -117,21 +119,12 @@ async def decide(
             vouches for whom `always` is for.
     """
     waiting = await ctx.client.request(JoinRequests(room=room), JoinRequestList)
-    people = [Candidate(agent=one.agent, name=one.name) for one in waiting.requests]
     known = as_agent_id(who.strip())
-    if known and known not in {one.agent for one in people}:
+    if known and known not in {one.agent for one in waiting.requests}:
         chosen = Candidate(agent=known, name=foreign(""))
-    elif not people:
-        raise UsageError(
-            f"nobody is waiting at {room!r}", next_step="parler session requests"
-        )
     else:
-        chosen = pick(
-            who,
-            people,
-            among=f"is waiting at {room!r}",
-            next_step="parler session requests",
-        )
+        meant = knock_meant(who, waiting.requests, at=f" at {room!r}")
+        chosen = Candidate(agent=meant.agent, name=meant.name)
     affiliation = (await affiliations(ctx, [chosen.agent])).get(chosen.agent)
     person = _contact(affiliation, chosen) if always else None
     resolved = await ctx.client.request(
@@ -216,6 +209,30 @@ DENY = Capability(
 )
 
 
+def knock_meant(
+    who: str,
+    waiting: "Sequence[K]",
+    *,
+    at: str = "",
+    next_step: str = "parler session requests",
+) -> K:
+    """The one of those waiting who is meant: never guessed.
+
+    Args:
+        who: An id, a fingerprint or enough of its beginning, or a name that only one
+            of those waiting has.
+        at: Where they wait, as it stands in an error.
+
+    Raises:
+        UsageError: None is, or more than one.
+    """
+    if not waiting:
+        raise UsageError(f"nobody is waiting{at}", next_step=next_step)
+    people = [Candidate(agent=one.agent, name=one.name) for one in waiting]
+    chosen = pick(who, people, among=f"is waiting{at}", next_step=next_step)
+    return next(one for one in waiting if one.agent == chosen.agent)
+
+
 def check_preapproved(wanted: "Sequence[str]") -> list[str]:
     """The ids and fingerprints, tidied.
 
@@ -280,9 +297,7 @@ async def _admit(
             await ctx.client.request(
                 ResolveJoin(room=room, agent=one.agent, approve=True), JoinResolved
             )
-        except HubError as refused:
-            if refused.retryable:
-                raise
+        except HubRefused:
             continue  # another client of ours was faster
         admitted.append(one)
     spent = [who for one in admitted for who in (one.agent, one.fingerprint)]

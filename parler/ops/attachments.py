@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from parler.errors import HubError, UsageError, VerificationError
+from parler.errors import HubRefused, UsageError, VerificationError
 from parler.identity.identity import active_session
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
@@ -110,7 +110,7 @@ async def announced(
         return None
     try:
         sent = await attachments(ctx, session)
-    except HubError:
+    except HubRefused:
         return None  # it lives on another hub, or we are no longer in it
     return find(word, sent, named=named, next_step=next_step)
 

@@ -19,7 +19,7 @@ from parler.client.client import Delivery
 from parler.client.connection import Note
 from parler.client.messages import Message
 from parler.client.questions import ask_of
-from parler.errors import HubError
+from parler.errors import HubRefused
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.ops.affiliations import Affiliation
@@ -260,7 +260,7 @@ async def _mail(
     try:
         seen = await _position(ctx, room.name)
         batch = await ctx.client.pull(room.name, since=seen, limit=MAX_LOOKED_AT)
-    except HubError:
+    except HubRefused:
         return []
     news = [
         one

@@ -12,16 +12,16 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from parler.errors import HubError, NotMember, UsageError
+from parler.errors import HubError, HubRefused, NotMember, UsageError
 from parler.identity.identity import active_session
 from parler.identity.own_agents import OwnAgent
 from parler.ops.addressing import Candidate, pick
-from parler.ops.admission import Knock, join_requests
-from parler.ops.affiliations import Affiliation
+from parler.ops.admission import Knock, join_requests, knock_meant
 from parler.ops.capability import Capability
 from parler.ops.context import OpContext, Result
 from parler.ops.invites import InviteParams, invite
 from parler.ops.rooms import Room, rooms_with_topics
+from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, Code, RoomName
 from parler.wire.codes import ErrorCode
 from parler.wire.foreign import Foreign, foreign
@@ -184,22 +184,16 @@ async def _others(ctx: OpContext, rooms: Sequence[RoomName]) -> list[Foreign | N
 # Who knocks
 
 
-class OwnKnock(Result):
+class OwnKnock(Knock, kw_only=True):
     """Somebody who waits at a room of one of our identities."""
 
     room: RoomName
-    agent: AgentId
-    name: Foreign
-    fingerprint: str
-    requested_at: int
     owner: str
     """The name of the identity whose room it is."""
 
     owner_id: AgentId
     hub: str
-    role: Foreign | None = None
     topic: Foreign | None = None
-    affiliation: Affiliation | None = None
 
 
 class OwnRequestsResult(Result):
@@ -263,52 +257,38 @@ async def _knocks(
     ctx = own.ctx
     try:
         waiting = await join_requests(ctx, room.name, admit=admit)
-    except HubError as refused:
-        if refused.retryable:
-            raise
+    except HubRefused:
         return [], []  # it is somebody else's, or gone
 
     def knock(one: Knock) -> OwnKnock:
         return OwnKnock(
+            **msgspec.structs.asdict(one),
             room=room.name,
-            agent=one.agent,
-            name=one.name,
-            role=one.role,
-            fingerprint=one.fingerprint,
-            requested_at=one.requested_at,
             owner=own.name,
             owner_id=ctx.identity.agent_id,
             hub=ctx.hub,
             topic=room.topic,
-            affiliation=one.affiliation,
         )
 
     return list(map(knock, waiting.requests)), list(map(knock, waiting.admitted))
 
 
-def knock_meant(who: str, waiting: Sequence[OwnKnock]) -> OwnKnock:
-    """The one knock that is meant: never guessed.
-
-    Args:
-        who: An id, a fingerprint or enough of its beginning, or a name that only one
-            of those waiting has.
+def own_knock_meant(who: str, waiting: Sequence[OwnKnock]) -> OwnKnock:
+    """The one knock at any of our rooms that is meant; see `knock_meant`.
 
     Raises:
         UsageError: None is, or more than one.
     """
-    if not waiting:
-        raise UsageError("nobody is waiting", next_step="parler session requests")
-    people = [Candidate(agent=one.agent, name=one.name) for one in waiting]
-    step = "parler session requests"
-    chosen = pick(who, people, among="is waiting", next_step=step)
+    chosen = knock_meant(who, waiting)
     meant = [one for one in waiting if one.agent == chosen.agent]
     if len(meant) > 1:
         rooms = ", ".join(f"{one.room} of {one.owner}" for one in meant)
         raise UsageError(
-            f"{chosen} waits at several rooms: {rooms}",
+            f"{shown_name(chosen.name)} ({chosen.fingerprint}) waits at several rooms: "
+            f"{rooms}",
             next_step=f"name one of them with --room {meant[0].room}",
         )
-    return meant[0]
+    return chosen
 
 
 async def bring_in(host: Own, guest: OpContext, room: RoomName) -> bool:
@@ -416,8 +396,6 @@ async def is_ours(ctx: OpContext, room: RoomName) -> bool:
     """
     try:
         await ctx.client.request(JoinRequests(room=room), JoinRequestList)
-    except HubError as refused:
-        if refused.retryable:
-            raise
+    except HubRefused:
         return False
     return True

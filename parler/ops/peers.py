@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from parler.errors import HubError
+from parler.errors import HubError, HubRefused
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
 from parler.machine.processes import Process, machine, uptime_ms
@@ -351,7 +351,7 @@ async def _of_hub(ctx: OpContext, query: str | None) -> tuple[list[Peer], str | 
     if room:
         try:
             entries = (await roster(ctx, RoomName(room))).entries
-        except HubError:
+        except HubRefused:
             entries = []  # it lives on another hub, or we are in it no more
         for one in entries:
             if one.status != OFFLINE:

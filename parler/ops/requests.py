@@ -9,7 +9,7 @@ from typing import Annotated
 
 from parler.client.acquaintance import Standing
 from parler.client.messages import Message
-from parler.errors import HubError, UsageError
+from parler.errors import HubRefused, UsageError
 from parler.identity.senders import Senders
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import Candidate, as_agent_id, pick
@@ -51,9 +51,7 @@ async def standing_in(ctx: OpContext, room: RoomName) -> Standing:
         return Standing.KNOWN
     try:
         return await ctx.acquaintance.standing(room)
-    except HubError as refused:
-        if refused.retryable:
-            raise
+    except HubRefused:
         return Standing.DECLINED  # it is gone
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from parler.errors import HubError
+from parler.errors import HubError, HubRefused
 from parler.identity.identity import active_session
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import Candidate, pick
@@ -105,8 +105,10 @@ async def _topics(ctx: OpContext, rooms: list[RoomName]) -> dict[RoomName, Forei
     async def topic(room: RoomName) -> Foreign | None:
         try:
             first = await ctx.client.pull(room, since=0, limit=1)
-        except HubError as refused:
-            return None if refused.retryable else foreign("")
+        except HubRefused:
+            return foreign("")
+        except HubError:
+            return None
         return topic_in(first.messages[0].text if first.messages else "")
 
     found = zip(rooms, await asyncio.gather(*map(topic, rooms)), strict=True)

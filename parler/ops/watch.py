@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from parler.client.client import Batch, Delivery, Event
-from parler.errors import HubError, ParlerError, TransportError
+from parler.errors import HubError, HubRefused, ParlerError, TransportError
 from parler.ops.admission import Knock, join_requests
 from parler.ops.context import OpContext
 from parler.ops.message_view import shown_all
@@ -124,9 +124,9 @@ async def _look_outside(
     """Whether the door is ours to mind."""
     try:
         result = await join_requests(ctx, room)
-    except HubError:
+    except HubRefused:
         return False
-    except TransportError:
+    except (TransportError, HubError):
         return True
     for one in result.admitted:
         audience.admitted(one)

@@ -6,7 +6,7 @@ Whoever was approved when the session was opened is let in at once.
 import asyncio
 from typing import Protocol
 
-from parler.errors import ConfigError, HubError
+from parler.errors import ConfigError, HubError, HubRefused
 from parler.ops.admission import Knock, RequestsResult, join_requests
 from parler.ops.affiliations import introduced
 from parler.ops.context import OpContext
@@ -58,9 +58,11 @@ class Knocks:
             self.stale.discard(room)
             try:
                 result = await _requests(ctx, room)
-            except HubError as refused:
-                if not refused.retryable:
-                    self.not_ours.add(room)
+            except HubRefused:
+                self.not_ours.add(room)
+                continue
+            except HubError:
+                self.stale.add(room)  # it did not say who waits
                 continue
             self._announce(result)
 

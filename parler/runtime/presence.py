@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from parler.errors import ConfigError, HubError, ParlerError
+from parler.errors import ConfigError, HubRefused, ParlerError
 from parler.identity.identity import Identity
 from parler.ops.context import OpContext
 from parler.ops.directory import RegisterParams, register
@@ -118,7 +118,7 @@ class Presence:
         )
         try:
             await register(ctx, params)
-        except HubError as refused:
+        except HubRefused as refused:
             self._log.note(f"the card was refused: {refused.code}")
         except ParlerError as failed:
             self._log.note(f"the card was not registered: {failed.code}")

@@ -96,7 +96,7 @@ def test_a_session_opened_in_claude_code_is_joined_and_read_in_codex(
     # It is the same user's, so nobody is asked once the owner's app runs again.
     letting = {"call": "parler_approve_join", "with": {"agent": fingerprint[0]}}
     box.model.script(letting, {"say": "it is in"})
-    assert "nobody waits" in claude.turn("let it in").asked[-1].results[-1]
+    assert "nobody is waiting" in claude.turn("let it in").asked[-1].results[-1]
     box.model.script(reading, {"say": "read"}, after=2)
     box.model.open("approved")
     assert joining.wait().status == 0

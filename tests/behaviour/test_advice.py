@@ -979,7 +979,7 @@ NOT_TAKEN = {
     "use {}": TOOLS,
     "your user can do it: parler send-file, parler fetch --out": TOOLS,
     "send it in pieces, or as a file": TOOLS,
-    "use the fingerprint of the one who is meant": TOOLS,
+    "parler_join_requests": TOOLS,
     "your user sees it with `parler inbox`": TOOLS,
     "parler invite --group {}": TOOLS,
     "parler connect --join URL, or to run one here: parler connect --team": TERMINAL,

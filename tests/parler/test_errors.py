@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from parler import errors
-from parler.errors import HubError, InvalidInvite, ParlerError, refusal
+from parler.errors import HubError, HubRefused, InvalidInvite, ParlerError, refusal
 from parler.wire.codes import MEANINGS, ErrorCode
 
 TREE = [
@@ -47,6 +47,8 @@ def test_every_code_becomes_an_error_of_its_own_kind(code: ErrorCode) -> None:
     error = refusal("the hub's words", code.value)
     assert isinstance(error, HubError)
     assert type(error) is not HubError
+    # Whoever takes no for an answer must not get a hub that was only busy.
+    assert isinstance(error, HubRefused) is not MEANINGS[code].retryable
     assert error.hub_code == error.code == code.value
     assert error.message == str(error) == "the hub's words"
     assert error.retryable == MEANINGS[code].retryable
@@ -54,14 +56,14 @@ def test_every_code_becomes_an_error_of_its_own_kind(code: ErrorCode) -> None:
 
 def test_a_code_of_a_newer_hub_is_kept_and_not_retried() -> None:
     error = refusal("no", "moon_phase")
-    assert type(error) is HubError
+    assert type(error) is HubRefused
     assert (error.code, error.retryable) == ("moon_phase", False)
 
 
 def test_a_refusal_without_code_is_told_only_by_the_pinned_words() -> None:
     assert type(refusal("sorry: invalid or unknown invite code", None)) is InvalidInvite
     other = refusal("something else", None)
-    assert type(other) is HubError
+    assert type(other) is HubRefused
     assert (other.hub_code, other.code, other.retryable) == (None, "refused", False)
 
 

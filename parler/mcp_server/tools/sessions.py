@@ -35,7 +35,6 @@ from parler.mcp_server.tools.common import (
 )
 from parler.mcp_server.tools.directory import members
 from parler.ops import admission, invites, rooms, session, tokens
-from parler.ops.addressing import Candidate, pick
 from parler.ops.admission import DecisionResult, Knock, RequestsResult
 from parler.ops.affiliations import introduced
 from parler.ops.capability import SESSION, Capability
@@ -416,16 +415,12 @@ async def _who_knocks(call: Call, ctx: OpContext, args: Any) -> tuple[RoomName, 
     """
     room = call.room(args.room)
     waiting = (await admission.join_requests(ctx, room)).requests
-    if not waiting:
-        raise UsageError(f"nobody waits at {place_of(room)}")
-    people = [Candidate(agent=one.agent, name=one.name) for one in waiting]
-    chosen = pick(
+    return room, admission.knock_meant(
         args.agent,
-        people,
-        among=f"waits at {place_of(room)}",
-        next_step="use the fingerprint of the one who is meant",
+        waiting,
+        at=f" at {place_of(room)}",
+        next_step="parler_join_requests",
     )
-    return room, next(one for one in waiting if one.agent == chosen.agent)
 
 
 def _remember(result: DecisionResult) -> Iterator[str]:

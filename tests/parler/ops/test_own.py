@@ -22,6 +22,7 @@ from parler.ops.own import (
 )
 from parler.ops.rooms import rooms_with_topics
 from parler.ops.session import OpenParams, join_session, open_session
+from parler.runtime.knocks import Knocks
 from parler.wire.base import Code, RoomName
 from parler.wire.joinkey import parse_join_key
 from parler.wire.replies import Joined, JoinPending
@@ -86,6 +87,16 @@ async def test_of_several_in_one_room_the_owner_acts_or_one_is_named(
         ]
 
 
+class _Board:
+    """Where nothing comes to stand."""
+
+    def notice(self, text: str, *, key: str, room: str = "") -> None:
+        raise AssertionError(text)
+
+    def withdraw(self, key: str, room: str = "") -> None:
+        raise AssertionError(key)
+
+
 async def test_what_a_hub_is_too_busy_to_say_is_not_taken_for_a_no(
     tmp_path: Path,
 ) -> None:
@@ -113,6 +124,10 @@ async def test_what_a_hub_is_too_busy_to_say_is_not_taken_for_a_no(
             await is_ours(busy, mine.room)
         with pytest.raises(RateLimited):
             await own_requests(Family([busy]))
+        knocks = Knocks(_Board())
+        knocks.stale.add(mine.room)
+        await knocks.look(busy, None)
+        assert (knocks.stale, knocks.not_ours) == ({mine.room}, set())
         bob = await at.enter("bob")
         public = await open_session(bob, OpenParams(topic="market", gated=False))
         await alice.client.request(Redeem(code=Code(public.key)), (Joined, JoinPending))
