@@ -1,4 +1,4 @@
-"""The pictures of the pages: what a person sees in each real app when it joins.
+"""The pictures of the pages: what a person sees in each real app.
 
 Each is drawn from a window as it is, and has to contain what its page tells of. With
 PARLER_TEST_PICTURES, which `scripts/picture windows` sets, they are kept there.
@@ -6,7 +6,10 @@ PARLER_TEST_PICTURES, which `scripts/picture windows` sets, they are kept there.
 
 import json
 import os
+import re
 import runpy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +26,14 @@ from tests.agents._kit.wired import APPS, trust_hooks, wire
 
 pytestmark = pytest.mark.agents
 
+WINDOWS_TRIED = 3
 JOIN = "join the Parler session"
 KNOCKED = "I asked to be let in. Anna sees me as"
 IN = "I am in. The API is split, and the cart page still calls /v1: I move it to /v2."
 RECAP = "The API is split; the cart page still calls /v1."
-PLACE = "/home/bob/project/shop"
+PLACE = "/home/you/project/shop"
+OPEN = "It is open. Give the key to whoever shall join; you are asked who comes in."
+TERMINAL = runpy.run_path(str(CHECKOUT / "scripts" / "_terminal.py"))
 
 
 @dataclass(frozen=True)
@@ -65,29 +71,37 @@ WINDOWS: dict[type[Cli], Window] = {
 }
 
 
-def prepare(box: Sandbox, kind: type[Cli]) -> tuple[Peer, str]:
-    """Wire an app of bob's; anna's shell, and the key to her session."""
+def prepare(box: Sandbox, kind: type[Cli], user: str) -> str:
+    """Wire an app of somebody who lets it do what it likes; the hub."""
     box.project = box.folder / "shop"
     box.project.mkdir()
     box.run(["git", "init", "--quiet"])
-    box.variables["USER"] = "bob"
+    box.variables["USER"] = user
     machine, [cli] = wire(box, [kind])
     cli.trust("parler")
     if kind is Codex:
         trust_hooks(box)
     if kind is Copilot:
         cli.merge(".copilot/config.json", {"trusted_folders": [str(box.project)]})
-    anna = box.peer("anna", machine.hub)
-    opened = anna(
-        *("session", "open", "--topic", "cart split"), "--context", RECAP, "--json"
-    )
-    return anna, str(json.loads(opened.out)["portable"])
+    return machine.hub
+
+
+def until_here(box: Sandbox) -> None:
+    """Wait until the agent of the window is there."""
+    shell = Peer(box, {}, box.project)
+
+    def here() -> Any:
+        return json.loads(shell("peers", "--json").out)["peers"]
+
+    eventually(here, "agent in the window")
 
 
 def joined(box: Sandbox, kind: type[Cli], window: Window) -> str:
     """What is on the screen when anna's session was joined."""
-    anna, key = prepare(box, kind)
-    shell = Peer(box, {}, box.project)
+    anna = box.peer("anna", prepare(box, kind, "bob"))
+    recap = ("--topic", "cart split", "--context", RECAP)
+    opened = anna("session", "open", *recap, "--json")
+    key = json.loads(opened.out)["portable"]
     knocked = f"{KNOCKED} shop-{APPS[kind].removesuffix('-code')}."
     box.model.script(
         {"call": "parler_join_session", "with": {"key": key}},
@@ -95,14 +109,7 @@ def joined(box: Sandbox, kind: type[Cli], window: Window) -> str:
         *(window.going_on or ()),
         {"say": IN},
     )
-
-    def here() -> Any:
-        return json.loads(shell("peers", "--json").out)["peers"]
-
-    with Screen(box, [kind.name, *window.flags], rows=window.rows) as screen:
-        screen.until(window.ready)
-        eventually(here, "agent in the window")
-        screen.tell(f"{JOIN} {key}")
+    with begun(box, [kind.name, *window.flags], window, f"{JOIN} {key}") as screen:
         screen.until(knocked)
         waiting = anna("session", "requests", "--json").out
         [knock] = json.loads(waiting)["requests"]
@@ -113,28 +120,68 @@ def joined(box: Sandbox, kind: type[Cli], window: Window) -> str:
         return screen.until(IN, window.ready, str(box.project), idle=True)
 
 
+@contextmanager
+def begun(
+    box: Sandbox, command: list[str], window: Window, line: str
+) -> Iterator[Screen]:
+    """A window whose model was told a line, and had our tools for it."""
+    for _ in range(WINDOWS_TRIED):
+        with Screen(box, command, rows=window.rows) as screen:
+            screen.until(window.ready)
+            until_here(box)
+            if "call" in screen.tell(line).reply:
+                yield screen
+                return
+    raise AssertionError("the app does not offer our tools")
+
+
+def keep(name: str, title: str, lines: list[Any], folder: Path) -> str:
+    """Draw the lines and keep the picture; all its texts, without blanks."""
+    drawn = TERMINAL["svg"](
+        lines,
+        name=name,
+        title=title,
+        about="\n".join(line.plain.rstrip() for line in lines),
+        width=COLUMNS,
+    )
+    folder = Path(os.environ.get("PARLER_TEST_PICTURES") or folder)
+    (folder / f"{name}.svg").write_text(drawn, encoding="utf-8")
+    return "".join("".join(ElementTree.fromstring(drawn).itertext()).split())
+
+
 @pytest.mark.parametrize("kind", WINDOWS, ids=lambda kind: str(kind.name))
 def test_a_window_that_joins_looks_as_its_page_shows(
     box: Sandbox, kind: type[Cli], tmp_path: Path
 ) -> None:
     captured = joined(box, kind, WINDOWS[kind])
-    terminal = runpy.run_path(str(CHECKOUT / "scripts" / "_terminal.py"))
-    lines = terminal["screen"](captured, {str(box.project): PLACE}, width=COLUMNS)
+    place = {str(box.project): PLACE}
+    lines = TERMINAL["screen"](captured, place, width=COLUMNS)
     if WINDOWS[kind].cut:
         typed = [number for number, line in enumerate(lines) if JOIN in line.plain]
         lines = lines[typed[0] - 1 :]
-    name = APPS[kind]
-    drawn = terminal["svg"](
-        lines,
-        name=name,
-        title=f"The window of {kind.name}",
-        about="\n".join(line.plain.rstrip() for line in lines),
-        width=COLUMNS,
-    )
-    folder = Path(os.environ.get("PARLER_TEST_PICTURES") or tmp_path)
-    (folder / f"{name}.svg").write_text(drawn, encoding="utf-8")
-    texts = "".join(ElementTree.fromstring(drawn).itertext())
-    shown = "".join(texts.split())
+    shown = keep(APPS[kind], f"The window of {kind.name}", lines, tmp_path)
     for words in ("K7QM3XRA@ws://127.0.0.1:47070", KNOCKED, IN, PLACE):
         assert "".join(words.split()) in shown
-    assert str(box.folder) not in drawn
+    assert str(box.folder) not in shown
+
+
+def test_a_window_asks_its_user_who_may_come_in(box: Sandbox, tmp_path: Path) -> None:
+    hub = prepare(box, Claude, "anna")
+    box.model.script(
+        {"call": "parler_open_session", "with": {"context": RECAP}},
+        {"say": OPEN},
+        {"call": "parler_approve_join", "with": {"agent": "bob"}},
+        {"say": "Bob's agent is in."},
+    )
+    line = "open a Parler session and give me the key"
+    with begun(box, ["claude"], WINDOWS[Claude], line) as screen:
+        screen.until(OPEN)
+        key = re.findall(r"KEY: (\S+)", box.model.asked[-1].text)[-1]
+        bob = box.peer("bob", hub).start("session", "join", key, "--wait", "60")
+        captured = screen.until("Let it in?", "Accept", "Decline")
+        screen.press("Enter")
+        screen.until("Bob's agent is in.")
+        assert bob.wait().status == 0
+    lines = TERMINAL["screen"](captured, {str(box.project): PLACE}, width=COLUMNS)
+    shown = keep("approve", "Who may come in is asked", lines, tmp_path)
+    assert "bobDKQM-HFIP-V6ZF-2F4Gknocks" in shown

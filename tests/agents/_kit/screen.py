@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from tests._support.polling import WAIT, eventually
-from tests.agents._kit.sandbox import Sandbox
+from tests.agents._kit.sandbox import Asked, Sandbox
 
 COLUMNS = 88
 TRIES, TRY_WAIT = 8, 5.0
@@ -49,8 +49,8 @@ class Screen:
     ) -> None:
         self._say("kill-server")
 
-    def tell(self, line: str) -> None:
-        """Type a line, and press Enter until the model has it.
+    def tell(self, line: str) -> Asked:
+        """Type a line, and press Enter until the model has it; what that was asked.
 
         Some apps take an Enter that follows fast for one within the text.
         """
@@ -59,11 +59,14 @@ class Screen:
         self.until(line)
 
         for _ in range(TRIES):
-            self._say("send-keys", "Enter")
+            self.press("Enter")
             with suppress(AssertionError):
-                self.box.model.wait(line, since=before, wait=TRY_WAIT)
-                return
+                return self.box.model.wait(line, since=before, wait=TRY_WAIT)
         raise AssertionError(f"{line!r} was not told:\n{self.text()}")
+
+    def press(self, key: str) -> None:
+        """Press a key, as tmux calls it."""
+        self._say("send-keys", key)
 
     def until(self, *words: str, idle: bool = False) -> str:
         """Wait until all of this is to be seen, however it is wrapped.
