@@ -55,7 +55,11 @@ def pages() -> Iterator[tuple[Path, str]]:
 
 def page_of(app: App) -> str:
     """The page that tells of an app."""
-    return app.id if (PAGES / f"{app.id}.md").exists() else OTHERS
+    if (PAGES / f"{app.id}.md").exists():
+        return app.id
+    if app.hooks or app.can_wake or app.headless:
+        raise SystemExit(f"{app.title} can do more than others: write its page")
+    return OTHERS
 
 
 def facts(page: str) -> str:

@@ -158,6 +158,28 @@ def test_the_pages_name_every_variable_and_file_that_the_code_names() -> None:
     assert files - {"cline_mcp_settings.json", "sealed.sqlite"} <= known
 
 
+def test_every_symptom_that_a_page_quotes_is_said_by_the_program() -> None:
+    sources = (
+        path for room in ("parler", "hub") for path in (ROOT / room).rglob("*.py")
+    )
+    said = "".join(path.read_text(encoding="utf-8") for path in sources)
+    said = re.sub(r'"\s*f?"', "", said)  # a text may be written in several pieces
+    quoted = {
+        piece.strip()
+        for page in (ROOT / "docs" / "trouble.md", *(ROOT / "docs/apps").glob("*.md"))
+        for table in page.read_text(encoding="utf-8").split("| You see |")[1:]
+        for row in re.findall(r"^\| (.+?) \|", table.partition("\n\n")[0], re.M)
+        for words in re.findall(r"`([^`]+)`", row)
+        for piece in words.split("…")
+    }
+    assert len(quoted) > 15
+    others = {
+        "parler: command not found",
+        "1 MCP server",
+    }  # a shell and an app say that
+    assert not {piece for piece in quoted - others if piece not in said}
+
+
 def test_the_drawings_are_as_they_are_drawn_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
