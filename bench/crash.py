@@ -275,7 +275,7 @@ class Stage:
 
     async def _kill(self, *, early: bool) -> None:
         self._gate.clear()
-        await asyncio.to_thread(self._hub.kill)
+        self._hub.kill()  # before anything else happens: what is ripe now is wronged
         self.in_flight_at_kills += self.ledger.sent - self.ledger.confirmed
         for reader in self._readers:
             reader.crash()
