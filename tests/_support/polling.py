@@ -6,9 +6,10 @@ same takes many times as long.
 """
 
 import asyncio
+import itertools
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,26 +17,33 @@ T = TypeVar("T")
 WAIT = 120.0
 TEST_WAIT = 3 * WAIT  # a whole test
 FOREVER = 10 * WAIT  # what the product may wait where a test shows that it does not
-LOOK_SECS = 0.02
+
+
+def pauses() -> Iterator[float]:
+    """How long to wait between looks: a hub takes ten a second of an agent."""
+    return itertools.chain((0.01, 0.02, 0.04, 0.06), itertools.repeat(0.1))
 
 
 async def comes(look: Callable[[], Awaitable[T]]) -> T:
     """Look until there is something; what is false counts as nothing."""
     async with asyncio.timeout(WAIT):
-        while True:
+        for pause in pauses():
             if found := await look():
                 return found
-            await asyncio.sleep(LOOK_SECS)
+            await asyncio.sleep(pause)
+    raise AssertionError("pauses have no end")
 
 
 def eventually(look: Callable[[], T], what: str) -> T:
     """The same without a loop."""
     bell = threading.Event()
     deadline = time.monotonic() + WAIT
-    while not (found := look()):
+    for pause in pauses():
+        if found := look():
+            return found
         assert time.monotonic() < deadline, f"no {what} within {WAIT:g} s"
-        bell.wait(LOOK_SECS)
-    return found
+        bell.wait(pause)
+    raise AssertionError("pauses have no end")
 
 
 async def in_time(story: Callable[[float], Awaitable[None]], secs: float) -> None:

@@ -23,7 +23,6 @@ from typing import Any, Self
 from tests._support.polling import WAIT
 from tests._support.processes import Done, environment
 
-LOOK_SECS = 0.05
 PARLER = (sys.executable, "-m", "parler")
 
 PROGRAM = """\
