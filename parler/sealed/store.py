@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from parler.errors import ConfigError
-from parler.machine.files import make_private_dir, refuse_open_modes
+from parler.machine.files import Unwritable, make_private_dir, refuse_open_modes
 from parler.sealed.changes import Change
 from parler.sealed.crypto import Secret
 from parler.sealed.formats import Link, Plaintext, Verdict
@@ -527,7 +527,7 @@ def open_store(path: Path) -> Store:
 
     Raises:
         IdentityError: Others may read it.
-        Unwritable: Its folder cannot be made.
+        Unwritable: It cannot be made, or is a link.
         ConfigError: It is damaged, or a newer program's.
     """
     make_private_dir(path.parent)
@@ -549,7 +549,10 @@ def memory_store() -> Store:
 
 def _make_private(path: Path) -> None:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(path, flags, 0o600)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise Unwritable(f"{path} cannot be opened: {error.strerror}") from None
     try:
         refuse_open_modes(path, os.fstat(descriptor).st_mode)
     finally:

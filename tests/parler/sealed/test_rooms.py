@@ -93,15 +93,17 @@ async def test_a_room_from_its_key_to_a_removal(tmp_path: Path) -> None:
         await ann.room.change(Admit(agent=bob.member.agent, code=code))
         assert texts(await bob.room.enter()) == [SECRET_WORDS[0], code]
 
+        # Two processes of one identity are one author to everybody.
+        window = await settle_in(place, "bob", made.room, home=tmp_path / "bob")
+        said = [f"{SECRET_WORDS[1]} {number}" for number in range(3)]
         await asyncio.gather(
-            *(bob.room.say(word(f"{SECRET_WORDS[1]} {n}")) for n in range(3)),
-            *(ann.room.say(word(f"{SECRET_WORDS[1]} {n}")) for n in range(3)),
+            *(one.room.say(word(t)) for one in (ann, bob, window) for t in said)
         )
         for one in (ann, bob):
             await one.room.sync()
             with one.member._room() as kept:
                 assert kept.alarms() == []
-                assert sum(entry.plain is not None for entry in kept.entries()) == 8
+                assert sum(entry.plain is not None for entry in kept.entries()) == 11
 
         await ann.room.change(Remove(agent=bob.member.agent))
         await ann.room.say(word("without bob"))
