@@ -57,7 +57,7 @@ CREATE TABLE entries (
   room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, row INTEGER NOT NULL,
   seq INTEGER NOT NULL, author TEXT NOT NULL, uid TEXT, n INTEGER, digest BLOB NOT NULL,
   head BLOB, verdict TEXT NOT NULL, epoch INTEGER, old_key INTEGER NOT NULL,
-  message BLOB NOT NULL, plain BLOB, PRIMARY KEY (room, row)
+  message BLOB NOT NULL, parts BLOB NOT NULL, plain BLOB, PRIMARY KEY (room, row)
 ) STRICT;
 CREATE INDEX entries_by_uid ON entries (room, author, uid);
 CREATE INDEX entries_by_n ON entries (room, author, n);
@@ -89,7 +89,7 @@ CREATE TABLE outbox (
 """
 
 _POSITION = tuple(field.name for field in fields(Position))
-_ENTRY = "row, digest, head, verdict, uid, n, epoch, old_key, message, plain"
+_ENTRY = "row, digest, head, verdict, uid, n, epoch, old_key, message, parts, plain"
 
 
 class Phase(StrEnum):
@@ -324,12 +324,12 @@ class StoredRoom:
         """Keep a row."""
         self._database.execute(
             f"INSERT INTO entries (room, seq, author, {_ENTRY}) "  # noqa: S608 (names of ours)
-            f"VALUES (?, ?, ?{', ?' * 10})",
+            f"VALUES (?, ?, ?{', ?' * 11})",
             (
                 *(self._id, entry.message.seq, entry.message.author.id, entry.row),
                 *(entry.digest, entry.head, entry.verdict, entry.uid, entry.n),
-                *(entry.epoch, entry.old_key, msgspec.json.encode(entry.message)),
-                _print_plain(entry.plain),
+                *(entry.epoch, entry.old_key, _print_message(entry.message)),
+                *(bytes(entry.message.parts), _print_plain(entry.plain)),
             ),
         )
 
@@ -601,7 +601,7 @@ def _position(values: list[Any]) -> Position:
 
 
 def _entry(values: tuple[Any, ...]) -> Entry:
-    row, digest, head, verdict, uid, n, epoch, old_key, message, plain = values
+    row, digest, head, verdict, uid, n, epoch, old_key, *said, plain = values
     return Entry(
         row=row,
         digest=digest,
@@ -611,9 +611,22 @@ def _entry(values: tuple[Any, ...]) -> Entry:
         n=n,
         epoch=epoch,
         old_key=bool(old_key),
-        message=msgspec.json.decode(message, type=StoredMessage),
+        message=_read_message(*said),
         plain=_read_plain(plain),
     )
+
+
+_NO_PARTS = msgspec.Raw(b"[]")
+
+
+def _print_message(message: StoredMessage) -> bytes:
+    # Its parts are kept as they came beside it: they may be no JSON that we can read.
+    return msgspec.json.encode(msgspec.structs.replace(message, parts=_NO_PARTS))
+
+
+def _read_message(message: bytes, parts: bytes) -> StoredMessage:
+    read = msgspec.json.decode(message, type=StoredMessage)
+    return msgspec.structs.replace(read, parts=msgspec.Raw(parts))
 
 
 def _print_plain(plain: Plaintext | None) -> bytes | None:
