@@ -27,6 +27,13 @@ _LINK = re.compile(
     r"(?![^\W_])",
     re.ASCII,
 )
+_SECOND = "[A-Z2-7]{26}(?![^\\W_])"
+_SEALED = re.compile(
+    rf"{_BEFORE}{_CODE}\.{_SECOND}|/join/{_CODE}/?#{_SECOND}",
+    re.ASCII | re.IGNORECASE,
+)
+"""A key with the secret half that opens a sealed session."""
+
 _CODE_ALONE = re.compile(f"{_BEFORE}{_CODE}{_BEHIND}")
 
 
@@ -57,6 +64,12 @@ def parse_join_key(text: str) -> JoinKey:
     """
     text = _INVISIBLE.sub("", text)
     alone = text.strip()
+    if _SEALED.search(text) or _SEALED.search(_SEPARATORS.sub("", text)):
+        # Its code alone would let us in, to read nothing and to speak in clear.
+        raise InvalidJoinKey(
+            "that is the key of a sealed session: a newer Parler is needed, or a key "
+            "of a session that is not sealed"
+        )
     for one in (alone.rstrip(_AROUND), alone.strip(_AROUND)):
         code, hub = _split(one)
         if hub is None or not _NOT_IN_HUB & set(hub):

@@ -46,6 +46,26 @@ def test_a_key_reads_in_all_its_spellings(text: str, hub: str | None) -> None:
     assert parse_join_key(text) == JoinKey(KEY, hub)  # type: ignore[arg-type]
 
 
+SECRET = "WZEJZMGHXHVQG3LLDHWF5B6AGY"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{KEY}.{SECRET}",
+        f"{KEY}.{SECRET}@wss://hub.example",
+        f"`{KEY}.{SECRET}@hub.example`",
+        f"KEY: {KEY}.{SECRET}@hub.example and soon",
+        f"{KEY[:4]}-{KEY[4:]}.{SECRET[:9]} {SECRET[9:]}@hub.example".lower(),
+        f"https://hub.example/join/{KEY}#{SECRET}",
+    ],
+)
+def test_the_key_of_a_sealed_session_is_told_and_its_secret_is_not(text: str) -> None:
+    with pytest.raises(InvalidJoinKey, match="a newer Parler is needed") as refused:
+        parse_join_key(text)
+    assert SECRET[:4].lower() not in str(refused.value).lower()
+
+
 @pytest.mark.parametrize("key", [KEY, f"{KEY}@wss://hub.example/x"])
 @pytest.mark.parametrize(
     "around",
