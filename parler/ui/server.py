@@ -13,7 +13,7 @@ from parler.identity.own_agents import own_agents
 from parler.identity.settings import Settings
 from parler.ops.doctor.installation import DoctorResult
 from parler.ops.machine_context import Here
-from parler.runtime.bootstrap import LocalStart
+from parler.runtime.dialling import LocalStart
 from parler.runtime.own_hubs import OwnHubs
 from parler.ui.desk import Desk
 from parler.ui.guard import Guard, Scope, Sessions
