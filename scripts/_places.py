@@ -55,6 +55,8 @@ TOLD = (
 )
 OTHERS = (
     Variable("NO_COLOR", "no colours"),
+    Variable("FORCE_COLOR", "colours where there is no terminal, too"),
+    Variable("PARLER_PAGER", "what shows a long history; `PAGER` if that is unset"),
     Variable("HTTPS_PROXY", "the proxy to a `wss://` hub beyond your network"),
     Variable("ALL_PROXY", "the same, if that is unset"),
     Variable("NO_PROXY", "hosts that are dialled directly"),

@@ -129,6 +129,7 @@ UI = Capability(
     more="It runs in the background, for this user alone, and ends an hour after "
     "nobody reads it. The address lets one browser in, once.",
     command="ui",
+    result=(PageResult, EndedResult),
     example="""\
 parler ui
 parler ui --print

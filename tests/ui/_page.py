@@ -21,12 +21,13 @@ from parler.ops.person_only import by_an_agent
 from parler.wire.replies import RoomList
 from parler.wire.requests import Rooms
 from tests._support.mcp_peers import Peer, peer
+from tests._support.polling import WAIT
 from tests._support.processes import Agent, Done, HubProcess, running_hub
 from tests._support.windows import AppWindow, Desk
 
 TOPIC = "flaky login"
 CONTEXT = "We found that the session cookie is lost on refresh."
-WAIT_MS = 10_000
+WAIT_MS = 1000 * WAIT
 CALL_SECS = 60.0
 NO_LIMITS = {
     "PARLER_HUB_MAX_SENDS_PER_MIN": "0",

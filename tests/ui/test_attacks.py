@@ -20,7 +20,7 @@ from tests.ui._page import (
     told,
 )
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(120), needs_a_person]
+pytestmark = [pytest.mark.ui, needs_a_person]
 
 TRIES = """async ([origin, item]) => {
   const found = {};

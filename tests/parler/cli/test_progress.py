@@ -7,6 +7,7 @@ import pytest
 
 from parler.cli import _progress
 from parler.cli.render import Output
+from tests._support.polling import WAIT
 from tests.parler.cli.test_colour import Screen
 
 KIB = 1024
@@ -64,7 +65,7 @@ def test_who_waits_is_told_for_how_long_and_other_words_have_a_row_of_their_own(
     monkeypatch.setattr(_progress, "PATIENCE_SECS", 0.001)
     out = Output(json=False, quiet=False)
     with out.waiting("waiting for them", 180):
-        assert drawn.wait(5)
+        assert drawn.wait(WAIT)
         out.note("Codex is there")
     shown = screen.getvalue()
     assert "\rwaiting for them, 0 s of at most 3 min" in shown
