@@ -46,6 +46,17 @@ def all_apps_above(pid: int) -> list[App]:
     return [app for seen in ancestors(pid)[1:] if (app := _app_of(seen))]
 
 
+def is_shared(process: Process) -> bool:
+    """Whether a process of an app serves several windows, as far as can be seen."""
+    seen = next(upward(process.pid), None)
+    app = _app_of(seen) if seen and seen.process == process else None
+    return bool(seen and app and _serves_several(app, seen))
+
+
+def _serves_several(app: App, seen: Seen) -> bool:
+    return bool(set(app.shared) & {seen.program, seen.name, *seen.arguments})
+
+
 def _app_of(seen: Seen) -> App | None:
     return app_of_program(seen.program) or app_of_program(seen.name)
 

@@ -19,6 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from parler.apps.running import is_shared
 from parler.errors import ConfigError
 from parler.machine.processes import Process, ancestors, is_running, machine, uptime_ms
 from parler.machine.workspace import workspace_of
@@ -89,13 +90,13 @@ class Reservation:
     def is_of(self, above: Collection[Process], agent: str | None) -> bool:
         """Whether it belongs to the session of these processes, or to this agent.
 
-        The agent has the last word where processes say nothing: at a terminal, and
-        elsewhere.
+        The agent has the last word where processes say nothing: at a terminal,
+        elsewhere, and in a process that serves several windows.
         """
         here = self.machine == machine()
         if self.host is None or not here:
             return self.agent == agent and (here or bool(agent))
-        return self.host in above
+        return self.host in above and not _is_told_apart(self, agent)
 
     def left_ms(self, uptime: int, clock: int) -> int:
         """How long it lasts at the most; 0 or less if it is over."""
@@ -334,7 +335,16 @@ def _is_held_by(one: Reservation, holder: Holder) -> bool:
     """Whether it is this very session's, and so lives as long as that."""
     if one.machine != machine() or one.host != holder.host:
         return False
-    return one.host is not None or one.agent == holder.agent
+    if one.host is None:
+        return one.agent == holder.agent
+    return not _is_told_apart(one, holder.agent)
+
+
+def _is_told_apart(one: Reservation, agent: str | None) -> bool:
+    """Whether this is another agent, of whom one process of an app has several."""
+    if not agent or one.agent == agent or one.host is None:
+        return False
+    return is_shared(one.host)
 
 
 def _paths(home: Path) -> tuple[Path, Path]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from parler.apps.kit.app import App
 from parler.apps.registry import app_named, app_of_program
-from parler.apps.running import app_above, app_process
+from parler.apps.running import app_above, app_process, is_shared
 from parler.errors import ConfigError
 from parler.identity.homes import PLACE_FILE, SEATS, Home, seat_home
 from parler.identity.places import MAX_SEATS, Place, is_seat, read_place, write_place
@@ -353,7 +353,7 @@ def _window(app: App, pid: int, *, server: bool = False) -> Window | None:
     seen = app_process(app, pid)
     if seen is None:
         return None
-    if not set(app.shared) & {seen.program, seen.name, *seen.arguments}:
+    if not is_shared(seen.process):
         return Window(seen.process)
     # One process of several windows: each has a server, which ends with it.
     return Window(process(pid) if server else None)

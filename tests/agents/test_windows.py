@@ -118,6 +118,11 @@ def test_two_conversations_in_one_process_of_codex_are_two_agents(box: Sandbox) 
         names = {"project-codex", "project-codex-2"}
         eventually(lambda: set(here(shell)) == names, "two agents")
         assert "project-codex-2" in app.call(first, "parler", "parler_peers", {})
+        wanted = {"glob": "made"}
+        assert "reserved " in app.call(first, "parler", "parler_reserve", wanted)
+        with pytest.raises(AssertionError, match="in the way"):
+            app.call(second, "parler", "parler_reserve", wanted)
+        assert "reserved " in app.call(first, "parler", "parler_reserve", wanted)
 
 
 BEGUN: dict[type[Cli], list[str]] = {

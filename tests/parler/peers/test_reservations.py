@@ -361,3 +361,26 @@ def test_the_hooks_question_needs_nothing_slow() -> None:
         cwd=Path(__file__).parents[3],
     )
     assert done.stdout.strip() == b"[]"
+
+
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="programs as Linux names them"
+)
+@pytest.mark.parametrize(("argument", "apart"), [("app-server", True), ("tui", False)])
+def test_agents_of_one_process_are_told_apart_only_if_it_serves_several(
+    tmp_path: Path, argument: str, apart: bool
+) -> None:
+    shell = ["codex", "-c", "read -r line", argument]
+    with subprocess.Popen(
+        shell, executable="/bin/sh", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as app:
+        host = process(app.pid)
+        uptime = Uptime()
+        held = Reservations(tmp_path, uptime=uptime)
+        place = ("key", "app", "src/**")
+        bob = Holder(agent="UBOB", name="bob", host=host)
+        assert held.add(made(place, ann(host), uptime), ann(host))[0]
+        before = held.all()
+        got, in_the_way = held.add(made(place, bob, uptime), bob)
+        assert (got is None, in_the_way == before) == (apart, apart)
+        app.communicate(b"end\n")
