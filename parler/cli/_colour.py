@@ -12,7 +12,7 @@ _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": 
 
 _ANY: Final = r"""
     (?P<bold>\*|next:|Usage:)(?=\ )
-    | (?P<dim>—\ .*)                              # a hint between messages
+    | (?P<dim>(?:—|undo:)\ .*)                     # a hint between messages
     | (?P<dim_>\[\d+\]\ (?:\d{4}-\d\d-\d\d\ )?\d\d:\d\d(?:\ \(signed\ [\d\ :-]+\))?)
       (?:\ (?P<yellow_>⚠)|\ (?P<red_>✗\ [A-Z]+))?(?=\ )
     | (?P<bold_>═+(?:\ HANDOFF\ TO\ YOU\ ═+)?)$

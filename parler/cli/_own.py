@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from parler.ops.own import Away, OwnRoom, OwnRoomsResult
     from parler.ops.person_only import Deciding
     from parler.runtime.own_hubs import OwnHubs
+    from parler.wire.foreign import Foreign
 
 As: TypeAlias = Annotated[
     str | None,
@@ -220,7 +221,7 @@ def say_away(options: Options, away: "Iterable[Away]") -> None:
         options.out.note(f"not shown is what is on {one.hub}: {one.reason}")
 
 
-def person_line(options: Options, verb: str, *words: str) -> str:
+def person_line(options: Options, verb: str, *words: "str | Foreign") -> str:
     """The command that the person behind us can run from any terminal."""
     home = ["--home", options.home] if options.home else []
     return " ".join(["parler", verb, *map(shell_word, [*words, *home])])

@@ -36,7 +36,7 @@ from parler.text.terminal import (
     shown_size,
     word,
 )
-from parler.text.transcript import blob_command
+from parler.text.transcript import SHORT_ID, blob_command
 from parler.wire.base import RoomName
 
 _SHOWN_COMMITS = 10
@@ -109,6 +109,8 @@ def apply(
                 run.ctx, repository, params, progress=run.out.progress("fetching")
             )
             run.out.result(result, _applied(result), foreign=True)
+            if not result.already:
+                run.out.undo(f"parler apply --drop {result.blob[:SHORT_ID]}")
 
     asyncio.run(whole())
 

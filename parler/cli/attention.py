@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from parler.cli._command import command, shows
+from parler.cli._own import person_line
 from parler.cli._run import HERE, Options, Run, carry_out, identity_of, settings_of
 from parler.ops import attention, receipts
 from parler.ops.attention import AttentionResult
@@ -37,8 +38,11 @@ def attend(
         params = attention.ModeParams(mode=attention.parse_mode(mode))
 
         async def work(run: Run) -> None:
+            before = attention.show_attention(run.ctx.identity, room=None).mode
             result = await attention.set_mode(run.ctx, params)
             run.out.result(result, _attention(result))
+            if before != result.mode:
+                run.out.undo(person_line(options, "attention", before))
 
         carry_out(options, work, place=HERE)
         return

@@ -296,12 +296,17 @@ def _end(
 
 def _show(options: Options, result: "ConnectResult", team_: "TeamHub | None") -> None:
     from parler.cli import _connect_format
+    from parler.cli._own import person_line
+    from parler.ops.connect import Outcome
 
     lines = [*_connect_format.done(result)]
     if team_:
         lines += _connect_format.team(team_, private=sys.stdout.isatty())
         result.team = _team_line(team_)
     options.out.result(result, lines)
+    wired = [one.id for one in result.hosts if one.outcome is Outcome.WIRED]
+    if wired:
+        options.out.undo(person_line(options, "connect --remove", *wired))
 
 
 def _team_line(team: "TeamHub") -> "TeamLine | None":

@@ -8,6 +8,7 @@ import typer
 
 from parler.cli._command import command, shows
 from parler.cli._machine import here_of
+from parler.cli._own import person_line
 from parler.cli._person import check_no_agent
 from parler.cli._run import HERE, Options, Run, carry_out
 from parler.cli.render import put_question
@@ -35,6 +36,8 @@ def trust(options: Options, who: str, name: str | None) -> None:
         agrees = _agrees if asks else None
         result = await contacts.trust(run.ctx, who, name, agrees=agrees)
         run.out.result(result, _trusted(result), foreign=True)
+        if not result.was_known:
+            run.out.undo(person_line(options, "untrust", result.contact.name))
 
     carry_out(options, work, place=HERE)
 
@@ -45,6 +48,9 @@ def untrust(options: Options, name: str) -> None:
     result = contacts.untrust(here_of(options), name)
     gone = shown_name(result.contact.name)
     options.out.result(result, [f"{gone} is no contact any more"])
+    for one in result.contact.ids:
+        again = [one.fingerprint, "--as", result.contact.name]
+        options.out.undo(person_line(options, "trust", *again))
 
 
 def offer_to_remember(options: Options, affiliation: Affiliation | None) -> None:
@@ -91,7 +97,7 @@ def _contacts(result: ContactsResult) -> Iterator[str]:
 def _contact(one: ShownContact) -> Iterator[str]:
     yield shown_name(one.name)
     for each in one.ids:
-        yield f"    {each.fingerprint}  {each.id}"
+        yield f"    {each.fingerprint}"
 
 
 def _trusted(result: TrustResult) -> Iterator[str]:

@@ -19,6 +19,7 @@ from parler.cli._connecting import (
     team,
     tell_of_variable,
 )
+from parler.cli._own import person_line
 from parler.cli._run import Options, settings_of
 from parler.errors import AppError, UsageError
 from parler.identity.chosen_hub import LOCAL, TEAM, read_choice
@@ -26,6 +27,7 @@ from parler.ops import hubs as operation
 from parler.ops.connect import Outcome
 from parler.ops.hubs import ConfigResult, HubsResult, UseResult
 from parler.text.terminal import counted, visible
+from parler.wire.urls import same_hub
 
 _Where = Annotated[
     str, typer.Argument(metavar="HUB", help="local, team, an address or a name.")
@@ -53,10 +55,13 @@ def use(options: Options, where: _Where, as_: _As = None) -> None:
     desk = Desk(settings=settings, home=setting.home, out=options.out)
     chosen = _chosen(where, desk, as_)
     begin_hub(chosen, desk)
+    before = settings.hub
     result = operation.use(settled(setting, chosen))
     lines = _used(result, here=chosen.choice == LOCAL)
     options.out.result(result, lines)
     tell_of_variable(options, chosen.url)
+    if not same_hub(before, result.hub):
+        options.out.undo(person_line(options, "use", before))
     if any(one.outcome is Outcome.FAILED for one in result.apps):
         raise typer.Exit(AppError.exit_status)
 

@@ -106,6 +106,9 @@ def _decide(
     decided = capability.run(household, senders, who, strangers=strangers)
     result = asyncio.run(decided)
     options.out.result(result, [_decided(result)])
+    words = [result.fingerprint] if result.fingerprint else ["--strangers"]
+    verb = "decline" if result.accepted else "accept"
+    options.out.undo(person_line(options, verb, *words))
 
 
 def _decided(result: requests.SenderResult) -> str:

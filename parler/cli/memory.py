@@ -8,6 +8,7 @@ import typer
 from parler.cli._arguments import only_one
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, shows
+from parler.cli._own import person_line
 from parler.cli._run import HERE, Options, Place, in_room, settings_of
 from parler.errors import UsageError
 from parler.ops import memory
@@ -28,12 +29,20 @@ def remember(options: Options, **given: Any) -> None:
     """Remember a fact, and say for whom."""
     place = _place(options, given)
     carry_out_declared(options, memory.REMEMBER, given, _remembered, place=place)
+    options.out.undo(_line(options, "forget", given))
 
 
 def forget(options: Options, **given: Any) -> None:
     """Drop facts of our own, and say how many."""
     place = _place(options, given)
     carry_out_declared(options, memory.FORGET, given, _forgotten, place=place)
+
+
+def _line(options: Options, verb: str, given: dict[str, Any]) -> str:
+    """The command for the same fact."""
+    where = ["--private"] if given["private"] else ["--room", given["room"]]
+    what = ["--key", given["key"]] if given["key"] else [given["text"]]
+    return person_line(options, verb, *where, *what)
 
 
 def _place(options: Options, given: dict[str, Any]) -> Place:

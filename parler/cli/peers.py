@@ -9,6 +9,7 @@ import typer
 from parler.cli._arguments import between
 from parler.cli._command import command, shows
 from parler.cli._machine import here_of
+from parler.cli._own import person_line
 from parler.cli._run import (
     HERE,
     Options,
@@ -113,6 +114,7 @@ def reserve(
     options.out.result(result, _reserved(result), foreign=True)
     if result.reserved is None:
         raise typer.Exit(HubError.exit_status)
+    options.out.undo(person_line(options, "release", result.reserved.id))
 
 
 def release(options: Options, which: str | None, force: bool) -> None:

@@ -81,6 +81,11 @@ class Output:
         if not self.quiet:
             complain(text)
 
+    def undo(self, line: str) -> None:
+        """Tell a person the command that takes back what was just done."""
+        if not self.json and _at_terminal(sys.stderr):
+            self.note(f"undo: {line}")
+
     def progress(self, what: str) -> Callable[[int, int], None] | None:
         """A row on stderr that follows a transfer; None where nobody watches."""
         return transfer(what) if self._is_watched else None

@@ -134,9 +134,21 @@ def delete(options: Options, room: str, as_: As = None, yes: Yes = False) -> Non
     )
 
 
-def remove(options: Options, room: str | None, who: str, as_: As = None) -> None:
-    """Put a member out of a room of ours."""
+def remove(
+    options: Options, room: str | None, who: str, as_: As = None, yes: Yes = False
+) -> None:
+    """Put a member out of a room of ours, once a person has said so."""
     given = {"room": room, "who": who}
+
+    def decides(found: OwnRoom) -> Deciding:
+        name = _format.room_words(found.name, found.topic)
+        return Deciding(
+            what="put a member out of a room",
+            question=f"{name} of {shown_name(found.owner)}\n"
+            f"Put {word(who)} out, to read nothing more until let in again?",
+            line=person_line(options, "members remove", who, "--room", found.name),
+        )
+
     in_its_name(
         options,
         rooms.REMOVE,
@@ -144,6 +156,8 @@ def remove(options: Options, room: str | None, who: str, as_: As = None) -> None
         lambda result: [_removed(result)],
         as_=as_,
         owns=True,
+        decides=decides,
+        yes=yes,
     )
 
 

@@ -25,6 +25,7 @@ from parler.cli._own import (
 )
 from parler.cli._run import ELSEWHERE, Options, Place, settings_of
 from parler.errors import UsageError
+from parler.identity.identity import active_session
 from parler.identity.known_rooms import KnownRooms
 from parler.ops import admission, own, session, tokens
 from parler.ops.own import OwnRoom
@@ -104,10 +105,12 @@ def use(options: Options, room: str) -> None:
         yield f"active from now on: {about}"
 
     known = KnownRooms(settings_of(options).home)
-    named = known.about(room)
+    named, before = known.about(room), active_session(settings_of(options).home)
     place = Place(room=room if known.hub_of(room) or not named else named)
     given = {"room": room}
     carry_out_declared(options, session.USE, given, told, place=place, foreign=True)
+    if before and before != active_session(settings_of(options).home):
+        options.out.undo(person_line(options, "session use", before))
 
 
 @command(app, session.RENAME)

@@ -324,7 +324,9 @@ def test_text_comes_from_stdin_and_forges_no_line(alice: Agent, bob: Agent) -> N
 
 def test_a_removed_member_is_out_at_once(alice: Agent, bob: Agent) -> None:
     room = open_gate(alice, bob)
-    assert alice("members", "remove", "bob").status == 0
+    unsure = alice("members", "remove", "bob")
+    assert (unsure.status, "--yes" in unsure.err) == (2, True)
+    assert alice("members", "remove", "bob", "--yes").status == 0
     refused = bob("recv", "--json")
     assert (refused.status, refused.error["code"]) == (6, "not_member")
     names = [entry["name"] for entry in alice("roster", "--json").json["entries"]]

@@ -467,3 +467,17 @@ def test_a_hub_that_refuses_hides_no_agent(tmp_path: Path) -> None:
         assert (done.status, done.err) == (0, "")
         assert f"{hub.url}  not reached" in done.out
         assert terminal.run("rooms").status == 6
+
+
+def test_the_line_that_undoes_something_does_and_stands_on_a_terminal_alone(
+    tmp_path: Path,
+) -> None:
+    terminal = Terminal(tmp_path)
+    with terminal.staying("reserve", "src/**") as screen:
+        screen.until("undo: parler ")
+        words = screen.until("\n").split()
+        assert screen.end() == 0
+    assert "src/**" in terminal.run("reservations").out
+    assert terminal.run(*words).out == "released src/**\n"
+    piped = terminal.run("reserve", "src/**")
+    assert "undo" not in piped.out + piped.err
