@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from datetime import tzinfo
 
+from parler.cli._when import when
 from parler.identity.people import Relation
 from parler.ops.admission import DecisionResult, Knock
 from parler.ops.affiliations import belongs, introduced
@@ -22,7 +23,7 @@ from parler.text.terminal import (
     visible,
     word,
 )
-from parler.text.transcript import Transcript, newest_handoff, shown_state, shown_time
+from parler.text.transcript import Transcript, newest_handoff, shown_state
 from parler.text.untrusted import quote
 from parler.wire.base import RoomName
 from parler.wire.foreign import Foreign
@@ -48,7 +49,7 @@ def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
         yield f"at once  {' and those of '.join(walk_in)},"
         yield f"         {WHILE_SEEN}"
     yield f"portable {visible(result.portable)}"
-    yield f"expires  {shown_time(result.expires_at, zone)}"
+    yield f"expires  {when(result.expires_at, zone)}"
     yield ""
     yield "The other agent runs:"
     yield f"  {join_command(result.portable)}"
@@ -135,7 +136,7 @@ def requests(
         if at != (at := (one.owner, one.room)):
             room = room_words(one.room, one.topic)
             yield f"waiting at {room} of {shown_name(one.owner)}:"
-        yield f"  {_who(one)}  since {shown_time(one.requested_at, zone)}"
+        yield f"  {_who(one)}  since {when(one.requested_at, zone)}"
     short = result.requests[0].fingerprint
     yield f"let in:  {line('approve', short)}"
     yield f"reject:  {line('reject', short)}"
@@ -174,7 +175,7 @@ def invited(result: InviteResult, zone: tzinfo | None = None) -> Iterator[str]:
     """A key and how to hand it over."""
     yield f"key      {word(result.code)} opens {result.kind} {word(result.room)}"
     yield f"portable {visible(result.portable)}"
-    yield f"expires  {shown_time(result.expires_at, zone)}"
+    yield f"expires  {when(result.expires_at, zone)}"
     yield ""
     yield "The other agent runs:"
     yield f"  parler join {shlex.quote(visible(result.portable))}"
@@ -188,7 +189,7 @@ def invites(result: InvitesResult, zone: tzinfo | None = None) -> Iterator[str]:
         gate = "approval" if one.require_approval else "open"
         yield (
             f"{word(one.code)}  {gate}  used {one.uses} of {one.max_uses}  "
-            f"until {shown_time(one.expires_at, zone)}"
+            f"until {when(one.expires_at, zone)}"
         )
 
 

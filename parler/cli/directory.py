@@ -9,6 +9,7 @@ from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, shows
 from parler.cli._format import doing
 from parler.cli._run import Options
+from parler.cli._when import when
 from parler.errors import UsageError
 from parler.identity.message_signing import Signature
 from parler.ops import directory, tokens
@@ -16,7 +17,7 @@ from parler.ops.affiliations import Affiliation, belongs
 from parler.ops.directory import DiscoverResult, Listed, RegisterResult
 from parler.ops.tokens import TokenResult
 from parler.text.terminal import paragraph, shown_name, visible, word
-from parler.text.transcript import shown_state, shown_time
+from parler.text.transcript import shown_state
 from parler.wire.records import AgentCard, Scope, Visibility
 
 
@@ -92,7 +93,7 @@ def _card(result: Listed) -> Iterator[str]:
     state, activity, reach = doing(result)
     yield f"status       {', '.join(filter(None, (state, activity, reach)))}"
     yield f"listed       {result.visibility} at {word(result.hub)}"
-    yield f"last seen    {shown_time(result.last_seen, None)}"
+    yield f"last seen    {when(result.last_seen)}"
 
 
 def _about(
@@ -121,5 +122,5 @@ def _mark(one: Listed) -> str:
 
 def _token(result: TokenResult) -> Iterator[str]:
     yield f"token    {visible(result.token)}"
-    yield f"expires  {shown_time(result.expires_at, None)}"
+    yield f"expires  {when(result.expires_at)}"
     yield f"reads    {visible(result.url)} (Authorization: Bearer TOKEN)"

@@ -10,12 +10,13 @@ from parler.cli._format import let_in, short_topic
 from parler.cli._own import As, agents_meant, household_of, person_line, say_away
 from parler.cli._person import check_no_agent
 from parler.cli._run import Options, settings_of
+from parler.cli._when import when
 from parler.ops import inbox, requests
 from parler.ops.affiliations import belongs
 from parler.ops.inbox import Item, Kind
 from parler.ops.questions import numbered
 from parler.text.terminal import clipped, paragraph, sentence, shown_name, visible, word
-from parler.text.transcript import mark_of, shown_time
+from parler.text.transcript import mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,7 +279,7 @@ def _item(options: Options, one: Item) -> Iterator[str]:
         Kind.QUESTION: "asks",
         Kind.MAIL: "wrote",
     }[one.kind]
-    yield options.out.clipped(f"{who}  {what}  {shown_time(one.since, None)}")
+    yield options.out.clipped(f"{who}  {what}  {when(one.since)}")
     if one.affiliation and one.agent:
         yield options.out.clipped(_INDENT + belongs(one.affiliation, one.agent))
     if one.kind is Kind.KNOCK:

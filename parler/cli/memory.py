@@ -10,12 +10,12 @@ from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, shows
 from parler.cli._own import person_line
 from parler.cli._run import HERE, Options, Place, in_room, settings_of
+from parler.cli._when import when
 from parler.errors import UsageError
 from parler.ops import memory
 from parler.ops.context import room_or_session
 from parler.ops.memory import ForgetResult, Hit, RecallResult, RememberResult
 from parler.text.terminal import counted, paragraph, shown_name, word
-from parler.text.transcript import shown_time
 
 
 def add_to(app: typer.Typer) -> None:
@@ -88,4 +88,4 @@ def _origin(hit: Hit) -> str:
     name = f"{shown_name(hit.name)} " if hit.name else ""
     author = "you" if hit.mine else f"{name}{hit.fingerprint}"
     where = f"#{word(hit.room)}" if hit.room else "private"
-    return f"— {author}, {where}, {shown_time(hit.ts, None)} (unsigned)"
+    return f"— {author}, {where}, {when(hit.ts)} (unsigned)"

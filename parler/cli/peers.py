@@ -18,6 +18,7 @@ from parler.cli._run import (
     identity_of,
     settings_of,
 )
+from parler.cli._when import when
 from parler.errors import HubError, UsageError
 from parler.ops import peers, reservations
 from parler.ops.affiliations import belongs
@@ -36,7 +37,6 @@ from parler.text.terminal import (
     visible,
     word,
 )
-from parler.text.transcript import shown_time
 
 _UNITS = {"s": 1 / 60, "m": 1, "h": 60}
 _MAX_FILES = 5
@@ -169,7 +169,7 @@ def _peer(peer: Peer) -> Iterator[str]:
 def _reach(peer: Peer) -> str:
     if peer.other_hub:
         return f"on another hub ({visible(peer.hub or '')}): not reached from here"
-    took = f"; took one {shown_time(peer.last_taken, None)}" if peer.last_taken else ""
+    took = f"; took one {when(peer.last_taken)}" if peer.last_taken else ""
     return REACHED[peer.reach] + took
 
 

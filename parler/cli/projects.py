@@ -10,6 +10,7 @@ from parler.ask.thread import Line
 from parler.cli._command import command, group, shows
 from parler.cli._machine import here_of
 from parler.cli._run import Options
+from parler.cli._when import when
 from parler.ops import projects
 from parler.ops.projects import (
     DiscoverResult,
@@ -27,7 +28,6 @@ from parler.text.terminal import (
     shown_name,
     visible,
 )
-from parler.text.transcript import shown_time
 
 project_app = group("The projects of this machine that can be asked.")
 
@@ -152,7 +152,7 @@ def _line(line: Line) -> Iterator[str]:
         details.append(visible(line.permission))
     words = ", ".join(str(one) for one in details if one)
     asker = shown_name(line.asker)
-    head = f"{shown_time(line.at, None)}  {line.event}  {asker}"
+    head = f"{when(line.at)}  {line.event}  {asker}"
     yield head + (f"  ({words})" if words else "")
     if line.text:
         yield f"    {paragraph(line.text)}"

@@ -9,6 +9,7 @@ from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, shows
 from parler.cli._person import check_no_agent
 from parler.cli._run import Options, Place, Run, carry_out, settings_of
+from parler.cli._when import when
 from parler.errors import UsageError
 from parler.ops import queue, tasks
 from parler.ops.person_only import Deciding
@@ -21,7 +22,7 @@ from parler.ops.queue import (
 )
 from parler.ops.tasks import TaskResult
 from parler.text.terminal import sentence, shell_word, shown_name, word
-from parler.text.transcript import TASK_MARKS, Transcript, shown_time
+from parler.text.transcript import TASK_MARKS, Transcript
 from parler.wire.names import service_room
 
 
@@ -97,7 +98,7 @@ def _claimed(result: ClaimResult) -> Iterator[str]:
     if result.lease_until is None:
         yield f"{message} is not for you: taken, done, or no task of yours"
         return
-    yield f"{message} is yours until {shown_time(result.lease_until, None)}"
+    yield f"{message} is yours until {when(result.lease_until)}"
     where = f"--room {shell_word(result.room)} --reply-to {shell_word(result.message)}"
     yield f"answer:  parler send {where} TEXT"
 

@@ -24,6 +24,7 @@ from parler.cli._own import (
     show_rooms_of,
 )
 from parler.cli._run import ELSEWHERE, Options, Place, settings_of
+from parler.cli._when import when
 from parler.errors import UsageError
 from parler.identity.identity import active_session
 from parler.identity.known_rooms import KnownRooms
@@ -33,7 +34,6 @@ from parler.ops.person_only import Deciding
 from parler.ops.session import LeaveResult, RenameResult, UseResult
 from parler.ops.tokens import WatchResult
 from parler.text.terminal import shell_word, shown_name, visible, word
-from parler.text.transcript import shown_time
 from parler.wire.base import RoomName
 
 app = group("Share one live conversation: open it, knock, let in, leave.")
@@ -192,7 +192,7 @@ def _left(result: LeaveResult) -> str:
 
 def _watched(result: WatchResult) -> Iterator[str]:
     yield f"watch    {visible(result.token)} — reads {word(result.room)}"
-    yield f"expires  {shown_time(result.expires_at, None)}"
+    yield f"expires  {when(result.expires_at)}"
     yield f"reads    {visible(result.url)} (Authorization: Bearer TOKEN)"
     if result.viewer:
         yield f"viewer   {visible(result.viewer)}"

@@ -241,9 +241,10 @@ def mark_of(signature: Signature) -> str:
     return _MARKS[signature]
 
 
-def shown_time(ts: int, zone: tzinfo | None) -> str:
-    """A date and time to the minute."""
-    return " ".join(_when(ts, zone))
+def shown_time(ts: int, zone: tzinfo | None, now: int | None = None) -> str:
+    """A time to the minute, with its date unless that is the day of `now`."""
+    day, time = _when(ts, zone)
+    return time if now is not None and day == _when(now, zone)[0] else f"{day} {time}"
 
 
 def shown_state(

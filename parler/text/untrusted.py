@@ -66,7 +66,7 @@ def quoted_message(
     """
     head = (
         f"{author_of(message, signature)}, {place_of(message.room)} [{message.seq}] "
-        f"{_short_time(message.ts, now, reader)}"
+        f"{shown_time(message.ts, reader.zone, now)}"
     )
     signed = signed_elsewhen(message, signature)
     if signed is not None:
@@ -203,9 +203,3 @@ def _clipped(text: list[str], message: StoredMessage, max_chars: int | None) -> 
             f"room={word(message.room)} since={message.seq - 1} limit=1)"
         )
     return "\n".join(kept)
-
-
-def _short_time(ts: int, now: int, reader: Reader) -> str:
-    day, _, time = shown_time(ts, reader.zone).partition(" ")
-    today, _, _ = shown_time(now, reader.zone).partition(" ")
-    return time if day == today else f"{day} {time}"

@@ -1,5 +1,6 @@
 """What a person gets by pressing Tab."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ compopt() { :; }
 _parler_completion parler
 printf '%s\\n' "${COMPREPLY[@]}"
 """
+FISH = "parler completion fish | source; complete -C $argv[1]"
 HOSTILE = "flaky, $(touch pwned) `touch pwned` *"
 
 
@@ -61,6 +63,26 @@ def test_a_room_is_found_by_its_topic_and_nothing_of_it_is_carried_out(
     home: Path,
 ) -> None:
     assert completed("history Flak", home) == ["room.abc234"]
+    assert not (home / "pwned").exists()
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not here")
+@pytest.mark.parametrize(
+    ("typed", "follow"), [("hub sta", "start stats status"), ("history ", "room.abc")]
+)
+def test_fish_asks_the_same(typed: str, follow: str, home: Path) -> None:
+    env = environment(home)
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", FISH, f"parler {typed}"],
+        cwd=home,
+        env=env | {"PATH": f"{home / 'bin'}:{env['PATH']}"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+        check=True,
+    )
+    words = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert all(any(word.startswith(one) for word in words) for one in follow.split())
     assert not (home / "pwned").exists()
 
 
