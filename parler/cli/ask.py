@@ -202,6 +202,7 @@ def _asked(result: Any) -> Iterator[str]:
 
 def _answered(result: Any) -> Iterator[str]:
     said = "declined" if result.declined else f"“{sentence(result.answer)}”"
+    yield f"question: {sentence(result.question)}"
     yield f"{shown_name(result.name)} is told: {said}"
     if result.before is not None:
         yield f"— it was told “{sentence(result.before)}” before, and goes by that"

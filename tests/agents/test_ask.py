@@ -15,6 +15,8 @@ from tests._support.polling import eventually
 from tests.agents._kit import probe as probes
 from tests.agents._kit.clis import WORKERS, Claude, Cli, Codex, Gemini, OpenCode
 from tests.agents._kit.sandbox import Peer, Sandbox
+from tests.agents._kit.talking import Terminal
+from tests.agents._kit.wired import wire as wire_apps
 
 pytestmark = pytest.mark.agents
 
@@ -192,3 +194,37 @@ def test_a_conversation_that_the_cli_lost_begins_anew(
     again = ask(ann, PLAIN)
     assert (again["tier"], again["status"]) == ("fresh", "done")
     assert "with backoff" in box.model.asked[-1].text
+
+
+def test_claude_code_asks_its_person_who_answers_in_another_terminal(
+    box: Sandbox,
+) -> None:
+    machine, [claude] = wire_apps(box, [Claude])
+    claude.trust("parler")
+    question = {"question": "Deploy?", "choices": ["staging", "live"], "wait_secs": 120}
+    box.model.script(
+        {"say": "hello there"},
+        {"call": "parler_ask_user", "with": question},
+        {"say": "it is live"},
+    )
+    person = Peer(box, {"PARLER_HUB": machine.hub}, box.home)
+
+    def asked() -> bool:
+        shown = json.loads(person("inbox", "--json").out)["items"]
+        return any(one.get("choices") == question["choices"] for one in shown)
+
+    def is_here() -> bool:
+        return "project-claude" in person("peers").out
+
+    with Terminal(box, ["claude", "good morning"]) as terminal:
+        terminal.until("hello there")
+        eventually(is_here, "Claude Code among the peers")
+        terminal.type("may we deploy?")
+        terminal.until("maywedeploy?")
+        terminal.type("\r")
+        eventually(asked, "the question in the inbox")
+        done = person("answer", "project-claude", "2")
+        assert (done.status, "“live”" in done.out) == (0, True)
+        heard = box.model.wait("Your user answers").text
+        assert "| live" in heard
+        terminal.until("it is live")
