@@ -22,7 +22,7 @@ from parler.client.questions import ask_of
 from parler.errors import HubRefused
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.ops.affiliations import Affiliation
+from parler.ops.affiliations import Affiliation, affiliations
 from parler.ops.capability import Capability
 from parler.ops.context import OpContext, Result
 from parler.ops.machine_context import Here
@@ -202,7 +202,9 @@ async def waiting_for(
     items = list(map(_knock, knocks))
     questions = await questions_to(own) if own.agent.is_person else []
     is_open = [one for one in questions if one.is_open(own.ctx.now())]
-    items += [_question(own, one) for one in is_open]
+    # Anybody may have the name of an agent of ours.
+    asking = await affiliations(own.ctx, [one.agent for one in is_open])
+    items += [_question(own, one, asking.get(one.agent)) for one in is_open]
     # An old one that nobody has read is mail like any other.
     done = [one for one in questions if one.answer_seq is not None]
     asked = {(one.room, one.seq) for one in [*is_open, *done]}
@@ -297,7 +299,7 @@ def _item(
     )
 
 
-def _question(own: Own, one: UserQuestion) -> Item:
+def _question(own: Own, one: UserQuestion, whose: Affiliation | None) -> Item:
     return Item(
         kind=Kind.QUESTION,
         owner=own.name,
@@ -308,6 +310,7 @@ def _question(own: Own, one: UserQuestion) -> Item:
         agent=one.agent,
         name=one.name,
         fingerprint=one.fingerprint,
+        affiliation=whose,
         text=foreign(_first_line(exact(one.question))),
         signature=Signature.VALID,
         seq=one.seq,

@@ -291,6 +291,7 @@ async def test_an_agent_asks_its_person_who_answers_from_any_terminal(
         shown = (await at.terminal()).out
         assert "shop-claude" in shown
         assert "1 staging, 2 live" in shown
+        assert "    your " in shown  # whose it is, which no name proves
         assert f"parler answer {item['fingerprint']} ANSWER" in shown
 
         answer = ("answer", "shop-claude", "2", "--json")

@@ -108,6 +108,7 @@ async def test_each_scope_shows_whom_it_says(
     assert names(await seen(at)) == ["clone", "deep", "else"]
     assert names(await seen(at, Scope.REPO)) == ["clone", "deep"]
     assert names(await seen(at, Scope.DIRECTORY)) == ["deep"]
+    assert names(await peers(at, PeersParams(query="ELS"))) == ["else"]
     app.kill()
     app.wait(WAIT)
     assert names(await seen(at)) == []
