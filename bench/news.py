@@ -57,7 +57,6 @@ class Reader:
             "PARLER_HUB": hub,
             "PARLER_NAME": name,
         }
-        self.home = ("--home", str(self.folder / "home"))
         self._key = key
         self.host: Host | None = None
 
@@ -77,13 +76,13 @@ class Reader:
 
     def serves(self) -> None:
         """Start its server, as an app does."""
-        self.host = Host([*PARLER, "mcp", *self.home], self.env, self.folder)
+        self.host = Host([*PARLER, "mcp"], self.env, self.folder)
         self.host.shakes_hands()
         self.calls("parler_join_session", key=self._key)
 
     def joins(self) -> None:
         """Enter by a command."""
-        self.runs("session", "join", self._key, *self.home)
+        self.runs("session", "join", self._key)
 
     def calls(self, tool: str, **arguments: Any) -> str:
         """What a tool answers."""
@@ -103,7 +102,7 @@ def asks_of(reader: Reader, way: str) -> Ask:
         reader.serves()
         return lambda: reader.calls(way)
     reader.joins()
-    return lambda: reader.runs("recv", *reader.home)
+    return lambda: reader.runs("recv")
 
 
 async def told(client: Client, room: RoomTarget, ask: Ask, rounds: int) -> Any:
