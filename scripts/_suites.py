@@ -136,7 +136,7 @@ SUITES = (
     ),
     Suite(
         mark="docs",
-        about="the site of docs/, built strictly",
+        about="the site of docs/, built strictly, and the demo",
         packages=("sphinx==9.0.4", "myst-parser==5.2.0", "furo==2025.12.19"),
         apart=True,
     ),
