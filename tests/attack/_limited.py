@@ -62,13 +62,6 @@ class LimitedHub:
         """Files and sockets it has open."""
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
-    @property
-    def scheduled(self) -> tuple[int, int]:
-        """Nanoseconds that it ran, and that it waited for the processor."""
-        said = Path(f"/proc/{self.pid}/schedstat").read_text(encoding="ascii")
-        ran, waited, _ = map(int, said.split())
-        return ran, waited
-
     def _status(self, name: str) -> int:
         lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         fields = dict(line.split(":", 1) for line in lines.splitlines())
