@@ -371,8 +371,8 @@ class Link:
 
     # -- receiving
 
-    async def _next(self, queue: deque[Frame], within: float) -> Frame:
-        async with asyncio.timeout(within):
+    async def _next(self, queue: deque[Frame]) -> Frame:
+        async with asyncio.timeout(WAIT):
             while not queue:
                 self._sort(await self.websocket.recv())
         return queue.popleft()
@@ -392,30 +392,30 @@ class Link:
         queues = {"delivery": self.deliveries, "event": self.events}
         queues.get(frame["type"], self.replies).append(frame)
 
-    async def next_reply(self, *, within: float = WAIT) -> Frame:
+    async def next_reply(self) -> Frame:
         """The next frame that is neither a delivery nor an event."""
-        return await self._next(self.replies, within)
+        return await self._next(self.replies)
 
-    async def next_delivery(self, *, within: float = WAIT) -> Frame:
+    async def next_delivery(self) -> Frame:
         """The message inside the next `delivery`."""
-        frame = await self._next(self.deliveries, within)
+        frame = await self._next(self.deliveries)
         message: Frame = frame["message"]
         return message
 
-    async def next_binary(self, *, within: float = WAIT) -> bytes:
+    async def next_binary(self) -> bytes:
         """The next binary message."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(WAIT):
             while not self.binaries:
                 self._sort(await self.websocket.recv())
         return self.binaries.popleft()
 
-    async def next_event(self, *, within: float = WAIT) -> Frame:
+    async def next_event(self) -> Frame:
         """The next `event` frame."""
-        return await self._next(self.events, within)
+        return await self._next(self.events)
 
-    async def closed(self, *, within: float = WAIT) -> int | None:
+    async def closed(self) -> int | None:
         """Wait until the hub has dropped the connection; 1006 without a Close frame."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(WAIT):
             while True:
                 try:
                     self._sort(await self.websocket.recv())

@@ -70,9 +70,9 @@ class Audience:
             raise AssertionError(f"{self.steps}, {self.notes}") from None
 
 
-async def until(condition: Callable[[], object], wait: float = WAIT) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Wait for something that other tasks or processes bring about."""
-    async with asyncio.timeout(wait):
+    async with asyncio.timeout(WAIT):
         while not condition():  # noqa: ASYNC110 - nobody announces it
             await asyncio.sleep(0.01)
 
