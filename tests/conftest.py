@@ -51,6 +51,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=Path,
         help="keep the site that tests/docs build and check",
     )
+    parser.addoption(
+        "--pictures",
+        metavar="DIR",
+        type=Path,
+        help="keep the pictures of the page that tests/ui take",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

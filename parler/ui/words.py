@@ -16,6 +16,7 @@ from markupsafe import Markup
 from parler._version import __version__
 from parler.apps.registry import app_named
 from parler.client.questions import ANSWER_KIND, ASK_KIND
+from parler.identity.homes import process_environment, user_home_of
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.ops.affiliations import Affiliation, belongs
@@ -32,6 +33,9 @@ MAX_TEXT_CHARS = 4000
 """Of a message that are shown; the rest comes when asked for."""
 
 MAX_TOPIC_CHARS = 80
+MAX_ROOMS = 60
+"""Rooms in a list; strangers can open as many as they like."""
+
 HUES = 12
 """Colours by which authors are told apart; the style sheet has as many."""
 
@@ -237,6 +241,13 @@ def _letter(text: str | Foreign | None) -> str:
     return next(found, "?").upper()[:1]
 
 
+def _folder(path: str) -> str:
+    """A folder of this user, from home."""
+    home = str(user_home_of(process_environment()) or "")
+    inside = home and (path == home or path.startswith(f"{home}/"))
+    return clipped(f"~{path[len(home) :]}" if inside else path)
+
+
 def _whom(owner: AgentId, person: AgentId | None, name: str) -> str:
     return "you" if owner == person else shown_name(name)
 
@@ -284,6 +295,7 @@ def environment() -> Environment:
         "day": day_of,
         "doing": _doing,
         "exact": exact,
+        "folder": _folder,
         "fp": fingerprint,
         "hash": _hash,
         "hue": hue_of,
@@ -296,6 +308,7 @@ def environment() -> Environment:
     }
     env.globals |= {
         "count": _count,
+        "max_rooms": MAX_ROOMS,
         "reaches": REACHES,
         "room_link": room_link,
         "room_title": room_title,

@@ -65,6 +65,7 @@ NOT_RUN = {
     "parler project deny stagent --from local": "only at a terminal",
     "parler approve anna": "tests/behaviour/test_terminal.py",
     "parler inbox --watch": "it stays; tests/behaviour/test_terminal.py",
+    "parler ui": "opens a browser; tests/behaviour/test_ui.py",
     "parler accept ABCD-EFGH-IJKL-MNOP": "tests/behaviour/test_terminal.py",
     "parler decline ABCD-EFGH-IJKL-MNOP": "tests/behaviour/test_terminal.py",
     'parler summary "building the dashboard data layer"': "in an agent; test_peers.py",

@@ -36,7 +36,7 @@ function merge(list, wanted) {
     if (focused) queueMicrotask(() => one.focus({ preventScroll: true }));
     return one;
   });
-  for (const old of before.values()) if (!after.includes(old)) old.remove();
+  for (const old of [...list.children]) if (!after.includes(old)) old.remove();
   after.forEach((one, at) => {
     if (list.children[at] !== one) list.insertBefore(one, list.children[at] ?? null);
   });
