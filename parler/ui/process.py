@@ -103,6 +103,11 @@ def ensure(
     Raises:
         ConfigError: It does not come up.
     """
+    if not daemon.can_start():
+        raise ConfigError(
+            "the page cannot be started in the background on this system",
+            next_step="parler inbox",
+        )
     deadline = time.monotonic() + wait_secs
     with files.locked(place.starting, wait_secs=wait_secs):
         if running := find(place):

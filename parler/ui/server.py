@@ -90,7 +90,7 @@ def serve(
                 loop.add_signal_handler(number, ending.set)
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(desk.stay())
-                idle = tasks.create_task(_wait_for_idling(desk, ending, idle_secs))
+                idle = tasks.create_task(wait_for_idling(desk, ending, idle_secs))
                 serving = tasks.create_task(server.serve([listener]))
                 await ending.wait()
                 server.should_exit = True
@@ -110,10 +110,11 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _wait_for_idling(desk: Desk, ending: asyncio.Event, idle_secs: float) -> None:
+async def wait_for_idling(desk: Desk, ending: asyncio.Event, idle_secs: float) -> None:
+    """Have this process end once nobody has read the page for a time."""
     clock = asyncio.get_running_loop().time
     read = clock()
-    while clock() - read < idle_secs:
+    while desk.readers or clock() - read < idle_secs:
         if desk.readers:
             read = clock()
         with suppress(TimeoutError):

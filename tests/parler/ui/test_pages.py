@@ -23,6 +23,7 @@ from parler.ops.session import OpenParams, OpenResult, join_session, open_sessio
 from parler.ui.desk import MAX_READERS, Desk
 from parler.ui.guard import Sessions
 from parler.ui.pages import PAGE_MESSAGES, Pages
+from parler.ui.server import wait_for_idling
 from parler.ui.words import MAX_TEXT_CHARS, environment
 from parler.wire.base import Code
 from parler.wire.joinkey import parse_join_key
@@ -253,6 +254,17 @@ async def test_more_readers_than_there_may_be_are_refused(tmp_path: Path) -> Non
         for one in open_:
             one.__exit__(None, None, None)
         assert not at.desk.readers
+
+
+async def test_the_page_ends_once_nobody_has_read_it_for_long(tmp_path: Path) -> None:
+    async with page(tmp_path) as at, asyncio.TaskGroup() as tasks:
+        ending = asyncio.Event()
+        with at.desk.reading(None):
+            tasks.create_task(wait_for_idling(at.desk, ending, idle_secs=0.05))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await ending.wait()
+        await ending.wait()
 
 
 @pytest.mark.parametrize("act", ["approve", "say", "answer", "accept", "nothing"])
