@@ -167,6 +167,11 @@ def next_head(head: bytes, digest: bytes) -> bytes:
     return _hash(b"log\n" + head + digest)
 
 
+def export_bytes(*, head: str, k: int, room: str) -> bytes:
+    """What the signature at the end of an export covers."""
+    return PREFIX + b"export\n" + canonical_json({"head": head, "k": k, "room": room})
+
+
 def blob_key(file_key: bytes) -> Secret:
     """The key of a file's chunks."""
     return _hkdf(file_key, b"blob\n", KEY_BYTES)

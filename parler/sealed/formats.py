@@ -14,9 +14,10 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from parler.wire.base import AgentId, Code, Millis, RoomName, WireStruct
+from parler.wire.base import AgentId, Code, MessageId, Millis, RoomName, Seq, WireStruct
 from parler.wire.canonical import SIG_KIND, canonical_json, parse_json
 from parler.wire.foreign import Foreign
+from parler.wire.records import EndpointRef
 
 SEALED_KIND = "com.parler.sealed"
 GRANT_KIND = "com.parler.grant"
@@ -330,6 +331,83 @@ class InviteRecord(Value, frozen=True, tag_field="kind", tag=INVITE_KIND):
     code: Code
     r: B64
     exp: Millis
+
+
+class ExportHead(Value, frozen=True, kw_only=True, omit_defaults=False):
+    """The first line of an export: of which room, by whom, from which position on."""
+
+    version: int = msgspec.field(name="parlerExport")
+    hub: str
+    hub_room: RoomName
+    room: Hash64
+    by: AgentId
+    ts: Millis
+    start: Count = msgspec.field(name="from")
+    head0: Hash64
+    """The head of the log before the first entry; empty if that is not known.
+
+    Who entered in the middle learns it of no entry but those it has seen: then the file
+    is put in its place as the room was, by what its authors say that they had read."""
+
+
+class ExportEntry(Value, frozen=True, kw_only=True):
+    """A line of an export: an entry as the hub showed it."""
+
+    k: Count
+    seq: Seq
+    id: MessageId
+    ts: Millis
+    author: EndpointRef = msgspec.field(name="from")
+    parts: msgspec.Raw
+    reply_to: str | None = None
+
+
+class ExportKeys(Value, frozen=True, kw_only=True):
+    """A line of an export that opens: keys by epoch."""
+
+    keys: dict[str, B64]
+
+
+class ExportAlarm(Value, frozen=True, kw_only=True):
+    """A contradiction that who exported knew of, with the entries that show it."""
+
+    kind: str
+    k: Count
+    other: Count | None = None
+    agent: AgentId
+
+
+class ExportEnd(Value, frozen=True, kw_only=True, omit_defaults=False):
+    """The last line of an export, signed."""
+
+    k: Count
+    head: Hash64
+    alarms: list[ExportAlarm]
+    sig: str
+
+
+ExportLine: TypeAlias = ExportHead | ExportEntry | ExportKeys | ExportEnd
+_EXPORT_LINES: dict[str, type[ExportLine]] = {
+    "parlerExport": ExportHead,
+    "parts": ExportEntry,
+    "keys": ExportKeys,
+    "sig": ExportEnd,
+}
+
+
+def read_export_line(line: bytes) -> ExportLine:
+    """Read a line of an export.
+
+    Raises:
+        Refused: ``format``.
+    """
+    try:
+        names = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        kind = next(k for name, k in _EXPORT_LINES.items() if name in names)
+        read: ExportLine = msgspec.json.decode(line, type=kind)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, StopIteration):
+        raise Refused(Verdict.FORMAT) from None
+    return read
 
 
 def read_state(fields: dict[str, Any]) -> State:

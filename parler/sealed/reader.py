@@ -91,22 +91,37 @@ def find_admission(
     post = _genuine_post(message)
     if post is None:
         return None
-    made, author, room = SignedState(post.link), message.author.id, message.room
+    made, author = SignedState(post.link), message.author.id
     if author == keypair.agent_id and is_genesis(message, made.hash):
         return Admission([made], made)  # our own room
-    if not post.chain:
-        return None
     ours = next((g for g in post.grants if g.to == keypair.agent_id), None)
     if ours is None or made.state.member(keypair.agent_id) is None:
         return None
-    chain = state.check_chain(post.chain, author=author, hub_room=room)
-    state.check_admission(made, chain, author=author, hub_room=room)
+    admission = find_chain(message)
+    if admission is None:
+        return None
     name = unb64(made.hash, HASH_BYTES)
     _, r = envelope.open_grant(ours, keypair, granter=author, state=name)
     if secret is not None:
         if r is None:
             raise Refused(Verdict.INVITE)
-        invites.check_room(secret, room_id=unb64(chain[0].hash, HASH_BYTES), r=r)
+        room_id = unb64(admission.room_id, HASH_BYTES)
+        invites.check_room(secret, room_id=room_id, r=r)
+    return admission
+
+
+def find_chain(message: StoredMessage) -> Admission | None:
+    """A state that lets somebody in, with the chain that vouches for it.
+
+    Raises:
+        Refused: Who lets somebody in has no right to.
+    """
+    post, author, room = _genuine_post(message), message.author.id, message.room
+    if post is None or not post.chain:
+        return None
+    made = SignedState(post.link)
+    chain = state.check_chain(post.chain, author=author, hub_room=room)
+    state.check_admission(made, chain, author=author, hub_room=room)
     return Admission(chain, made)
 
 
@@ -165,6 +180,21 @@ class Reader:
         """Whether what comes next begins with the last entry that we have."""
         last = self._log.row(self._log.position.rows)
         return last is not None and [last[1]] == [_Message(m).digest for m in first]
+
+    def take_keys(self, keys: dict[int, Secret], granter: AgentId) -> list[Reading]:
+        """Take keys from beside the log, as far as its states vouch for them.
+
+        Raises:
+            Refused: ``key commitment``.
+        """
+        for epoch, key in sorted(keys.items()):
+            kc = self._log.commitment(epoch)
+            if kc is None or epoch in self._log.epoch_keys():
+                continue
+            if b64(crypto.commitment(key, epoch)) != kc:
+                raise Refused(Verdict.KEY_COMMITMENT)
+            self._log.add_key(epoch, key, granter)
+        return self._open_shut()
 
     def _begins(self, message: "_Message") -> bool:
         """Whether this is the genesis of the room, which is taken then."""
