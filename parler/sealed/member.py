@@ -64,6 +64,8 @@ from parler.wire.records import RoomTarget, StoredMessage
 
 _OVER = (Phase.STOPPED, Phase.LEFT)
 
+_OF_ANOTHER_ROOM = (Verdict.INVITE, Verdict.CHAIN)
+
 MAX_TRIES = 5
 """How often a change is repeated that another one came before."""
 
@@ -165,22 +167,24 @@ class Member:
         """Find what lets us in, among all that the hub shows us of the room.
 
         Returns whether it was found; then it is read from its beginning with `take`.
+        It may still come after an `OtherRoom`: whoever is in the room at the hub can
+        show us another one beside it.
 
         Raises:
             OtherRoom: What there is does not fit the key that we were given.
         """
         with self._room() as room:
-            secret, refused = room.secret, None
+            secret, refused = room.secret, False
             for message in messages:
                 try:
                     found = find_admission(message, self._keypair, secret)
                 except Refused as error:
-                    refused = error.verdict
+                    refused = refused or error.verdict in _OF_ANOTHER_ROOM
                     continue
                 if found is not None:
                     self._enter(room, found, messages)
                     return True
-            if refused is None:
+            if not refused:
                 return False
             room.phase = Phase.REFUSED
         raise OtherRoom(

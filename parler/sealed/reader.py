@@ -163,7 +163,7 @@ class Reader:
     def read(self, message: StoredMessage) -> list[Reading]:
         """Judge the next message: it, and then what waited for the keys it brings.
 
-        None if it comes before the genesis.
+        There is nothing to say of one that comes before the genesis.
         """
         position, reading = self._log.position, _Message(message)
         if position.current is None and not self._begins(reading):
@@ -237,13 +237,13 @@ class Reader:
         try:
             message.check_signature()
             if self._log.has(message.author, message.uid):
-                self._alarm(Alarm.REPLAY, entry)
+                self._alarm_of_member(Alarm.REPLAY, entry)
                 raise Refused(Verdict.REPLAY)
             entry = replace(entry, uid=message.uid)
             body = message.body()
             if body is None:
                 if self._log.last_word(message.author) is not None:
-                    self._alarm(Alarm.DOWNGRADE, entry)
+                    self._alarm_of_member(Alarm.DOWNGRADE, entry)
                 raise Refused(Verdict.NOT_SEALED)
             entry = replace(entry, n=body.n)
             self._check_place(body, entry)
@@ -267,20 +267,13 @@ class Reader:
     # The log: what the author says of it against what we have.
 
     def _check_place(self, body: Sealed | Keys, entry: Entry) -> None:
-        """Note the number of a message, and what its author says contradicts.
-
-        Who is no member is not listened to, else anybody in the room raised alarms.
-        """
-        author, word = (
-            entry.message.author.id,
-            LastWord(body.n, entry.digest, entry.row),
-        )
-        position = self._log.position
-        last, member = self._log.last_word(author), self._is_member(author)
-        if member and not position.aligned:
+        """Note the number of a message, and what its author says contradicts."""
+        author, position = entry.message.author.id, self._log.position
+        last = self._log.last_word(author)
+        if not position.aligned and self._is_member(author):
             self._align(body.at)
-        if member and self._contradicts(body.at, entry.row):
-            self._alarm(Alarm.FORK, entry)
+        if self._contradicts(body.at, entry.row):
+            self._alarm_of_member(Alarm.FORK, entry)
         anew = isinstance(body, Ask) and body.anew
         if last is None or last.row <= position.gap:
             from_genesis = position.whole and position.gap == 0
@@ -288,11 +281,13 @@ class Reader:
             last = None
         else:
             follows = (body.n, body.prev) == (last.n + 1, b64(last.digest))
-        if not follows and not anew and member:
+        if not follows and not anew:
             other = self._log.numbered(author, body.n)
             kind = Alarm.WITHHELD if other is None else Alarm.TWO_COPIES
-            self._alarm(kind, entry, last.row if other is None and last else other)
+            before = last.row if other is None and last else other
+            self._alarm_of_member(kind, entry, before)
         if last is None or anew or body.n > last.n:
+            word = LastWord(body.n, entry.digest, entry.row)
             self._log.note_word(author, word)
 
     def _contradicts(self, at: At, row: int) -> bool:
@@ -316,7 +311,7 @@ class Reader:
             value = unb64(head, HASH_BYTES)
         except Refused:
             return
-        if len(found) != 1:
+        if len(found) != 1 or place < found[0]:
             return
         position, heads = self._log.position, [(found[0], value)]
         for row in range(found[0] + 1, position.rows + 1):
@@ -327,8 +322,13 @@ class Reader:
         self._log.set_heads(heads)
         position.base, position.head = place - found[0], value
 
-    def _alarm(self, kind: Alarm, entry: Entry, other: int | None = None) -> None:
-        self._log.alarm(kind, entry.row, other, entry.message.author.id)
+    def _alarm_of_member(
+        self, kind: Alarm, entry: Entry, other: int | None = None
+    ) -> None:
+        """Alarm, if a member says it: else anybody who is in the room could."""
+        author = entry.message.author.id
+        if self._is_member(author):
+            self._log.alarm(kind, entry.row, other, author)
 
     # States and keys.
 
@@ -349,7 +349,7 @@ class Reader:
         self, made: SignedState, current: SignedState, message: "_Message"
     ) -> None:
         position, author, room = self._log.position, message.author, message.stored.room
-        if made.hash == position.admission:
+        if made.hash == position.admission and made.state.by == author:
             # `find_admission` has held it against the chain, which is all we can see.
             position.admission = None
             return
@@ -389,7 +389,7 @@ class Reader:
             and current.state.is_admin(author)
             and self._log.position.admission is None
         ):
-            self._alarm(Alarm.TWO_ORDERS, entry)
+            self._alarm_of_member(Alarm.TWO_ORDERS, entry)
 
     def _note_membership(self, made: SignedState) -> None:
         member = made.state.member(self._me)
@@ -448,7 +448,7 @@ class Reader:
                 continue
             used = any(crypto.same(key, other) for other in have.values())
             if used or b64(crypto.commitment(key, epoch)) != kc:
-                self._alarm(Alarm.WRONG_KEY, entry)
+                self._alarm_of_member(Alarm.WRONG_KEY, entry)
                 raise Refused(Verdict.KEY_COMMITMENT)
             self._log.add_key(epoch, key, entry.message.author.id)
 
@@ -483,8 +483,7 @@ class Reader:
         if known is None or known.place is Place.REFUSED:
             raise Refused(Verdict.UNKNOWN_STATE)
         if known.made is None:
-            if self._is_member(author):
-                self._alarm(Alarm.TWO_ORDERS, entry)
+            self._alarm_of_member(Alarm.TWO_ORDERS, entry)
             raise Refused(Verdict.LOST_STATE)
         if known.made.state.member(author) is None or not self._is_member(author):
             raise Refused(Verdict.NOT_A_MEMBER)

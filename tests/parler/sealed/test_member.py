@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from parler.identity.message_signing import sign_parts
 from parler.sealed import crypto, invites
 from parler.sealed.changes import Admit, Rekey, Remove, SetAdmin
 from parler.sealed.formats import HASH_BYTES, Refused, Verdict, unb64
@@ -11,6 +12,8 @@ from parler.sealed.invites import new_invite
 from parler.sealed.member import NotReading, OtherRoom
 from parler.sealed.store import Phase
 from parler.wire.base import Code
+from parler.wire.parts import TextPart
+from parler.wire.records import RoomTarget
 from tests._support.sealed_rooms import OneRoom, Person, said
 
 CODE = Code("ABCD2345")
@@ -273,10 +276,6 @@ def repeat_one(hub: OneRoom) -> None:
 
 
 def plant_plain(hub: OneRoom) -> None:
-    from parler.identity.message_signing import sign_parts
-    from parler.wire.parts import TextPart
-    from parler.wire.records import RoomTarget
-
     ann = Person(1, hub).keypair
     parts = sign_parts(
         ann, RoomTarget(hub.messages[0].room), [TextPart("old")], ts=1, uid="old"
@@ -308,6 +307,37 @@ def test_a_lie_of_the_hub_is_noticed_at_the_next_word(
     assert "old" not in cid.texts
     with pytest.raises(NotReading):
         cid.member.give(ann.id, [1])
+
+
+def test_who_is_no_member_alarms_nobody(ann: Person, bob: Person) -> None:
+    sten = Person(9, OneRoom(list(ann.hub.messages)))
+    other = Person(9, OneRoom())
+    other.open()
+    lies = [other.hub.messages[0], other.say("forged"), other.say("again")]
+    for message in [*lies, *lies]:
+        seq = ann.hub.messages[-1].seq + 1
+        ann.hub.messages.append(said(sten.id, bytes(message.parts), seq=seq))
+    ann.say("undisturbed")
+    bob.sync()
+    assert ann.alarms == bob.alarms == []
+    assert bob.texts == ["before", "undisturbed"]
+
+
+def test_another_room_beside_it_does_not_keep_a_joiner_out(ann: Person) -> None:
+    secret, bob, sten = key_of(ann), Person(2, ann.hub), Person(9, OneRoom())
+    bob.member.expect(secret)
+    sten.open()
+    key_of(sten)
+    sten.change(Admit(agent=bob.id, code=CODE))
+    for message in sten.hub.messages:
+        seq = ann.hub.messages[-1].seq + 1
+        ann.hub.messages.append(said(sten.id, bytes(message.parts), seq=seq))
+    with pytest.raises(OtherRoom):
+        bob.enter()
+    ann.change(Admit(agent=bob.id, code=CODE))
+    ann.say("the right one")
+    assert bob.enter()
+    assert bob.texts == ["the right one"]
 
 
 @pytest.mark.parametrize("kept", [0, 3])
