@@ -119,7 +119,19 @@ class Member:
     # Coming in.
 
     def expect(self, secret: Secret | None) -> None:
-        """From here on the room is known as sealed, and nothing plain is said in it."""
+        """From here on the room is known as sealed, and nothing plain is said in it.
+
+        Of a room that we are in already nothing changes. One that was stopped is set
+        aside, since this is another one under its name.
+
+        Args:
+            secret: Of the key that we came with; None if we came with the code only.
+        """
+        with self._room() as room:
+            if room.phase is Phase.STOPPED:
+                room.set_aside()
+            elif room.position.rows:
+                return
         with self._room() as room:
             room.expect(secret)
 
@@ -174,6 +186,8 @@ class Member:
             OtherRoom: What there is does not fit the key that we were given.
         """
         with self._room() as room:
+            if room.position.rows:
+                return True
             secret, refused = room.secret, False
             for message in messages:
                 try:

@@ -396,6 +396,12 @@ class StoredRoom:
             "UPDATE rooms SET phase = ? WHERE id = ?", (phase, self._id)
         )
 
+    def set_aside(self) -> None:
+        """Keep the room under a name that no hub gives, and let go of its own."""
+        self._database.execute(
+            "UPDATE rooms SET name = name || '#' || id WHERE id = ?", (self._id,)
+        )
+
     def expect(self, secret: Secret | None) -> None:
         """Keep the secret that the room has to fit."""
         kept = None if secret is None else bytes(secret)

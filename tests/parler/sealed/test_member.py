@@ -14,7 +14,7 @@ from parler.sealed.store import Phase
 from parler.wire.base import Code
 from parler.wire.parts import TextPart
 from parler.wire.records import RoomTarget
-from tests._support.sealed_rooms import OneRoom, Person, said
+from tests._support.sealed_rooms import HUB, OneRoom, Person, said
 
 CODE = Code("ABCD2345")
 
@@ -351,6 +351,20 @@ def test_a_log_that_does_not_continue_ours_stops_the_room(
     assert bob.alarms == ["replaced"]
     with pytest.raises(NotReading):
         bob.member.say([{"kind": "text", "text": "into nowhere"}])
+
+    other = Person(8, OneRoom())  # another room under its name, with a key of its own
+    other.open()
+    secret = key_of(other)
+    bob.hub = other.hub
+    bob.member.expect(secret)
+    other.change(Admit(agent=bob.id, code=CODE))
+    other.say("anew")
+    assert bob.enter()
+    assert bob.texts == ["anew"]
+    bob.member.expect(None)
+    assert phase(bob) is Phase.READING
+    assert bob.enter()
+    assert sorted(bob.store.names(HUB).values()) == ["reading", "stopped"]
 
 
 def test_what_retention_took_is_a_gap_and_the_log_is_found_again(
