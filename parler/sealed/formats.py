@@ -169,6 +169,11 @@ At: TypeAlias = tuple[Count, Hash64, Hash64]
 NOWHERE: At = (0, "", "")
 
 
+def _nothing_of(struct: msgspec.Struct) -> str:
+    """The repr of a struct with a secret in it."""
+    return f"{type(struct).__name__}(…)"
+
+
 class Value(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """A `WireStruct` that nobody changes."""
 
@@ -324,6 +329,8 @@ class GrantedKeys(WireStruct, kw_only=True):
     keys: Annotated[dict[str, B64], msgspec.Meta(max_length=MAX_WANTED)]
     r: B64 | None = None
 
+    __repr__ = _nothing_of
+
 
 class InviteRecord(Value, frozen=True, tag_field="kind", tag=INVITE_KIND):
     """Within a message: a session key of the room, so that every admin knows it."""
@@ -331,6 +338,8 @@ class InviteRecord(Value, frozen=True, tag_field="kind", tag=INVITE_KIND):
     code: Code
     r: B64
     exp: Millis
+
+    __repr__ = _nothing_of
 
 
 class ExportHead(Value, frozen=True, kw_only=True, omit_defaults=False):
@@ -366,6 +375,8 @@ class ExportKeys(Value, frozen=True, kw_only=True):
     """A line of an export that opens: keys by epoch."""
 
     keys: dict[str, B64]
+
+    __repr__ = _nothing_of
 
 
 class ExportAlarm(Value, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from parler.identity.message_signing import Signature, check_message
 from parler.identity.signing import Keypair
 from parler.sealed import crypto, envelope, invites, state
 from parler.sealed.crypto import Secret
-from parler.sealed.envelope import Envelope
+from parler.sealed.envelope import Envelope, inner_parts
 from parler.sealed.formats import (
     GRANT_KIND,
     HASH_BYTES,
@@ -61,6 +61,16 @@ class Reading:
     def plain(self) -> Plaintext | None:
         """What it says, if it is open."""
         return self.entry.plain
+
+    @property
+    def parts(self) -> list[dict[str, Any]]:
+        """The parts of what it says, but for those that may not be inside."""
+        return inner_parts(self.plain)[0] if self.plain else []
+
+    @property
+    def dropped(self) -> list[str]:
+        """The kinds of those that may not: to be told, since somebody hid them."""
+        return inner_parts(self.plain)[1] if self.plain else []
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,18 +168,26 @@ class Store:
     def room(self, hub: str, name: RoomName) -> Iterator["StoredRoom"]:
         """One room for reading and writing, made if it is new, as one transaction."""
         with self.writing():
+            room = self._room(hub, name)
+            before = astuple(room.position)
+            yield room
+            if astuple(room.position) != before:
+                room.save()
+
+    def _room(self, hub: str, name: RoomName) -> "StoredRoom":
+        columns = ", ".join(("id", *_POSITION))
+        found = self._database.execute(
+            f"SELECT {columns} FROM rooms WHERE hub = ? AND name = ?",  # noqa: S608 (names of ours)
+            (hub, name),
+        ).fetchone()
+        if found is None:
             self._database.execute(
-                "INSERT OR IGNORE INTO rooms (hub, name, phase) VALUES (?, ?, ?)",
+                "INSERT INTO rooms (hub, name, phase) VALUES (?, ?, ?)",
                 (hub, name, Phase.EXPECTED),
             )
-            ident, *position = self._database.execute(
-                f"SELECT id, {', '.join(_POSITION)} FROM rooms "  # noqa: S608 (names of ours)
-                "WHERE hub = ? AND name = ?",
-                (hub, name),
-            ).fetchone()
-            room = StoredRoom(self._database, ident, _position(position))
-            yield room
-            room.save()
+            return self._room(hub, name)
+        ident, *position = found
+        return StoredRoom(self._database, ident, _position(position))
 
     def forget(self, hub: str, name: RoomName) -> None:
         """Delete what is kept of a room."""
@@ -393,7 +401,8 @@ class StoredRoom:
     @phase.setter
     def phase(self, phase: Phase) -> None:
         self._database.execute(
-            "UPDATE rooms SET phase = ? WHERE id = ?", (phase, self._id)
+            "UPDATE rooms SET phase = ? WHERE id = ? AND phase <> ?",
+            (phase, self._id, phase),
         )
 
     def set_aside(self) -> None:

@@ -7,7 +7,16 @@ import pytest
 from parler.identity.message_signing import sign_parts
 from parler.sealed import crypto, invites
 from parler.sealed.changes import Admit, Rekey, Remove, SetAdmin
-from parler.sealed.formats import HASH_BYTES, Refused, Verdict, unb64
+from parler.sealed.formats import (
+    HASH_BYTES,
+    ExportKeys,
+    GrantedKeys,
+    InviteRecord,
+    Refused,
+    Verdict,
+    b64,
+    unb64,
+)
 from parler.sealed.invites import new_invite
 from parler.sealed.member import NotReading, OtherRoom
 from parler.sealed.store import Phase
@@ -227,6 +236,17 @@ def test_a_proof_shows_who_was_given_the_key(ann: Person) -> None:
             invites.check_knock(proofs, secret, agent=other, code=CODE)
 
 
+def test_what_means_something_outside_is_not_hidden_within(
+    ann: Person, bob: Person
+) -> None:
+    kinds = ["text", "com.parler.sig", "com.parler.grant", "com.parler.dispatch"]
+    bob.sync()
+    bob.send(bob.member.say([{"kind": kind, "text": "hi"} for kind in kinds]))
+    (reading,) = ann.sync()
+    assert reading.parts == [{"kind": "text", "text": "hi"}]
+    assert reading.dropped == kinds[1:]
+
+
 def test_nobody_but_an_admin_changes_anything(ann: Person, bob: Person) -> None:
     with pytest.raises(NotReading):
         bob.member.intend(Rekey())
@@ -388,4 +408,11 @@ def test_secrets_are_in_no_repr(ann: Person) -> None:
     with ann.room() as room:
         (invite,), (key,) = room.invites(0), room.epoch_keys().values()
         shown = [repr(invite), repr(key), f"{key}", str(secret), f"{secret!r}"]
-    assert not any("\\x" in text or "b'" in text for text in shown)
+    spelled = b64(key)
+    for struct in (
+        GrantedKeys(keys={"1": spelled}, r=spelled),
+        InviteRecord(code=CODE, r=spelled, exp=0),
+        ExportKeys(keys={"1": spelled}),
+    ):
+        shown += [repr(struct), f"{[struct]}"]
+    assert not any(mark in text for text in shown for mark in ("\\x", "b'", spelled))
