@@ -78,7 +78,7 @@ def test_fish_asks_the_same(typed: str, follow: str, home: Path) -> None:
         env=env | {"PATH": f"{home / 'bin'}:{env['PATH']}"},
         capture_output=True,
         encoding="utf-8",
-        timeout=30,
+        timeout=WAIT,
         check=True,
     )
     words = [line.split("\t")[0] for line in done.stdout.splitlines()]
