@@ -64,7 +64,9 @@ class Questions:
             AskFirst: He has to be asked by ending the call.
         """
         capabilities = context.session.client_capabilities
-        if capabilities is None or capabilities.elicitation is None:
+        asks = capabilities.elicitation if capabilities else None
+        # Who names no way shows forms; who names only addresses shows none.
+        if asks is None or (asks.url is not None and asks.form is None):
             return Verdict.CANNOT_ASK
         if handshake:
             return await self._now(question, context)

@@ -96,14 +96,15 @@ async def test_a_joiner_is_let_in_only_by_the_answer_of_a_person(
         assert "the plan" in str(await bob.texts(room))
 
 
+@pytest.mark.parametrize("shows", [{}, {"elicitation": {"url": {}}}])
 async def test_without_a_question_to_the_user_nobody_is_let_in(
-    hub: HubProcess, tmp_path: Path
+    hub: HubProcess, tmp_path: Path, shows: dict[str, Any]
 ) -> None:
     env = environment(tmp_path, hub.url, "ann")
-    async with at_work(env, tmp_path) as host:
+    async with at_work(env, tmp_path, capabilities=shows) as host:
         _, fingerprint, _ = await knocked(host, hub)
         read = await host.calls("parler_approve_join", agent=fingerprint)
-        assert "NOT approved" in read
+        assert "NOT approved: your user has to decide" in read
         assert f"parler approve {fingerprint} --home {home_of(env)}" in read
         read = await host.calls("parler_deny_join", agent=fingerprint)
         assert "NOT rejected" in read
