@@ -65,8 +65,9 @@ DEFAULT_WAIT_SECS = 50
 """Below the minute after which some apps give a tool up."""
 
 MAX_WAIT_SECS = 3600
-MAX_ROOMS = 50
-"""Direct rooms that are looked through for questions."""
+MAX_ROOMS = 25
+"""Direct rooms that are looked through for questions, those first where somebody asked
+last: each costs a few requests, and who looks stays and looks again."""
 
 LOOK_BACK = 100
 """Messages before what its members have read that are looked through as well."""
@@ -255,19 +256,17 @@ async def questions_to(own: Own) -> list[UserQuestion]:
     """
     ctx = own.ctx
     listed = (await ctx.client.request(Rooms(), RoomList)).rooms
-    noted = {
-        one.room for one in ctx.known_rooms.records() if same_hub(one.hub, ctx.hub)
-    }
-    direct = [one for one in listed if one.kind is RoomKind.DM]
-    direct = [one for one in direct if one.unread or one.name in noted]
+    direct = {one.name: one.unread for one in listed if one.kind is RoomKind.DM}
+    noted = [one for one in _noted_last(ctx.known_rooms, ctx.hub) if one in direct]
+    # Strangers open rooms as they like: those that nobody of ours is in come last.
+    unread = [one for one in direct if direct[one] and one not in noted]
     found: list[UserQuestion] = []
-    for room in sorted(direct, key=lambda one: one.name not in noted)[:MAX_ROOMS]:
-        if await standing_in(ctx, room.name) is not Standing.KNOWN:
+    for room in [*noted, *unread][:MAX_ROOMS]:
+        if await standing_in(ctx, room) is not Standing.KNOWN:
             continue
         with suppress(HubError):
-            found += _questions_in(
-                await _recent(ctx.client, room.name), ctx.client.agent_id, ctx
-            )
+            messages = await _recent(ctx.client, room)
+            found += _questions_in(messages, ctx.client.agent_id, ctx)
     return sorted(found, key=lambda one: one.since)
 
 
@@ -447,10 +446,11 @@ async def _direct_room(
 
     The person needs no card for it: with a key, both are in it by their own word.
     """
-    noted = KnownRooms(person.home)
+    known = KnownRooms(person.home)
+    noted = _noted_last(known, ctx.hub)
     rooms = (await ctx.client.request(Rooms(), RoomList)).rooms
     direct = [one.name for one in rooms if one.kind is RoomKind.DM]
-    direct.sort(key=lambda name: not noted.knows(ctx.hub, name))
+    direct.sort(key=lambda name: name not in noted)
     for name in direct[:MAX_ROOMS]:
         members = (await ctx.client.request(Roster(room=name), RosterList)).entries
         if person.agent_id in {one.id for one in members}:
@@ -461,10 +461,15 @@ async def _direct_room(
             name = made.room
             redeem = Redeem(code=Code(minted(made.code)))
             await theirs.client.request(redeem, (Joined, JoinPending))
-    if not noted.knows(ctx.hub, name):
-        noted.remember(ctx.hub, name)  # where the person looks
+    known.remember(ctx.hub, name)  # where the person looks first
     ctx.wrote_in(name)
     return name
+
+
+def _noted_last(known: KnownRooms, hub: str) -> list[RoomName]:
+    """The rooms at a hub that were noted, the last one first."""
+    records = reversed(known.records())
+    return [one.room for one in records if same_hub(one.hub, hub)]
 
 
 async def _recent(
