@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from parler.client.questions import ANSWER_KIND, ASK_KIND
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint, is_agent_id
 from parler.text.terminal import (
@@ -65,6 +66,9 @@ _MARKS = {
     Signature.INVALID: "✗ UNVERIFIED ",
     Signature.REPLAYED: "✗ REPLAYED ",
 }
+_BESIDE_TEXT = {TOPIC_KIND: "", ASK_KIND: "[question]", ANSWER_KIND: "[answer]"}
+"""Parts whose words are a text as well, and how they are shown beside it."""
+
 _PROOFS = {
     Signature.VALID: "signature verified",
     Signature.UNSIGNED: "NOT SIGNED: anybody at the hub could have written it",
@@ -216,8 +220,8 @@ def part_text(part: Part, room: RoomName) -> str:
         case TaskPart():
             return _task_text(part)
         case OtherPart(kind=kind):
-            # A new topic is said in the text beside it.
-            return "" if kind == TOPIC_KIND else f"[{clipped(kind)}]"
+            said = _BESIDE_TEXT.get(kind)
+            return f"[{clipped(kind)}]" if said is None else said
         case _:
             return f"[{part.__struct_config__.tag}]"
 

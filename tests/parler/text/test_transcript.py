@@ -116,6 +116,8 @@ def test_a_peer_never_prints_a_line_of_its_own() -> None:
         ({"kind": "data", "data": {"a": [1]}}, '[data] {"a":[1]}'),
         ({"kind": "org.example.x", "y": 1}, "[org.example.x]"),
         ({"kind": "com.parler.dispatch", "role": "qa"}, "[com.parler.dispatch]"),
+        ({"kind": "com.parler.ask", "question": "why?"}, "[question]"),
+        ({"kind": "com.parler.answer", "status": "done"}, "[answer]"),
         (
             {
                 "kind": "com.parler.bundle",
