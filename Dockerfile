@@ -15,7 +15,7 @@ RUN python -m venv /opt/parler
 COPY locks ./locks
 RUN /opt/parler/bin/pip install --no-deps --require-hashes -r locks/runtime.txt
 RUN /opt/parler/bin/pip install --no-deps --require-hashes -r locks/build.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY parler ./parler
 COPY hub ./hub
 RUN /opt/parler/bin/pip install --no-deps --no-build-isolation . \

@@ -248,6 +248,10 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         "hubs",
         "Show every setting, and where it comes from.",
     ),
+    "update": (
+        "update",
+        "Update Parler itself, by the tool that installed it.",
+    ),
     "completion": (
         "completion",
         "Print what makes a shell complete Parler's commands.",

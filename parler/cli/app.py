@@ -84,7 +84,7 @@ _NEXT = {
 AREAS = (
     *("session", "messages", "rooms", "memory", "directory", "attachments", "queue"),
     *("inbox", "ui", "work", "attention", "peers", "ask", "projects", "identity"),
-    *("contacts", "doctor", "mcp", "connect", "hubs", "completion"),
+    *("contacts", "doctor", "mcp", "connect", "hubs", "update", "completion"),
 )
 """The modules of this folder that have commands, in the order they are shown."""
 

@@ -122,6 +122,11 @@ class _Module:
                         for one, value in zip(names, node.value.elts, strict=True):
                             if isinstance(one, ast.Name) and one.id == name:
                                 found |= self._words(value, scope)
+        if isinstance(scope, _Function):
+            given = scope.args
+            for one, value in zip(given.kwonlyargs, given.kw_defaults, strict=True):
+                if one.arg == name and value is not None:
+                    found |= self._words(value, self.tree)
         if not found and scope is not self.tree:
             return self._named(name, self.tree)
         return found

@@ -1020,6 +1020,7 @@ NOT_TAKEN = {
     "cd somewhere else": "no command starts in a folder that has gone",
     "cd to a folder that is": "no command starts in a folder that has gone",
     "install git": MACHINE,
+    "install {}, then parler update": MACHINE,
     "install git 2.31 or newer": MACHINE,
     "uv tool install parler-agents, then parler connect": MACHINE,
     "install parler in an environment of its own: pipx install parler-agents": MACHINE,

@@ -42,6 +42,7 @@ NOT_RUN = {
     "./scripts/test": "it is what runs this",
     "./scripts/test --only-lint": "it is what runs this",
     "git clone https://github.com/parler-agents/parler && cd parler": "the network",
+    "parler update": "./scripts/test --ship",
     "./scripts/install.sh": "./scripts/test --ship, in a clean root file system",
     ".venv/bin/python -m bench.hub send --short": "tests/bench",
     ".venv/bin/python -m bench.hub fanout --short": "tests/bench",

@@ -200,6 +200,12 @@ def sources(root: Root, place: str) -> None:
             root.folder / place.lstrip("/") / name,
             ignore=shutil.ignore_patterns("__pycache__"),
         )
-    for name in ("pyproject.toml", "README.md", "LICENSE", "scripts/install.sh"):
+    for name in (
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "scripts/install.sh",
+    ):
         root.put(CHECKOUT / name, f"{place}/{name}")
     command("chmod", "-R", "a+rX", root.folder / place.lstrip("/"))

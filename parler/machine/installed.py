@@ -1,0 +1,152 @@
+"""How this program was installed, and by which commands that tool replaces it.
+
+Found out by what each tool leaves beside what it installs; nothing is asked of any
+network here, and nothing is run.
+"""
+
+import json
+import site
+import sys
+import sysconfig
+import zipfile
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+
+DISTRIBUTION = "parler-agents"
+
+
+class Way(StrEnum):
+    """Who put it there."""
+
+    UV = "uv tool"
+    PIPX = "pipx"
+    SCRIPT = "install.sh"
+    """Into an environment of its own, without uv or pipx."""
+
+    VENV = "pip"
+    """Into a virtual environment of somebody."""
+
+    USER = "pip --user"
+    SYSTEM = "system"
+    """The system's own package manager looks after it."""
+
+    SINGLE = "single file"
+    CHECKOUT = "checkout"
+    """It runs from its sources."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """One installation."""
+
+    way: Way
+    where: Path
+    source: str | None = None
+    """What was given in place of the package index: a folder, a file, a repository."""
+
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether a tool takes a newer version for it from the package index."""
+        return self.source is None and self.way not in (
+            Way.SYSTEM,
+            Way.SINGLE,
+            Way.CHECKOUT,
+        )
+
+    def replacing(self) -> list[str]:
+        """The command that installs the newest version in its place."""
+        match self.way:
+            case Way.UV:
+                return ["uv", "tool", "upgrade", DISTRIBUTION]
+            case Way.PIPX:
+                return ["pipx", "upgrade", DISTRIBUTION]
+            case _:
+                user = ["--user"] if self.way is Way.USER else []
+                return [*_PIP, "install", "--upgrade", *user, DISTRIBUTION]
+
+    def again(self) -> list[str]:
+        """The command that installs the newest one whatever was asked for before."""
+        match self.way:
+            case Way.UV:
+                return ["uv", "tool", "install", "--force", DISTRIBUTION]
+            case Way.PIPX:
+                return ["pipx", "install", "--force", DISTRIBUTION]
+            case _:
+                return self.replacing()
+
+    def fetching(self, folder: Path) -> list[str]:
+        """The command that puts the newest version into an empty folder.
+
+        By the tool's own settings, so that it is the one it would install.
+        """
+        what = ["--quiet", "--no-deps", "--target", str(folder), DISTRIBUTION]
+        match self.way:
+            case Way.UV:
+                python = ["--python", sys.executable]
+                return ["uv", "pip", "install", *python, *what]
+            case Way.PIPX:
+                return ["pipx", "runpip", DISTRIBUTION, "install", *what]
+            case _:
+                return [*_PIP, "install", *what]
+
+
+_PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+
+
+def installed() -> Installed:
+    """How the program that runs was installed."""
+    program = Path(sys.argv[0])
+    if program.is_file() and zipfile.is_zipfile(program):
+        return Installed(way=Way.SINGLE, where=program.absolute())
+    here, prefix = Path(__file__).parents[2], Path(sys.prefix)
+    found = _distribution(here)
+    source, is_editable = _source(found) if found else (None, True)
+    if is_editable:
+        return Installed(way=Way.CHECKOUT, where=here)
+    if (prefix / "uv-receipt.toml").is_file():
+        return Installed(way=Way.UV, where=prefix, source=source)
+    if (prefix / "pipx_metadata.json").is_file():
+        return Installed(way=Way.PIPX, where=prefix, source=source)
+    if sys.prefix != sys.base_prefix:
+        is_ours = prefix.name.startswith("env.") and prefix.parent.name == "parler"
+        way = Way.SCRIPT if is_ours else Way.VENV
+        return Installed(way=way, where=prefix, source=source)
+    if str(here) == site.getusersitepackages():
+        return Installed(way=Way.USER, where=here, source=source)
+    managed = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    way = Way.SYSTEM if managed.is_file() else Way.VENV
+    return Installed(way=way, where=here, source=source)
+
+
+def version_now() -> str | None:
+    """The version that is on disk by now, in the place of the program that runs."""
+    found = _distribution(Path(__file__).parents[2])
+    return found.version if found else None
+
+
+def _distribution(here: Path) -> metadata.Distribution | None:
+    """That of the package that runs; another one may have the same name."""
+    found = list(metadata.distributions(name=DISTRIBUTION, path=[str(here)]))
+    if found:
+        return found[0]
+    try:
+        other = metadata.distribution(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return None
+    return other if _source(other)[1] else None
+
+
+def _source(found: metadata.Distribution) -> tuple[str | None, bool]:
+    """What it was installed from, if not the index, and whether it runs from there."""
+    try:
+        told = json.loads(found.read_text("direct_url.json") or "{}")
+        url, folder = told.get("url"), told.get("dir_info") or {}
+    except (ValueError, AttributeError):
+        return None, False
+    if not isinstance(url, str):
+        return None, False
+    local = urlsplit(url)
+    return local.path if local.scheme == "file" else url, bool(folder.get("editable"))
