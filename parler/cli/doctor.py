@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from parler.apps.kit.promises import WHEN
 from parler.cli._command import command
 from parler.cli._run import ELSEWHERE, Options, hub_of, settings_of
 from parler.ops.doctor.installation import (
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
     from parler.identity.settings import Settings
 
 _MARKS = {Finding.OK: "✓", Finding.WARN: "!", Finding.BROKEN: "✗"}
-_WHEN = {
-    "push": "at once, also when it is idle",
-    "turn": "when its turn ends",
-    "next": "with its next prompt or tool call",
-    "none": "never",
-}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -134,7 +129,7 @@ def _line(probe: Probe) -> str:
     if probe.problem:
         return f"{name}: not sent: {visible(probe.problem)}"
     where = "it waits here" if probe.waiting else "its tools have not taken it"
-    when = _WHEN[probe.wake]
+    when = WHEN[probe.wake]
     hooks = ", ".join(map(word, probe.hooks)) or "none"
     return f"{name}: not shown yet, {where}; expected {when} (hooks seen: {hooks})"
 

@@ -1,9 +1,7 @@
 """What the server tells a model of itself, and how a result ends."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from parler.apps.kit.app import App
-from parler.apps.kit.waker import WakeKind
 from parler.errors import HubError, ParlerError
 from parler.text.terminal import clipped, visible
 from parler.text.untrusted import quote
@@ -54,35 +52,6 @@ def failure(error: ParlerError, *, full: bool = False) -> str:
         return f"error: the hub refused ({error.code}):\n{words}{step}"
     return f"error: {said}{step}"
 
-
-def will_be_told(
-    what: str, *, app: App | None, kind: WakeKind, hooks: Collection[str]
-) -> str:
-    """What a model may rely on, in this app, as it is wired now.
-
-    Args:
-        what: What it would be told, such as "who knocks".
-        kind: How a message reaches it at this moment.
-        hooks: Those of ours that the app has run.
-    """
-    if kind is WakeKind.PUSH:
-        return f"You will be told {what}."
-    cannot = app is not None and not app.can_wake
-    whom = (
-        f"{app.title} while it is idle" if app and cannot else "you while you are idle"
-    )
-    times = [said for hook, said in _TOLD_BY.items() if hook in hooks]
-    return (
-        f"Nothing wakes {whom}: you are told {what} "
-        f"{' or '.join([*times, 'with your next parler call'])}. "
-        "To wait for it: parler_recv with wait_secs."
-    )
-
-
-_TOLD_BY = {
-    "stop": "as this turn ends",
-    "prompt": "with your user's next prompt",
-}
 
 BACKLOG_URI = "parler://active-session/backlog"
 ROSTER_URI = "parler://roster"

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from inspect import isawaitable
 from typing import Any, TypeAlias
 
+from parler.apps.kit.promises import will_be_told
 from parler.apps.kit.waker import WakeKind
 from parler.errors import UsageError
 from parler.identity.homes import machine_home, process_environment, user_home_of
 from parler.identity.identity import find_identity
-from parler.mcp_server.instructions import will_be_told
 from parler.mcp_server.tool_call import (
     MAX_RESULT_CHARS,
     Answer,

@@ -3,9 +3,9 @@
 import pytest
 
 from parler.apps.kit.app import App
+from parler.apps.kit.promises import will_be_told
 from parler.apps.kit.waker import WakeKind
 from parler.apps.registry import all_apps
-from parler.mcp_server.instructions import will_be_told
 
 
 @pytest.mark.parametrize("app", [None, *all_apps()], ids=lambda app: app and app.id)
