@@ -47,6 +47,8 @@ def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
     if result.gated:
         walk_in = ["your own agents", *map(shown_name, result.welcome)]
         yield f"at once  {' and those of '.join(walk_in)},"
+        for one in result.approved:
+            yield f"         {word(one)},"
         yield f"         {WHILE_SEEN}"
     yield f"portable {visible(result.portable)}"
     yield f"expires  {when(result.expires_at, zone)}"

@@ -7,11 +7,15 @@ import typer
 
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, shows
-from parler.cli._person import check_no_agent
+from parler.cli._own import Yes
+from parler.cli._person import check_agreed, check_no_agent
 from parler.cli._run import Options, Place, Run, carry_out, settings_of
 from parler.cli._when import when
 from parler.errors import UsageError
+from parler.identity.signing import fingerprint
 from parler.ops import queue, tasks
+from parler.ops.addressing import as_agent_id, is_whole_fingerprint
+from parler.ops.affiliations import affiliations, introduced
 from parler.ops.person_only import Deciding
 from parler.ops.queue import (
     AdmitResult,
@@ -44,6 +48,7 @@ def serve(
             "--admit", metavar="AGENT", help="Let an agent work for your service."
         ),
     ] = None,
+    yes: Yes = False,
     **given: Any,
 ) -> None:
     """Become a worker, or let somebody be one."""
@@ -53,13 +58,28 @@ def serve(
         return
     if any(given.values()):
         raise UsageError("--admit excludes --open and --closed")
-    # The service is this identity's, so it is named.
-    words = [service, "--admit", admit, "--home", str(settings_of(options).home)]
-    line = " ".join(["parler serve", *map(shell_word, words)])
-    check_no_agent(Deciding(what="admit anybody", question="", line=line))
+
+    def deciding(whom: str, question: str = "") -> Deciding:
+        # The service is this identity's, so it is named.
+        words = [service, "--admit", whom, "--home", str(settings_of(options).home)]
+        line = " ".join(["parler serve", *map(shell_word, words)])
+        return Deciding(what="admit anybody", question=question, line=line)
+
+    check_no_agent(deciding(admit))
 
     async def work(run: Run) -> None:
-        result = await queue.admit(run.ctx, service, admit)
+        chosen = await queue.worker_meant(run.ctx, service, admit)
+        whom = admit
+        if not (as_agent_id(admit.strip()) or is_whole_fingerprint(admit.upper())):
+            known = (await affiliations(run.ctx, [chosen.agent])).get(chosen.agent)
+            question = (
+                f"{introduced(chosen.name, None, chosen.agent, known)}\n"
+                "Compare the fingerprint: anybody can use a name.\n"
+                f"Let it work for {word(service)}?"
+            )
+            whom = fingerprint(chosen.agent)
+            check_agreed(deciding(whom, question), yes=yes)
+        result = await queue.admit(run.ctx, service, whom)
         run.out.result(result, [_admitted(result)])
 
     carry_out(options, work, place=Place(room=service_room(service)))

@@ -125,6 +125,9 @@ class OpenResult(Result):
     welcome: list[str] = msgspec.field(default_factory=list)
     """Contacts whose agents come in unasked."""
 
+    approved: list[str] = msgspec.field(default_factory=list)
+    """The ids and fingerprints that were approved beforehand."""
+
 
 class JoinState(StrEnum):
     """What became of a redeemed key."""
@@ -215,6 +218,7 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
         expires_at=invited.expires_at,
         for_this_user=ctx.for_this_user(),
         welcome=[contact.name for contact in welcome],
+        approved=approvals,
     )
 
 

@@ -202,7 +202,12 @@ def test_the_owner_of_a_service_on_a_public_hub_admits_its_workers(
         assert "does not know you" in refused.err
         waiting = boss("roster", "--room", "svc.review").out
         assert "waits to be admitted as review" in waiting
-        assert eve("serve", "review", "--admit", "eve").status == 6
+        theirs = eve("whoami", "--json").json["fingerprint"]
+        assert eve("serve", "review", "--admit", theirs).status == 6
+        # A name is a stranger's choice: it is shown whose it is, and a person asked.
+        named = boss("serve", "review", "--admit", "eve", "--json")
+        assert named.status == 2
+        assert f"--admit {theirs}" in named.error["next"]
         assert boss("serve", "review", "--admit", "nobody").status == 2
         mark = bob("whoami", "--json").json["fingerprint"]
         boss.environment["GEMINI_CLI"] = "1"

@@ -85,6 +85,7 @@ async def open_session(call: Call, args: Any) -> Answer:
         else "Whoever has it is in at once: give it to nobody else."
     )
     walk_in = ["Your user's own agents", *map(shown_name, result.welcome)]
+    named = "".join(f", and so does {word(one)}" for one in result.approved)
     return Answer(
         text="\n".join(
             [
@@ -93,7 +94,7 @@ async def open_session(call: Call, args: Any) -> Answer:
                 f"KEY: {visible(result.portable)}",
                 gate,
                 *(
-                    [f"{' and those of '.join(walk_in)} come in at once."]
+                    [f"{' and those of '.join(walk_in)} come in at once{named}."]
                     if result.gated
                     else ()
                 ),
