@@ -1,6 +1,7 @@
 """``parler ui``: the person's page in the browser."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,11 +84,15 @@ def _open(options: Options, place: "Place", port: int | None, *, browser: bool) 
             next_step=person_line(options, "ui", "--stop"),
         )
     words = [*own_command(), "ui", "--serve"]
-    words += ["--home", options.home] if options.home else []
+    # It works in a folder of its own.
+    words += ["--home", str(Path(options.home).absolute())] if options.home else []
     words += ["--hub", options.hub] if options.hub else []
     words += ["--insecure"] if options.insecure else []
     words += ["--port", str(port)] if port is not None else []
-    running = ensure(place, words, process_environment())
+    variables = dict(process_environment())
+    if home := variables.get("PARLER_HOME"):
+        variables["PARLER_HOME"] = str(Path(home).absolute())
+    running = ensure(place, words, variables)
     url = f"{running.origin}/#{mint_token(place)}"
     if browser:
         import webbrowser

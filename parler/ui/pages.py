@@ -219,6 +219,8 @@ class Pages:
                 last, news = await self._later(reader.spot, last)
                 for one in news:
                     yield "message", one
+                if news:  # there may be more
+                    reader.news.set()
             slow = reader.members or clock() - looked >= LOOK_AGAIN_SECS
             if slow:
                 reader.members, looked = False, clock()

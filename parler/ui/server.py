@@ -29,6 +29,9 @@ END_SECS = 2.0
 """How long readers may take to notice that it does."""
 
 MAX_CONNECTIONS = 200
+MAX_HEAD_BYTES = 16 * 2**10
+"""Of a request, before anybody looks at it."""
+
 _LOOK_SECS = 2.0
 
 
@@ -72,7 +75,8 @@ def serve(
         server = _Server(
             uvicorn.Config(
                 guard,
-                http="httptools",
+                http="h11",  # what a stranger may send of a head is bounded there
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 proxy_headers=False,  # nobody else says where a request comes from
                 ws="none",
                 lifespan="off",
