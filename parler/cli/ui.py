@@ -100,7 +100,9 @@ def _open(options: Options, place: "Place", port: int | None, *, browser: bool) 
         if webbrowser.open(url):
             options.out.result(PageResult(url=url), [f"opened {running.origin}"])
             return
-        options.out.note("no browser could be opened here; this works once, soon:")
+        options.out.note(
+            "no browser could be opened here: open this address in one, soon and once"
+        )
     options.out.result(PageResult(url=url), [url])
 
 

@@ -48,7 +48,7 @@ LOOK_SECS = 10.0
 AROUND_SECS = 2.0
 """How often it is looked who runs on this machine, and is connected: nothing tells."""
 
-LOST = "the connection is lost, and tried again"
+LOST = "the connection is lost, and is tried again"
 
 _EVENTS = ("member", "receipt", "room")
 
