@@ -9,11 +9,21 @@ from tests._support.processes import CHECKOUT
 
 HEAVY = {
     *("asyncio", "click", "dataclasses", "httpx", "inspect", "logging", "mcp"),
-    *("msgspec", "nacl", "psutil", "secrets", "socket", "sqlite3", "ssl"),
+    *(
+        "cryptography",
+        "msgspec",
+        "nacl",
+        "psutil",
+        "secrets",
+        "socket",
+        "sqlite3",
+        "ssl",
+    ),
     *("subprocess", "threading", "typer", "unicodedata", "websockets"),
     *(
         "parler.cli",
         "parler.client.client",
+        "parler.sealed",
         "parler.identity.settings",
         "parler.identity.identity",
         "hub",

@@ -24,6 +24,16 @@ from hub.http.addresses import HOST, base_url, is_near, peer_address
 from hub.http.origins import OriginPolicy
 from hub.settings import split_address
 from parler.identity.signing import Keypair, verify
+from parler.sealed import export
+from parler.sealed.formats import (
+    Refused,
+    read_body,
+    read_direct,
+    read_granted,
+    read_invites,
+    read_plaintext,
+    read_state,
+)
 from parler.wire.canonical import canonical_json, parse_json
 from parler.wire.codec import (
     BadFrame,
@@ -32,7 +42,13 @@ from parler.wire.codec import (
     encode,
 )
 from parler.wire.joinkey import InvalidJoinKey, parse_join_key
-from parler.wire.parts import InvalidParts, check_parts, encode_parts, read_parts
+from parler.wire.parts import (
+    InvalidParts,
+    check_parts,
+    encode_parts,
+    part_objects,
+    read_parts,
+)
 from parler.wire.requests import AnyRequest, Hello, Send
 from parler.wire.urls import (
     InvalidHubUrl,
@@ -239,6 +255,25 @@ def addresses(data: bytes) -> None:
         leaves_this_network(url)
 
 
+def sealed(data: bytes) -> None:
+    """What sealed rooms decode is read or `Refused`: parts, insides, files."""
+    for read in (read_plaintext, read_granted, invites_of):
+        with contextlib.suppress(Refused):
+            read(data)
+    with contextlib.suppress(Refused):
+        export.check(data.splitlines())
+    with contextlib.suppress(InvalidParts):
+        for part in part_objects(data):
+            for read_fields in (read_body, read_direct, read_state):
+                with contextlib.suppress(Refused):
+                    read_fields(part)
+
+
+def invites_of(data: bytes) -> None:
+    """Session keys within a message."""
+    read_invites(read_plaintext(data))
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "request": request,
     "reply": reply,
@@ -248,4 +283,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "dialogue": dialogue,
     "headers": headers,
     "addresses": addresses,
+    "sealed": sealed,
 }
