@@ -465,7 +465,7 @@ def read_direct(part: dict[str, Any]) -> SealedDirect:
     """
     try:
         return msgspec.convert(part, SealedDirect)
-    except (msgspec.ValidationError, RecursionError):
+    except (msgspec.ValidationError, UnicodeError, RecursionError):
         raise Refused(Verdict.RECIPIENTS) from None
 
 
@@ -503,7 +503,7 @@ def print_struct(struct: msgspec.Struct) -> dict[str, Any]:
 def _convert(fields: dict[str, Any], kind: Any) -> Any:
     try:
         return msgspec.convert(fields, kind)
-    except (msgspec.ValidationError, RecursionError):
+    except (msgspec.ValidationError, UnicodeError, RecursionError):
         raise Refused(Verdict.FORMAT) from None
 
 
