@@ -15,7 +15,7 @@ from typing import Protocol
 from parler.sealed.crypto import Secret
 from parler.sealed.formats import Plaintext, Verdict
 from parler.sealed.state import SignedState
-from parler.wire.base import AgentId, Seq
+from parler.wire.base import AgentId, Millis, Seq
 from parler.wire.records import StoredMessage
 
 
@@ -90,6 +90,9 @@ class Position:
     head: bytes | None = None
     gap: int = 0
     """The last row before messages that the hub no longer has."""
+
+    asked_at: Millis | None = None
+    """When we last asked for keys."""
 
     @property
     def aligned(self) -> bool:

@@ -6,6 +6,7 @@ anywhere between loses nothing and says nothing twice. One identity does this in
 process at a time.
 """
 
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
@@ -14,7 +15,7 @@ from parler.errors import UsageError, VerificationError
 from parler.identity.message_signing import fresh_uid, sign_parts
 from parler.identity.signing import Keypair
 from parler.sealed import changes, crypto, envelope, invites, state
-from parler.sealed.changes import Admit, Change
+from parler.sealed.changes import Admit, Change, Remove
 from parler.sealed.crypto import Secret
 from parler.sealed.envelope import Envelope
 from parler.sealed.formats import (
@@ -22,6 +23,7 @@ from parler.sealed.formats import (
     GRANT_NOTICE,
     HASH_BYTES,
     KEY_BYTES,
+    MAX_WANTED,
     MESSAGE_NOTICE,
     NOWHERE,
     PREFIX_BYTES,
@@ -65,6 +67,17 @@ from parler.wire.records import RoomTarget, StoredMessage
 _OVER = (Phase.STOPPED, Phase.LEFT)
 
 _OF_ANOTHER_ROOM = (Verdict.INVITE, Verdict.CHAIN)
+
+ASK_EVERY_MS = 60_000
+GIVE_AFTER_MS = range(5_000, 15_000)
+"""How long who is no admin waits whether somebody else gives what was asked for."""
+
+REMOVE_AFTER_MS = range(1_000, 10_000)
+"""How long an admin waits whether another one removes who has left."""
+
+HOUR_MS = 3_600_000
+MAX_ANSWERS = 3
+"""To one asker within an hour."""
 
 MAX_TRIES = 5
 """How often a change is repeated that another one came before."""
@@ -246,6 +259,7 @@ class Member:
             for message in news:
                 for reading in reader.read(message):
                     self._note_invites(room, reading)
+                    self._note_duties(room, reading)
                     readings.append(reading)
             self._settle(room)
         return readings
@@ -271,6 +285,35 @@ class Member:
             for record in read_invites(reading.plain):
                 r = Secret(unb64(record.r, KEY_BYTES))
                 room.add_invite(Invite(record.code, r, record.exp))
+
+    def _note_duties(self, room: StoredRoom, reading: Reading) -> None:
+        """What another member's word asks of us; who is no admin gives others time."""
+        current, author = room.current(), reading.entry.message.author.id
+        if current is None:
+            return
+        if reading.verdict is Verdict.STATE:
+            self._drop_done(room, current)
+        if reading.verdict is not Verdict.KEYS:
+            return
+        admin, now = current.state.is_admin(self.agent), self.now()
+        match reading.body:
+            case Ask(want=want) if author != self.agent:
+                wait = 0 if admin else secrets.choice(GIVE_AFTER_MS)
+                room.add_request(author, want, now + wait)
+            case Give(grants=grants):
+                for grant in grants:
+                    room.drop_request(grant.to)
+            case Leave() if admin and author != self.agent:
+                wait = secrets.choice(REMOVE_AFTER_MS)
+                room.add_change(Remove(agent=author), now + wait)
+
+    def _drop_done(self, room: StoredRoom, current: SignedState) -> None:
+        """What somebody else has done is wanted no longer, whatever follows."""
+        waiting = room.outgoing()
+        for ident, change in room.changes().items():
+            sent = waiting is not None and waiting.change == ident
+            if not sent and changes.plan(change, current.state) is None:
+                room.drop_change(ident)
 
     def _settle(self, room: StoredRoom) -> None:
         """What follows of where the log is now, for us and for what is on its way."""
@@ -386,55 +429,67 @@ class Member:
             if isinstance(change, Admit):
                 self._hold_for_alarms(room)
             self._hold(room, current, change)
-            room.add_change(change)
+            room.add_change(change, self.now())
 
     def outgoing(self) -> Outgoing | None:
-        """What has to be sent next, as it is; None if nothing of ours is pending."""
+        """What has to be sent next, as it is; None if nothing of ours is due.
+
+        That is what is on its way, then what was intended, then keys that others lack.
+        """
         with self._room() as room:
             waiting = room.outgoing()
-            while waiting is None and (pending := room.next_change()) is not None:
-                waiting = self._prepare_change(room, *pending)
+            while waiting is None and (due := room.next_change(self.now())):
+                waiting = self._prepare_change(room, *due)
+            while waiting is None and (asked := room.next_request(self.now())):
+                room.drop_request(asked[0])
+                waiting = self._prepare_gift(room, *asked)
             return waiting
 
     def ask(self) -> Outgoing | None:
-        """Ask the others for the keys we are entitled to and have not got."""
+        """Ask the others for the keys we are entitled to and have not got.
+
+        None if there are none, if we asked within the minute, or if something of ours
+        is on its way.
+        """
         with self._room() as room:
-            current = room.current()
+            current, now = room.current(), self.now()
             member = current.state.member(self.agent) if current else None
-            if current is None or member is None:
+            last = room.position.asked_at
+            if current is None or member is None or room.outgoing() is not None:
                 return None
             have = room.epoch_keys()
             epochs = range(member.since, current.state.epoch + 1)
-            want = [epoch for epoch in epochs if epoch not in have]
-            if not want:
+            want = [epoch for epoch in epochs if epoch not in have][:MAX_WANTED]
+            if not want or (last is not None and now - last < ASK_EVERY_MS):
                 return None
+            room.position.asked_at = now
             n, prev = self._number(room)
             body = Ask(v=VERSION, n=n, prev=prev, at=self._at(room), want=want)
             return self._prepare(room, body)
 
-    def give(self, to: AgentId, want: list[int]) -> Outgoing | None:
-        """Give a member the keys it asked for and may have."""
-        with self._room() as room:
-            current, _ = self._speaking(room)
-            self._hold_for_alarms(room)
-            member = current.state.member(to)
-            if member is None:
-                return None
-            have = room.epoch_keys()
-            keys = {
-                epoch: have[epoch]
-                for epoch in sorted(set(want))
-                if epoch in have and epoch >= member.since
-            }
-            if not keys:
-                return None
-            n, prev = self._number(room)
-            grants = self._grants(current, {to: keys}, {})
-            at = self._at(room)
-            body = Give(
-                v=VERSION, n=n, prev=prev, at=at, st=current.hash, grants=grants
-            )
-            return self._prepare(room, body)
+    def _prepare_gift(
+        self, room: StoredRoom, to: AgentId, want: list[int]
+    ) -> Outgoing | None:
+        """Give a member the keys it asked for, as far as it may have them."""
+        current, now = room.current(), self.now()
+        member = current.state.member(to) if current else None
+        if current is None or member is None or room.phase is not Phase.READING:
+            return None
+        if room.alarms() or room.answers(to, now - HOUR_MS) >= MAX_ANSWERS:
+            return None
+        have = room.epoch_keys()
+        keys = {
+            epoch: have[epoch]
+            for epoch in sorted(set(want))
+            if epoch in have and epoch >= member.since
+        }
+        if not keys:
+            return None
+        room.add_answer(to, now)
+        n, prev = self._number(room)
+        grants, at = self._grants(current, {to: keys}, {}), self._at(room)
+        body = Give(v=VERSION, n=n, prev=prev, at=at, st=current.hash, grants=grants)
+        return self._prepare(room, body)
 
     def leave(self) -> Outgoing:
         """Say that we go; an admin's client makes the state without us."""

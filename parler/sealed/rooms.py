@@ -135,9 +135,9 @@ class SealedRoom:
             self._unread += await self._flush()
 
     async def _flush(self) -> list[Reading]:
-        """Bring what is on its way to the hub, and what is wanted to its end."""
+        """Say what is due: what is on its way, what is wanted, keys given and asked."""
         readings: list[Reading] = []
-        while (outgoing := self._member.outgoing()) is not None:
+        while (outgoing := self._member.outgoing() or self._member.ask()) is not None:
             if self._member.now() - outgoing.at > IN_FLIGHT_MS:
                 outgoing = self._member.renew() or outgoing
             readings += await self._deliver(outgoing)

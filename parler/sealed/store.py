@@ -42,7 +42,7 @@ CREATE TABLE rooms (
   admission TEXT, whole INTEGER NOT NULL DEFAULT 1,
   admitted INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0,
   rows INTEGER NOT NULL DEFAULT 0, base INTEGER, head BLOB,
-  gap INTEGER NOT NULL DEFAULT 0, UNIQUE (hub, name)
+  gap INTEGER NOT NULL DEFAULT 0, asked_at INTEGER, UNIQUE (hub, name)
 ) STRICT;
 CREATE TABLE states (
   room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, hash TEXT NOT NULL,
@@ -80,7 +80,15 @@ CREATE TABLE invites (
 ) STRICT;
 CREATE TABLE changes (
   id INTEGER PRIMARY KEY, room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE,
-  change BLOB NOT NULL, tries INTEGER NOT NULL DEFAULT 0
+  change BLOB NOT NULL, due INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE requests (
+  room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, asker TEXT NOT NULL,
+  want BLOB NOT NULL, due INTEGER NOT NULL, PRIMARY KEY (room, asker)
+) STRICT;
+CREATE TABLE answers (
+  room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, asker TEXT NOT NULL,
+  at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE outbox (
   room INTEGER PRIMARY KEY REFERENCES rooms ON DELETE CASCADE, uid TEXT NOT NULL,
@@ -477,16 +485,18 @@ class StoredRoom:
         """It arrived, or is made anew."""
         self._database.execute("DELETE FROM outbox WHERE room = ?", (self._id,))
 
-    def add_change(self, change: Change) -> None:
-        """Keep what is wanted until it is so."""
+    def add_change(self, change: Change, due: Millis) -> None:
+        """Keep what is wanted until it is so; it is not tried before its time."""
         self._database.execute(
-            "INSERT INTO changes (room, change) VALUES (?, ?)",
-            (self._id, msgspec.json.encode(change)),
+            "INSERT INTO changes (room, change, due) VALUES (?, ?, ?)",
+            (self._id, msgspec.json.encode(change), due),
         )
 
-    def next_change(self) -> tuple[int, Change] | None:
-        """The oldest change that is wanted, with its number; counts as one try."""
-        found = self._one("SELECT id, change FROM changes", "1 ORDER BY id LIMIT 1")
+    def next_change(self, now: Millis) -> tuple[int, Change] | None:
+        """The oldest change that is due, with its number; counts as one try."""
+        found = self._one(
+            "SELECT id, change FROM changes", "due <= ? ORDER BY id LIMIT 1", now
+        )
         if found is None:
             return None
         ident, change = found
@@ -494,6 +504,50 @@ class StoredRoom:
             "UPDATE changes SET tries = tries + 1 WHERE id = ?", (ident,)
         )
         return ident, msgspec.json.decode(change, type=Change)
+
+    def changes(self) -> dict[int, Change]:
+        """What is wanted and not so yet, by number."""
+        found = self._all("SELECT id, change FROM changes", "1 ORDER BY id")
+        return {ident: msgspec.json.decode(c, type=Change) for ident, c in found}
+
+    def add_request(self, asker: AgentId, want: list[int], due: Millis) -> None:
+        """Keep what a member asked for, until it is answered."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO requests (room, asker, want, due) "
+            "VALUES (?, ?, ?, ?)",
+            (self._id, asker, msgspec.json.encode(want), due),
+        )
+
+    def next_request(self, now: Millis) -> tuple[AgentId, list[int]] | None:
+        """A request that is due."""
+        found = self._one(
+            "SELECT asker, want FROM requests", "due <= ? ORDER BY due LIMIT 1", now
+        )
+        if found is None:
+            return None
+        asker, want = found
+        return AgentId(asker), msgspec.json.decode(want, type=list[int])
+
+    def drop_request(self, asker: AgentId) -> None:
+        """It is answered, or is not to be."""
+        self._database.execute(
+            "DELETE FROM requests WHERE room = ? AND asker = ?", (self._id, asker)
+        )
+
+    def add_answer(self, asker: AgentId, at: Millis) -> None:
+        """Note that we answered somebody."""
+        self._database.execute(
+            "INSERT INTO answers (room, asker, at) VALUES (?, ?, ?)",
+            (self._id, asker, at),
+        )
+
+    def answers(self, asker: AgentId, since: Millis) -> int:
+        """How often we have answered somebody; what is older is forgotten."""
+        self._database.execute(
+            "DELETE FROM answers WHERE room = ? AND at < ?", (self._id, since)
+        )
+        (count,) = self._one("SELECT count(*) FROM answers", "asker = ?", asker)
+        return int(count)
 
     def tries(self, change: int) -> int:
         """How often a change was tried."""

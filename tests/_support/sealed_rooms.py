@@ -1,6 +1,5 @@
 """A hub of one room that does as it is told, and members of it, without a network."""
 
-import itertools
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
@@ -61,14 +60,14 @@ class Person:
         self.hub = hub
         self.store = store or memory_store()
         OPENED.append(self.store)
-        clock = itertools.count(1_790_000_000_000)
+        self.now_ms = 1_790_000_000_000
         self.member = Member(
             self.store,
             self.keypair,
             hub=HUB,
             room=ROOM,
             name=f"person {number}",
-            now=lambda: next(clock),
+            now=lambda: self.now_ms,
         )
 
     def send(self, outgoing: Outgoing) -> StoredMessage:

@@ -52,9 +52,11 @@ def bodies(mallory: Person, bob: Person) -> dict[str, dict[str, Any]]:
                 assert pending
                 outgoing = pending
             case "give":
-                given_keys = member.give(bob.id, [1])
-                assert given_keys
-                outgoing = given_keys
+                with mallory.room() as room:
+                    room.add_request(bob.id, [1], due=0)
+                pending = member.outgoing()
+                assert pending
+                outgoing = pending
             case "leave":
                 outgoing = member.leave()
             case _:

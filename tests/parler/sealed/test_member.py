@@ -183,6 +183,9 @@ def test_of_two_admins_at_once_the_first_counts_and_the_other_repeats(
 def test_a_key_that_is_lost_is_given_by_whoever_has_it(
     ann: Person, bob: Person
 ) -> None:
+    cid = Person(3, ann.hub)
+    ann.change(Admit(agent=cid.id))
+    assert cid.enter()
     ann.change(Rekey())
     ann.say("new key")
     bob.sync()
@@ -195,14 +198,66 @@ def test_a_key_that_is_lost_is_given_by_whoever_has_it(
     assert asked
     bob.send(asked)
     bob.sync()
+    assert bob.member.ask() is None, "not twice within a minute"
+    cid.sync()
+    assert cid.member.outgoing() is None, "whoever is no admin gives others time"
     ann.sync()
-    given = ann.member.give(bob.id, [1, 2])
-    assert given
-    ann.send(given)
+    ann.finish()
+    cid.now_ms += 15_000
+    cid.sync()
+    assert cid.member.outgoing() is None, "somebody else has given them"
     (keys, opened) = bob.sync()
     assert (keys.verdict, opened.verdict) == (Verdict.KEYS, Verdict.OPEN)
     assert bob.texts == ["before", "new key"]
-    assert bob.member.ask() is None
+
+
+def test_who_asks_in_a_loop_is_answered_three_times_an_hour(
+    ann: Person, bob: Person
+) -> None:
+    given = []
+    for minute in range(80):
+        ann.now_ms = bob.now_ms = 1_790_000_000_000 + minute * 60_000
+        with bob.room() as room:
+            room._database.execute("DELETE FROM keys")
+        asked = bob.member.ask()
+        assert asked
+        bob.send(asked)
+        bob.sync()
+        ann.sync()
+        if (outgoing := ann.member.outgoing()) is not None:
+            ann.send(outgoing)
+            ann.sync()
+            given.append(minute)
+    assert given == [0, 1, 2, 61, 62, 63]
+
+
+def test_who_leaves_is_removed_by_an_admin(ann: Person, bob: Person) -> None:
+    bob.sync()
+    bob.send(bob.member.leave())
+    ann.sync()
+    assert ann.member.outgoing() is None
+    ann.now_ms += 10_000
+    ann.finish()
+    ann.say("without bob")
+    bob.sync()
+    assert bob.texts == ["before"]
+    assert phase(bob) is Phase.LEFT
+
+
+def test_who_left_and_came_back_is_not_removed_by_who_reads_that_later(
+    ann: Person, bob: Person
+) -> None:
+    cid = Person(3, ann.hub)
+    ann.change(Admit(agent=cid.id))
+    ann.change(SetAdmin(agent=cid.id, admin=True))
+    assert cid.enter()
+    bob.sync()
+    bob.send(bob.member.leave())
+    ann.change(Remove(agent=bob.id))
+    ann.change(Admit(agent=bob.id))
+    cid.sync()
+    cid.now_ms += 10_000
+    assert cid.member.outgoing() is None
 
 
 def test_the_key_confirms_the_room_and_shows_another_one(ann: Person) -> None:
@@ -325,8 +380,9 @@ def test_a_lie_of_the_hub_is_noticed_at_the_next_word(
     assert cid.enter()
     assert set(cid.alarms) == alarms
     assert "old" not in cid.texts
-    with pytest.raises(NotReading):
-        cid.member.give(ann.id, [1])
+    with cid.room() as room:
+        room.add_request(ann.id, [1], due=0)
+    assert cid.member.outgoing() is None, "nobody gets keys until a person has looked"
 
 
 def test_who_is_no_member_alarms_nobody(ann: Person, bob: Person) -> None:
