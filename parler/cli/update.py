@@ -55,7 +55,7 @@ def update(options: Options, check: _Check = False, yes: Yes = False) -> None:
         lines = [f"updated to {result.newest}", *_running(options)]
     else:
         lines = list(_told(result, found))
-    options.out.result(result, map(options.out.prose, lines))
+    options.out.result(result, lines)
     if check and result.newer:
         raise typer.Exit(NEWER)
 
