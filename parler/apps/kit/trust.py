@@ -17,6 +17,7 @@ SERVER = "parler"
 SAFE_TOOLS = (
     "parler_rooms",
     "parler_roster",
+    "parler_session",
     "parler_peers",
     "parler_discover",
     "parler_card",
@@ -29,6 +30,7 @@ SAFE_TOOLS = (
     "parler_handoff",
     "parler_task",
     "parler_answer",
+    "parler_ask_user",
     "parler_remember",
     "parler_presence",
     "parler_summary",
