@@ -21,7 +21,7 @@ from parler.ops.message_view import pages
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, Digest, Millis, RoomName
 from parler.wire.foreign import Foreign
-from parler.wire.parts import BundlePart, FilePart
+from parler.wire.parts import BundlePart, FilePart, HandoffPart, Part, TaskPart
 
 if TYPE_CHECKING:
     from parler.client.messages import Message
@@ -82,12 +82,8 @@ async def attachments(ctx: OpContext, room: RoomName) -> list[Attachment]:
     Raises:
         UsageError: A stranger sent it, and a model would read it.
     """
-    await ctx.require_accepted(room)
-    found: deque[Attachment] = deque(maxlen=MAX_ATTACHMENTS)
-    async for batch in pages(ctx.client, room, since=0):
-        for message in batch.messages:
-            found.extend(_of(message))
-    return list(found)
+    sent, _ = await _said(ctx, room)
+    return sent
 
 
 async def announced(
@@ -97,22 +93,64 @@ async def announced(
     *,
     named: Named = _nothing,
     next_step: str,
-) -> Attachment | None:
-    """The attachment of a room, or of the active session, that is meant; see `find`.
+) -> tuple[Digest, Attachment | None]:
+    """The blob that is meant, in a room or the active session; see `find`.
 
-    For a whole blob id no room is needed: it only tells who sent it.
+    For a whole blob id no room is needed: it only tells who sent it. Of what a handoff
+    or a receipt only names, nobody announced more than its id.
     """
-    if room is not None or not is_blob_id(word):
-        sent = await attachments(ctx, ctx.room(room))
-        return find(word, sent, named=named, next_step=next_step)
-    session = active_session(ctx.identity.home)
-    if session is None:
-        return None
     try:
-        sent = await attachments(ctx, session)
+        where = room or active_session(ctx.identity.home) if is_blob_id(word) else room
+        if where is None and is_blob_id(word):
+            return Digest(word), None
+        sent, named_only = await _said(ctx, ctx.room(where))
     except HubRefused:
-        return None  # it lives on another hub, or we are no longer in it
-    return find(word, sent, named=named, next_step=next_step)
+        if room is not None or not is_blob_id(word):
+            raise
+        return Digest(word), None  # on another hub, or we are no longer in it
+    if whole := only_named(word, sent, named_only, named):
+        return whole, None
+    found = find(word, sent, named=named, next_step=next_step)
+    return found.part.blob if found else Digest(word), found
+
+
+async def _said(ctx: OpContext, room: RoomName) -> tuple[list[Attachment], set[Digest]]:
+    """What was handed over in a room, and what its messages name besides."""
+    await ctx.require_accepted(room)
+    found: deque[Attachment] = deque(maxlen=MAX_ATTACHMENTS)
+    named: deque[Digest] = deque(maxlen=MAX_ATTACHMENTS)
+    async for batch in pages(ctx.client, room, since=0):
+        for message in batch.messages:
+            found.extend(_of(message))
+            if not message.signature.fails:
+                named.extend(filter(is_blob_id, map(_names, message.parts)))
+    return list(found), set(named)
+
+
+def _names(part: Part) -> Digest:
+    """The blob that a handoff or a receipt is about."""
+    match part:
+        case HandoffPart(bundle=blob) | TaskPart(result=blob) if blob:
+            return blob
+    return Digest("")
+
+
+def only_named(
+    word: str, sent: Sequence[Attachment], ids: set[Digest], named: Named
+) -> Digest | None:
+    """The one that the beginning of an id means, if nobody announced it."""
+    if not _PREFIX.fullmatch(word) or any(named(one, word) for one in sent):
+        return None
+    announced_ids = {one.part.blob for one in sent}
+    meant = {one for one in ids | announced_ids if one.startswith(word)}
+    if not meant - announced_ids:
+        return None
+    if len(meant) > 1:
+        raise UsageError(
+            f"{word!r} could be any of {len(meant)}: {', '.join(sorted(meant))}",
+            next_step="use the whole blob id",
+        )
+    return meant.pop()
 
 
 def find(
@@ -196,8 +234,3 @@ def _of(message: "Message") -> list[Attachment]:
         for part in message.parts
         if isinstance(part, BundlePart | FilePart) and is_blob_id(part.blob)
     ]
-
-
-def blob_id(word: str, attachment: Attachment | None) -> Digest:
-    """The whole id of what was found, or of what nobody announced."""
-    return attachment.part.blob if attachment else Digest(word)

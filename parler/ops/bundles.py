@@ -28,7 +28,6 @@ from parler.ops.attachments import (
     Sender,
     announced,
     attachments,
-    blob_id,
     check_size,
 )
 from parler.ops.capability import (
@@ -283,7 +282,7 @@ async def apply(
         VerificationError: The message about it is forged, or announces another length.
         HandoffError: It cannot or must not be imported.
     """
-    found = await announced(ctx, params.blob, params.room, next_step=_LIST)
+    digest, found = await announced(ctx, params.blob, params.room, next_step=_LIST)
     if found is not None and isinstance(found.part, FilePart):
         raise BadBundle(
             f"{found} is a file and no bundle",
@@ -294,7 +293,7 @@ async def apply(
         raise BadBundle(
             f"the bundle is of {sentence(part.vcs, 40)}; only git is known here"
         )
-    blob = await ctx.client.get_blob(blob_id(params.blob, found), progress=progress)
+    blob = await ctx.client.get_blob(digest, progress=progress)
     check_size(found, len(blob.data))
     imported = await incoming.take(
         repository, blob.data, blob=blob.digest, tip=part.tip if part else None

@@ -17,7 +17,6 @@ from parler.ops.attachments import (
     Attachment,
     Sender,
     announced,
-    blob_id,
     check_size,
 )
 from parler.ops.capability import SETS, TARGET, Capability, Hints, Means, Param
@@ -137,10 +136,9 @@ async def fetch(
         UnsafePath: Something else is in its place.
         OSError: It cannot be written. Nothing half is left.
     """
-    found = await announced(
+    digest, found = await announced(
         ctx, params.what, params.room, named=_is_called, next_step=_LIST
     )
-    digest = blob_id(params.what, found)
     blob = await ctx.client.get_blob(digest, progress=progress)
     check_size(found, len(blob.data))
     name, declared = _claims(found, digest)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from parler.errors import HubError, UsageError
 from parler.identity.signing import fingerprint
+from parler.ops.attachments import announced, is_blob_id
 from parler.ops.capability import (
     MAX_U32,
     READS,
@@ -32,7 +33,7 @@ from parler.wire.base import Digest, MessageId, RoomName
 from parler.wire.foreign import exact
 from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT
 from parler.wire.parts import HandoffPart, Part, TextPart
-from parler.wire.records import DmTarget, Target
+from parler.wire.records import DmTarget, RoomTarget, Target
 from parler.wire.replies import RosterList
 from parler.wire.requests import Roster
 
@@ -167,11 +168,15 @@ async def handoff(ctx: OpContext, params: HandoffParams) -> SendResult:
             "a handoff needs a next step", next_step='parler handoff --next "…"'
         )
     to = (params.to or "").strip() or None
+    bundle = Digest(params.bundle) if params.bundle else None
+    if bundle and not is_blob_id(bundle):
+        where = params.target.room if isinstance(params.target, RoomTarget) else None
+        bundle, _ = await announced(ctx, bundle, where, next_step="parler bundles")
     part = HandoffPart(
         next=params.next,
         summary=params.summary,
         to=to,
-        bundle=Digest(params.bundle) if params.bundle else None,
+        bundle=bundle,
     )
     return await _send(
         ctx,

@@ -380,4 +380,8 @@ def test_what_is_to_be_pasted_is_whole_on_a_terminal(
         assert command.endswith(f" --room {room}")
         read = shown(bob, "recv", "--all")
         assert command in read if columns > 50 else command[:20] in read
+        blob = command.split()[2]
+        assert ann("handoff", "--next", "go on", "--bundle", blob).status == 0
+        code = command.replace("fetch", "apply")
+        assert f"\ncode:  {code}\n" in bob("recv").out
         assert bob(*command.split()[1:]).status == 0

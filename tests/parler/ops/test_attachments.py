@@ -8,7 +8,7 @@ import pytest
 from parler.errors import UsageError, VerificationError
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
-from parler.ops.attachments import Attachment, Sender, check_size, find
+from parler.ops.attachments import Attachment, Sender, check_size, find, only_named
 from parler.wire.base import AgentId, Digest, RoomName
 from parler.wire.parts import FilePart
 
@@ -51,6 +51,20 @@ def test_an_id_its_beginning_and_a_name_mean_the_same() -> None:
     one = sent()
     for word in (ONE, ONE[:8], "notes.txt"):
         assert found(word, one, sent(Digest("3" * 64), name="other")) is one
+
+
+def test_the_beginning_of_an_id_that_is_only_named_means_that_one() -> None:
+    def named(word: str, *ids: Digest) -> Digest | None:
+        return only_named(word, [sent(ONE)], set(ids), called)
+
+    three = Digest("3" * 64)
+    assert named("3333", three) == three
+    assert named("1111", three, ONE) is None  # announced: that is found with its sender
+    assert named("notes.txt", three) is None
+    assert named("4444", three) is None
+    for word, ids in (("3333", (three, Digest("3" * 63 + "4"))), ("1111", (TWO,))):
+        with pytest.raises(UsageError, match="any of 2"):
+            named(word, *ids)
 
 
 def test_of_one_senders_files_of_a_name_the_last_one_counts() -> None:

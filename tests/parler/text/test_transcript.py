@@ -141,7 +141,8 @@ def test_a_peer_never_prints_a_line_of_its_own() -> None:
         ),
         (
             handoff(to="webdev", summary="API", bundle=DIGEST),
-            f"🤝 handoff → webdev: go  (done: API)  — parler apply {DIGEST}",
+            "🤝 handoff → webdev: go  (done: API)  — "
+            f"parler apply {DIGEST[:12]} --room room.x",
         ),
         (handoff(), "🤝 handoff → anyone: go"),
         (handoff(to=BOB), f"🤝 handoff → {fingerprint(BOB)}: go"),
@@ -153,7 +154,7 @@ def test_a_peer_never_prints_a_line_of_its_own() -> None:
                 "note": "ok",
                 "result": DIGEST,
             },
-            f"✅ task done (t1): ok — parler fetch {DIGEST}",
+            f"✅ task done (t1): ok — parler fetch {DIGEST[:12]} --room room.x",
         ),
         ({"kind": "com.parler.handoff", "next": 1}, "[com.parler.handoff]"),
     ],
