@@ -2,7 +2,6 @@
 
 import os
 import resource
-import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -273,33 +272,6 @@ def test_a_bundle_can_be_fetched_as_a_file(ann: Agent, bob: Agent) -> None:
     blob = ann("send-file", str(put(ann, "x.bundle", head)), "--json").json["blob"]
     fetched = bob("fetch", blob, "--json").json
     assert fetched["looksLike"] == "application/x-git-bundle"
-
-
-def test_progress_is_shown_to_a_terminal_and_to_nobody_else(
-    ann: Agent, bob: Agent
-) -> None:
-    path = put(ann, "report.bin", os.urandom(2_000_000))
-    assert "%" not in ann("send-file", str(path)).err
-    ours, theirs = os.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "parler", "send-file", str(path)],
-        cwd=ann.folder,
-        env=ann.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-    )
-    process.communicate(timeout=WAIT)
-    os.close(theirs)
-    shown = b""
-    while select.select([ours], [], [], 1)[0]:
-        try:
-            shown += os.read(ours, 65536)
-        except OSError:  # nobody holds the other end any more
-            break
-    os.close(ours)
-    assert process.returncode == 0
-    assert b"sending 100 % of 1953 KiB" in shown
 
 
 def test_the_key_of_an_agent_is_not_sent(ann: Agent) -> None:
