@@ -1,19 +1,24 @@
 """How this program was installed, and by which commands that tool replaces it.
 
-Found out by what each tool leaves beside what it installs; nothing is asked of any
-network here, and nothing is run.
+Found out by what each tool leaves beside what it installs. A tool is only run when
+`run_tool` is called.
 """
 
 import json
+import shlex
 import site
+import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from parler.errors import ConfigError
 
 DISTRIBUTION = "parler-agents"
 
@@ -119,6 +124,37 @@ def installed() -> Installed:
     managed = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
     way = Way.SYSTEM if managed.is_file() else Way.VENV
     return Installed(way=way, where=here, source=source)
+
+
+def run_tool(command: Sequence[str], secs: float, failed: str) -> None:
+    """Have a tool do something, to its end.
+
+    Raises:
+        ConfigError: It did not; `failed` says what has not come about.
+    """
+    line = " ".join(map(shlex.quote, command))
+    try:
+        done = subprocess.run(  # noqa: S603 - the tool by which this was installed
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=secs,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{failed}: {command[0]} installed this, and is not on PATH any more",
+            next_step=f"install {command[0]}, then parler update",
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise ConfigError(
+            f"{failed}: no answer within {secs:g} s", next_step=line
+        ) from None
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        told = [one for one in said if "error" in one.lower()] or said
+        why = told[-1][:300] if told else f"status {done.returncode}"
+        raise ConfigError(f"{failed}: {why}", next_step=line)
 
 
 def version_now() -> str | None:

@@ -5,9 +5,7 @@ itself, so that its index, its mirrors and its certificates are the ones it uses
 """
 
 import re
-import subprocess
 import tempfile
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -15,7 +13,13 @@ import msgspec
 
 from parler._version import __version__
 from parler.errors import ConfigError, UsageError
-from parler.machine.installed import DISTRIBUTION, Installed, Way, version_now
+from parler.machine.installed import (
+    DISTRIBUTION,
+    Installed,
+    Way,
+    run_tool,
+    version_now,
+)
 from parler.ops.capability import Capability, Hints
 from parler.ops.context import Result
 from parler.text.terminal import shell_word, visible
@@ -68,7 +72,7 @@ def look(found: Installed, *, version: str = __version__) -> UpdateResult:
         return result
     with tempfile.TemporaryDirectory(prefix="parler-update-") as name:
         folder = Path(name)
-        _run(found.fetching(folder), FETCH_SECS, "the newest version was not found")
+        run_tool(found.fetching(folder), FETCH_SECS, "the newest version was not found")
         [newest] = metadata.distributions(name=DISTRIBUTION, path=[name])
         result.newest = visible(newest.version)
         result.newer = _parts(newest.version) > _parts(version)
@@ -92,7 +96,7 @@ def update(found: Installed, result: UpdateResult) -> UpdateResult:
             "replaced by the package index",
             next_step=result.next,
         )
-    _run(found.replacing(), REPLACE_SECS, "it was not updated")
+    run_tool(found.replacing(), REPLACE_SECS, "it was not updated")
     if (there := version_now()) != result.newest:
         raise ConfigError(
             f"{found.replacing()[0]} ended well and left {there} in place, as with a "
@@ -111,32 +115,6 @@ UPDATE = Capability(
     no_tool="a person decides what is installed on the machine",
     hints=Hints(destroys=True),
 )
-
-
-def _run(command: Sequence[str], secs: float, failed: str) -> None:
-    line = " ".join(map(shell_word, command))
-    try:
-        done = subprocess.run(  # noqa: S603 - the tool by which this was installed
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=secs,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{failed}: {command[0]} installed this, and is not on PATH any more",
-            next_step=f"install {command[0]}, then parler update",
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise ConfigError(
-            f"{failed}: no answer within {secs:g} s", next_step=line
-        ) from None
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        told = [one for one in said if "error" in one.lower()] or said
-        why = visible(told[-1])[:300] if told else f"status {done.returncode}"
-        raise ConfigError(f"{failed}: {why}", next_step=line)
 
 
 def _parts(version: str) -> tuple[tuple[int, ...], bool]:

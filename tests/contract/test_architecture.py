@@ -252,7 +252,7 @@ def test_processes_are_started_only_where_agreed(module: Module) -> None:
         *("parler.handoff.git", "parler.machine.runner", "parler.machine.reaper"),
         *("parler.machine.user_name", "parler.workers.runners", "parler.local_hub"),
         *("parler.machine.desktop", "parler.machine.daemon", "parler.machine.pager"),
-        "parler.ops.update",
+        "parler.machine.installed",
     )
     wakes = module.is_in("parler.apps") and module.name.endswith(".wake")
     if not module.is_in(*agreed) and not wakes:
