@@ -290,6 +290,7 @@ WORDS: dict[str, tuple[str, ...]] = {
         "use",
         "rename",
         "leave",
+        "picture",
         "join",
         "approve",
         "reject",

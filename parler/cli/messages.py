@@ -113,7 +113,8 @@ def history(
 
     def lines(result: ReceiveResult) -> Iterator[str]:
         if not result.messages:
-            looked = any(given[name] for name in ("grep", "from_", "since"))
+            narrowed = ("grep", "from_", "since", "before")
+            looked = any(given[name] for name in narrowed)
             nothing = "nothing like it was" if looked else "nothing was"
             return iter([f"{nothing} said there{'' if looked else ' yet'}"])
         return _read_again(options, result)

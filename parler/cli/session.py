@@ -28,9 +28,10 @@ from parler.cli._when import when
 from parler.errors import UsageError
 from parler.identity.identity import active_session
 from parler.identity.known_rooms import KnownRooms
-from parler.ops import admission, own, session, tokens
+from parler.ops import admission, own, picture, session, tokens
 from parler.ops.own import OwnRoom
 from parler.ops.person_only import Deciding
+from parler.ops.picture import PictureResult
 from parler.ops.session import LeaveResult, RenameResult, UseResult
 from parler.ops.tokens import WatchResult
 from parler.text.terminal import shell_word, shown_name, visible, word
@@ -163,6 +164,32 @@ def leave(options: Options, room: str | None, as_: As = None, yes: Yes = False) 
         decides=decides,
         yes=yes,
     )
+
+
+@command(app, picture.PICTURE)
+def draw(
+    options: Options,
+    room: str | None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write it there."),
+    ] = None,
+    as_: As = None,
+) -> None:
+    """Draw a room, into a file or onto stdout."""
+
+    def told(result: PictureResult) -> list[str]:
+        if output is None:
+            return [result.svg.rstrip("\n")]
+        try:
+            output.write_text(result.svg, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {output}: {error.strerror}") from None
+        result.file = str(output)
+        rows = f"{result.events} messages in {result.rows} rows"
+        return [f"{visible(str(output))}: {rows}"]
+
+    in_its_name(options, picture.PICTURE, {"room": room}, told, as_=as_, anyone=True)
 
 
 @command(app, session.JOIN_SESSION)

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from importlib import resources
 from typing import Any
 
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import (
@@ -30,6 +31,7 @@ from parler.identity.message_signing import Signature
 from parler.ops.doctor.installation import DoctorResult
 from parler.ops.message_view import ShownMessage, shown_all
 from parler.ops.messages import history
+from parler.ops.picture import link_to, picture
 from parler.ui import acts, words
 from parler.ui.desk import Desk, Reader, Spot
 from parler.ui.guard import Sessions, session_of
@@ -80,6 +82,7 @@ class Pages:
         gets: dict[str, Answer] = {
             "/": self._view(self.home),
             "/room": self._view(self.room),
+            "/picture": self._view(self.picture),
             "/agents": self._view(self.agents),
             "/health": self._view(self.health),
             "/messages": self.messages,
@@ -141,14 +144,27 @@ class Pages:
         }
 
     async def room(self, request: Request) -> Response:
-        """A transcript: its end, and what comes."""
+        """A transcript: its end, and what comes; or what was said around a message."""
         spot = _spot(request.query_params)
+        part = "seq" in request.query_params
+        before = None
+        if part:
+            before = _number(request.query_params, "seq") + PAGE_MESSAGES // 2
         shown, members = await asyncio.gather(
-            self._tail(spot, None), self.desk.members(spot)
+            self._tail(spot, before), self.desk.members(spot)
         )
+        shown["part"] = part
         room = self.desk.room(spot)
         given = self._home((room.hub, spot[1])) | shown
         return self._page(request, "room.html", room=room, members=members, **given)
+
+    async def picture(self, request: Request) -> Response:
+        """A room as a picture; a row leads to its message."""
+        spot = _spot(request.query_params)
+        room = self.desk.room(spot)
+        found = await picture(self.desk.whose(spot).ctx, spot[1], link=link_to(*spot))
+        svg = Markup(found.svg)  # noqa: S704 - made of text that was escaped
+        return self._page(request, "picture.html", room=room, spot=spot, svg=svg)
 
     async def messages(self, request: Request) -> Response:
         """What was said before a message, as a piece of the transcript."""

@@ -97,6 +97,7 @@ def test_each_view_fits_and_can_be_read_by_everybody(
         for view, path in (
             ("inbox", "/"),
             ("room", room),
+            ("picture", room.replace("/room", "/picture")),
             ("agents", "/agents"),
             ("health", "/health"),
         ):

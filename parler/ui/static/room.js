@@ -15,8 +15,13 @@ let members = [];
 let stays = true; // at the end
 
 const toEnd = () => (scroll.scrollTop = scroll.scrollHeight);
-if (location.hash) document.querySelector(location.hash)?.scrollIntoView();
-else toEnd();
+const wanted = new URLSearchParams(location.search).get("seq");
+const line = wanted && document.getElementById(`m${wanted}`);
+if (line) {
+  stays = false;
+  line.scrollIntoView({ block: "center" });
+  line.classList.add("wanted");
+} else toEnd();
 new ResizeObserver(() => stays && toEnd()).observe(scroll);
 scroll.addEventListener(
   "scroll",
@@ -90,7 +95,7 @@ function climb() {
 
 let told = 0;
 function seen() {
-  if (document.hidden || !stays || since <= told) return;
+  if ("part" in room.dataset || document.hidden || !stays || since <= told) return;
   told = since;
   act("seen", { ...spot, seq: since }).catch(() => (told = 0));
 }
@@ -173,4 +178,5 @@ form?.addEventListener("submit", async (event) => {
   words.focus();
 });
 
-ready(() => ({ view: "room", since, ...spot }));
+if ("part" in room.dataset) ready(() => ({ view: "part" }));
+else ready(() => ({ view: "room", since, ...spot }));
