@@ -1,8 +1,8 @@
 """Whatever a member or a hub puts into a sealed room, its readers go on.
 
 Mallory is an admin and signs what she likes: bodies of each kind with anything in any
-place. Nobody's reader raises, everybody's log has the entry, and what honest members
-say after it is read.
+place. Nobody's reader raises, everybody's log has the entry, and once she is removed
+what honest members say is read.
 """
 
 import copy
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from parler.identity.message_signing import sign_parts
 from parler.sealed import crypto
-from parler.sealed.changes import Admit, Rekey, SetAdmin
+from parler.sealed.changes import Admit, Rekey, Remove, SetAdmin
 from parler.wire.canonical import canonical_json, parse_json
 from parler.wire.parts import OtherPart
 from parler.wire.records import RoomTarget
@@ -123,9 +123,12 @@ def test_a_reader_goes_on_whatever_a_member_says() -> None:
     says()
     with ann.room() as ours, bob.room() as theirs:
         assert ours.position.head == theirs.position.head
+        ours.accept_alarms()
+    for change in (Remove(agent=mallory.id), Rekey(), Admit(agent=bob.id)):
+        ann.change(change)
     ann.say("still here")
     bob.sync()
-    assert ann.texts == bob.texts == ["still here"]
+    assert ann.texts[-1] == bob.texts[-1] == "still here"
 
 
 def test_a_reader_goes_on_whatever_a_hub_shows() -> None:
