@@ -16,7 +16,7 @@ import msgspec
 from parler.client.client import Client
 from parler.machine.files import locked
 from parler.sealed.changes import Change
-from parler.sealed.formats import Reference
+from parler.sealed.formats import GRANT_KIND, Reference
 from parler.sealed.member import Member
 from parler.sealed.reader import Reading
 from parler.sealed.store import Outgoing
@@ -69,7 +69,8 @@ class SealedRoom:
             HubError, TransportError: It is not known to be done; `sync` goes on.
         """
         async with self._turn():
-            self._unread += await self._deliver(self._member.open())
+            await self._send(self._member.open())
+            await self._pull()
 
     async def enter(self) -> list[Reading] | None:
         """Find what lets us in, and read from the beginning; None if it is not there.
@@ -77,7 +78,8 @@ class SealedRoom:
         Raises:
             OtherRoom: The room is not the one that our key was made for.
         """
-        messages = [message async for message in self._all()]
+        grants = GRANT_KIND.encode()
+        messages = [m async for m in self._all() if grants in bytes(m.parts)]
         if not self._member.begin(messages):
             return None
         return await self.sync()
@@ -88,8 +90,10 @@ class SealedRoom:
         What was read while something was said comes first.
         """
         async with self._turn():
+            await self._pull()
+            await self._flush()
             readings, self._unread = self._unread, []
-            return readings + await self._pull() + await self._flush()
+            return readings
 
     async def say(
         self,
@@ -105,7 +109,8 @@ class SealedRoom:
             TooLong: It has more than 700,000 bytes.
         """
         async with self._turn():
-            self._unread += await self._pull() + await self._flush()
+            await self._pull()
+            await self._flush()
             return await self._send(self._member.say(parts, mentions=mentions, re=re))
 
     async def invite(self, code: Code, expires_at: Millis) -> str:
@@ -115,7 +120,8 @@ class SealedRoom:
             NotReading: We are no admin who may speak.
         """
         async with self._turn():
-            self._unread += await self._pull() + await self._flush()
+            await self._pull()
+            await self._flush()
             secret, outgoing = self._member.invite(code, expires_at)
             await self._send(outgoing)
             return secret
@@ -130,22 +136,24 @@ class SealedRoom:
             Refused: By which rule it cannot be.
         """
         async with self._turn():
-            self._unread += await self._pull()
+            await self._pull()
             self._member.intend(change)
-            self._unread += await self._flush()
+            await self._flush()
 
-    async def _flush(self) -> list[Reading]:
-        """Say what is due: what is on its way, what is wanted, keys given and asked."""
-        readings: list[Reading] = []
+    async def _flush(self) -> None:
+        """Say what is due: what is on its way, what is wanted, keys given and asked.
+
+        It ends where the hub takes something and does not show it.
+        """
+        last = None
         while (outgoing := self._member.outgoing() or self._member.ask()) is not None:
             if self._member.now() - outgoing.at > IN_FLIGHT_MS:
                 outgoing = self._member.renew() or outgoing
-            readings += await self._deliver(outgoing)
-        return readings
-
-    async def _deliver(self, outgoing: Outgoing) -> list[Reading]:
-        await self._send(outgoing)
-        return await self._pull()
+            if outgoing.uid == last:
+                return
+            last = outgoing.uid
+            await self._send(outgoing)
+            await self._pull()
 
     async def _send(self, outgoing: Outgoing) -> Sent:
         frame = Send(
@@ -155,17 +163,15 @@ class SealedRoom:
         )
         return await self._client.request(frame, Sent)
 
-    async def _pull(self) -> list[Reading]:
-        readings: list[Reading] = []
+    async def _pull(self) -> None:
         while True:
             last = self._member.last
-            since = max(0, last - 1)
-            messages = await self._page(since)
+            messages = await self._page(max(0, last - 1))
             if last and [m.seq for m in messages[:1]] != [last]:
                 self._member.skip(await self._page(0, limit=1))
-            readings += self._member.take(messages)
+            self._unread += self._member.take(messages)
             if self._is_end(messages):
-                return readings
+                return
 
     async def _page(
         self, since: Seq, *, limit: int | None = None

@@ -155,6 +155,28 @@ def test_what_was_in_flight_during_a_removal_is_read_and_marked(
         ]
 
 
+def test_what_cannot_have_arrived_is_sealed_anew_without_who_was_removed(
+    ann: Person, bob: Person
+) -> None:
+    cid = Person(3, ann.hub)
+    ann.change(Admit(agent=cid.id))
+    bob.sync()
+    assert cid.enter()
+    kept = bob.member.say([{"kind": "text", "text": "kept back"}])
+    assert bob.member.renew() == kept, "nothing has changed"
+    ann.change(Remove(agent=cid.id))
+    bob.sync()
+    renewed = bob.member.renew()
+    assert renewed is not None
+    assert renewed.uid != kept.uid
+    bob.send(renewed)
+    for person in (ann, bob, cid):
+        person.sync()
+    assert ann.texts == bob.texts == ["before", "kept back"]
+    assert cid.texts == ["before"]
+    assert ann.alarms == bob.alarms == []
+
+
 def test_of_two_admins_at_once_the_first_counts_and_the_other_repeats(
     ann: Person, bob: Person
 ) -> None:

@@ -1,13 +1,15 @@
 """Sealed rooms over the real client and the real hub."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from parler.client.client import Client
+from parler.client.messages import Batch
 from parler.ops.context import OpContext
-from parler.sealed.changes import Admit, Remove
+from parler.sealed.changes import Admit, Rekey, Remove
 from parler.sealed.formats import Verdict
 from parler.sealed.invites import read_secret
 from parler.sealed.member import Member, NotReading
@@ -135,3 +137,37 @@ async def test_a_long_room_is_read_page_by_page(tmp_path: Path) -> None:
         assert texts(await again.room.enter()) == said
         await again.room.say(word("from the same ann"))
         assert texts(await again.room.sync()) == ["from the same ann"]
+
+
+class Hiding:
+    """A client whose hub takes what we say and shows none of it."""
+
+    def __init__(self, client: Client, author: str) -> None:
+        self.request = client.request
+        self._client = client
+        self._author = author
+
+    async def pull(self, room: RoomName, *, since: int, limit: int) -> Batch:
+        batch = await self._client.pull(room, since=since, limit=limit)
+        shown = [m for m in batch.messages if m.author.id != self._author]
+        return replace(batch, messages=[*batch.messages[:1], *shown[1:]])
+
+
+async def test_a_hub_that_hides_what_we_say_does_not_keep_us_busy(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as place:
+        opener = await place.enter("ann", home=tmp_path / "ann")
+        made = await opener.client.request(Invite(kind=RoomKind.CHANNEL), Invited)
+        ann = await settle_in(place, "ann", made.room, home=tmp_path / "ann")
+        await ann.room.open()
+        hiding = Hiding(ann.agent.client, ann.member.agent)
+        blind = SealedRoom(hiding, ann.member, made.room, lock=tmp_path / "lock")
+        await blind.change(Rekey())
+        with pytest.raises(NotReading, match="still on its way"):
+            await blind.say(word("anybody?"))
+        await ann.room.say(word("seen again"))
+        assert texts(await ann.room.sync()) == ["seen again"]
+        with ann.member._room() as kept:
+            assert kept.alarms() == []
+            assert list(kept.epoch_keys()) == [1, 2]
