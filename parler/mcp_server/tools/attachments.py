@@ -64,7 +64,7 @@ async def apply(call: Call, args: Any) -> Answer:
 
 
 async def _apply(call: Call, args: Any) -> Answer:
-    sent = await announced(
+    _, sent = await announced(
         await call.ctx(), args.blob, _room(args.room), next_step="parler_recv since=0"
     )
     if sent is not None and isinstance(sent.part, FilePart):
