@@ -177,7 +177,7 @@ def test_two_windows_of_an_app_are_two_agents(box: Sandbox, kind: type[Cli]) -> 
             for word, text in zip(words, reversed(mail), strict=True):
                 assert word not in asked.text or text not in asked.text
         until_seats(names[0])
-        with opened("wombat"):
+        with Terminal(box, [*BEGUN[kind], "wombat"]):
             assert until_seats(*names) == agents
     if kind in RESUMED:
         with Terminal(box, RESUMED[kind]):
@@ -188,6 +188,8 @@ WHOAMI = "parler whoami --json"
 SHELLS: dict[type[Cli], dict[str, Any]] = {
     Claude: {"call": "Bash", "with": {"command": WHOAMI}},
     Gemini: {"call": "run_shell_command", "with": {"command": WHOAMI}},
+    OpenCode: {"call": "bash", "with": {"command": WHOAMI, "description": "who"}},
+    Copilot: {"call": "bash", "with": {"command": WHOAMI, "description": "who"}},
 }
 
 
