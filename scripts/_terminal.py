@@ -23,6 +23,7 @@ STAND_INS = (
     (re.compile(r"\b(?:[A-Z2-7]{4}-){3}[A-Z2-7]{4}\b"), "DKQM-HFIP-V6ZF-2F4G"),
     (re.compile(r"\broom\.[a-z2-9]{6}\b"), "room.x4kqe7"),
     (re.compile(r"\b\d\d:\d\d\b"), "14:05"),
+    (re.compile(r"· \d\d\.\ds"), "· 2.0s "),
 )
 """What differs from run to run, and as many characters instead."""
 

@@ -55,13 +55,9 @@ class Window:
 WINDOWS: dict[type[Cli], Window] = {
     Claude: Window(rows=40, ready="? for shortcuts"),
     Codex: Window(rows=36, ready="? for shortcuts"),
-    # Told with the prompt; by a call; when a turn ends.
+    # The next is told with the prompt, the last one as its turn ends.
     Gemini: Window(rows=70, ready="Type your message", going_on=(), cut=True),
-    OpenCode: Window(
-        rows=32,
-        ready="ctrl+p commands",
-        going_on=({"call": "parler_recv", "with": {}},),
-    ),
+    OpenCode: Window(rows=34, ready="ctrl+p commands", flags=("--port", "4096")),
     Copilot: Window(
         rows=36,
         ready="/ commands",
