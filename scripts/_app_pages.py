@@ -10,11 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from _suites import SUITES
 
-from parler.apps.config_files.edits import FileEdit
 from parler.apps.kit.app import App
-from parler.apps.kit.config import Wiring
 from parler.apps.kit.hooks import Event
 from parler.apps.kit.platform import Machine, Platform
+from parler.apps.kit.promises import Promises, promises_of
 from parler.apps.registry import all_apps
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "apps"
@@ -92,8 +91,8 @@ def facts_of(app: App) -> Iterator[tuple[str, str]]:
     yield "Takes effect", takes
     yield "Its model is told of a message", ", ".join(told_at(app))
     yield "Is woken while idle", woken(app)
-    yield "Stops an edit of a reserved file", yes(Event.PRE_EDIT in events_of(app))
-    yield "Answers and works without a window", yes(app.headless is not None)
+    yield "Stops an edit of a reserved file", yes(Event.PRE_EDIT in promised(app).hooks)
+    yield "Answers and works without a window", yes(promised(app).works)
     yield "Tried in", tried(app)
     if notes:
         yield "To know", notes
@@ -108,8 +107,8 @@ def table() -> str:
                 f"[{app.title}]({page_of(app)}.md)",
                 ", ".join(times_of(app, brief=True)),
                 woken(app),
-                yes(Event.PRE_EDIT in events_of(app)),
-                yes(app.headless is not None),
+                yes(Event.PRE_EDIT in promised(app).hooks),
+                yes(promised(app).works),
                 tried(app),
             )
             for app in all_apps()
@@ -148,14 +147,14 @@ def times_of(app: App, *, brief: bool = False) -> list[str]:
         said[brief]
         for event, said in TIMES.items()
         if hooks is not None
-        and event in events_of(app)
+        and event in promised(app).hooks
         and (event is Event.STOP or hooks.context(event, "text") is not None)
     ] or (["own calls"] if brief else [])
 
 
 def woken(app: App) -> str:
     """Whether there is a way to its model between turns."""
-    if not app.can_wake:
+    if not promised(app).wakes:
         return "no"
     return "yes" if app.hooks else "where it listens"
 
@@ -166,37 +165,12 @@ def yes(is_so: bool) -> str:
 
 
 @cache
-def events_of(app: App) -> frozenset[Event]:
-    """The hooks of ours that it is given, those for reservations included."""
-    found = set()
-    for text in contents(app):
-        found |= {event for event in Event if f" hook {event} " in text}
-    return frozenset(found)
-
-
-def contents(app: App) -> Iterator[str]:
-    """What is written into its files, as text."""
-    for edit in edits(app):
-        yield str(edit.content)
-        yield str(edit.changes)
+def promised(app: App) -> Promises:
+    """What the program promises of it, on some Linux machine."""
+    return promises_of(app, Machine(platform=Platform.LINUX, env={}, home=Path(HOME)))
 
 
 def files(app: App) -> str:
-    """The files that get something of ours."""
-    return ", ".join(
-        f"`~/{edit.path.relative_to(HOME)}`"
-        for edit in edits(app)
-        if edit.content or edit.changes
-    )
-
-
-def edits(app: App) -> tuple[FileEdit, ...]:
-    """What `parler connect` does to its files, on some Linux machine."""
-    machine = Machine(platform=Platform.LINUX, env={}, home=Path(HOME))
-    wiring = Wiring(
-        app=app.id,
-        command=("parler",),
-        home=Path(HOME, ".parler", "agents", app.id),
-        reservations=True,
-    )
-    return app.config().files(machine, wiring)
+    """What `parler connect` changes."""
+    paths = (f"`~/{path.relative_to(HOME)}`" for path in promised(app).files)
+    return ", ".join(dict.fromkeys(paths))

@@ -106,10 +106,11 @@ def apps_page() -> str:
     head = ("App", "Files on Linux", "Hooks", "Told", "Rules", "Headless", "Tested")
     return "\n".join(
         [
-            "# Agent apps",
+            "# What each app can do",
             "",
-            "What each app can do for its agent. What the tools and commands say of "
-            "being told comes from the same place as this table.",
+            "What each app can do for its agent; [a page for each](../apps/index.md). "
+            "What the tools and commands say of being told comes from the same place "
+            "as this table.",
             "",
             "- Hooks: when the app runs `parler hook`; `pre-edit` only with "
             "reservations.",
