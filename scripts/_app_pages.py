@@ -101,13 +101,17 @@ def facts_of(app: App) -> Iterator[tuple[str, str]]:
 def table() -> str:
     """All apps, and what each can do."""
     return rows(
-        ("App", "Told", "Woken", "Edits stopped", "Without window", "Tried in"),
+        (
+            *("App", "Told", "Woken", "Edits stopped", "Rules"),
+            *("Without window", "Tried in"),
+        ),
         (
             (
                 f"[{app.title}]({page_of(app)}.md)",
                 ", ".join(times_of(app, brief=True)),
                 woken(app),
                 yes(Event.PRE_EDIT in promised(app).hooks),
+                "written" if promised(app).has_rules else "its own",
                 yes(promised(app).works),
                 tried(app),
             )

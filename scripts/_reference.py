@@ -37,9 +37,6 @@ COMMON = frozenset({"json", "quiet", "hub", "home", "insecure", "help"})
 
 _STARTS_A_MACRO = re.compile(r"^(?=[.'])", re.MULTILINE)
 _WORDS = {str: "text", int: "number", float: "number", bool: "true or false"}
-_BY_FILES = "its files"
-"""Of an app that only its configuration was tried of."""
-
 LISTED_CHARS = 60
 """What a list of commands has room for beside their names, at 80 columns."""
 
@@ -76,71 +73,6 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield PAGES / "files.md", _places.files_page()
     yield from _app_pages.pages()
     yield MANUAL, manual()
-    yield PAGES / "apps.md", apps_page()
-
-
-def apps_page() -> str:
-    """What each agent app can be promised, by what it declares."""
-    from parler.apps.kit.platform import Machine, Platform
-    from parler.apps.kit.promises import WHEN, promises_of
-    from parler.apps.registry import all_apps
-
-    home = Path("/home/you")
-    machine = Machine(platform=Platform.LINUX, env={}, home=home)
-    rows = []
-    for app in all_apps():
-        can = promises_of(app, machine)
-        names = (f"`~/{path.relative_to(home)}`" for path in can.files)
-        cells = (
-            app.title,
-            ", ".join(dict.fromkeys(names)),
-            ", ".join(can.hooks) or "none",
-            WHEN[can.told[0]]
-            if can.wakes
-            else f"{WHEN[can.told[0]]}; nothing wakes it",
-            "written" if can.has_rules else "its own",
-            "yes" if can.works else "no",
-            tested_with(app) if app.commands else _BY_FILES,
-        )
-        rows.append(f"| {' | '.join(cells)} |")
-    head = ("App", "Files on Linux", "Hooks", "Told", "Rules", "Headless", "Tested")
-    return "\n".join(
-        [
-            "# What each app can do",
-            "",
-            "What each app can do for its agent; [a page for each](../apps/index.md). "
-            "What the tools and commands say of being told comes from the same place "
-            "as this table.",
-            "",
-            "- Hooks: when the app runs `parler hook`; `pre-edit` only with "
-            "reservations.",
-            "- Told: when a message of another agent is shown to its model, at best; "
-            "until a hook has run once, with its next tool call.",
-            "- Rules: whether `parler connect` writes which tools need no question. "
-            "Whom to let in is asked by the app where it offers forms over MCP, else "
-            "it is for a terminal: `parler approve`.",
-            "- Headless: whether it works and answers without a screen: `parler work`, "
-            "`parler ask`.",
-            "- Tested: the version of the app that the tests run.",
-            "",
-            f"| {' | '.join(head)} |",
-            "|---" * len(head) + "|",
-            *rows,
-            "",
-        ]
-    )
-
-
-def tested_with(app: Any) -> str:
-    """The version of an app that the suite of the real ones installs."""
-    from _suites import SUITES
-
-    names = {app.id, f"{app.id}-ai", *app.aliases, *app.commands}
-    for package in (one for suite in SUITES for one in suite.npm):
-        name, _, version = str(package).rpartition("@")
-        if name.rpartition("/")[2] in names:
-            return version
-    return _BY_FILES
 
 
 def index_module() -> str:

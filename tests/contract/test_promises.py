@@ -24,9 +24,9 @@ def test_no_model_is_promised_what_its_app_cannot_do(app: App) -> None:
     assert ("next prompt" in said) == (Event.PROMPT in can.hooks)
     assert (f"Nothing wakes {app.title}" in said) == (not can.wakes)
     assert app.hooks is not None or not can.hooks
-    page = (CHECKOUT / "docs/reference/apps.md").read_text(encoding="utf-8")
-    [row] = [one for one in page.splitlines() if one.startswith(f"| {app.title} |")]
-    assert ("nothing wakes it" in row) == (not can.wakes)
+    page = (CHECKOUT / "docs/apps/index.md").read_text(encoding="utf-8")
+    [row] = [one for one in page.splitlines() if one.startswith(f"| [{app.title}](")]
+    assert (row.split(" | ")[2] == "no") == (not can.wakes)
 
 
 def test_sentences_of_being_told_are_made_in_one_place() -> None:

@@ -1,7 +1,7 @@
 """What an agent is told in each app, and when: one source for models, people and docs.
 
 The sentences that the product says of being told, woken or asked, and the table in
-docs/reference/apps.md, are made of what an app declares and of what is here.
+docs/apps/index.md, are made of what an app declares and of what is here.
 """
 
 import re
@@ -79,7 +79,7 @@ def promises_of(app: App, machine: Machine) -> Promises:
         files=tuple(edit.path for edit in files),
         hooks=hooks,
         told=(*told, WakeKind.NEXT),
-        has_rules=SAFE_TOOLS[0] in written,
+        has_rules=any(tool in written for tool in SAFE_TOOLS),
         works=app.headless is not None,
     )
 
