@@ -317,8 +317,15 @@ async def bring_in(host: Own, guest: OpContext, room: RoomName) -> bool:
         if not await is_ours(host.ctx, room):
             return False
         answer = ResolveJoin(room=room, agent=guest.identity.agent_id, approve=True)
-        await host.ctx.client.request(answer, JoinResolved)
-        await guest.client.request(Redeem(code=code), (Joined, JoinPending))
+        try:
+            await host.ctx.client.request(answer, JoinResolved)
+        except HubError as refused:
+            if refused.retryable:
+                raise
+            # Another client of ours was faster.
+        entered = await guest.client.request(Redeem(code=code), (Joined, JoinPending))
+    if isinstance(entered, JoinPending):
+        return False
     guest.known_rooms.remember(guest.hub, room)
     return True
 

@@ -18,7 +18,7 @@ from parler.client.questions import ANSWER_KIND, ASK_KIND
 from parler.ops.capability import READS, Capability, Means, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.message_view import ShownMessage, pages, shown_all
-from parler.text.terminal import shown_name
+from parler.text.terminal import CONTINUATION, shown_name
 from parler.text.transcript import body, shown_time
 from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.foreign import clipped
@@ -43,7 +43,7 @@ MAX_EVENTS = 20_000
 """Messages that are looked at, the newest."""
 
 _LINE_CHARS = 96
-_ROW, _LANE, _TOP, _LEFT = 24, 28, 64, 92
+_ROW, _LANE, _TOP, _LEFT = 24, 28, 112, 108
 _WORDS = 660
 _INK, _SOFT, _GRID = "#22211e", "#62605a", "#dedbd3"
 _HUES = (
@@ -200,10 +200,14 @@ def _row(message: ShownMessage) -> _Row:
         seq=message.seq,
         ts=message.ts,
         authors=Counter([message.author.id]),
-        words=clipped(" ".join(body(message).split()), _LINE_CHARS),
+        words=clipped(" ".join(_plain(message).split()), _LINE_CHARS),
         fails=message.signature.fails,
         to=to,
     )
+
+
+def _plain(message: ShownMessage) -> str:
+    return body(message).replace(f"\n{CONTINUATION}", " ")
 
 
 def _mark(part: Part) -> tuple[Mark, str | None] | None:
@@ -324,7 +328,7 @@ def _drawing(row: _Row, lanes: _Lanes, y: int) -> list[str]:
         to = lanes.meant(row.to) if row.mark is Mark.HANDOFF else None
         if to is not None and to != lane:
             found.append(_arrow(x, lanes.x(to), y, color))
-    mark = "✗ " if row.fails else "→ " if row.mark is Mark.HANDOFF else ""
+    mark = "✗ " if row.fails else ""
     found.append(_words(lanes.words, y, mark + row.words, _INK))
     return found
 

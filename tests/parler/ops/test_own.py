@@ -15,6 +15,7 @@ from parler.ops.own import (
     Own,
     Seen,
     agent_named,
+    bring_in,
     is_ours,
     own_requests,
     own_rooms,
@@ -26,7 +27,7 @@ from parler.runtime.knocks import Knocks
 from parler.wire.base import Code, RoomName
 from parler.wire.joinkey import parse_join_key
 from parler.wire.replies import Joined, JoinPending
-from parler.wire.requests import JoinRequests, Redeem
+from parler.wire.requests import JoinRequests, Redeem, ResolveJoin
 from tests._support.actors import stage
 
 T = TypeVar("T")
@@ -136,3 +137,30 @@ async def test_what_a_hub_is_too_busy_to_say_is_not_taken_for_a_no(
         assert "market" in {one.topic for one in await rooms_with_topics(alice)}
         assert await is_ours(alice, mine.room)
         assert not await is_ours(alice, RoomName("room.zzzzzz"))
+
+
+async def test_one_of_us_enters_also_where_another_client_of_ours_lets_it_in_first(
+    tmp_path: Path,
+) -> None:
+    class Faster:
+        """As a server of the owner's app, which lets in whoever may walk in."""
+
+        def __init__(self, client: Any) -> None:
+            self._client = client
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._client, name)
+
+        async def request(self, frame: Any, reply: Any) -> Any:
+            if isinstance(frame, ResolveJoin):
+                await self._client.request(frame, reply)
+            return await self._client.request(frame, reply)
+
+    async with stage(tmp_path) as at:
+        claude, ann = await at.enter("claude"), await at.enter("ann")
+        opened = await open_session(claude, OpenParams(topic="login"))
+        busy: Any = replace(claude, client=Faster(claude.client))
+        agent = OwnAgent(claude.identity.home, False, Place())
+        host = Own(agent=agent, name="claude", ctx=busy)
+        assert await bring_in(host, ann, opened.room)
+        assert opened.room in {one.name for one in await rooms_with_topics(ann)}
