@@ -22,6 +22,10 @@ from parler.errors import ConfigError
 
 DISTRIBUTION = "parler-agents"
 
+_NOBODYS = Path(sys.prefix).anchor
+"""Where the tools work: of a folder with somebody's project, or below one, Python would
+run its pip.py and uv take its index."""
+
 
 class Way(StrEnum):
     """Who put it there."""
@@ -98,7 +102,7 @@ class Installed:
                 return [*_PIP, "install", *what]
 
 
-_PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+_PIP = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check"]
 
 
 def installed() -> Installed:
@@ -136,6 +140,7 @@ def run_tool(command: Sequence[str], secs: float, failed: str) -> None:
     try:
         done = subprocess.run(  # noqa: S603 - the tool by which this was installed
             command,
+            cwd=_NOBODYS,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=secs,
