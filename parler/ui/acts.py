@@ -14,10 +14,11 @@ from parler.ops.admission import decide
 from parler.ops.ask import AnswerParams, answer_question
 from parler.ops.messages import SendParams, send
 from parler.ops.own import Own, bring_in
+from parler.ops.questions import answer_as_person
 from parler.ops.requests import accept as accept_sender
 from parler.ops.requests import decline as decline_sender
 from parler.ops.rooms import Member, remove_member
-from parler.text.terminal import shown_name
+from parler.text.terminal import sentence, shown_name
 from parler.ui.desk import Desk, Spot
 from parler.wire.base import RoomName
 from parler.wire.foreign import clipped
@@ -91,10 +92,13 @@ async def answer(desk: Desk, given: Given) -> Done:
     seq = number(given, "seq")
     declined = given.get("decline") is True
     words = "" if declined else text(given, "text")
-    params = AnswerParams(text=words, room=room, seq=seq, decline=declined)
-    await answer_question(own.ctx, params)
     if own.agent.is_person:
-        await own.ctx.client.ack(room, seq)
+        done = await answer_as_person(own.ctx, room, seq, words, decline=declined)
+        if done.before is not None:
+            return Done(f"it was told {sentence(done.before)} before, and goes by that")
+    else:
+        params = AnswerParams(text=words, room=room, seq=seq, decline=declined)
+        await answer_question(own.ctx, params)
     return Done("declined" if declined else "answered")
 
 

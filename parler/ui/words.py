@@ -22,6 +22,7 @@ from parler.identity.signing import fingerprint
 from parler.ops.affiliations import Affiliation, belongs
 from parler.ops.message_view import ShownMessage
 from parler.ops.peers import Reach, told
+from parler.ops.questions import numbered
 from parler.text.terminal import CONTINUATION, lines, shown_name
 from parler.text.transcript import part_text
 from parler.ui.desk import SeenRoom
@@ -290,6 +291,7 @@ def environment() -> Environment:
     )
     env.filters |= {
         "app": app_title,
+        "choices": numbered,
         "clip": _clip,
         "clock": clock,
         "day": day_of,

@@ -19,6 +19,7 @@ from parler.ops.doctor.installation import DoctorResult
 from parler.ops.machine_context import Here
 from parler.ops.messages import SendParams, send
 from parler.ops.own import Own
+from parler.ops.questions import AskUserParams, ask_user
 from parler.ops.session import OpenParams, OpenResult, join_session, open_session
 from parler.ui.desk import MAX_READERS, Desk
 from parler.ui.guard import Sessions
@@ -181,6 +182,39 @@ async def test_a_knock_is_approved_and_that_can_be_taken_back(tmp_path: Path) ->
         assert (await at.browser.does(undo["act"], **undo["given"]))[0] == 200
         listed = await at.browser.get("/agents")
         assert bob.identity.agent_id not in listed[1]
+
+
+async def test_what_an_agent_asks_its_person_is_answered(tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def as_person() -> AsyncIterator[OpContext]:
+        yield at.person
+
+    async with page(tmp_path) as at:
+        params = AskUserParams(question="Deploy?", choices=["no", "yes"], wait_secs=0)
+        asked = await ask_user(at.agent, params, as_person=as_person)
+        mail = await send(
+            at.agent, SendParams(text="read me", target=RoomTarget(room=asked.room))
+        )
+        params = AskUserParams(question="When?", wait_secs=0)
+        later = await ask_user(at.agent, params, as_person=as_person)
+        await until(lambda: len(at.desk.items) == 3)
+        assert "1 no, 2 yes" in (await at.browser.get("/"))[1]
+        given = {"at": at.person.hub, "name": asked.room}
+        given["owner"] = at.person.identity.agent_id
+        told = await at.browser.does("answer", **given, seq=later.seq, text="at noon")
+        assert told == (200, '{"said":"answered","undo":null}')
+        told = await at.browser.does("answer", **given, seq=asked.seq, text="2")
+        assert told[0] == 200
+        said = (await at.agent.client.pull(asked.room, since=later.seq)).messages
+        assert [one.text for one in said] == ["at noon", "yes"]
+        # What was said between the two is not read by that.
+        own = at.person.identity.agent_id
+        at.desk.stir()
+        await until(
+            lambda: (
+                [one.seq for one in at.desk.items if one.owner_id == own] == [mail.seq]
+            )
+        )
 
 
 async def test_the_person_speaks_where_only_an_agent_was(tmp_path: Path) -> None:
