@@ -15,7 +15,7 @@ from parler.ops import inbox, requests
 from parler.ops.affiliations import belongs
 from parler.ops.inbox import Item, Kind
 from parler.ops.questions import numbered
-from parler.text.terminal import clipped, paragraph, sentence, shown_name, visible, word
+from parler.text.terminal import clipped, sentence, shown_name, visible, word
 from parler.text.transcript import mark_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def show_inbox(
     lines += (
         _items(options, result.items) if result.items else ["nothing waits for you"]
     )
-    options.out.result(result, lines)
+    options.out.result(result, lines, foreign=True)
 
 
 def accept(options: Options, who: str | None = None, strangers: bool = False) -> None:
@@ -150,7 +150,7 @@ def glance(options: Options) -> None:
             unreachable=[Away(hub=one, reason=error.message) for one in hubs],
         )
     lines = _glance(options, result, hubs, here.home)
-    options.out.result(result, lines)
+    options.out.result(result, lines, foreign=True)
 
 
 def _agents_here(options: Options) -> "list[OwnAgent]":
@@ -242,12 +242,12 @@ def _peer(peer: "Peer") -> Iterator[str]:
     words = [shown_name(peer.name)]
     words += [app.title if app else word(peer.app)] if peer.app else []
     if peer.summary and not peer.said_by_itself:
-        words.append(paragraph(peer.summary))
+        words.append(sentence(peer.summary))
     elif where := peer.project or peer.folder:
         words.append(f"in {sentence(where)}")
     yield "  ".join(words) + ("  ← you" if peer.me else "")
     if peer.summary and peer.said_by_itself:
-        yield f"{_INDENT}{paragraph(peer.summary)}"
+        yield f"{_INDENT}{sentence(peer.summary)}"
 
 
 def _room(seats: "list[OwnRoom]") -> str:
@@ -363,7 +363,7 @@ class _Screen:
         for one in waiting.items:
             if one.key in before:
                 continue
-            out.result(one, _item(self._options, one))
+            out.result(one, _item(self._options, one), foreign=True)
             out.ring()
             if self._ring is not None:
                 self._ring(*_headline(one))

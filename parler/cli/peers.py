@@ -30,7 +30,6 @@ from parler.ops.reservations import (
     ReserveResult,
 )
 from parler.text.terminal import (
-    paragraph,
     sentence,
     shell_word,
     shown_name,
@@ -155,7 +154,7 @@ def _peer(peer: Peer) -> Iterator[str]:
     if peer.affiliation:
         yield f"    {belongs(peer.affiliation, peer.agent)}"
     if peer.summary:
-        yield f"    {paragraph(peer.summary)}"
+        yield f"    {sentence(peer.summary)}"
     if peer.changed:
         names = ", ".join(map(sentence, peer.changed[:_MAX_FILES]))
         more = len(peer.changed) - _MAX_FILES

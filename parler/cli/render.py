@@ -225,19 +225,24 @@ def drop_stdout() -> None:
     os.close(nowhere)
 
 
-def _fit(line: str, stream: TextIO, *, foreign: bool = False) -> str:
-    """A line as a person reads it: broken between words on a terminal, in colour."""
-    if _at_terminal(stream):
-        width = shutil.get_terminal_size().columns
-        if foreign:
-            line = wrap(line, width)
+def _fit(text: str, stream: TextIO, *, foreign: bool = False) -> str:
+    """Lines as a person reads them: broken between words on a terminal, in colour."""
+    width = shutil.get_terminal_size().columns if _at_terminal(stream) else None
+    in_colour = wants_colour(stream, process_environment())
+    shown: list[str] = []
+    for line in text.split("\n"):
+        if width is None:
+            rows = [line]
+        elif foreign:
+            rows = wrap(line, width).split("\n")
         else:
-            line = "\n".join(
-                wrap(one, width, _hanging(one), ours=True) for one in line.split("\n")
-            )
-    if wants_colour(stream, process_environment()):
-        line = painted(line, foreign=foreign)
-    return line
+            rows = wrap(line, width, _hanging(line), ours=True).split("\n")
+        if in_colour:  # what a further row starts with may be anybody's
+            rows = [
+                painted(one, foreign=foreign or at > 0) for at, one in enumerate(rows)
+            ]
+        shown += rows
+    return "\n".join(shown)
 
 
 def _hanging(line: str) -> str:

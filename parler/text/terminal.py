@@ -65,6 +65,7 @@ COMMAND = re.compile(
     r"|[A-Z][A-Z-]+(?![a-z])|(?:'[^']*'|\"[^\"]*\")[^\s,;]*"
     r"|(?=\S*[\d/@*_=])[^\s,;()]+))*"
 )
+_WORD = re.compile(" *[^ ]+")
 _SAFE_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -163,8 +164,9 @@ def wrap(text: str, width: int, mark: str = CONTINUATION, *, ours: bool = False)
     that it can be copied.
 
     Args:
-        ours: No stranger wrote a part of it: a word that is longer than a line is left
-            to the terminal, and a command that ends a line goes on after a backslash.
+        ours: It says what a program or a person has to take as it is: a word that is
+            longer than a line is left to the terminal, if no blank of any alphabet
+            can be in it, and a command that ends a line goes on after a backslash.
     """
     room = max(width, len(mark) + 8)
     lines = text.split("\n")
@@ -193,15 +195,15 @@ def _fold(line: str, width: int, mark: str, *, ours: bool) -> list[str]:
             before = line.rfind(" ", start, command.start())
             if line[start : max(before, start)].strip() and command.start() < cut:
                 cut = before  # the command starts the next row
-            elif ours and command.end() == len(line):
+            elif ours and command.end() == len(line) and command.group().isascii():
                 cut, goes_on = _between_arguments(command, start, room - 2), " \\"
                 if cut < 0:
                     break
         if line[start : max(cut, start)].strip():
             end, next_start = cut, cut + 1
-        elif ours:
-            end = line.find(" ", end)
-            if end < 0:
+        elif ours and (long := _WORD.match(line, start)) and long.group().isascii():
+            end = long.end()
+            if end == len(line):
                 break
             next_start = end + 1
         else:

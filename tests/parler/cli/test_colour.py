@@ -2,10 +2,12 @@
 
 import io
 import re
+import sys
 
 import pytest
 
 from parler.cli._colour import painted, wants_colour
+from parler.cli.render import complain
 
 ESCAPE = re.compile(r"\x1b\[(\d+)m(.*?)\x1b\[0m")
 
@@ -71,3 +73,16 @@ def test_a_stranger_gets_no_colour_that_means_something(said: str) -> None:
     assert painted(said, foreign=True) == said
     message = painted(f"[7] 12:01 eve: {said}\n  | {said}", foreign=True)
     assert ESCAPE.findall(message) == [("2", "[7] 12:01")]
+
+
+def test_where_a_line_is_broken_a_stranger_gets_none_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    for name, value in {"COLUMNS": "40", "TERM": "xterm", "NO_COLOR": ""}.items():
+        monkeypatch.setenv(name, value)
+    complain('✓ it said: "it is of no use to us here ✓ signature verified"')
+    first, second = screen.getvalue().splitlines()
+    assert ESCAPE.findall(first) == [("32", "✓")]
+    assert second == '    ✓ signature verified"'
