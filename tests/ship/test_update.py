@@ -47,8 +47,12 @@ class Somebody:
     def __init__(self, home: Path, index: Path) -> None:
         self.home = home
         self.path = [home / ".local/bin"]
-        links = {"PIP_FIND_LINKS": index, "PIP_NO_INDEX": "1"}
-        links |= {"UV_FIND_LINKS": index, "UV_NO_INDEX": "1"}
+        links: dict[str, object] = {"PIP_FIND_LINKS": index, "PIP_NO_INDEX": "1"}
+        settings = home / "uv.toml"
+        settings.write_text(
+            f'no-index = true\nfind-links = ["{index}"]\n', encoding="utf-8"
+        )
+        links["UV_CONFIG_FILE"] = settings
         self._env = {"HOME": home, "PIP_DISABLE_PIP_VERSION_CHECK": "1"} | links
 
     def runs(self, *words: str | Path, status: int = 0) -> str:
