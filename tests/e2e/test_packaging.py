@@ -64,11 +64,18 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return scripts
 
 
-def test_wheel_contains_exactly_two_packages(wheel: Path) -> None:
-    metadata = f"parler_agents-{__version__}.dist-info"
+def test_wheel_contains_exactly_two_packages_and_what_is_shared(wheel: Path) -> None:
+    ours = f"parler_agents-{__version__}"
+    shared = f"{ours}.data/data/share"
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    assert {name.split("/")[0] for name in names} == {*PACKAGES, metadata}
+    beside = {name for name in names if name.startswith(f"{ours}.data/")}
+    assert beside == {
+        f"{shared}/man/man1/parler.1",
+        f"{shared}/doc/parler/CHANGELOG.md",
+    }
+    tops = {name.split("/")[0] for name in {*names} - beside}
+    assert tops == {*PACKAGES, f"{ours}.dist-info"}
 
 
 def test_wheel_contains_every_module_and_nothing_beside(wheel: Path) -> None:

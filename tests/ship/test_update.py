@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests._support.processes import CHECKOUT
-from tests.ship._root import RUN_SECS, command, wheels
+from tests.ship._root import MAKE_SECS, command, wheels
 
 pytestmark = [pytest.mark.ship, pytest.mark.timeout(900)]
 
@@ -66,7 +66,7 @@ class Somebody:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=RUN_SECS,
+            timeout=MAKE_SECS,
             check=False,
         )
         said = done.stdout + done.stderr
