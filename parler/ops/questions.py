@@ -9,6 +9,7 @@ another window would not see it, and apps that nobody watches answer forms thems
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from parler.client.questions import (
     ask_of,
     ask_parts,
 )
-from parler.errors import HubError, UsageError
+from parler.errors import HubRefused, UsageError
 from parler.identity.homes import machine_home
 from parler.identity.identity import Identity
 from parler.identity.known_rooms import KnownRooms
@@ -252,7 +253,11 @@ parler ask-user "which of the two schemas?" --wait 600""",
 async def questions_to(own: Own) -> list[UserQuestion]:
     """The questions to an identity in its direct rooms, oldest first.
 
-    Those of strangers are not among them.
+    Those of strangers are not among them, nor are more open ones of one agent than ours
+    would ask: they are mail.
+
+    Raises:
+        HubError: The hub is too busy to tell.
     """
     ctx = own.ctx
     listed = (await ctx.client.request(Rooms(), RoomList)).rooms
@@ -264,10 +269,16 @@ async def questions_to(own: Own) -> list[UserQuestion]:
     for room in [*noted, *unread][:MAX_ROOMS]:
         if await standing_in(ctx, room) is not Standing.KNOWN:
             continue
-        with suppress(HubError):
+        with suppress(HubRefused):  # it is gone
             messages = await _recent(ctx.client, room)
             found += _questions_in(messages, ctx.client.agent_id, ctx)
-    return sorted(found, key=lambda one: one.since)
+    open_ = Counter[AgentId]()
+    kept = []
+    for one in sorted(found, key=lambda one: one.since):
+        open_[one.agent] += one.is_open(ctx.now())
+        if open_[one.agent] <= MAX_OPEN or not one.is_open(ctx.now()):
+            kept.append(one)
+    return kept
 
 
 async def question_meant(household: Household, who: str) -> UserQuestion:

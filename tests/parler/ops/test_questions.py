@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
-from parler.client.questions import answered_of, ask_of
-from parler.errors import UsageError
+from parler.client.client import Client
+from parler.client.questions import Ask, answered_of, ask_of, ask_parts
+from parler.errors import RateLimited, UsageError
 from parler.identity.own_agents import OwnAgent, Place
 from parler.ops.ask import AnswerParams, answer_question
 from parler.ops.context import OpContext
@@ -192,6 +193,34 @@ async def test_what_waits_and_how_long_it_is_are_bounded(tmp_path: Path) -> None
             await ask_user(
                 home.person, AskUserParams(question="me?"), as_person=home._as_person
             )
+
+
+async def test_no_agent_asks_for_more_of_a_person_than_ours_may(tmp_path: Path) -> None:
+    async with at_home(tmp_path) as home:
+        asked = await home.asks("question 0")
+        for number in range(1, 9):  # as a client does that keeps to no bound
+            said = ask_parts(Ask(question=f"question {number}", person=True))
+            await home.agent.client.send(RoomTarget(room=asked.room), said)
+        shown = [one.question for one in await questions_to(home.own)]
+        assert shown == [f"question {number}" for number in range(MAX_OPEN)]
+
+
+async def test_a_hub_that_is_too_busy_does_not_say_that_nobody_asks(
+    tmp_path: Path,
+) -> None:
+    async with at_home(tmp_path) as home:
+        await home.asks()
+
+        class Busy:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(home.person.client, name)
+
+            async def pull(self, *given: Any, **more: Any) -> Any:
+                raise RateLimited("slow down", hub_code="rate_limited")
+
+        busy = replace(home.person, client=cast("Client", Busy()))
+        with pytest.raises(RateLimited):
+            await questions_to(replace(home.own, ctx=busy))
 
 
 async def test_a_question_reads_as_one_also_where_nobody_knows_questions(
