@@ -76,6 +76,9 @@ class Reader:
     """The room whose transcript it shows."""
 
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    said: bool = True
+    """Something may have been said in that room."""
+
     members: bool = True
     """Those of that room, or how far they read, may be others by now."""
 
@@ -265,6 +268,7 @@ class Desk:
         """Have the readers of a room look again."""
         for reader in self.readers:
             if reader.spot == spot:
+                reader.said = True
                 reader.news.set()
 
     def stir(self) -> None:

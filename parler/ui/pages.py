@@ -228,14 +228,17 @@ class Pages:
         """What is new for one reader, until it goes or we end."""
         sent: dict[str, Any] = {}
         clock = asyncio.get_running_loop().time
-        beat = looked = clock()
+        beat = looked = asked = clock()
         while not self.ending.is_set():
             reader.news.clear()
-            if reader.spot is not None:
+            # A hub counts what is asked: what comes in other rooms is no reason to.
+            if reader.spot and (reader.said or clock() - asked >= POLL_SECS):
+                reader.said, asked = False, clock()
                 last, news = await self._later(reader.spot, last)
                 for one in news:
                     yield "message", one
                 if news:  # there may be more
+                    reader.said = True
                     reader.news.set()
             slow = reader.members or clock() - looked >= LOOK_AGAIN_SECS
             if slow:

@@ -277,6 +277,46 @@ async def test_what_strangers_wrote_is_text_and_bounded(tmp_path: Path) -> None:
         assert whole == (200, LONG)
 
 
+async def test_what_comes_elsewhere_asks_the_hub_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    later = Pages._later
+
+    async def counted(pages: Pages, spot: Any, last: int) -> Any:
+        asked.append(last)
+        return await later(pages, spot, last)
+
+    monkeypatch.setattr(Pages, "_later", counted)
+    monkeypatch.setattr("parler.ui.pages.POLL_SECS", 60.0)
+    async with page(tmp_path) as at:
+        spot = (at.agent.hub, at.opened.room)
+        pages = at.browser.pages
+        with at.desk.reading(spot) as reader:
+            stream = pages._news(reader, "room", 0)
+            seen = [name async for name, _ in _until(stream, "ladder")]
+            assert "message" in seen
+            before = len(asked) + 1  # there may have been more
+            for number in range(20):
+                at.desk.away[f"ws://{number}"] = "it is full"
+                at.desk.changed()
+                assert [one async for one in _until(stream, "trouble")]
+            assert len(asked) == before
+            target = RoomTarget(room=at.opened.room)
+            await send(at.agent, SendParams(text="news", target=target))
+            at.desk.said(spot)
+            assert [one async for one in _until(stream, "message")]
+            await stream.aclose()
+
+
+async def _until(stream: Any, name: str) -> AsyncIterator[tuple[str, Any]]:
+    """What comes, up to something of that name."""
+    async for one in stream:
+        yield one
+        if one[0] == name:
+            return
+
+
 async def test_more_readers_than_there_may_be_are_refused(tmp_path: Path) -> None:
     async with page(tmp_path) as at:
         open_ = [at.desk.reading(None) for _ in range(MAX_READERS)]
