@@ -21,10 +21,12 @@ from parler.ops.rooms import Room, rooms_with_topics
 from parler.ops.topics import (
     MAX_TOPIC_CHARS,
     new_topic,
+    opens,
     seed_of,
     topic_in,
     where_said,
 )
+from parler.text.terminal import shell_word
 from parler.wire.base import RoomName
 from parler.wire.codes import ErrorCode, Feature
 from parler.wire.foreign import Foreign, exact, foreign
@@ -439,7 +441,7 @@ async def rename_session(
     """Give a session of ours another topic; its members are told in the room.
 
     Raises:
-        UsageError: The topic is empty or too long.
+        UsageError: The topic is empty or too long, or nobody could see that it is ours.
         HubError: It is not ours.
     """
     check_texts(topic=topic)
@@ -452,7 +454,17 @@ async def rename_session(
         raise UsageError(f"a topic has at most {MAX_TOPIC_CHARS} characters")
     # Others would ignore what anybody else but the owner says of it.
     await ctx.client.request(JoinRequests(room=room), JoinRequestList)
-    sent = await ctx.client.send(RoomTarget(room=room), new_topic(topic))
+    first = (await ctx.client.pull(room, since=0, limit=1)).messages
+    if first and not opens(first[0], ctx.client.agent_id):
+        raise UsageError(
+            "that session was opened without a topic, so its members cannot tell who "
+            "may give it one",
+            next_step=f"parler session open --topic {shell_word(topic)}",
+        )
+    said, *named_so = new_topic(topic)
+    if not first:
+        said = TextPart(text=seed_of(ctx.identity.name, topic, None) or "")
+    sent = await ctx.client.send(RoomTarget(room=room), [said, *named_so])
     await ctx.client.request(where_said(room, topic, sent.seq), Remembered)
     named = foreign(topic)
     ctx.known_rooms.note_topics(ctx.hub, {room: named}, said_in={room: sent.seq})

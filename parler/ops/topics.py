@@ -102,12 +102,13 @@ async def _said(
         there = (await client.pull(room, since=seq - 1, limit=1)).messages
     except HubError:
         return None
-    if not first or not there or there[0].seq != seq or not _opens(first[0], author):
+    if not first or not there or there[0].seq != seq or not opens(first[0], author):
         return None
     return _topic_of(there[0], author)
 
 
-def _opens(first: "Message", author: "AgentId") -> bool:
+def opens(first: "Message", author: "AgentId") -> bool:
+    """Whether the first message of a room shows all that somebody opened it."""
     is_context = first.text.startswith(SEED) and not first.signature.fails
     return is_context and first.author.id == author
 

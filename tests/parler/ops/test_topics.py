@@ -68,8 +68,15 @@ async def test_what_others_call_a_session_is_not_its_topic(tmp_path: Path) -> No
         await bob.client.request(where_said(room, "mine", seq), Remembered)
         assert await topic_of(bob, room) == "cart split"
         plain = await opened(ann, bob, None)
+        assert await topic_of(bob, plain) is None
+        await rename_session(ann, plain, "ours")  # nothing was said before
         await say(bob, plain, "mine")
-        assert await topic_of(ann, plain) is None
+        assert [await topic_of(one, plain) for one in (ann, bob)] == ["ours"] * 2
+        begun = await opened(ann, bob, None)
+        await say(bob, begun, "mine")
+        with pytest.raises(UsageError, match="opened without a topic"):
+            await rename_session(ann, begun, "ours")  # it would be ours alone
+        assert [await topic_of(one, begun) for one in (ann, bob)] == [None] * 2
 
 
 @pytest.mark.parametrize("topic", [" \n", "x" * 201, "\udcff"])
