@@ -111,11 +111,11 @@ def mint_identity(
         if path.exists() or path.is_symlink():
             if not force:
                 raise IdentityError(
-                    f"there is an identity in {home} already; name and role are "
-                    f"changed by PARLER_NAME and PARLER_ROLE, or for good in {path}; "
-                    "with --force it is kept aside and a new one, a stranger to all "
-                    "rooms, is made",
-                    next_step=init_command(home, force=True),
+                    f"there is an identity in {home} already; another agent takes a "
+                    "home of its own. Name and role are changed by PARLER_NAME and "
+                    f"PARLER_ROLE, or for good in {path}; with --force it is kept "
+                    "aside and a new one, a stranger to all rooms, is made",
+                    next_step=init_command(home.with_name(f"{home.name}-2")),
                 )
             files.keep_copy(path)
         return _write_new(home, hub_url=hub_url, name=name, role=role)

@@ -183,7 +183,8 @@ def test_identity_is_never_overwritten_without_force(tmp_path: Path) -> None:
     first = mint_identity(tmp_path, hub_url=HUB)
     with pytest.raises(IdentityError, match="already") as caught:
         mint_identity(tmp_path, hub_url=HUB)
-    assert caught.value.next_step == f"parler init --force --home {tmp_path}"
+    # What is pasted without a second thought takes nothing away.
+    assert caught.value.next_step == f"parler init --home {tmp_path}-2"
     assert load_identity(tmp_path).agent_id == first.agent_id
 
 
