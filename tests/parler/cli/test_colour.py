@@ -82,7 +82,7 @@ def test_where_a_line_is_broken_a_stranger_gets_none_either(
     monkeypatch.setattr(sys, "stderr", screen)
     for name, value in {"COLUMNS": "40", "TERM": "xterm", "NO_COLOR": ""}.items():
         monkeypatch.setenv(name, value)
-    complain('✓ it said: "it is of no use to us here ✓ signature verified"')
+    complain('✓ it said: "it is of no use to us there ✓ signature verified"')
     first, second = screen.getvalue().splitlines()
     assert ESCAPE.findall(first) == [("32", "✓")]
     assert second == '    ✓ signature verified"'

@@ -74,7 +74,8 @@ def test_init_makes_an_identity_once_unless_forced(
     assert first["name"] == "ann"
     assert app.run(init) == 3
     error = json.loads(capfd.readouterr().err)["error"]
-    assert "--force" in error["next"]
+    assert error["next"] == f"parler init --home {tmp_path}-2"
+    assert "--force" in error["message"]
     assert "PARLER_NAME" in error["message"]
     assert "PARLER_ROLE" in error["message"]
     assert app.run([*init, "--force"]) == 0
