@@ -139,18 +139,27 @@ def only_named(
     word: str, sent: Sequence[Attachment], ids: set[Digest], named: Named
 ) -> Digest | None:
     """The one that the beginning of an id means, if nobody announced it."""
-    if not _PREFIX.fullmatch(word) or any(named(one, word) for one in sent):
+    if not _PREFIX.fullmatch(word):
         return None
     announced_ids = {one.part.blob for one in sent}
-    meant = {one for one in ids | announced_ids if one.startswith(word)}
+    meant = {one for one in ids if one.startswith(word)}
     if not meant - announced_ids:
         return None
+    meant |= {one.part.blob for one in sent if _may_mean(word, one, named)}
     if len(meant) > 1:
         raise UsageError(
             f"{word!r} could be any of {len(meant)}: {', '.join(sorted(meant))}",
             next_step="use the whole blob id",
         )
     return meant.pop()
+
+
+def _may_mean(word: str, one: Attachment, named: Named) -> bool:
+    """Whether a word is its id, the beginning of it, or its name: anybody can call a
+    file like the beginning of another's id, and none is called like a whole one."""
+    if _PREFIX.fullmatch(word) and one.part.blob.startswith(word):
+        return True
+    return not is_blob_id(word) and named(one, word)
 
 
 def find(
@@ -172,9 +181,7 @@ def find(
         UsageError: Nothing is meant, or things of several senders.
         VerificationError: Only messages with failed signatures speak of it.
     """
-    meant = [one for one in among if named(one, word)]
-    if not meant and _PREFIX.fullmatch(word):
-        meant = [one for one in among if one.part.blob.startswith(word)]
+    meant = [one for one in among if _may_mean(word, one, named)]
     believed = [one for one in meant if not one.sender.signature.fails]
     if meant and not believed:
         raise VerificationError(

@@ -85,6 +85,20 @@ def test_a_beginning_of_two_ids_is_neither() -> None:
     assert found("1" * 8 + "2", sent(ONE), two) is two
 
 
+def test_a_file_called_like_an_id_does_not_come_in_its_place() -> None:
+    short = ONE[:12]
+    with pytest.raises(UsageError, match="any of 2"):
+        found(short, sent(ONE), sent(Digest("3" * 64), name=short, by=EVE))
+    with pytest.raises(UsageError, match="any of 2"):
+        found(short, sent(ONE), sent(Digest("3" * 64), name=short))
+    one = sent(ONE)
+    assert found(ONE, one, sent(Digest("3" * 64), name=ONE, by=EVE)) is one
+    assert found(ONE, sent(Digest("3" * 64), name=ONE, by=EVE)) is None
+    named = sent(Digest("3" * 64), name=short, by=EVE)
+    with pytest.raises(UsageError, match="any of 2"):
+        only_named(short, [named], {ONE}, called)
+
+
 def test_who_repeats_an_announcement_does_not_replace_it() -> None:
     first = sent(size=10)
     assert found(ONE, first, sent(size=1, by=EVE)) is first
