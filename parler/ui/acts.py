@@ -37,7 +37,8 @@ class Done:
 
     said: str
     undo: dict[str, Any] | None = None
-    """The act that takes it back, and what it is given."""
+    """The act that takes it back, and what it is given; never one that lets somebody
+    in or through, for who waited before is not back by that."""
 
 
 Act = Callable[[Desk, Given], Awaitable[Done]]
@@ -57,10 +58,10 @@ async def _decide(desk: Desk, given: Given, *, approve: bool) -> Done:
     own, room, agent = _owner(desk, given), _room(given), text(given, "agent")
     result = await decide(own.ctx, room, agent, approve=approve)
     who = f"{shown_name(result.name)} {result.fingerprint}".strip()
+    if not result.approved:
+        return Done(f"{who} stays out")
     back = {key: given[key] for key in ("owner", "at", "name", "agent")}
-    if result.approved:
-        return Done(f"{who} is in", {"act": "remove", "given": back})
-    return Done(f"{who} stays out", {"act": "approve", "given": back})
+    return Done(f"{who} is in", {"act": "remove", "given": back})
 
 
 async def remove(desk: Desk, given: Given) -> Done:
@@ -82,8 +83,7 @@ async def decline(desk: Desk, given: Given) -> Done:
     """Drop what a stranger writes."""
     who = text(given, "agent")
     await decline_sender(desk, Senders(desk.machine), who)
-    said = f"nothing of {fingerprint(who)} is shown any more"
-    return Done(said, {"act": "accept", "given": {"agent": who}})
+    return Done(f"nothing of {fingerprint(who)} is shown any more")
 
 
 async def answer(desk: Desk, given: Given) -> Done:

@@ -47,9 +47,9 @@ let timer = 0;
 export function say(words, undo = null, bad = false) {
   place.className = bad ? "bad" : "";
   place.replaceChildren();
+  last = undo;
   if (!words) return;
   place.append(words);
-  last = undo;
   if (undo) {
     const button = document.createElement("button");
     button.type = "button";
@@ -58,7 +58,10 @@ export function say(words, undo = null, bad = false) {
     place.append(button);
   }
   clearTimeout(timer);
-  timer = setTimeout(() => place.replaceChildren(), undo || bad ? 12000 : 4000);
+  timer = setTimeout(() => {
+    place.replaceChildren();
+    last = null; // what nobody sees is not taken back by a key
+  }, undo || bad ? 12000 : 4000);
 }
 
 /** Take the last decision back, if the wire has a way. */

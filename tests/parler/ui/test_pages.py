@@ -184,6 +184,15 @@ async def test_a_knock_is_approved_and_that_can_be_taken_back(tmp_path: Path) ->
         assert bob.identity.agent_id not in listed[1]
 
 
+async def test_taking_a_refusal_back_lets_nobody_in(tmp_path: Path) -> None:
+    async with page(tmp_path) as at:
+        bob = await knocks(at, "bob")
+        _, said = await at.browser.does("reject", **decision(at))
+        assert json.loads(said)["undo"] is None
+        done = await at.browser.does("decline", agent=bob.identity.agent_id)
+        assert (done[0], json.loads(done[1])["undo"]) == (200, None), done
+
+
 async def test_what_an_agent_asks_its_person_is_answered(tmp_path: Path) -> None:
     @asynccontextmanager
     async def as_person() -> AsyncIterator[OpContext]:
