@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from starlette.responses import PlainTextResponse, Response
@@ -111,7 +110,7 @@ class Guard:
             return _no(f"open {self.origin}", HTTPStatus.MISDIRECTED_REQUEST)
         if not self._is_same_origin(scope):
             return _no("other pages may not ask this", HTTPStatus.FORBIDDEN)
-        session = self.sessions.find(self._cookie(scope))
+        session = self._session(scope)
         scope[_SESSION] = session
         path = scope["path"]
         if session is None and path not in OPEN and not path.startswith(STATIC):
@@ -128,7 +127,8 @@ class Guard:
         if _values(scope, b"content-type") != ["application/json"]:
             return _no("JSON only", HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         [length, *_] = [*_values(scope, b"content-length"), ""]
-        if not length.isdecimal() or int(length) > MAX_POST_BYTES:
+        chunked = bool(_values(scope, b"transfer-encoding"))  # as long as it likes
+        if chunked or not length.isdecimal() or int(length) > MAX_POST_BYTES:
             return _no("too much", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         if scope["path"] == "/enter":
             return None
@@ -145,13 +145,16 @@ class Guard:
         sites = {*_values(scope, b"sec-fetch-site")}
         return origins in ([], [self.origin]) and sites <= {"none", "same-origin"}
 
-    def _cookie(self, scope: Scope) -> str | None:
-        try:
-            jar = SimpleCookie("; ".join(_values(scope, b"cookie")))
-        except CookieError:
-            return None
-        morsel = jar.get(self.sessions.cookie_name)
-        return morsel.value if morsel else None
+    def _session(self, scope: Scope) -> Session | None:
+        """That of any cookie of ours: a browser sends those of all ports of a host, and
+        what other servers name or write in theirs keeps nobody out."""
+        for pair in ";".join(_values(scope, b"cookie")).split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == self.sessions.cookie_name and (
+                found := self.sessions.find(value)
+            ):
+                return found
+        return None
 
     def _with_headers(self, send: Send) -> Send:
         headers = self._headers()

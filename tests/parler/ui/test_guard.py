@@ -121,6 +121,10 @@ async def _page(scope: Scope, receive: Any, send: Any) -> None:
 async def test_the_person_looks_and_decides() -> None:
     door = Door()
     assert (await ask(door.guard, "/agents", door.get())).text == SECRET
+    # The browser brings the cookies of other servers on this machine, too.
+    for other in ('prefs={"x": 1}', "a b=c", "x", "path=1", "parler-7171=planted"):
+        given = door.get(cookie=f"{other}; {door.cookie}; {other}")
+        assert (await ask(door.guard, "/agents", given)).text == SECRET, other
     got = await ask(door.guard, "/do/approve", door.post(), method="POST")
     assert (got.status, got.text) == (200, SECRET)
 
@@ -168,6 +172,7 @@ async def test_whoever_comes_otherwise_gets_no_word(
         (415, {"content_type": None}),
         (413, {"content_length": str(MAX_POST_BYTES + 1)}),
         (413, {"content_length": None}),
+        (413, {"transfer_encoding": "chunked"}),
         (413, {"content_length": "-1"}),
     ],
 )
