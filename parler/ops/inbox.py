@@ -20,7 +20,9 @@ from parler.client.connection import Note
 from parler.client.messages import Message
 from parler.client.questions import ask_of
 from parler.errors import HubRefused
+from parler.identity.homes import machine_home
 from parler.identity.message_signing import Signature
+from parler.identity.people import People
 from parler.identity.signing import fingerprint
 from parler.ops.affiliations import Affiliation, affiliations
 from parler.ops.capability import Capability
@@ -259,6 +261,9 @@ async def _mail(
         asked: Questions that are shown already, or answered.
     """
     ctx = own.ctx
+    # What the person says itself waits for an agent, not for the person.
+    person = People.read(machine_home(own.agent.home)).own
+    mine = {ctx.client.agent_id, person}
     try:
         seen = await _position(ctx, room.name)
         batch = await ctx.client.pull(room.name, since=seen, limit=MAX_LOOKED_AT)
@@ -267,7 +272,7 @@ async def _mail(
     news = [
         one
         for one in batch.messages
-        if one.author.id != ctx.client.agent_id and (room.name, one.seq) not in asked
+        if one.author.id not in mine and (room.name, one.seq) not in asked
     ]
     questions = [one for one in news if ask_of(one)]
     words = [one for one in news if not ask_of(one)]

@@ -76,6 +76,11 @@ class Home:
         found = await waiting_for(self.own, await rooms_of(self.own), [])
         return found.items
 
+    async def waiting_for_the_agent(self) -> list[Any]:
+        agent = OwnAgent(self.agent.identity.home, False, Place())
+        own = Own(agent=agent, name="shop", ctx=self.agent)
+        return (await waiting_for(own, await rooms_of(own), [])).items
+
 
 @asynccontextmanager
 async def at_home(tmp_path: Path) -> AsyncIterator[Home]:
@@ -110,6 +115,8 @@ async def test_a_person_without_a_card_is_asked_and_the_answer_is_the_result(
         assert got.state is State.ANSWERED
         assert got.answer == "production"
         assert await home.waiting() == []
+        # The agent does not run; what the person said does not come back to it.
+        assert await home.waiting_for_the_agent() == []
         with pytest.raises(UsageError, match="answered already: production"):
             await home.answers("shop", "staging")
 
