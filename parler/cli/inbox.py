@@ -161,9 +161,15 @@ def _agents_here(options: Options) -> "list[OwnAgent]":
 
 
 def _nothing_yet(home: "Path") -> Iterator[str]:
+    from parler.identity.chosen_hub import read_choice
+
     if any((home / "agents").glob("*")):
         yield "Parler is wired, and no agent has used it yet."
         yield "Next: start your agent app, and tell it to open a Parler session."
+        return
+    if read_choice(home).hub:
+        yield "The hub is chosen, and no agent has used it yet."
+        yield "Next: parler connect APP, or without agent apps: parler session open"
         return
     yield "Parler is not set up here yet."
     yield "Next: parler connect"

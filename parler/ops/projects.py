@@ -227,6 +227,13 @@ def ensure_project(here: Here, alias: str | None) -> Project:
         raise UsageError(
             "this folder is no project yet", next_step="parler project add NAME"
         )
+    if _guessed(here, here.workspace.top) is None:
+        # Most who type it alone were asked by an agent.
+        raise UsageError(
+            "this folder is no project, and no agent app that could answer is on PATH",
+            next_step="parler inbox, for what agents ask you; else parler project add "
+            f"{name} --agent {'|'.join(headless_ids())}",
+        )
     add_project(here, AddParams(alias=name, folder=here.workspace.top))
     return here.projects.get(name)
 
@@ -510,8 +517,14 @@ def _asker_named(here: Here, text: str) -> str:
     return project.alias
 
 
+def _guessed(here: Here, folder: Path) -> App | None:
+    """The app that would answer for a folder."""
+    app = guess_app(folder, installed(here.environment))
+    return app if app and app.headless else None
+
+
 def _answering(here: Here, named: str | None, folder: Path) -> App:
-    app = app_named(named) if named else guess_app(folder, installed(here.environment))
+    app = app_named(named) if named else _guessed(here, folder)
     if app and app.headless:
         return app
     choice = f"--agent {'|'.join(headless_ids())}"

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from parler.client.questions import Ask, ask_parts
+from parler.identity.chosen_hub import LOCAL, choose
 from parler.identity.identity import mint_identity
 from parler.identity.signing import fingerprint
 from parler.ops.person_only import by_an_agent
@@ -447,6 +448,12 @@ def test_where_nothing_is_set_up_the_next_command_is_named(tmp_path: Path) -> No
     assert (done.status, done.err) == (0, "")
     assert "Next: parler connect" in done.out
     assert list(tmp_path.iterdir()) == []
+    choose(tmp_path / ".parler", LOCAL)  # as `parler connect` does without an app
+    told = Terminal(tmp_path).run().out
+    assert "Next: parler connect APP, or without agent apps: parler session" in told
+    # Who types it alone was asked by an agent, and has none to start.
+    nobody = Terminal(tmp_path).run("answer", PATH="/nowhere")
+    assert "next: parler inbox, for what agents ask you; else parler" in nobody.err
 
 
 def test_at_a_terminal_an_error_tears_no_word_and_no_next_command(
