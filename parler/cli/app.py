@@ -30,6 +30,7 @@ from parler.errors import (
     ParlerError,
     RemoteProtocolError,
     TimedOut,
+    UsageError,
     VersionMismatch,
 )
 from parler.identity.homes import process_environment
@@ -207,9 +208,9 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except BaseExceptionGroup as several:
-        return _report(_first(several), as_json=as_json)
+        return _report(_first(several), arguments, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the outermost place of the program
-        return _report(error, as_json=as_json)
+        return _report(error, arguments, as_json=as_json)
 
 
 def _invoke(arguments: Sequence[str]) -> int:
@@ -231,7 +232,7 @@ def _invoke(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _report(error: BaseException, *, as_json: bool) -> int:
+def _report(error: BaseException, arguments: Sequence[str], *, as_json: bool) -> int:
     match error:
         case BrokenPipeError():
             drop_stdout()
@@ -249,6 +250,8 @@ def _report(error: BaseException, *, as_json: bool) -> int:
             if isinstance(error, LocalProtocolError):
                 traceback.print_exception(error)
             step = error.next_step or _NEXT.get(error.code)
+            if step is None and isinstance(error, UsageError):
+                step = " ".join(["parler", *_command_in(arguments), "--help"])
             late = error if isinstance(error, TimedOut) else None
             show_error(
                 error.code,
@@ -269,6 +272,11 @@ def _report(error: BaseException, *, as_json: bool) -> int:
             text = f"unexpected {type(error).__name__}; this is a fault of parler"
             show_error("unexpected", text, "parler doctor", as_json=as_json)
             return UNEXPECTED
+
+
+def _command_in(arguments: Sequence[str]) -> list[str]:
+    """The command of a line that was understood, none for `parler` alone."""
+    return [word for word in arguments[:1] if word in COMMANDS]
 
 
 def _report_usage(error: click.ClickException, *, as_json: bool) -> int:

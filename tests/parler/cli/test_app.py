@@ -58,6 +58,16 @@ def test_an_error_is_one_neutral_line_with_the_next_command(
     assert said == 'error: "no␊entry␛[2J" — next: parler rooms\n'
 
 
+def test_wrong_usage_leads_to_the_help_of_the_command_if_to_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    missing = errors.UsageError("there is no file x")
+    ends_with(missing, monkeypatch, "--quiet", "send-file", "x")
+    assert capfd.readouterr().err.endswith("next: parler send-file --help\n")
+    ends_with(missing, monkeypatch, "--quiet")
+    assert capfd.readouterr().err.endswith("next: parler --help\n")
+
+
 def test_with_json_an_error_is_one_object(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
