@@ -66,9 +66,7 @@ def look(found: Installed, *, version: str = __version__) -> UpdateResult:
     """
     result = UpdateResult(how=found.way.value, where=str(found.where), version=version)
     if not found.is_replaceable:
-        result.next = _OTHERWISE.get(found.way) or (
-            f"install it again from {shell_word(found.source or '', None)}"
-        )
+        result.next = _OTHERWISE.get(found.way) or _again_from(found)
         return result
     with tempfile.TemporaryDirectory(prefix="parler-update-") as name:
         folder = Path(name)
@@ -81,6 +79,16 @@ def look(found: Installed, *, version: str = __version__) -> UpdateResult:
             text = changes.read_text(encoding="utf-8", errors="replace")
             result.news = _news(text, since=version)
     return result
+
+
+def _again_from(found: Installed) -> str:
+    """What takes a newer version from where this one came from."""
+    source = found.source or ""
+    installer = Path(source, "scripts/install.sh")
+    if found.way in (Way.UV, Way.PIPX, Way.SCRIPT) and installer.is_file():
+        clone, script = shell_word(source, None), shell_word(str(installer), None)
+        return f"git -C {clone} pull && {script}"  # a clone, as the README has it
+    return f"install it again from {shell_word(source, None)}"
 
 
 def update(found: Installed, result: UpdateResult) -> UpdateResult:
