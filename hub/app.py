@@ -376,8 +376,9 @@ def _listen(host: str, port: int, *, flag: str) -> socket.socket:
         own = local_folder(os.environ) / LOCAL_RUNNING
         if error.errno == errno.EADDRINUSE and port_of_holder(own) == port:
             raise CannotStart(
-                f"this machine's own hub has port {port} (see: parler hub status); "
-                f"parler hub stop, or pass another {flag}"
+                f"this machine's own hub has port {port}, for all of your terminals "
+                "and agents (parler hub status); next: parler session open, or for a "
+                f"second hub another {flag}"
             ) from None
         raise CannotStart(
             f"cannot listen on {host}:{port}: {error.strerror or error}; "

@@ -90,7 +90,7 @@ def _status(result: StatusResult) -> Iterator[str]:
         yield f"process    {result.pid}, parler {version}{uptime}"
     sizes = result.sizes
     yield (
-        f"room       database {_size(sizes.database)}, blobs {_size(sizes.blobs)}, "
+        f"disk       database {_size(sizes.database)}, blobs {_size(sizes.blobs)}, "
         f"log {_size(sizes.log)}, in {visible(result.folder)}"
     )
     if result.team is not None:

@@ -201,7 +201,7 @@ def _packages() -> Check:
         found[name] = Path(spec.origin).parents[1] if spec and spec.origin else None
     strangers = [name for name, where in found.items() if where != ours]
     if not strangers:
-        return ok("packages", f"parler and hub are both from {ours}")
+        return ok("packages", f"both are from {ours}")
     where = {name: found[name] or "nowhere" for name in strangers}
     told = ", ".join(f"{name} from {place}" for name, place in where.items())
     return broken(
