@@ -162,8 +162,9 @@ def connect(
     wishes.check(
         needs_none="--list" if listing else "--remove" if remove else None,
     )
-    _check_person(options, wishes, apps or [], dry=show)
     settings = settings_of(options)
+    chooses = not (show or listing or remove)
+    _check_person(options, settings, wishes, apps or [], chooses=chooses)
     if join_secret is not None:
         if options.hub is None:
             raise UsageError(
@@ -209,11 +210,26 @@ def connect(
 
 
 def _check_person(
-    options: Options, wishes: Wishes, apps: Sequence[str], *, dry: bool
+    options: Options,
+    settings: "Settings",
+    wishes: Wishes,
+    apps: Sequence[str],
+    *,
+    chooses: bool,
 ) -> None:
     """An agent may wire its user's apps, but to the hub that its user chose."""
-    if wishes.words and not dry:
-        not_for_agents(options, "connect", *wishes.words, *apps)
+    from parler.identity.chosen_hub import chosen_url
+    from parler.identity.homes import machine_home
+    from parler.identity.settings import HubSource
+    from parler.wire.urls import same_hub
+
+    words = wishes.words
+    if not words and settings.hub_source is HubSource.ENV:  # whoever typed may set it
+        chosen = chosen_url(machine_home(settings.base_home))
+        if chosen is None or not same_hub(settings.hub, chosen):
+            words = ["--hub", settings.hub]
+    if words and chooses:
+        not_for_agents(options, "connect", *words, *apps)
 
 
 def _list(

@@ -198,6 +198,13 @@ def test_an_agents_shell_does_not_choose_the_hub_of_its_user(ann: User) -> None:
         assert refused.status == 2
         assert refused.error["next"] == f"parler {' '.join(chooses)}"
     assert ann.in_agents_shell("connect", *named, "--print").status == 0
+    # A variable is an agent's to set as well.
+    ann.environment["PARLER_HUB"] = named[1]
+    refused = ann.in_agents_shell("connect", "cursor", "--json")
+    assert refused.status == 2, refused.out
+    assert refused.error["next"] == f"parler connect {' '.join(named)} cursor"
+    assert ann.in_agents_shell("connect", "--list").status == 0
+    del ann.environment["PARLER_HUB"]
     assert not (ann.home / "hub.json").exists()
     wired = ann.in_agents_shell("connect", "cursor", "--json")
     assert wired.json["hub"] == ann.url
