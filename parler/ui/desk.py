@@ -7,7 +7,7 @@ that something changed, never what: they ask here.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -168,10 +168,11 @@ class Desk:
 
     async def _look_around(self) -> None:
         while True:
-            found = (await peers(self.here(), PeersParams())).peers
-            if found != self.peers:
-                self.peers = found
-                self.changed()
+            with suppress(ParlerError):  # the doctor says what is wrong with a file
+                found = (await peers(self.here(), PeersParams())).peers
+                if found != self.peers:
+                    self.peers = found
+                    self.changed()
             self._note_connections()
             await asyncio.sleep(AROUND_SECS)
 
@@ -443,8 +444,8 @@ class Desk:
             return fresh
         try:
             found = await affiliations(ctx, unknown)
-        except HubError:
-            found = {}
+        except HubError:  # asked again next time
+            return fresh | dict.fromkeys(unknown)
         while len(self._known) > MAX_KNOWN:
             del self._known[next(iter(self._known))]
         for one in unknown:

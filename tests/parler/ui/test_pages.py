@@ -21,6 +21,7 @@ from parler.ops.messages import SendParams, send
 from parler.ops.own import Own
 from parler.ops.questions import AskUserParams, ask_user
 from parler.ops.session import OpenParams, OpenResult, join_session, open_session
+from parler.peers.reservations import _paths as reservation_paths
 from parler.ui.desk import MAX_READERS, Desk
 from parler.ui.guard import Sessions
 from parler.ui.pages import PAGE_MESSAGES, Pages
@@ -324,6 +325,28 @@ async def _until(stream: Any, name: str) -> AsyncIterator[tuple[str, Any]]:
         yield one
         if one[0] == name:
             return
+
+
+async def test_a_damaged_file_does_not_end_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parler.ui.desk.AROUND_SECS", 0.001)
+    async with page(tmp_path) as at:
+        looked = 0
+        here = at.desk.here()
+        for path in reservation_paths(here.home):
+            path.mkdir(parents=True)
+
+        def counted() -> Here:
+            nonlocal looked
+            looked += 1
+            return here
+
+        at.desk.here = counted
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(at.desk._look_around())
+            await until(lambda: looked > 2)
+            looking.cancel()
 
 
 async def test_more_readers_than_there_may_be_are_refused(tmp_path: Path) -> None:
