@@ -134,8 +134,9 @@ def in_its_name(
     assert param is not None
     home = household.agents[0].home if as_ else household.settings.home
     room = room_or_session(home, given[param.key])
-    topics = {one.topic for one in KnownRooms(household.settings.home).records()}
-    if is_alone(household) and decides is None and room not in topics:
+    known = KnownRooms(household.settings.home)
+    is_name = "." in room or (known.hub_of(room) and not known.about(room))
+    if is_alone(household) and decides is None and is_name:
         # The hub itself says what is wrong with a room that is not ours.
         place = in_room(room)
         carry_out_declared(

@@ -21,6 +21,7 @@ from parler.ops.capability import Capability
 from parler.ops.context import OpContext, Result
 from parler.ops.invites import InviteParams, invite
 from parler.ops.rooms import Room, rooms_with_topics
+from parler.ops.topics import is_topic, perhaps
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, Code, RoomName
 from parler.wire.codes import ErrorCode
@@ -365,12 +366,17 @@ async def whose_room(
         ParlerError: No hub could be asked.
     """
 
+    seen_rooms: list[OwnRoom] = []
+
     async def look(own: Own) -> list[tuple[OwnRoom, bool]]:
-        words = [
-            (one, {one.name, one.topic, one.peer if anyone else None})
-            for one in await rooms_of(own)
+        rooms = await rooms_of(own)
+        seen_rooms.extend(rooms)
+        found = [
+            one
+            for one in rooms
+            if room in {one.name, one.peer if anyone else None}
+            or is_topic(one.topic, room)
         ]
-        found = [one for one, called in words if room in called]
         return [(one, await is_ours(own.ctx, one.name)) for one in found]
 
     seen = await household.each(look)
@@ -381,8 +387,9 @@ async def whose_room(
         found = ours
     if not found:
         away = "".join(f"; the hub {one.hub} was not reached" for one in seen.away)
+        near = perhaps(((one.name, one.topic) for one in seen_rooms), room)
         raise NotMember(
-            f"no agent of yours is in a room {room!r}{away}",
+            f"no agent of yours is in a room {room!r}{away}{near}",
             hub_code=ErrorCode.NOT_MEMBER,
         )
     rooms = {(one.name, one.hub) for one, _ in found}

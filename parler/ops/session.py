@@ -20,8 +20,10 @@ from parler.ops.message_view import ShownMessage, Tail, pages, shown
 from parler.ops.rooms import Room, rooms_with_topics
 from parler.ops.topics import (
     MAX_TOPIC_CHARS,
+    is_topic,
     new_topic,
     opens,
+    perhaps,
     seed_of,
     topic_in,
     where_said,
@@ -29,7 +31,7 @@ from parler.ops.topics import (
 from parler.text.terminal import shell_word
 from parler.wire.base import RoomName
 from parler.wire.codes import ErrorCode, Feature
-from parler.wire.foreign import Foreign, exact, foreign
+from parler.wire.foreign import Foreign, foreign
 from parler.wire.joinkey import JoinKey
 from parler.wire.limits import (
     DEFAULT_INVITE_TTL_SECS,
@@ -393,13 +395,12 @@ async def room_called(ctx: OpContext, room: str) -> Room:
     mine = await rooms_with_topics(ctx)
     # Members choose topics: none of them stands in for a room's own name.
     found = [one for one in mine if one.name == room] or [
-        one
-        for one in mine
-        if one.topic and exact(one.topic).casefold() == room.casefold()
+        one for one in mine if is_topic(one.topic, room)
     ]
     if not found:
+        near = perhaps(((one.name, one.topic) for one in mine), room)
         raise NotMember(
-            f"you are in no room {room!r} on {ctx.hub}",
+            f"you are in no room {room!r} on {ctx.hub}{near}",
             hub_code=ErrorCode.NOT_MEMBER,
             next_step="parler session list",
         )

@@ -16,7 +16,7 @@ from parler.wire.replies import Recalled
 from parler.wire.requests import Recall, Remember
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable
 
     from parler.client.client import Client
     from parler.client.messages import Message
@@ -49,6 +49,22 @@ def topic_in(first: str) -> Foreign:
     if not head.startswith(SEED) or not line.startswith(_TOPIC):
         return foreign("")
     return foreign(line.removeprefix(_TOPIC).strip()[:MAX_TOPIC_CHARS])
+
+
+def is_topic(topic: Foreign | None, words: str) -> bool:
+    """Whether somebody who types some words means that topic."""
+    return topic is not None and exact(topic).casefold() == words.casefold()
+
+
+def perhaps(rooms: "Iterable[tuple[RoomName, Foreign | None]]", words: str) -> str:
+    """The end of an error: the only room whose topic begins so, if there is one."""
+    begun = words.casefold()
+    near = {
+        name
+        for name, topic in rooms
+        if topic is not None and exact(topic).casefold().startswith(begun)
+    }
+    return f". Did you mean {near.pop()}?" if begun and len(near) == 1 else ""
 
 
 def new_topic(topic: str) -> list[Part]:

@@ -272,6 +272,10 @@ async def test_sessions_are_listed_by_topic_and_changed_by_it(
     assert terminal.run("send", "hi", "--json").json["room"] == opened["flaky login"]
     assert terminal.run("session", "use", opened["release"]).status == 0
     assert terminal.run("whoami", "--json").json["session"] == opened["release"]
+    assert terminal.run("history", "FLAKY login").out.endswith(": hi\n")
+    for command in (("session", "use"), ("history",)):
+        meant = terminal.run(*command, "flaky", "--json").error["message"]
+        assert meant.endswith(f"Did you mean {opened['flaky login']}?")
     missing = terminal.run("session", "use", "room.nope", "--hub", hub.url, "--json")
     assert (missing.status, missing.error["next"]) == (6, "parler session list")
 
