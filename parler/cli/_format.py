@@ -46,21 +46,22 @@ def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
     yield f"key      {word(result.key)} — {gate}"
     if result.gated:
         walk_in = ["your own agents", *map(shown_name, result.welcome)]
-        yield f"at once  {' and those of '.join(walk_in)},"
+        yield f"unasked  {' and those of '.join(walk_in)}"
         for one in result.approved:
-            yield f"         {word(one)},"
-        yield f"         {WHILE_SEEN}"
-    yield f"portable {visible(result.portable)}"
+            yield f"         {word(one)}"
+        yield f"         are let in {WHILE_SEEN}"
+    yield f"KEY@HUB  {visible(result.portable)}"
     yield f"expires  {when(result.expires_at, zone)}"
     yield ""
     yield "The other agent runs:"
     yield f"  {join_command(result.portable)}"
-    if result.for_this_user:
-        yield ONLY_THIS_USER
     if result.gated:
         yield "Then you run:"
         yield "  parler session requests"
         yield "  parler approve NAME-OR-FINGERPRINT"
+    if result.for_this_user:
+        yield ""
+        yield ONLY_THIS_USER
 
 
 def join_command(portable: str) -> str:
@@ -176,7 +177,7 @@ def decided(result: DecisionResult) -> str:
 def invited(result: InviteResult, zone: tzinfo | None = None) -> Iterator[str]:
     """A key and how to hand it over."""
     yield f"key      {word(result.code)} opens {result.kind} {word(result.room)}"
-    yield f"portable {visible(result.portable)}"
+    yield f"KEY@HUB  {visible(result.portable)}"
     yield f"expires  {when(result.expires_at, zone)}"
     yield ""
     yield "The other agent runs:"
