@@ -219,9 +219,7 @@ def test_claude_code_asks_its_person_who_answers_in_another_terminal(
     with Terminal(box, ["claude", "good morning"]) as terminal:
         terminal.until("hello there")
         eventually(is_here, "Claude Code among the peers")
-        terminal.type("may we deploy?")
-        terminal.until("maywedeploy?")
-        terminal.type("\r")
+        terminal.tell("may we deploy?")
         eventually(asked, "the question in the inbox")
         done = person("answer", "project-claude", "2")
         assert (done.status, "“live”" in done.out) == (0, True)

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from parler.identity.homes import PLACE_FILE
+from parler.identity.places import read_place
+from parler.wake.spool import WAITING_FILE
 from tests._support.polling import eventually
 from tests.agents._kit.clis import Claude, Cli, Codex, Copilot, Gemini, OpenCode
 from tests.agents._kit.sandbox import Peer, Sandbox
@@ -132,11 +135,8 @@ BEGUN: dict[type[Cli], list[str]] = {
 }
 """What opens a window with a first prompt."""
 
-RESUMED: dict[type[Cli], list[str]] = {
-    Gemini: ["gemini", "--resume", "latest"],
-    Copilot: ["copilot", "--continue"],
-}
-"""What opens one with the newest conversation, where the app tells us which."""
+RESUMABLE = (Gemini, Copilot)
+"""Those that tell us which conversation of before a window is opened with."""
 
 
 @pytest.mark.parametrize("kind", BEGUN)
@@ -161,6 +161,13 @@ def test_two_windows_of_an_app_are_two_agents(box: Sandbox, kind: type[Cli]) -> 
         box.model.wait(word)
         return terminal
 
+    homes = box.home / ".parler" / "agents"
+
+    def came(text: str) -> bool:
+        waiting = (one.read_text(encoding="utf-8") for one in homes.rglob(WAITING_FILE))
+        told = (asked.text for asked in box.model.asked)
+        return any(text in one for one in (*waiting, *told))
+
     with opened(words[0]) as first:
         until_seats(names[0])
         with opened(words[1]) as second:
@@ -169,9 +176,8 @@ def test_two_windows_of_an_app_are_two_agents(box: Sandbox, kind: type[Cli]) -> 
             for name, text in zip(names, mail, strict=True):
                 assert shell("send", "--to", name, text).status == 0
             for terminal, text in zip((first, second), mail, strict=True):
-                terminal.type("news")
-                terminal.until("news")
-                terminal.type("\r")
+                eventually(lambda text=text: came(text), "mail of the window")
+                terminal.tell("news")
                 box.model.wait(text)
         for asked in box.model.asked:
             for word, text in zip(words, reversed(mail), strict=True):
@@ -179,8 +185,10 @@ def test_two_windows_of_an_app_are_two_agents(box: Sandbox, kind: type[Cli]) -> 
         until_seats(names[0])
         with Terminal(box, [*BEGUN[kind], "wombat"]):
             assert until_seats(*names) == agents
-    if kind in RESUMED:
-        with Terminal(box, RESUMED[kind]):
+    if kind in RESUMABLE:
+        [earlier] = (read_place(one.parent) for one in homes.rglob(f"2/{PLACE_FILE}"))
+        assert earlier is not None
+        with Terminal(box, [kind.name, f"--resume={earlier.conversations[0]}"]):
             until_seats(names[1])
 
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ from tests.agents._kit.network import private_network
 
 HERE = Path(__file__).parent
 PARLER = Path(sys.executable).with_name("parler")
+TRIES, TRY_SECS = 24, 5.0
+"""How often Enter is pressed, and how long a model may take to hear of it."""
 
 Json = dict[str, Any]
 
@@ -308,6 +310,17 @@ class Model:
             request = self._news.wait_for(found, wait)
             assert request, f"{text!r} did not reach the model within {wait:g} s"
             return request
+
+    def hear(self, line: str, enter: Callable[[], object], since: int) -> Asked:
+        """Have Enter pressed until a typed line is told.
+
+        Some apps take one that follows fast for one within the text.
+        """
+        for _ in range(TRIES):
+            enter()
+            with suppress(AssertionError):
+                return self.wait(line, since=since, wait=TRY_SECS)
+        raise AssertionError(f"{line!r} was not told")
 
     def _order(self, **order: object) -> None:
         assert self._process.stdin

@@ -5,7 +5,6 @@ The terminal is tmux, which also answers what apps ask of one.
 
 import shlex
 import subprocess
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +12,6 @@ from tests._support.polling import WAIT, eventually
 from tests.agents._kit.sandbox import Asked, Sandbox
 
 COLUMNS = 88
-TRIES, TRY_WAIT = 8, 5.0
 BUSY = ("esctocancel", "escinterrupt", "esctointerrupt", "ExecutingHooks")
 """Of what an app shows while it works, without blanks."""
 
@@ -50,19 +48,11 @@ class Screen:
         self._say("kill-server")
 
     def tell(self, line: str) -> Asked:
-        """Type a line, and press Enter until the model has it; what that was asked.
-
-        Some apps take an Enter that follows fast for one within the text.
-        """
+        """Type a line, which the model is told then; what that was asked."""
         before = len(self.box.model.asked)
         self._say("send-keys", "-l", line)
         self.until(line)
-
-        for _ in range(TRIES):
-            self.press("Enter")
-            with suppress(AssertionError):
-                return self.box.model.wait(line, since=before, wait=TRY_WAIT)
-        raise AssertionError(f"{line!r} was not told:\n{self.text()}")
+        return self.box.model.hear(line, lambda: self.press("Enter"), before)
 
     def press(self, key: str) -> None:
         """Press a key, as tmux calls it."""

@@ -256,6 +256,7 @@ class Terminal(_Ends):
     """A program that draws on a terminal, and somebody who types there."""
 
     def __init__(self, box: Sandbox, command: list[str]) -> None:
+        self._model = box.model
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
         streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
@@ -275,6 +276,13 @@ class Terminal(_Ends):
     def type(self, keys: str) -> None:
         """Type something."""
         os.write(self._ours, keys.encode())
+
+    def tell(self, line: str) -> None:
+        """Type a line, which the model is told then."""
+        before = len(self._model.asked)
+        self.type(line)
+        self.until(line)
+        self._model.hear(line, lambda: self.type("\r"), before)
 
     def close(self) -> None:
         end(self._process)
