@@ -88,7 +88,10 @@ def test_a_knock_at_two_idle_agents_is_approved_in_the_page(
     with claude, codex:
         key, _ = at.opens(claude)
         codex.calls("parler_join_session", key=key)
-        page.goto(at.link())
+        link = at.link()
+        page.goto(link.partition("#")[0])
+        page.get_by_text("a link that works once").wait_for()
+        page.goto(link)  # pasted into the same tab, which loads nothing
         page.get_by_text("Nothing waits for you.").wait_for()
         # Two windows of one project are told apart.
         names = page.locator("#peers .title").all_inner_texts()
