@@ -107,8 +107,8 @@ check() {
     pipx) folder=$(pipx environment --value PIPX_BIN_DIR 2>/dev/null || say "$BIN") ;;
     *) folder=$BIN ;;
   esac
-  version=$("$folder/parler" version --json) || fail "$folder/parler does not run"
-  say "installed: $folder/parler $version"
+  version=$("$folder/parler" version) || fail "$folder/parler does not run"
+  say "installed: $folder/parler, $version"
   found=$(command -v parler || true)
   if [ -z "$found" ]; then
     say "$folder is not on PATH. Add this line to the start-up file of your shell:"
