@@ -25,6 +25,7 @@ from parler.cli._own import (
 )
 from parler.cli._run import ELSEWHERE, Options, Place, settings_of
 from parler.cli._when import when
+from parler.cli.render import at_terminal
 from parler.errors import UsageError
 from parler.identity.identity import active_session
 from parler.identity.known_rooms import KnownRooms
@@ -177,6 +178,12 @@ def draw(
     as_: As = None,
 ) -> None:
     """Draw a room, into a file or onto stdout."""
+    if output is None and at_terminal() and not options.out.json:
+        which = f" --room {shell_word(room)}" if room else ""
+        raise UsageError(
+            "a terminal shows no picture",
+            next_step=f"parler session picture{which} -o session.svg",
+        )
 
     def told(result: PictureResult) -> list[str]:
         if output is None:

@@ -468,6 +468,9 @@ def test_at_a_terminal_an_error_tears_no_word_and_no_next_command(
     error, _, step = shown.splitlines()
     assert error == f"error: no hub is called '{'hub' * 14}"
     assert step.startswith("next: one of: local, team; or its address")
+    picture = ("session", "picture", "--room", "a b")
+    with Terminal(tmp_path).staying(*picture) as screen:
+        screen.until("next: parler session picture --room 'a b' -o session.svg")
 
 
 def test_a_hub_that_refuses_hides_no_agent(tmp_path: Path) -> None:
