@@ -975,6 +975,7 @@ NOT_TAKEN = {
     "parler_recv with wait_secs, once or again": TOOLS,
     'parler session rename "what it is about"': SAME,
     "parler session rename {}": SAME,
+    "parler session open --topic {}": SAME,
     "parler_open_session, or parler_join_session with a key": TOOLS,
     "use {}": TOOLS,
     "your user can do it: parler send-file, parler fetch --out": TOOLS,
