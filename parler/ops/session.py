@@ -385,8 +385,13 @@ async def use_session(
     return UseResult(room=found.name, topic=found.topic)
 
 
-async def room_called(ctx: OpContext, room: str) -> Room:
+async def room_called(
+    ctx: OpContext, room: str, *, command: str = "parler session use"
+) -> Room:
     """The room of ours that has a name, or a topic.
+
+    Args:
+        command: What the name of the room makes a command that says which is meant.
 
     Raises:
         NotMember: We are in no such room.
@@ -408,7 +413,7 @@ async def room_called(ctx: OpContext, room: str) -> Room:
         names = ", ".join(one.name for one in found)
         raise UsageError(
             f"{room!r} is the topic of several: {names}",
-            next_step=f"use the name of the room that is meant: {found[0].name}",
+            next_step=command + f" {found[0].name}",
         )
     return found[0]
 

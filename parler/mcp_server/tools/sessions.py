@@ -344,6 +344,14 @@ class Action(StrEnum):
     LEAVE = "leave"
 
 
+_BY_COMMAND = {
+    Action.MEMBERS: "parler roster --room",
+    Action.USE: "parler session use",
+    Action.LEAVE: "parler session leave --room",
+}
+"""What does the same with a room by its name; a model is told the tool."""
+
+
 async def manage(call: Call, args: Any) -> Answer:
     """List our sessions, or their members; make another one active; leave one.
 
@@ -356,8 +364,9 @@ async def manage(call: Call, args: Any) -> Answer:
     if args.action is Action.LIST:
         return Answer(text="\n".join(_rooms(await rooms.rooms(ctx))))
     if args.room:
-        called = (await session.room_called(ctx, args.room)).name
-        args = msgspec.structs.replace(args, room=called)
+        step = _BY_COMMAND[args.action]
+        called = await session.room_called(ctx, args.room, command=step)
+        args = msgspec.structs.replace(args, room=called.name)
     if args.action is Action.LEAVE:
         return await leave(call, args)
     if args.action is Action.MEMBERS:

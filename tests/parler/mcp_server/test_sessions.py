@@ -222,6 +222,15 @@ async def test_sessions_and_files_need_no_more_than_the_tools_that_are_offered(
         assert second not in await host.calls("parler_session")
         assert (await manages("leave", room="api")).startswith("NOT left")
 
+        twice = [
+            room_in(await host.calls("parler_open_session", topic="twice"))
+            for _ in range(2)
+        ]
+        for action in ("use", "members", "leave"):
+            said = await manages(action, room="twice")
+            named = said.rpartition("next: ")[2]
+            assert named in {f"parler_session action={action} room={r}" for r in twice}
+
 
 async def test_an_answer_counts_once_and_for_its_question_alone(
     hub: HubProcess, tmp_path: Path
