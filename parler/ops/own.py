@@ -22,7 +22,7 @@ from parler.ops.context import OpContext, Result
 from parler.ops.invites import InviteParams, invite
 from parler.ops.rooms import Room, rooms_with_topics
 from parler.ops.topics import is_topic, perhaps
-from parler.text.terminal import shown_name
+from parler.text.terminal import shell_word, shown_name
 from parler.wire.base import AgentId, Code, RoomName
 from parler.wire.codes import ErrorCode
 from parler.wire.foreign import Foreign, foreign
@@ -397,7 +397,9 @@ async def whose_room(
         names = ", ".join(f"{one.owner} in {one.name}" for one, _ in found)
         raise UsageError(
             f"more than one could be meant by {room!r}: {names}",
-            next_step=f"say which, by --as {found[0][0].owner} or the room's name",
+            next_step=f"--as {shell_word(found[0][0].owner)}"
+            if len(rooms) == 1
+            else f"name the room: {found[0][0].name}",
         )
     return found[0]
 

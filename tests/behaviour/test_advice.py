@@ -1060,6 +1060,43 @@ ROWS |= {
 }
 
 
+@tries("parler project remember NAME --forget N")
+def noted_too_much(world: World) -> Fault:
+    agent = world.new("valdis")
+    for words in ("add shop . --agent codex", "remember shop 0"):
+        assert agent("project", *words.split()).status == 0
+    [path] = agent.home.rglob("state.json")
+    state = json.loads(path.read_text(encoding="utf-8"))
+    assert state["notes"] == ["0"]
+    state["notes"] = [str(number) for number in range(50)]
+    path.write_text(json.dumps(state), encoding="utf-8")
+    return Fault(
+        who=agent,
+        words="project remember shop 'one more'",
+        fill={"NAME": "shop", "N": "1"},
+    )
+
+
+@tries("name the room: {}")
+def same_topics_elsewhere(world: World) -> Fault:
+    agent = world.new("vidar")
+    rooms = [world.opened(agent, "--topic", "trips")[0] for _ in range(2)]
+    return Fault(
+        who=agent,
+        words="session leave --room trips --yes",
+        again=lambda said: f"session leave --room {rooms[0]} --yes",
+    )
+
+
+@tries("--as {}")
+def both_are_in(world: World) -> Fault:
+    person, aide = of_person(world, "vanja")
+    room, key = world.opened(person, "--no-approval")
+    assert aide("session", "join", key).status == 0
+    words = f"session leave --room {room} --yes"
+    return Fault(who=person, words=words, again=lambda said: f"{words} --as vanja")
+
+
 # Who is whom
 
 
@@ -1248,9 +1285,7 @@ NOT_TAKEN = {
     "parler inbox --watch, which rings in the terminal": TERMINAL,
     "the same command in a terminal of your own": TERMINAL,
     "the other agent's `parler whoami` shows its id": TERMINAL,
-    "say which, by --as {} or the room's name": "tests/parler/ops/test_own.py",
     "install it, or parler project add {} FOLDER --agent APP --replace": ASKING,
-    "parler project remember NAME --forget N": ASKING,
     "add --to FINGERPRINT, or --headless: parler ask {} …": ASKING,
     "if you trust that one: parler ask {} --to FINGERPRINT": ASKING,
     "add --to FINGERPRINT: parler ask {} …": ASKING,
