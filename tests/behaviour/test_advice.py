@@ -896,6 +896,18 @@ def stopped(world: World) -> Fault:
     return Fault(who=agent, words="hub logs")
 
 
+@tries("ask who runs it; or parler connect --local, for a hub of your own")
+def nobodys_hub(world: World) -> Fault:
+    agent, port = world.local("grim")  # not at the usual port
+    assert agent("connect", "--local", "--port", str(port), "cursor").status == 0
+    return Fault(
+        who=agent,
+        words=f"doctor --hub ws://127.0.0.1:{free_port()}",
+        more=("cursor",),
+        again=lambda said: "doctor",
+    )
+
+
 @tries("{}, then parler hub start")
 def damaged_record(world: World) -> Fault:
     agent, port = world.local("hakon h")
@@ -1035,6 +1047,19 @@ def no_app(world: World) -> Fault:
     agent = world.new("tor", PATH=str(world.folder / "nothing"))
     last = "project add shop . --agent codex"
     return Fault(who=agent, words="project add shop .", again=lambda said: last)
+
+
+@tries("install it, or parler project add {} FOLDER --agent APP --replace")
+def app_gone(world: World) -> Fault:
+    agent = world.new("tyra", PATH=str(world.folder / "nothing"))
+    added = agent("project", "add", "shop", ".", "--agent", "claude-code")
+    assert added.status == 0, added
+    return Fault(
+        who=agent,
+        words="ask shop how",
+        fill={"FOLDER": ".", "APP": "codex"},
+        corrected=True,
+    )
 
 
 @tries("parler project add NAME")
@@ -1219,6 +1244,7 @@ TOOLS = "names tools; tests/parler/mcp_server"
 TERMINAL = "only at a terminal; tests/behaviour/test_terminal.py, test_hub_choice.py"
 ASKING = "needs an agent that answers; tests/parler/ask"
 WAITING = "the same again later, which is when the fault has gone"
+NO_HOME = "only where the system knows no home, which is of no user that runs tests"
 LARGE = "takes more than a test should; tests/parler/handoff/test_bounds.py"
 OWN_HUB = "tests/parler/local_hub/test_lifecycle.py, tests/behaviour/test_hub_choice.py"
 LIMIT = "a bound that takes hundreds of entries to reach"
@@ -1260,11 +1286,15 @@ NOT_TAKEN = {
     "PARLER_JOIN_SECRET to that": SAME,
     "ask your user for the key once more": TOOLS,
     "once it is compared: parler trust {}": "tests/behaviour/test_contacts_cli.py",
-    "the other agent's `parler whoami` shows both": SAME,
+    "the other agent's `parler whoami` shows both": (
+        "of a tool's argument; tests/parler/ops/test_affiliations.py"
+    ),
     "use the agent's id: its `parler whoami` shows it": SAME,
-    "{}; its counts begin anew": SAME,
-    "set HOME, or PARLER_HOME to an absolute path": SAME,
-    "set HOME to your home directory": SAME,
+    "{}; its counts begin anew": (
+        "only while questions are answered; tests/parler/ask/test_local.py"
+    ),
+    "set HOME, or PARLER_HOME to an absolute path": NO_HOME,
+    "set HOME to your home directory": NO_HOME,
     "parler_recv with wait_secs, once or again": TOOLS,
     "parler session open --topic {}": SAME,
     "parler_open_session, or parler_join_session with a key": TOOLS,
@@ -1285,7 +1315,6 @@ NOT_TAKEN = {
     "parler inbox --watch, which rings in the terminal": TERMINAL,
     "the same command in a terminal of your own": TERMINAL,
     "the other agent's `parler whoami` shows its id": TERMINAL,
-    "install it, or parler project add {} FOLDER --agent APP --replace": ASKING,
     "add --to FINGERPRINT, or --headless: parler ask {} …": ASKING,
     "if you trust that one: parler ask {} --to FINGERPRINT": ASKING,
     "add --to FINGERPRINT: parler ask {} …": ASKING,
@@ -1327,7 +1356,6 @@ NOT_TAKEN = {
     "start it again as you did (parler hub --db …), or this machine's own in its "
     "place: parler hub start": OWN_HUB,
     "parler hub stop --force": OWN_HUB,
-    "parler hub stop, or name that one": OWN_HUB,
     "parler hub status": OWN_HUB,
     "parler hub stop": OWN_HUB,
     "parler hub stop, then parler hub start": OWN_HUB,
@@ -1335,7 +1363,7 @@ NOT_TAKEN = {
     "parler connect --local": OWN_HUB,
     "parler connect --local --port {}": OWN_HUB,
     "parler connect --hub URL, of a hub that runs elsewhere": OWN_HUB,
-    "ask who runs it; or parler connect --local, for a hub of your own": OWN_HUB,
+    "parler hub stop, or name that one": OWN_HUB,
     "parler session use ROOM, one of parler session list; or parler session join KEY": (
         SAME
     ),
