@@ -30,6 +30,7 @@ from tests._support.processes import (
     HubProcess,
     running_hub,
 )
+from tests.parler.ask._fakes import FakeClaude
 
 SECRET = "a secret of forty characters, or nearly"
 DIGEST = "ab" * 32
@@ -1062,6 +1063,34 @@ def app_gone(world: World) -> Fault:
     )
 
 
+def of_answered(name: str, words: str, *, damage: bool = False, **fill: str) -> Row:
+    """A row of somebody whose project a stand-in of an app answers for."""
+
+    def row(world: World) -> Fault:
+        fake = FakeClaude(world.folder / f"{name}-app")
+        agent = world.new(name, PATH=f"{fake.bin}:/usr/bin:/bin")
+        shop = agent.folder / "shop"
+        shop.mkdir()
+        added = agent("project", "add", "shop", str(shop), "--agent", "claude-code")
+        assert added.status == 0, added
+        if damage:
+            assert agent("ask", "shop", "how").status == 0
+            [budget] = agent.home.rglob("budget.json")
+            budget.write_bytes(b"{")
+        return Fault(who=agent, words=words, fill=fill, corrected=not damage)
+
+    return row
+
+
+ROWS |= {
+    'parler ask PROJECT "how …?"': of_answered("ture", "ask shop ' '", PROJECT="shop"),
+    "parler ask {} QUESTION": of_answered(
+        "ulf", "ask shop how --follow-up", QUESTION="how"
+    ),
+    "{}; its counts begin anew": of_answered("vide", "ask shop how", damage=True),
+}
+
+
 @tries("parler project add NAME")
 def name_taken(world: World) -> Fault:
     agent = world.new("unn")
@@ -1290,9 +1319,6 @@ NOT_TAKEN = {
         "of a tool's argument; tests/parler/ops/test_affiliations.py"
     ),
     "use the agent's id: its `parler whoami` shows it": SAME,
-    "{}; its counts begin anew": (
-        "only while questions are answered; tests/parler/ask/test_local.py"
-    ),
     "set HOME, or PARLER_HOME to an absolute path": NO_HOME,
     "set HOME to your home directory": NO_HOME,
     "parler_recv with wait_secs, once or again": TOOLS,
@@ -1318,8 +1344,6 @@ NOT_TAKEN = {
     "add --to FINGERPRINT, or --headless: parler ask {} …": ASKING,
     "if you trust that one: parler ask {} --to FINGERPRINT": ASKING,
     "add --to FINGERPRINT: parler ask {} …": ASKING,
-    "parler ask {} QUESTION": ASKING,
-    'parler ask PROJECT "how …?"': ASKING,
     "say it in the shell of an agent app that `parler connect` wired": ASKING,
     "name its home: --home {}": ASKING,
     "start the agent app here, then: parler doctor --wake": ASKING,
