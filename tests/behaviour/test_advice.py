@@ -1216,14 +1216,17 @@ def read_only(world: World) -> Fault:
     return Fault(who=agent, words="connect cursor")
 
 
-def of_cursor(name: str, words: str) -> Row:
-    """A row of an app that has another server by our name, until it is taken out."""
+OTHER = '{"mcpServers": {"parler": {"command": "other"}}}'
+
+
+def of_cursor(name: str, words: str, text: str = OTHER) -> Row:
+    """A row of an app whose file says that, until it is taken out."""
 
     def row(world: World) -> Fault:
         agent = world.new(name)
         path = agent.folder / ".cursor" / "mcp.json"
         path.parent.mkdir()
-        path.write_text('{"mcpServers": {"parler": {"command": "other"}}}', "utf-8")
+        path.write_text(text, encoding="utf-8")
 
         def remove() -> None:
             path.write_text("{}", encoding="utf-8")
@@ -1238,6 +1241,7 @@ ROWS |= {
         "bror", "connect cursor"
     ),
     "remove or rename that entry, then {}": of_cursor("dagny", "doctor"),
+    "mend the file, then {}": of_cursor("einar", "doctor", "{"),
 }
 
 
@@ -1273,11 +1277,13 @@ TOOLS = "names tools; tests/parler/mcp_server"
 TERMINAL = "only at a terminal; tests/behaviour/test_terminal.py, test_hub_choice.py"
 ASKING = "needs an agent that answers; tests/parler/ask"
 WAITING = "the same again later, which is when the fault has gone"
+LIBRARY = (
+    "commands name the secret, by rows above; tests/parler/client/test_connection.py"
+)
 NO_HOME = "only where the system knows no home, which is of no user that runs tests"
 LARGE = "takes more than a test should; tests/parler/handoff/test_bounds.py"
 OWN_HUB = "tests/parler/local_hub/test_lifecycle.py, tests/behaviour/test_hub_choice.py"
 LIMIT = "a bound that takes hundreds of entries to reach"
-SAME = "said in other words where another row tries it"
 
 NOT_TAKEN = {
     "claude mcp remove {} --scope local": IN_AN_APP,
@@ -1292,7 +1298,6 @@ NOT_TAKEN = {
     "mend mcp.allowed and mcp.excluded in settings.json": IN_AN_APP,
     "set hooksConfig.enabled in settings.json to true": IN_AN_APP,
     "switch parler on there": IN_AN_APP,
-    "mend the file, then {}": IN_AN_APP,
     "parler connect opencode": IN_AN_APP,
     "close that app, then the same command again": WAITING,
     "ask again when it has been": WAITING,
@@ -1310,15 +1315,17 @@ NOT_TAKEN = {
     "do without it, or ask who runs the hub to update it": SOMEBODY,
     "use wss://{} if the hub has TLS, or --insecure": SOMEBODY,
     "mend {}, or name {} in NO_PROXY": "tests/parler/client/test_proxy.py",
-    "set PARLER_JOIN_SECRET to the secret of this hub": SAME,
+    "set PARLER_JOIN_SECRET to the secret of this hub": LIBRARY,
     "the secret that was given is another's: ask who runs the hub for its own, and set "
-    "PARLER_JOIN_SECRET to that": SAME,
+    "PARLER_JOIN_SECRET to that": LIBRARY,
     "ask your user for the key once more": TOOLS,
     "once it is compared: parler trust {}": "tests/behaviour/test_contacts_cli.py",
     "the other agent's `parler whoami` shows both": (
         "of a tool's argument; tests/parler/ops/test_affiliations.py"
     ),
-    "use the agent's id: its `parler whoami` shows it": SAME,
+    "use the agent's id: its `parler whoami` shows it": (
+        "only a hub that is not ours refuses to search its directory"
+    ),
     "set HOME, or PARLER_HOME to an absolute path": NO_HOME,
     "set HOME to your home directory": NO_HOME,
     "parler_recv with wait_secs, once or again": TOOLS,
@@ -1389,7 +1396,7 @@ NOT_TAKEN = {
     "parler connect --hub URL, of a hub that runs elsewhere": OWN_HUB,
     "parler hub stop, or name that one": OWN_HUB,
     "parler session use ROOM, one of parler session list; or parler session join KEY": (
-        SAME
+        "a warning, by which nothing fails"
     ),
     "parler register --replace, with everything the card shall say": (
         "tests/parler/ops/test_directory.py"
