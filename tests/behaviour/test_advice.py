@@ -1027,6 +1027,29 @@ def no_question(world: World) -> Fault:
     )
 
 
+def renaming(name: str, words: str, *how: str, corrected: bool) -> Row:
+    """A row of somebody whose session gets no other topic so."""
+
+    def row(world: World) -> Fault:
+        agent = world.new(name)
+        world.opened(agent, *how)
+        assert agent("send", "hello").status == 0
+        return Fault(who=agent, words=f"session rename {words}", corrected=corrected)
+
+    return row
+
+
+ROWS |= {
+    'parler session rename "what it is about"': renaming(
+        "rena", "' '", "--topic", "carts", corrected=True
+    ),
+    "parler session rename {}": renaming(
+        "rolf", "cart and checkout", "--topic", "carts", corrected=True
+    ),
+    "parler session open --topic {}": renaming("rune", "carts", corrected=False),
+}
+
+
 @tries("parler project remove {}, and add it anew")
 def folder_gone(world: World) -> Fault:
     agent = world.new("siv")
@@ -1109,8 +1132,6 @@ def name_taken(world: World) -> Fault:
 
 ROWS |= {
     "parler peers": of_projects("viggo", "ask shop --to zoe how", "peers"),
-    'parler session rename "what it is about"': corrected("ann", "session rename ' '"),
-    "parler session rename {}": corrected("ann", "session rename cart and checkout"),
 }
 
 
@@ -1329,7 +1350,10 @@ NOT_TAKEN = {
     "set HOME, or PARLER_HOME to an absolute path": NO_HOME,
     "set HOME to your home directory": NO_HOME,
     "parler_recv with wait_secs, once or again": TOOLS,
-    "parler session open --topic {}": SAME,
+    "parler session picture{} -o session.svg": TERMINAL,
+    "parler inbox, for what agents ask you; else parler project add {} --agent {}": (
+        TERMINAL
+    ),
     "parler_open_session, or parler_join_session with a key": TOOLS,
     "use {}": TOOLS,
     "your user can do it: parler send-file, parler fetch --out": TOOLS,
