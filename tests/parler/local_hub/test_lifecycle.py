@@ -118,7 +118,7 @@ def test_the_machines_own_hub_has_a_secret_that_its_user_reads(
     opened = app("session", "open", "--topic", "x")
     assert "Only your own agents" in opened.out
     key = next(
-        line.split()[1] for line in opened.out.splitlines() if line[:8] == "portable"
+        line.split()[1] for line in opened.out.splitlines() if line[:7] == "KEY@HUB"
     )
     # With the secret of another hub at hand, one step is enough.
     other_user.environment |= {
@@ -341,7 +341,7 @@ def test_own_hub_does_not_start_by_itself_where_another_hub_is_known(
             assert ann("rooms", "--json").error["code"] == "replaced_hub"
             taken = ann("hub", "--addr", address)
             assert taken.status == 3
-            assert "parler hub stop" in taken.err
+            assert "parler hub status" in taken.err
             assert ann("trust-hub", hub.url).status == 0
             assert ann("rooms").status == 0
             assert stop(base)
