@@ -72,7 +72,7 @@ def parse_join_key(text: str) -> JoinKey:
         )
     for one in (alone.rstrip(_AROUND), alone.strip(_AROUND)):
         code, hub = _split(one)
-        if hub is None or not _NOT_IN_HUB & set(hub):
+        if hub is None or not any(map(_is_around, hub)):
             with suppress(InvalidJoinKey):
                 return JoinKey(Code(_tidy(code)), hub)
     if found := _among_words(text):
@@ -113,6 +113,10 @@ def _split(text: str) -> tuple[str, str | None]:
     if link and code and left.partition("://")[0] in _LINK_SCHEMES:
         return code, left
     return text, None
+
+
+def _is_around(char: str) -> bool:
+    return char in _NOT_IN_HUB or char.isspace()
 
 
 def _tidy(text: str) -> str:

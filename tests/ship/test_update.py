@@ -65,7 +65,7 @@ class Somebody:
             env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=MAKE_SECS,
             check=False,
         )
