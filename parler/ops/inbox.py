@@ -32,12 +32,12 @@ from parler.ops.own import Away, Household, Own, OwnKnock, OwnRoom, knocks_at, r
 from parler.ops.peers import Peer, PeersParams, Reach, peers, reach_of
 from parler.ops.questions import UserQuestion, questions_to
 from parler.ops.requests import MAX_LOOKED_INTO, message_requests, standing_in
+from parler.ops.rooms import read_up_to
 from parler.peers.presence import read_live
 from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.foreign import Foreign, exact, foreign
 from parler.wire.records import RoomKind
-from parler.wire.replies import Event, RosterList
-from parler.wire.requests import Roster
+from parler.wire.replies import Event
 from parler.wire.urls import same_hub
 
 MAX_LOOKED_AT = 50
@@ -202,7 +202,7 @@ async def waiting_for(
     # Who may walk in was decided before; nobody else may be there to let it in.
     knocks, admitted = await knocks_at(own, rooms, admit=True)
     items = list(map(_knock, knocks))
-    questions = await questions_to(own) if own.agent.is_person else []
+    questions = await questions_to(own, rooms) if own.agent.is_person else []
     is_open = [one for one in questions if one.is_open(own.ctx.now())]
     # Anybody may have the name of an agent of ours.
     asking = await affiliations(own.ctx, [one.agent for one in is_open])
@@ -218,13 +218,18 @@ async def waiting_for(
     items += [_item(own, unread[r], m, Kind.REQUEST) for r, m in strangers]
     if own.ctx.identity.agent_id in attended:
         return Waiting(items, admitted)
+    if not unread:
+        return Waiting(items, admitted)
+    # What the person says itself waits for an agent, not for the person.
+    people = await asyncio.to_thread(People.read, machine_home(own.agent.home))
+    mine = {own.ctx.client.agent_id, people.own}
     looked_at = 0
     for room in unread.values():
         if looked_at >= MAX_LOOKED_AT:
             break
         if await standing_in(own.ctx, room.name) is Standing.KNOWN:
             looked_at += 1
-            items += await _mail(own, room, asked)
+            items += await _mail(own, room, asked, mine)
     return Waiting(items, admitted)
 
 
@@ -253,19 +258,20 @@ def _knock(one: OwnKnock) -> Item:
 
 
 async def _mail(
-    own: Own, room: OwnRoom, asked: Collection[tuple[RoomName, Seq]]
+    own: Own,
+    room: OwnRoom,
+    asked: Collection[tuple[RoomName, Seq]],
+    mine: Collection[AgentId | None],
 ) -> list[Item]:
     """The unread messages of a direct room, as one item; each question as its own.
 
     Args:
         asked: Questions that are shown already, or answered.
+        mine: Whose words are no mail.
     """
     ctx = own.ctx
-    # What the person says itself waits for an agent, not for the person.
-    person = People.read(machine_home(own.agent.home)).own
-    mine = {ctx.client.agent_id, person}
     try:
-        seen = await _position(ctx, room.name)
+        seen = await read_up_to(ctx, room.name) or 0
         batch = await ctx.client.pull(room.name, since=seen, limit=MAX_LOOKED_AT)
     except HubRefused:
         return []
@@ -322,13 +328,6 @@ def _question(own: Own, one: UserQuestion, whose: Affiliation | None) -> Item:
         asks_person=True,
         choices=one.choices,
     )
-
-
-async def _position(ctx: OpContext, room: RoomName) -> int:
-    """Up to where we read a room; on a hub that does not tell, from its start."""
-    listed = await ctx.client.request(Roster(room=room), RosterList)
-    mine = (one.seen for one in listed.entries if one.id == ctx.client.agent_id)
-    return next(mine, None) or 0
 
 
 def _first_line(text: str) -> str | None:

@@ -13,13 +13,14 @@ from parler.errors import HubError, UsageError
 from parler.identity.signing import fingerprint
 from parler.ops.capability import READS, SETS, Capability, Hints, Means, Param, Shown
 from parler.ops.context import OpContext, Result, check_texts
+from parler.ops.rooms import entries_of
 from parler.wire.base import AgentId, RoomName
 from parler.wire.codes import Feature
 from parler.wire.foreign import Foreign, foreign
 from parler.wire.limits import DEFAULT_RECALL_LIMIT
 from parler.wire.records import Fact, RecallHit
-from parler.wire.replies import Forgotten, Recalled, Remembered, RosterList
-from parler.wire.requests import Forget, Recall, Remember, Roster
+from parler.wire.replies import Forgotten, Recalled, Remembered
+from parler.wire.requests import Forget, Recall, Remember
 
 MAX_RECALL_LIMIT = 50
 """Hits a hub gives at most (protocol 9)."""
@@ -257,7 +258,7 @@ async def _names(ctx: OpContext, rooms: set[RoomName]) -> dict[AgentId, Foreign]
 
 async def _members(ctx: OpContext, room: RoomName) -> dict[AgentId, Foreign]:
     try:
-        listed = await ctx.client.request(Roster(room=room), RosterList)
+        entries = await entries_of(ctx, room)
     except HubError:
         return {}  # the room went away, or we did; the facts were found all the same
-    return {entry.id: entry.name for entry in listed.entries}
+    return {entry.id: entry.name for entry in entries}

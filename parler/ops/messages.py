@@ -28,14 +28,13 @@ from parler.ops.message_view import (
     shown_all,
     size_of,
 )
+from parler.ops.rooms import end_of
 from parler.text.transcript import body
 from parler.wire.base import Digest, MessageId, RoomName
 from parler.wire.foreign import exact
 from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT
 from parler.wire.parts import HandoffPart, Part, TextPart
 from parler.wire.records import DmTarget, RoomTarget, Target
-from parler.wire.replies import RosterList
-from parler.wire.requests import Roster
 
 DEFAULT_HISTORY = 20
 
@@ -273,7 +272,7 @@ async def history(
         found = await _last(ctx, room, limit, since=0, before=before, wanted=wanted)
         cursor = found[-1].seq if found else 0
         return ReceiveResult(room=room, messages=found, cursor=cursor)
-    end = before - 1 if before else await _end(ctx, room)
+    end = before - 1 if before else await end_of(ctx, room)
     start = max(0, end - limit)
     found = await _last(ctx, room, limit, since=start, before=before)
     if len(found) < limit and start:  # some numbers are gone
@@ -336,13 +335,6 @@ def _moment(text: str, now: int) -> int:
         raise UsageError(
             f"{text!r} is no time", next_step="--since 30m, 2h, 3d or 2026-11-30"
         ) from None
-
-
-async def _end(ctx: OpContext, room: RoomName) -> int:
-    """Up to where somebody was handed a room; at the most recent, its end."""
-    listed = await ctx.client.request(Roster(room=room), RosterList)
-    ends = (max(one.seen or 0, one.delivered or 0) for one in listed.entries)
-    return max(ends, default=0)
 
 
 async def _last(

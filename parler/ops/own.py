@@ -7,6 +7,7 @@ whose it is.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -20,7 +21,7 @@ from parler.ops.admission import Knock, join_requests, knock_meant
 from parler.ops.capability import Capability
 from parler.ops.context import OpContext, Result
 from parler.ops.invites import InviteParams, invite
-from parler.ops.rooms import Room, rooms_with_topics
+from parler.ops.rooms import Room, entries_of, rooms_with_topics
 from parler.ops.topics import is_topic, perhaps
 from parler.text.terminal import shell_word, shown_name
 from parler.wire.base import AgentId, Code, RoomName
@@ -32,12 +33,14 @@ from parler.wire.replies import (
     JoinPending,
     JoinRequestList,
     JoinResolved,
-    RosterList,
 )
-from parler.wire.requests import JoinRequests, Redeem, ResolveJoin, Roster
+from parler.wire.requests import JoinRequests, Redeem, ResolveJoin
 
 MAX_DIRECT = 50
 """Direct rooms whose other side is looked up at once."""
+
+BRING_IN_SECS = 3600
+"""How long the key by which one of us enters another's room is good."""
 
 T = TypeVar("T")
 
@@ -173,10 +176,10 @@ async def rooms_of(own: Own) -> list[OwnRoom]:
 async def _others(ctx: OpContext, rooms: Sequence[RoomName]) -> list[Foreign | None]:
     async def other(room: RoomName) -> Foreign | None:
         try:
-            listed = await ctx.client.request(Roster(room=room), RosterList)
+            entries = await entries_of(ctx, room)
         except HubError:
             return None
-        names = (one.name for one in listed.entries if one.id != ctx.client.agent_id)
+        names = (one.name for one in entries if one.id != ctx.client.agent_id)
         return next(names, None)
 
     return await asyncio.gather(*map(other, rooms))
@@ -301,13 +304,12 @@ async def bring_in(host: Own, guest: OpContext, room: RoomName) -> bool:
     Raises:
         HubError: The host may not make a key to it.
     """
-    hours = 3600
     key = await invite(
         host.ctx,
         InviteParams(
             kind=RoomKind.CHANNEL,
             name=room,
-            ttl_secs=hours,
+            ttl_secs=BRING_IN_SECS,
             max_uses=1,
             require_approval=True,
         ),
@@ -318,12 +320,8 @@ async def bring_in(host: Own, guest: OpContext, room: RoomName) -> bool:
         if not await is_ours(host.ctx, room):
             return False
         answer = ResolveJoin(room=room, agent=guest.identity.agent_id, approve=True)
-        try:
+        with suppress(HubRefused):  # another client of ours was faster
             await host.ctx.client.request(answer, JoinResolved)
-        except HubError as refused:
-            if refused.retryable:
-                raise
-            # Another client of ours was faster.
         entered = await guest.client.request(Redeem(code=code), (Joined, JoinPending))
     if isinstance(entered, JoinPending):
         return False

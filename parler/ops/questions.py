@@ -20,7 +20,6 @@ import msgspec
 
 from parler.ask.live import first_message
 from parler.client.acquaintance import Standing
-from parler.client.client import Client
 from parler.client.messages import Message
 from parler.client.questions import (
     Answered,
@@ -43,13 +42,14 @@ from parler.ops.capability import Capability, Param
 from parler.ops.context import OpContext, Result, check_texts, minted
 from parler.ops.own import Household, Own
 from parler.ops.requests import standing_in
+from parler.ops.rooms import end_of, entries_of, read_up_to
 from parler.text.terminal import clipped, sentence, shell_word, shown_name
 from parler.wire.base import AgentId, Code, MessageId, RoomName, Seq
 from parler.wire.foreign import Foreign, exact, foreign
 from parler.wire.limits import MAX_PULL_LIMIT
-from parler.wire.records import RoomKind, RoomTarget
-from parler.wire.replies import Invited, Joined, JoinPending, RoomList, RosterList
-from parler.wire.requests import Invite, Redeem, Rooms, Roster
+from parler.wire.records import RoomInfo, RoomKind, RoomTarget
+from parler.wire.replies import Invited, Joined, JoinPending, RoomList
+from parler.wire.requests import Invite, Redeem, Rooms
 from parler.wire.urls import same_hub
 
 MAX_QUESTION_CHARS = 2000
@@ -200,7 +200,7 @@ async def ask_user(
     room = await _direct_room(ctx, person, as_person)
     waiting = [
         one
-        for one in _questions_in(await _recent(ctx.client, room), person.agent_id, ctx)
+        for one in _questions_in(await _recent(ctx, room), person.agent_id, ctx)
         if one.agent == me and one.is_open(ctx.now())
     ]
     if len(waiting) >= MAX_OPEN:
@@ -250,8 +250,13 @@ parler ask-user "which of the two schemas?" --wait 600""",
 # The person's side
 
 
-async def questions_to(own: Own) -> list[UserQuestion]:
+async def questions_to(
+    own: Own, rooms: Sequence[RoomInfo] | None = None
+) -> list[UserQuestion]:
     """The questions to an identity in its direct rooms, oldest first.
+
+    Args:
+        rooms: Its rooms, if they are known already.
 
     Those of strangers are not among them, nor are more open ones of one agent than ours
     would ask: they are mail.
@@ -260,8 +265,9 @@ async def questions_to(own: Own) -> list[UserQuestion]:
         HubError: The hub is too busy to tell.
     """
     ctx = own.ctx
-    listed = (await ctx.client.request(Rooms(), RoomList)).rooms
-    direct = {one.name: one.unread for one in listed if one.kind is RoomKind.DM}
+    if rooms is None:
+        rooms = (await ctx.client.request(Rooms(), RoomList)).rooms
+    direct = {one.name: one.unread for one in rooms if one.kind is RoomKind.DM}
     noted = [one for one in _noted_last(ctx.known_rooms, ctx.hub) if one in direct]
     # Strangers open rooms as they like: those that nobody of ours is in come last.
     unread = [one for one in direct if direct[one] and one not in noted]
@@ -270,7 +276,7 @@ async def questions_to(own: Own) -> list[UserQuestion]:
         if await standing_in(ctx, room) is not Standing.KNOWN:
             continue
         with suppress(HubRefused):  # it is gone
-            messages = await _recent(ctx.client, room)
+            messages = await _recent(ctx, room)
             found += _questions_in(messages, ctx.client.agent_id, ctx)
     open_ = Counter[AgentId]()
     kept = []
@@ -340,7 +346,7 @@ async def answer_as_person(
         HubError: The hub does not take it.
     """
     me = ctx.client.agent_id
-    messages = await _recent(ctx.client, room, least=seq - 1)
+    messages = await _recent(ctx, room, least=seq - 1)
     asked = next(
         (one for one in _questions_in(messages, me, ctx) if one.seq == seq), None
     )
@@ -363,12 +369,14 @@ async def answer_as_person(
         reply_to=asked.id,
         client_id=f"parler-ask:{asked.id}:answer:{digest}",
     )
-    least = min(seq - 1, await _seen(ctx, room) or 0)
-    messages = await _recent(ctx.client, room, least=least)
+    seen = await read_up_to(ctx, room)
+    least = min(seq - 1, seen or 0)
+    messages = await _recent(ctx, room, least=least)
     questions = _questions_in(messages, me, ctx)
     first = next(one for one in questions if one.seq == seq)
     done = {one.seq for one in questions if one.answer_seq is not None}
-    await _count_as_read(ctx, room, messages, done)
+    if seen is not None:
+        await _count_as_read(ctx, room, messages, done, since=seen)
     return AnsweredResult(
         room=room,
         seq=sent.seq,
@@ -463,7 +471,7 @@ async def _direct_room(
     direct = [one.name for one in rooms if one.kind is RoomKind.DM]
     direct.sort(key=lambda name: name not in noted)
     for name in direct[:MAX_ROOMS]:
-        members = (await ctx.client.request(Roster(room=name), RosterList)).entries
+        members = await entries_of(ctx, name)
         if person.agent_id in {one.id for one in members}:
             break
     else:
@@ -484,20 +492,18 @@ def _noted_last(known: KnownRooms, hub: str) -> list[RoomName]:
 
 
 async def _recent(
-    client: Client, room: RoomName, *, least: int | None = None
+    ctx: OpContext, room: RoomName, *, least: int | None = None
 ) -> list[Message]:
     """What was said last in a direct room.
 
     Args:
         least: Begin there at the latest.
     """
-    listed = await client.request(Roster(room=room), RosterList)
-    ends = (max(one.seen or 0, one.delivered or 0) for one in listed.entries)
-    since = max(0, max(ends, default=0) - LOOK_BACK)
+    since = max(0, await end_of(ctx, room) - LOOK_BACK)
     since = since if least is None else min(since, least)
     found: list[Message] = []
     for _ in range(MAX_PAGES):
-        batch = await client.pull(room, since=since, limit=MAX_PULL_LIMIT)
+        batch = await ctx.client.pull(room, since=since, limit=MAX_PULL_LIMIT)
         found += batch.messages
         if len(batch.messages) < MAX_PULL_LIMIT:
             break
@@ -549,23 +555,20 @@ def _answer_of(message: Message, person: AgentId) -> Answered | None:
 
 
 async def _count_as_read(
-    ctx: OpContext, room: RoomName, messages: Sequence[Message], done: Collection[Seq]
+    ctx: OpContext,
+    room: RoomName,
+    messages: Sequence[Message],
+    done: Collection[Seq],
+    *,
+    since: Seq,
 ) -> None:
     """Raise the person's cursor over questions that are done with, and no further."""
-    seen = await _seen(ctx, room)
-    upto = seen or 0
+    upto = since
     for message in messages:
         if message.seq <= upto:
             continue
         if message.author.id != ctx.client.agent_id and message.seq not in done:
             break
         upto = message.seq
-    if seen is not None and upto > seen:
+    if upto > since:
         await ctx.client.ack(room, upto)
-
-
-async def _seen(ctx: OpContext, room: RoomName) -> Seq | None:
-    """Up to where we read a room, if the hub tells."""
-    listed = await ctx.client.request(Roster(room=room), RosterList)
-    mine = (one.seen for one in listed.entries if one.id == ctx.client.agent_id)
-    return next(mine, None)

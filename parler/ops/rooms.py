@@ -14,7 +14,7 @@ from parler.ops.affiliations import Affiliation, affiliations
 from parler.ops.capability import READS, SESSION, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.topics import renamed, topic_in
-from parler.wire.base import AgentId, RoomName
+from parler.wire.base import AgentId, RoomName, Seq
 from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import RoomInfo, RoomKind, RosterEntry
 from parler.wire.replies import MemberRemoved, RoomDeleted, RoomList, RosterList
@@ -164,6 +164,18 @@ async def roster(ctx: OpContext, room: Annotated[RoomName, SESSION]) -> RosterRe
 async def entries_of(ctx: OpContext, room: RoomName) -> list[RosterEntry]:
     """The members of a room in one request, without whose they are."""
     return (await ctx.client.request(Roster(room=room), RosterList)).entries
+
+
+async def end_of(ctx: OpContext, room: RoomName) -> int:
+    """Up to where somebody was handed a room; at the most recent, its end."""
+    entries = await entries_of(ctx, room)
+    return max((max(one.seen or 0, one.delivered or 0) for one in entries), default=0)
+
+
+async def read_up_to(ctx: OpContext, room: RoomName) -> Seq | None:
+    """Up to where we read a room; None on a hub that does not tell."""
+    entries = await entries_of(ctx, room)
+    return next((one.seen for one in entries if one.id == ctx.client.agent_id), None)
 
 
 ROSTER = Capability(
