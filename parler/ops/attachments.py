@@ -99,15 +99,16 @@ async def announced(
     For a whole blob id no room is needed: it only tells who sent it. Of what a handoff
     or a receipt only names, nobody announced more than its id.
     """
-    try:
-        where = room or active_session(ctx.identity.home) if is_blob_id(word) else room
-        if where is None and is_blob_id(word):
+    if room is None and is_blob_id(word):
+        room = active_session(ctx.identity.home)
+        if room is None:
             return Digest(word), None
-        sent, named_only = await _said(ctx, ctx.room(where))
-    except HubRefused:
-        if room is not None or not is_blob_id(word):
-            raise
-        return Digest(word), None  # on another hub, or we are no longer in it
+        try:
+            sent, named_only = await _said(ctx, room)
+        except HubRefused:  # it is on another hub, or we are no longer in it
+            return Digest(word), None
+    else:
+        sent, named_only = await _said(ctx, ctx.room(room))
     if whole := only_named(word, sent, named_only, named):
         return whole, None
     found = find(word, sent, named=named, next_step=next_step)

@@ -282,7 +282,19 @@ async def apply(
         VerificationError: The message about it is forged, or announces another length.
         HandoffError: It cannot or must not be imported.
     """
-    digest, found = await announced(ctx, params.blob, params.room, next_step=_LIST)
+    meant = await announced(ctx, params.blob, params.room, next_step=_LIST)
+    return await take(ctx, repository, *meant, progress=progress)
+
+
+async def take(
+    ctx: OpContext,
+    repository: Repository,
+    digest: Digest,
+    found: Attachment | None,
+    *,
+    progress: Progress | None = None,
+) -> ApplyResult:
+    """The same of what is known to be meant (`parler.ops.attachments.announced`)."""
     if found is not None and isinstance(found.part, FilePart):
         raise BadBundle(
             f"{found} is a file and no bundle",
@@ -327,7 +339,7 @@ async def drop(
 
 APPLY = Capability(
     run=apply,
-    also=[drop],
+    also=[take, drop],
     about="Import commits that were sent, under refs/parler/.",
     more="Nothing is merged or checked out: work tree, HEAD, index and configuration "
     "stay as they are. The commands that look at it and merge it are printed.",

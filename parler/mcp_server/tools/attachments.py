@@ -64,19 +64,15 @@ async def apply(call: Call, args: Any) -> Answer:
 
 
 async def _apply(call: Call, args: Any) -> Answer:
-    _, sent = await announced(
-        await call.ctx(), args.blob, _room(args.room), next_step="parler_recv since=0"
+    ctx = await call.ctx()
+    digest, sent = await announced(
+        ctx, args.blob, _room(args.room), next_step="parler_recv since=0"
     )
     if sent is not None and isinstance(sent.part, FilePart):
         return await _fetch(call, sent.part.blob, args.room, None)
     repository = await open_repository(call.folder(args.path))
-    params = bundles.ApplyParams(blob=args.blob, room=_room(args.room))
-    result = await bundles.apply(
-        await call.ctx(),
-        repository,
-        params,
-        progress=call.transfer("fetching commits"),
-    )
+    progress = call.transfer("fetching commits")
+    result = await bundles.take(ctx, repository, digest, sent, progress=progress)
     return Answer(text="\n".join(_applied(result)))
 
 
