@@ -41,16 +41,8 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
         *("contacts", "trust", "untrust", "register", "discover", "card", "token"),
     ),
     "Hubs and this installation": (
-        *(
-            "hub",
-            "hubs",
-            "trust-hub",
-            "config",
-            "completion",
-            "update",
-            "version",
-            "mcp",
-        ),
+        *("hub", "hubs", "trust-hub", "config"),
+        *("completion", "update", "version", "mcp"),
     ),
 }
 """The commands as the list of them has them, each once."""

@@ -105,7 +105,7 @@ class Pages:
 
     async def enter(self, request: Request) -> Response:
         """Exchange a token for a cookie, once."""
-        token = _text(await _body(request), "token")
+        token = acts.text(await _body(request), "token")
         if not await asyncio.to_thread(self.take_token, token):
             return PlainTextResponse(
                 "this link was used, or is too old\n", HTTPStatus.UNAUTHORIZED
@@ -149,7 +149,7 @@ class Pages:
         part = "seq" in request.query_params
         before = None
         if part:
-            before = _number(request.query_params, "seq") + PAGE_MESSAGES // 2
+            before = acts.number(request.query_params, "seq") + PAGE_MESSAGES // 2
         shown, members = await asyncio.gather(
             self._tail(spot, before), self.desk.members(spot)
         )
@@ -169,12 +169,13 @@ class Pages:
     async def messages(self, request: Request) -> Response:
         """What was said before a message, as a piece of the transcript."""
         spot = _spot(request.query_params)
-        before = _number(request.query_params, "before")
+        before = acts.number(request.query_params, "before")
         return self._piece("_messages.html", **await self._tail(spot, before))
 
     async def message(self, request: Request) -> Response:
         """All of a long message, as text."""
-        spot, seq = _spot(request.query_params), _number(request.query_params, "seq")
+        asked = request.query_params
+        spot, seq = _spot(asked), acts.number(asked, "seq")
         ctx = self.desk.whose(spot).ctx
         batch = await ctx.client.pull(spot[1], since=seq - 1, limit=1)
         for found in shown_all(batch.messages):
@@ -211,7 +212,7 @@ class Pages:
         spot = _spot(request.query_params) if view == "room" else None
         reader = self.desk.reading(spot)
         opened = reader.__enter__()  # before anything is sent: there may be too many
-        last = _number(request.query_params, "since") if spot else 0
+        last = acts.number(request.query_params, "since") if spot else 0
 
         async def stream() -> AsyncIterator[str]:
             try:
@@ -412,13 +413,5 @@ async def _body(request: Request) -> Mapping[str, Any]:
     return found
 
 
-def _text(given: Mapping[str, Any], name: str) -> str:
-    return acts.text(given, name)
-
-
 def _spot(given: Mapping[str, str]) -> Spot:
     return acts.text(given, "at"), RoomName(acts.text(given, "name"))
-
-
-def _number(given: Mapping[str, str], name: str) -> int:
-    return acts.number(given, name)
