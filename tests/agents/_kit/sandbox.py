@@ -57,7 +57,25 @@ class Started:
         return _text(self.output) + _text(self.errors)
 
 
-class Sandbox:
+class Ends:
+    """Something to be closed with a `with` block."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+class Sandbox(Ends):
     """Opened with `with`; `clis` is where npm put the agent CLIs."""
 
     def __init__(self, folder: Path, clis: Path) -> None:
@@ -84,12 +102,8 @@ class Sandbox:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End all that runs in it."""
         self._stack.close()
 
     # -- programs

@@ -5,11 +5,10 @@ The terminal is tmux, which also answers what apps ask of one.
 
 import shlex
 import subprocess
-from types import TracebackType
 from typing import Self
 
 from tests._support.polling import WAIT, eventually
-from tests.agents._kit.sandbox import Asked, Sandbox
+from tests.agents._kit.sandbox import Asked, Ends, Sandbox
 
 COLUMNS = 88
 BUSY = ("esctocancel", "escinterrupt", "esctointerrupt", "ExecutingHooks")
@@ -23,7 +22,7 @@ STYLE = (
 )
 
 
-class Screen:
+class Screen(Ends):
     """Opened with `with`: an app draws on it, and somebody types."""
 
     def __init__(self, box: Sandbox, command: list[str], *, rows: int) -> None:
@@ -39,12 +38,7 @@ class Screen:
         self.box.run([*self._tmux, "new-session", "-d", *size, command])
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._say("kill-server")
 
     def tell(self, line: str) -> Asked:

@@ -16,11 +16,10 @@ import termios
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests._support.polling import WAIT, eventually
-from tests.agents._kit.sandbox import Sandbox, end
+from tests.agents._kit.sandbox import Ends, Sandbox, end
 
 Json = dict[str, Any]
 
@@ -38,25 +37,7 @@ _DRAWING = re.compile(
 )
 
 
-class _Ends:
-    """Something to be closed with a `with` block."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-
-class Lines(_Ends):
+class Lines(Ends):
     """A program that reads and writes one JSON object a line."""
 
     def __init__(self, box: Sandbox, command: list[str]) -> None:
@@ -218,7 +199,7 @@ class CodexServer(Lines):
         )
 
 
-class OpenCodeServer(_Ends):
+class OpenCodeServer(Ends):
     """`opencode serve`, which its other clients speak with."""
 
     def __init__(self, box: Sandbox) -> None:
@@ -252,7 +233,7 @@ class OpenCodeServer(_Ends):
         end(self._started.process)
 
 
-class Terminal(_Ends):
+class Terminal(Ends):
     """A program that draws on a terminal, and somebody who types there."""
 
     def __init__(self, box: Sandbox, command: list[str]) -> None:
