@@ -17,7 +17,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from parler.wake.spool import WAITING_FILE
 from tests._support.polling import eventually
 from tests._support.processes import CHECKOUT
 from tests.agents._kit.clis import Claude, Cli, Codex, Copilot, Gemini, OpenCode
@@ -113,8 +112,7 @@ def joined(box: Sandbox, kind: type[Cli], window: Window) -> str:
         assert anna("session", "approve", knock["fingerprint"], "--yes").status == 0
         if window.going_on is not None:
             # Its hooks tell what is there; nothing wakes it for what comes after.
-            homes = box.home / ".parler" / "agents"
-            eventually(lambda: [*homes.rglob(WAITING_FILE)], "word that waits for it")
+            eventually(lambda: box.keeps(RECAP), "word that waits for it")
             screen.until(window.ready, idle=True)
             screen.tell("go on")
         return screen.until(IN, window.ready, str(box.project), idle=True)

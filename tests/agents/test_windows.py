@@ -10,7 +10,6 @@ import pytest
 
 from parler.identity.homes import PLACE_FILE
 from parler.identity.places import read_place
-from parler.wake.spool import WAITING_FILE
 from tests._support.polling import WAIT, eventually
 from tests.agents._kit.clis import Claude, Cli, Codex, Copilot, Gemini, OpenCode
 from tests.agents._kit.sandbox import Peer, Sandbox
@@ -166,9 +165,7 @@ def test_two_windows_of_an_app_are_two_agents(box: Sandbox, kind: type[Cli]) -> 
     homes = box.home / ".parler" / "agents"
 
     def came(text: str) -> bool:
-        waiting = (one.read_text(encoding="utf-8") for one in homes.rglob(WAITING_FILE))
-        told = (asked.text for asked in box.model.asked)
-        return any(text in one for one in (*waiting, *told))
+        return box.keeps(text) or any(text in one.text for one in box.model.asked)
 
     def told(terminal: Terminal, text: str) -> None:
         for _ in range(TURNS):  # what an app did not show in one turn comes in another

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import psutil
 
+from parler.wake.spool import WAITING_FILE
 from tests._support.polling import WAIT, eventually
 from tests._support.processes import Done
 from tests.agents._kit.network import private_network
@@ -101,6 +102,11 @@ class Sandbox(Ends):
             self._stack.close()
             raise
         return self
+
+    def keeps(self, text: str) -> bool:
+        """Whether this waits to be told to an agent of an app by its hooks."""
+        waiting = (self.home / ".parler" / "agents").rglob(WAITING_FILE)
+        return any(text in one.read_text(encoding="utf-8") for one in waiting)
 
     def close(self) -> None:
         """End all that runs in it."""
