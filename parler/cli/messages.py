@@ -51,8 +51,8 @@ def _dispatch(options: Options, role: str, text: str) -> None:
         result = await queue.dispatch(
             run.ctx, queue.DispatchParams(role=role, text=text)
         )
-        task = f"task {word(result.id)} for one worker of {sentence(role)}"
-        run.out.result(result, [f"{task}, in {word(result.room)} (seq {result.seq})"])
+        task = f"task {result.seq} for one worker of {sentence(role)}"
+        run.out.result(result, [f"{task}, in {word(result.room)}"])
 
     carry_out(options, work, place=HERE)
 

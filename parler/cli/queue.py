@@ -114,18 +114,23 @@ def _admitted(result: AdmitResult) -> str:
 
 
 def _claimed(result: ClaimResult) -> Iterator[str]:
-    message = word(result.message)
+    message = word(_shown(result))
     if result.lease_until is None:
         yield f"{message} is not for you: taken, done, or no task of yours"
         return
     yield f"{message} is yours until {when(result.lease_until)}"
-    where = f"--room {shell_word(result.room)} --reply-to {shell_word(result.message)}"
+    where = f"--room {shell_word(result.room)} --reply-to {shell_word(_shown(result))}"
     yield f"answer:  parler send {where} TEXT"
 
 
 def _completed(result: CompleteResult) -> str:
     ended = f"is {result.status.value}" if result.completed else "is not yours"
-    return f"{sentence(result.message)} {ended}"
+    return f"{sentence(_shown(result))} {ended}"
+
+
+def _shown(result: ClaimResult | CompleteResult) -> str:
+    """A task as it was named: by its number, or else by its id."""
+    return result.message if result.seq is None else str(result.seq)
 
 
 def _told(result: TaskResult) -> str:
@@ -140,5 +145,4 @@ def _queued(run: Run, result: QueueResult, name: str) -> Iterator[str]:
     transcript = Transcript(run.reader, now=run.ctx.now())
     for message in result.messages:
         yield from transcript.lines(message, message.signature)
-        task_id = shell_word(message.id)
-        yield f"    take it:  parler claim {shell_word(name)} {task_id}"
+        yield f"    take it:  parler claim {shell_word(name)} {message.seq}"

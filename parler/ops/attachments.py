@@ -18,7 +18,7 @@ from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.ops.context import OpContext
 from parler.ops.message_view import pages
-from parler.text.terminal import shown_name
+from parler.text.terminal import clipped, shown_name
 from parler.wire.base import AgentId, Digest, Millis, RoomName
 from parler.wire.foreign import Foreign
 from parler.wire.parts import BundlePart, FilePart, HandoffPart, Part, TaskPart
@@ -113,6 +113,22 @@ async def announced(
         return whole, None
     found = find(word, sent, named=named, next_step=next_step)
     return found.part.blob if found else Digest(word), found
+
+
+async def blob_named(
+    ctx: OpContext, word: str, room: RoomName | None, *, next_step: str
+) -> Digest:
+    """The blob that an id means, or the beginning of one; see `announced`.
+
+    Raises:
+        UsageError: It is neither, or nothing of that id was sent there.
+    """
+    if is_blob_id(word):
+        return Digest(word)
+    if not _PREFIX.fullmatch(word):
+        raise UsageError(f"{clipped(word)!r} is no blob id", next_step=next_step)
+    blob, _ = await announced(ctx, word, room, next_step=next_step)
+    return blob
 
 
 async def _said(ctx: OpContext, room: RoomName) -> tuple[list[Attachment], set[Digest]]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from parler.errors import HubError, UsageError
 from parler.identity.signing import fingerprint
-from parler.ops.attachments import announced, is_blob_id
+from parler.ops.attachments import blob_named
 from parler.ops.capability import (
     MAX_U32,
     READS,
@@ -19,7 +19,8 @@ from parler.ops.capability import (
     Param,
     Shown,
 )
-from parler.ops.context import OpContext, Result
+from parler.ops.context import OpContext, Result, check_texts
+from parler.ops.message_named import message_named, room_of
 from parler.ops.message_view import (
     MAX_SHOWN_BYTES,
     MAX_SHOWN_MESSAGES,
@@ -30,11 +31,11 @@ from parler.ops.message_view import (
 )
 from parler.ops.rooms import end_of
 from parler.text.transcript import body
-from parler.wire.base import Digest, MessageId, RoomName
+from parler.wire.base import MessageId, RoomName
 from parler.wire.foreign import exact
 from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT
 from parler.wire.parts import HandoffPart, Part, TextPart
-from parler.wire.records import DmTarget, RoomTarget, Target
+from parler.wire.records import DmTarget, Target
 
 DEFAULT_HISTORY = 20
 
@@ -48,7 +49,8 @@ class SendParams:
     ]
     target: Annotated[Target, TARGET]
     reply_to: Annotated[
-        str | None, Param("The message answered.", "ID", brief="Message id.")
+        str | None,
+        Param("The message answered: its number or id.", "ID", brief="Message id."),
     ] = None
     mentions: Annotated[
         list[str],
@@ -134,9 +136,17 @@ async def send(ctx: OpContext, params: SendParams) -> SendResult:
         params.target,
         [TextPart(text=params.text)],
         mentions=params.mentions,
-        reply_to=params.reply_to,
+        reply_to=await _answered(ctx, params),
         client_id=params.client_id,
     )
+
+
+async def _answered(ctx: OpContext, params: SendParams) -> MessageId | None:
+    if not (params.reply_to or "").strip():
+        return None
+    check_texts(reply_to=params.reply_to)
+    room = room_of(params.target)
+    return (await message_named(ctx, params.reply_to or "", room)).id
 
 
 SEND = Capability(
@@ -167,10 +177,10 @@ async def handoff(ctx: OpContext, params: HandoffParams) -> SendResult:
             "a handoff needs a next step", next_step='parler handoff --next "…"'
         )
     to = (params.to or "").strip() or None
-    bundle = Digest(params.bundle) if params.bundle else None
-    if bundle and not is_blob_id(bundle):
-        where = params.target.room if isinstance(params.target, RoomTarget) else None
-        bundle, _ = await announced(ctx, bundle, where, next_step="parler bundles")
+    bundle = None
+    if params.bundle:
+        where = room_of(params.target)
+        bundle = await blob_named(ctx, params.bundle, where, next_step="parler bundles")
     part = HandoffPart(
         next=params.next,
         summary=params.summary,

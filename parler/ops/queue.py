@@ -20,11 +20,12 @@ from parler.ops.addressing import (
 )
 from parler.ops.capability import SETS, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result, check_texts
+from parler.ops.message_named import message_named
 from parler.ops.message_view import ShownMessage, shown
 from parler.ops.messages import SendResult
 from parler.ops.tasks import task_status
 from parler.text.terminal import shell_word
-from parler.wire.base import AgentId, MessageId, Millis, RoomName
+from parler.wire.base import AgentId, MessageId, Millis, RoomName, Seq
 from parler.wire.foreign import Foreign
 from parler.wire.limits import DEFAULT_LEASE_SECS, DEFAULT_QUEUE_LIMIT
 from parler.wire.names import service_room
@@ -37,7 +38,7 @@ MIN_LEASE_SECS, MAX_LEASE_SECS = 15, 3600
 MAX_QUEUE_LIMIT = 200
 
 _SERVICE = Param("The service you serve.", "NAME", positional=True, means=Means.SERVICE)
-_MESSAGE = Param("The task's message, as queue shows it.", "ID", positional=True)
+_MESSAGE = Param("The task: its number or id.", "ID", positional=True)
 
 
 class ServeResult(Result):
@@ -109,6 +110,8 @@ class ClaimResult(Result):
     message: MessageId
     claimed: bool
     lease_until: Millis | None = None
+    seq: Seq | None = None
+    """Its number, if it was named by less than its whole id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,8 @@ class CompleteResult(Result):
     message: MessageId
     status: TaskStatus
     completed: bool
+    seq: Seq | None = None
+    """As that of `ClaimResult`."""
 
 
 async def serve(
@@ -303,17 +308,16 @@ async def claim(ctx: OpContext, params: ClaimParams) -> ClaimResult:
     """Take a task for a while, or renew the lease on one we hold."""
     _check_name(params.service, "service")
     check_texts(message=params.message)
-    frame = Claim(
-        room=service_room(params.service),
-        message=params.message,
-        lease_secs=params.lease_secs,
-    )
+    room = service_room(params.service)
+    task = await message_named(ctx, params.message, room)
+    frame = Claim(room=room, message=task.id, lease_secs=params.lease_secs)
     claimed = await ctx.client.request(frame, Claimed)
     return ClaimResult(
         room=claimed.room,
         message=claimed.message,
         claimed=claimed.claimed,
         lease_until=claimed.lease_until if claimed.claimed else None,
+        seq=task.seq,
     )
 
 
@@ -322,7 +326,7 @@ CLAIM = Capability(
     about="Take a task, or hold on to one you have.",
     more="Losing it to another is no error.",
     command="claim",
-    example="parler claim review ID --lease 600",
+    example="parler claim review 12 --lease 600",
     no_tool=_STEP,
 )
 
@@ -340,17 +344,16 @@ async def complete(ctx: OpContext, params: CompleteParams) -> CompleteResult:
             f"a task does not end as {params.status.value}",
             next_step="use done, failed or cancelled; parler task says the others",
         )
-    frame = Complete(
-        room=service_room(params.service),
-        message=params.message,
-        status=params.status,
-    )
+    room = service_room(params.service)
+    task = await message_named(ctx, params.message, room)
+    frame = Complete(room=room, message=task.id, status=params.status)
     ended = await ctx.client.request(frame, Completed)
     return CompleteResult(
         room=ended.room,
         message=ended.message,
         status=params.status,
         completed=ended.completed,
+        seq=task.seq,
     )
 
 
@@ -359,7 +362,7 @@ COMPLETE = Capability(
     about="End a task you hold, for good.",
     more="`task` tells whoever asked for it.",
     command="complete",
-    example="parler complete review ID done",
+    example="parler complete review 12 done",
     no_tool=_STEP,
 )
 

@@ -3,21 +3,22 @@
 A receipt only tells; what ends a claimed task for the hub is in `parler.ops.queue`.
 """
 
-import re
 import uuid
 from dataclasses import dataclass
 from typing import Annotated
 
 from parler.errors import UsageError
+from parler.ops.attachments import blob_named
 from parler.ops.capability import TARGET, Capability, Param
 from parler.ops.context import OpContext, Result, check_texts
-from parler.wire.base import Digest, MessageId, RoomName
+from parler.ops.message_named import is_short, messages_named, room_of
+from parler.wire.base import MessageId, RoomName
 from parler.wire.parts import TaskPart
 from parler.wire.records import Target, TaskStatus
 
 MAX_COUNT = 2**63 - 1
 
-_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_SENDS = "parler send-file PATH, which prints the id of what it sent"
 _AMERICAN = {"canceled": TaskStatus.CANCELLED}
 
 
@@ -51,7 +52,12 @@ class TaskParams:
         ),
     ]
     task: Annotated[
-        str | None, Param("Which: the id of the message that asked.", "ID")
+        str | None,
+        Param(
+            "Which: the number or id of the message that asked.",
+            "ID",
+            brief="Which: the id of the message that asked.",
+        ),
     ] = None
     note: Annotated[str | None, Param("A word on it.", "TEXT")] = None
     result: Annotated[str | None, Param("A blob with what came of it.", "BLOB")] = None
@@ -78,12 +84,16 @@ async def task(ctx: OpContext, params: TaskParams) -> TaskResult:
     """
     check_texts(task=params.task, note=params.note)
     _check(params)
-    about = (params.task or "").strip() or None
+    where = room_of(params.target)
+    result = None
+    if params.result:
+        result = await blob_named(ctx, params.result, where, next_step=_SENDS)
+    about = await _about(ctx, (params.task or "").strip(), where)
     part = TaskPart(
         status=params.status,
         task=about,
         note=params.note or None,
-        result=Digest(params.result) if params.result else None,
+        result=result,
         tokens=params.tokens,
         elapsed_ms=params.elapsed_ms,
     )
@@ -100,8 +110,8 @@ TASK = Capability(
     more="In the active session, a room, or to one agent.",
     command="task",
     example="""\
-parler task working --task ID --note "reading the diff"
-parler task done --task ID --elapsed-ms 5300""",
+parler task working --task 12 --note "reading the diff"
+parler task done --task 12 --elapsed-ms 5300""",
     tool="parler_task",
     brief="Tell whoever gave you a task how far it is.",
     call='{"status": "done", "task": "MESSAGE-ID", "note": "merged"}',
@@ -109,14 +119,17 @@ parler task done --task ID --elapsed-ms 5300""",
 
 
 def _check(params: TaskParams) -> None:
-    if params.result and not _DIGEST.fullmatch(params.result):
-        raise UsageError(
-            f"the result {params.result[:80]!r} is no blob id",
-            next_step="parler send-file PATH prints the id of what it sent",
-        )
     for what, number in (("tokens", params.tokens), ("elapsed", params.elapsed_ms)):
         if number is not None and not 0 <= number <= MAX_COUNT:
             raise UsageError(f"{what}: {number} is out of range")
+
+
+async def _about(ctx: OpContext, word: str, room: RoomName | None) -> str | None:
+    """The id of the message that is meant; what means none is an id of its own."""
+    if not is_short(word):
+        return word or None
+    meant = await messages_named(ctx, word, room)
+    return meant[0].id if len(meant) == 1 else word
 
 
 def _is_message_id(text: str) -> bool:

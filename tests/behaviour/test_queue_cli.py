@@ -83,12 +83,14 @@ def test_a_queue_shows_how_to_take_a_task(alice: Agent, bob: Agent) -> None:
     task = alice("send", "--role", "review", "PR 42", "--json").json
     shown = bob("queue", "review").out
     assert "alice (owner): PR 42" in shown
-    line = f"parler claim review {task['id']}"
+    number = str(task["seq"])
+    line = f"parler claim review {number}"
     assert line in shown
-    assert f"{task['id']} is yours until" in bob(*line.split()[1:]).out
-    assert (
-        f"{task['id']} is failed" in bob("complete", "review", task["id"], "FAILED").out
-    )
+    claimed = bob(*line.split()[1:]).out
+    assert claimed.startswith(f"{number} is yours until")
+    assert f"--reply-to {number} TEXT" in claimed
+    ended = bob("complete", "review", number, "FAILED")
+    assert ended.out == f"{number} is failed\n"
 
 
 def test_work_nobody_serves_and_wrong_words_are_errors_with_a_next_step(

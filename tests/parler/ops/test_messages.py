@@ -1,6 +1,7 @@
 """Saying and reading, against the real hub."""
 
 import asyncio
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from parler.ops.addressing import find_agent
 from parler.ops.context import OpContext
 from parler.ops.identity import presence
 from parler.ops.invites import InviteParams, invite, invites, revoke
+from parler.ops.message_named import message_named
 from parler.ops.messages import (
     HandoffParams,
     ReceiveParams,
@@ -28,7 +30,7 @@ from parler.ops.watch import watch
 from parler.text.transcript import body
 from parler.wire.base import Code, RoomName
 from parler.wire.joinkey import parse_join_key
-from parler.wire.records import RoomKind, RoomTarget
+from parler.wire.records import DmTarget, RoomKind, RoomTarget
 from tests._support.actors import Stage, stage
 from tests._support.polling import WAIT
 
@@ -284,3 +286,40 @@ async def test_an_agent_is_found_among_the_members_by_name(tmp_path: Path) -> No
             await find_agent(alice, "nobody")
         with pytest.raises(UsageError):
             await find_agent(alice, "alice")  # never oneself
+
+
+async def test_a_message_is_named_by_its_number_or_the_beginning_of_its_id(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as at:
+        alice = await at.enter("alice")
+        room = (await open_session(alice, OpenParams(gated=False))).room
+        target = RoomTarget(room=room)
+        one, two = [
+            await send(alice, SendParams(target=target, text=text)) for text in "ab"
+        ]
+        alike = next(i for i in range(36) if one.id[i] != two.id[i])
+
+        async def meant(word: str) -> str:
+            return (await message_named(alice, word, room)).id
+
+        assert await meant(str(one.seq)) == await meant(one.id) == one.id
+        assert await meant(f" {two.id[: alike + 1].upper()}") == two.id
+        for word, said, step in [
+            (two.id[:alike], f"{one.id} [{one.seq}], {two.id} [{two.seq}]", "number"),
+            (str(two.seq + 1), f"no message '{two.seq + 1}' in {room}", "history"),
+            (two.id[:3], "no message", f"parler history {room}"),
+        ]:
+            with pytest.raises(UsageError, match=re.escape(said)) as refused:
+                await meant(word)
+            assert step in (refused.value.next_step or "")
+        to_one = DmTarget(agent=alice.client.agent_id)
+        params = SendParams(target=to_one, text="yes", reply_to=str(one.seq))
+        with pytest.raises(UsageError) as refused:
+            await send(alice, params)
+        assert "--room ROOM" in (refused.value.next_step or "")
+        said = await send(
+            alice, SendParams(target=target, text="c", reply_to=str(one.seq))
+        )
+        last = await receive(alice, ReceiveParams(room=room, since=said.seq - 1))
+        assert [message.reply_to for message in last.messages] == [one.id]

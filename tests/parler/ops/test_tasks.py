@@ -48,7 +48,7 @@ async def test_a_receipt_is_signed_and_answers_what_asked_for_it(
             TaskParams(
                 target=target,
                 status=TaskStatus.DONE,
-                task=asked.id,
+                task=str(asked.seq),
                 note="looks good",
                 result=blob,
                 tokens=1200,
