@@ -1,6 +1,7 @@
 """What waits for the person: ``inbox``, and the glance that `parler` alone shows."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,12 +16,18 @@ from parler.ops import inbox, requests
 from parler.ops.affiliations import belongs
 from parler.ops.inbox import Item, Kind
 from parler.ops.questions import numbered
-from parler.text.terminal import clipped, sentence, shown_name, visible, word
+from parler.text.terminal import (
+    clipped,
+    sentence,
+    shell_word,
+    shown_name,
+    visible,
+    word,
+)
 from parler.text.transcript import mark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from parler.errors import ParlerError
     from parler.identity.own_agents import OwnAgent
@@ -169,11 +176,24 @@ def _nothing_yet(home: "Path") -> Iterator[str]:
         return
     if read_choice(home).hub:
         yield "The hub is chosen, and no agent has used it yet."
-        yield "Next: parler connect APP, or without agent apps: parler session open"
-        return
-    yield "Parler is not set up here yet."
-    yield "Next: parler connect"
-    yield "(all commands: parler --help)"
+        yield "Next: parler connect APP"
+    else:
+        yield "Parler is not set up here yet."
+        yield "Next: parler connect"
+    yield "To see a message arrive without an agent app, paste these:"
+    # Below this home, so that both go to the hub that is used here.
+    bob = _from_home(home / "agents/bob")
+    yield "  parler serve hi"
+    yield f"  PARLER_HOME={bob} PARLER_NAME=bob parler send --service hi HEY"
+    yield "  parler recv --room svc.hi"
+    yield "All commands: parler --help"
+
+
+def _from_home(folder: Path) -> str:
+    """A folder as a shell word, from the user's home if it is below that."""
+    if folder.is_relative_to(user := Path.home()):
+        return f"~/{shell_word(str(folder.relative_to(user)), None)}"
+    return shell_word(str(folder), None)
 
 
 def _glance(
@@ -267,8 +287,9 @@ def _room(seats: "list[OwnRoom]") -> str:
         name = "direct"
     owners = ", ".join(shown_name(one.owner) for one in seats)
     missed = max(one.unread for one in seats)
-    unread = f", {missed} unread" if missed else ""
-    return f"{star} {name}  {owners}  {room.members} in it{unread}"
+    # What is too long for a row is cut at its end.
+    unread = f"{missed} unread  " if missed else ""
+    return f"{star} {unread}{name}  {owners}  {room.members} in it"
 
 
 def _items(options: Options, items: list[Item]) -> Iterator[str]:

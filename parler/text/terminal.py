@@ -60,7 +60,8 @@ _LOOKS = str.maketrans({twin: look for look, twins in _TWINS.items() for twin in
 # What is pasted as a whole: words, then options, names in capitals, ids and paths.
 _ARGUMENT = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+")
 COMMAND = re.compile(
-    r"(?<![\w./-])(?:parler|git|uvx?|pipx?)(?: [a-z][a-z-]*(?![^\s,;:.)]))+"
+    r"(?<![\w./-])(?:[A-Z_]+=[^\s'\"]+ )*"
+    r"(?:parler|git|uvx?|pipx?)(?: [a-z][a-z-]*(?![^\s,;:.)]))+"
     r"(?: (?:--?[a-zA-Z][\w-]*(?:[ =](?!-|\u2014)(?:'[^']*'|\"[^\"]*\"|[^\s,;'\"])+)?"
     r"|[A-Z][A-Z-]+(?![a-z])|(?:'[^']*'|\"[^\"]*\")[^\s,;]*"
     r"|(?=\S*[\d/@*_=])[^\s,;()]+))*"

@@ -455,11 +455,26 @@ def test_where_nothing_is_set_up_the_next_command_is_named(tmp_path: Path) -> No
     assert "Next: parler connect" in done.out
     assert list(tmp_path.iterdir()) == []
     choose(tmp_path / ".parler", LOCAL)  # as `parler connect` does without an app
-    told = Terminal(tmp_path).run().out
-    assert "Next: parler connect APP, or without agent apps: parler session" in told
+    assert "Next: parler connect APP\n" in Terminal(tmp_path).run().out
     # Who types it alone was asked by an agent, and has none to start.
     nobody = Terminal(tmp_path).run("answer", PATH="/nowhere")
     assert "next: parler inbox, for what agents ask you; else parler" in nobody.err
+
+
+def test_three_commands_that_are_named_have_a_message_arrive(
+    tmp_path: Path, hub: HubProcess
+) -> None:
+    terminal = Terminal(tmp_path / "ann")
+    choose(terminal.home / ".parler", hub.url)
+    lines = [line for line in terminal.run().out.split("\n") if line[:2] == "  "]
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 80
+    for line in lines:
+        words = line.replace("~", str(terminal.home)).split()
+        variables = dict(word.split("=") for word in words if "=" in word)
+        done = terminal.run(*words[len(variables) + 1 :], **variables)
+        assert done.status == 0, done.err
+    assert " bob: HEY" in done.out
 
 
 def test_at_a_terminal_an_error_tears_no_word_and_no_next_command(
