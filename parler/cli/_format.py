@@ -27,9 +27,11 @@ from parler.text.transcript import Transcript, newest_handoff, shown_state
 from parler.text.untrusted import quote
 from parler.wire.base import RoomName
 from parler.wire.foreign import Foreign
-from parler.wire.records import DirectoryEntry, RosterEntry
+from parler.wire.records import DirectoryEntry, RoomKind, RosterEntry
 
 MAX_TOPIC_CHARS = 36
+
+_KINDS = {RoomKind.DM: "direct", RoomKind.SERVICE: "service"}
 
 WHILE_SEEN = "while an agent app of yours runs, or parler inbox --watch"
 """When those who may walk in are let in: a client of the owner has to see them."""
@@ -218,9 +220,10 @@ def _room(one: OwnRoom) -> str:
     about = f"{short_topic(one.topic)}  " if one.topic else ""
     if one.peer:
         about = f"with {shown_name(one.peer)}  "
+    kind = "" if one.kind is RoomKind.CHANNEL else f"[{_KINDS[one.kind]}]  "
     return (
         f"{'*' if one.active else ' '} {word(one.name)}  {about}"
-        f"[{one.kind}]  {one.members} in it  ({one.unread} unread)"
+        f"{kind}{one.members} in it  ({one.unread} unread)"
     )
 
 

@@ -147,6 +147,20 @@ class _Help(click.Command):
 class Command(_Help, TyperCommand):
     """A command that tells its own options before those that all have."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the only thing that is looked at with and without its option."""
+        there = {one.name: isinstance(one, click.Argument) for one in self.params}
+        is_alone = sum(there.values()) == there.get("room")
+        if not ctx.resilient_parsing and is_alone and not {"to", "service"} & {*there}:
+            if there["room"]:
+                args = _without_name(args)
+            else:
+                _, rest, _ = self.make_parser(ctx).parse_args(list(args))
+                if len(rest) == 1 and "--room" not in args:
+                    at = args.index(rest[0])
+                    args = [*args[:at], "--room", *args[at:]]
+        return super().parse_args(ctx, args)
+
     def format_options(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
@@ -266,6 +280,16 @@ def shared_alone(arguments: Sequence[str]) -> dict[str, Any] | None:
         else:
             given[option.key] = True
     return given
+
+
+def _without_name(args: list[str]) -> list[str]:
+    """A command line with the room that follows its name in the place of both."""
+    options = args[: args.index("--")] if "--" in args else args
+    return [
+        one.removeprefix("--room=") if one in options else one
+        for one in args
+        if one != "--room" or one not in options
+    ]
 
 
 def asked_for_help(arguments: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ Only the modules that a command line needs are imported, for agents call command
 the time; the list of commands, and whatever is none, needs no module at all.
 """
 
+import errno
 import traceback
 from collections.abc import Sequence
 from functools import cache
@@ -25,7 +26,10 @@ from parler.cli.render import (
     show_help,
 )
 from parler.errors import (
+    BadBundle,
+    ConfigError,
     ConnectionLost,
+    IdentityError,
     LocalProtocolError,
     ParlerError,
     RemoteProtocolError,
@@ -79,8 +83,23 @@ _NEXT = {
     VersionMismatch.code: "install the version of parler that the hub speaks",
     TimedOut.code: "parler doctor",
     ConnectionLost.code: "parler doctor",
+    ConfigError.code: "parler config, which says where each setting is from",
+    IdentityError.code: "parler doctor",
+    BadBundle.code: "ask the sender to push it again",
 }
 """What to do about an error that does not say it itself, by its code."""
+
+_AFTER_OS = {
+    errno.ENOSPC: "make room on that disk, then the same command",
+    errno.EDQUOT: "make room on that disk, then the same command",
+    errno.EACCES: "the same command where this user may write, or another file",
+    errno.EPERM: "the same command where this user may write, or another file",
+    errno.EROFS: "the same command where this user may write, or another file",
+    errno.ENOENT: "the same command with the name of a file that is there",
+    errno.ENOTDIR: "the same command with the name of a file that is there",
+    errno.EISDIR: "the same command with the name of a file in there",
+}
+"""What to do about what the system refused."""
 
 AREAS = (
     *("session", "messages", "rooms", "memory", "directory", "attachments", "queue"),
@@ -264,7 +283,8 @@ def _report(error: BaseException, arguments: Sequence[str], *, as_json: bool) ->
         case OSError():
             reason = error.strerror or type(error).__name__
             where = f" {error.filename}" if error.filename else ""
-            show_error("os", f"{reason}{where}", None, as_json=as_json)
+            step = _AFTER_OS.get(error.errno or 0, "parler doctor")
+            show_error("os", f"{reason}{where}", step, as_json=as_json)
             settle_stdout()
             return UNWRITABLE
         case _:
@@ -276,7 +296,9 @@ def _report(error: BaseException, arguments: Sequence[str], *, as_json: bool) ->
 
 def _command_in(arguments: Sequence[str]) -> list[str]:
     """The command of a line that was understood, none for `parler` alone."""
-    return [word for word in arguments[:1] if word in COMMANDS]
+    words = [word for word in arguments[:1] if word in COMMANDS]
+    below = WORDS.get(words[0], ()) if words else ()
+    return [*words, *(word for word in arguments[1:2] if word in below)]
 
 
 def _report_usage(error: click.ClickException, *, as_json: bool) -> int:

@@ -137,7 +137,11 @@ def _listed(result: HubsResult) -> Iterator[str]:
 
 
 def _configured(result: ConfigResult) -> Iterator[str]:
-    names = max(len(one.name) for one in result.settings)
-    for one in result.settings:
-        value = "-" if one.value is None else visible(one.value)
-        yield f"{one.name:<{names}}  {value}  ({visible(one.source)})"
+    there = [one for one in result.settings if one.value is not None]
+    names = max(len(one.name) for one in there)
+    for one in there:
+        value, source = visible(one.value or ""), visible(one.source)
+        yield f"{one.name:<{names}}  {value}  ({source})"
+    others = [one.name for one in result.settings if one.value is None]
+    if others:
+        yield f"not set: {', '.join(others)}"

@@ -39,9 +39,19 @@ def send(options: Options, **given: Any) -> None:
         return
 
     def told(result: SendResult) -> Iterator[str]:
-        yield f"sent to {word(result.room)} (seq {result.seq})"
+        yield f"sent to {_where(options, result)}"
 
     carry_out_declared(options, messages.SEND, given, told)
+
+
+def _where(options: Options, result: SendResult) -> str:
+    """Where something was said, with what it is about there."""
+    from parler.cli._format import short_topic
+    from parler.identity.known_rooms import KnownRooms
+
+    topic = KnownRooms(settings_of(options).home).topic_of(result.room)
+    about = f" {short_topic(topic)}" if topic else ""
+    return f"{word(result.room)}{about} (seq {result.seq})"
 
 
 def _dispatch(options: Options, role: str, text: str) -> None:
@@ -62,7 +72,7 @@ def handoff(options: Options, **given: Any) -> None:
 
     def told(result: SendResult) -> Iterator[str]:
         whom = visible(given["for_"] or "anyone")
-        yield f"handed to {whom} in {word(result.room)} (seq {result.seq})"
+        yield f"handed to {whom} in {_where(options, result)}"
 
     carry_out_declared(options, messages.HANDOFF, given, told)
 

@@ -69,6 +69,11 @@ class KnownRooms:
                 return record.room
         return None
 
+    def topic_of(self, room: str) -> Foreign | None:
+        """What the room of that name that was entered last is about, if known."""
+        records = [record for record in self._read() if record.room == room]
+        return records[-1].topic if records else None
+
     def hubs(self) -> list[str]:
         """The hubs of our rooms, the one entered last first."""
         found: list[str] = []

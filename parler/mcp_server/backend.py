@@ -45,6 +45,7 @@ from parler.runtime.options import ServerOptions
 from parler.runtime.outbox import Outbox
 from parler.runtime.presence import Presence
 from parler.runtime.receipt import Receipt
+from parler.text.terminal import counted
 from parler.wake.spool import Spool
 from parler.wire.base import RoomName
 from parler.wire.joinkey import InvalidJoinKey, parse_join_key
@@ -296,7 +297,7 @@ class Backend:
             return answer.text
         said = [] if state in answer.text else [state]
         if queued := await self.services.outbox.count(link.hub):
-            said.append(f"{queued} messages are queued")
+            said.append(counted(queued, "message is queued", "messages are queued"))
         return "\n".join([*(f"[{one}]" for one in said), answer.text])
 
     # What is not a call

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from parler.errors import HubError, ParlerError
-from parler.text.terminal import clipped, visible
+from parler.text.terminal import clipped, counted, visible
 from parler.text.untrusted import quote
 
 INSTRUCTIONS = """\
@@ -30,9 +30,10 @@ def with_mail(text: str, items: Sequence[str], left: int, quiet: int) -> str:
     if items:
         below += ["", "— also for you —", *items]
     if left > 0:
-        below.append(f"— {left} more wait: parler_recv —")
+        below.append(f"— {counted(left, 'more waits', 'more wait')}: parler_recv —")
     elif quiet > 0 and not items:
-        below.append(f"({quiet} messages wait that may not interrupt: parler_recv)")
+        wait = counted(quiet, "message waits", "messages wait")
+        below.append(f"({wait} that may not interrupt: parler_recv)")
     return "\n".join([text, *below])
 
 

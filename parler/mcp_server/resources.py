@@ -14,7 +14,7 @@ from parler.ops.message_view import ShownMessage, pages, shown
 from parler.ops.rooms import roster
 from parler.runtime.bootstrap import reader_of
 from parler.runtime.entry import MAX_CHARS
-from parler.text.terminal import clipped, word
+from parler.text.terminal import clipped, counted, word
 from parler.wire.base import RoomName
 
 NEWEST = 100
@@ -55,7 +55,7 @@ async def prompt_text(ctx: OpContext, name: str) -> str:
     room = ctx.room(None)
     members = (await roster(ctx, room)).entries
     said = await _newest(ctx, room)
-    head = f"The Parler session {word(room)} has {len(members)} members."
+    head = f"The Parler session {word(room)} has {counted(len(members), 'member')}."
     if name == CONSOLIDATE_PROMPT:
         task = (
             f"Write a digest of it for whoever joins later: goal, decisions, state, "

@@ -389,6 +389,7 @@ async def whose_room(
         raise NotMember(
             f"no agent of yours is in a room {room!r}{away}{near}",
             hub_code=ErrorCode.NOT_MEMBER,
+            next_step="parler rooms",
         )
     rooms = {(one.name, one.hub) for one, _ in found}
     if len(found) > 1 and not (anyone and len(rooms) == 1):

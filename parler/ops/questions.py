@@ -195,7 +195,7 @@ async def ask_user(
     if person.agent_id == me:
         raise UsageError(
             "you are the person whom this asks",
-            next_step="it is for agents, which `parler connect` gives their apps",
+            next_step="parler inbox, for what your agents ask you",
         )
     room = await _direct_room(ctx, person, as_person)
     waiting = [

@@ -18,7 +18,7 @@ from parler.wire.records import Target, TaskStatus
 
 MAX_COUNT = 2**63 - 1
 
-_SENDS = "parler send-file PATH, which prints the id of what it sent"
+_SENDS = "parler send-file PATH prints the id of what it sent"
 _AMERICAN = {"canceled": TaskStatus.CANCELLED}
 
 

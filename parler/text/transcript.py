@@ -66,7 +66,7 @@ _MARKS = {
     Signature.INVALID: "✗ UNVERIFIED ",
     Signature.REPLAYED: "✗ REPLAYED ",
 }
-_BESIDE_TEXT = {TOPIC_KIND: "", ASK_KIND: "[question]", ANSWER_KIND: "[answer]"}
+_BESIDE_TEXT = {ASK_KIND: "[question]", ANSWER_KIND: "[answer]"}
 """Parts whose words are a text as well, and how they are shown beside it."""
 
 _PROOFS = {
@@ -191,6 +191,11 @@ def body(message: StoredMessage) -> str:
         parts = read_parts(message.parts)
     except InvalidParts:
         return "[unreadable]"
+    for part in parts:
+        if isinstance(part, OtherPart) and part.kind == TOPIC_KIND:
+            topic = part.fields.get("topic")
+            if isinstance(topic, str):  # its text says the same in other words
+                return f"[new topic] {visible(topic)}"
     room = message.room
     shown = [part_text(part, room) for part in parts if not isinstance(part, SigPart)]
     return " ".join(filter(None, shown))

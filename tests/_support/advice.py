@@ -60,7 +60,9 @@ class _Module:
                         yield from self._words(value, scope)
                 case ast.Assign(targets=[ast.Attribute(attr="next_step")]):
                     yield from self._words(node.value, scope)
-                case ast.Assign(targets=[ast.Name(id="_NEXT" | "_SET_CLOCK")]):
+                case ast.Assign(
+                    targets=[ast.Name(id="_NEXT" | "_AFTER_OS" | "_SET_CLOCK")]
+                ):
                     assert isinstance(node.value, ast.Dict)
                     for value in node.value.values:
                         yield from self._words(value, scope)

@@ -56,7 +56,8 @@ class World:
         assert self.bob("register").status == 0
         gone = Agent(folder, "gone", self.hub.url)
         assert gone("session", "join", self.key).status == 0
-        self.seq = self.ann("send", "hello", "--json").json["seq"]
+        sent = self.ann("send", "hello", "--json").json
+        self.seq, self.id = sent["seq"], sent["id"]
         (self.ann.folder / "notes.txt").write_text("notes\n", encoding="utf-8")
         self.file = self.ann("send-file", "notes.txt", "--json").json["blob"]
 
@@ -316,6 +317,22 @@ ROWS |= {
     ),
     "parler inbox, or the id of the agent": instead("ann", "accept zoe", "inbox"),
     "parler inbox": instead("ann", "accept", "inbox"),
+}
+
+ROWS |= {
+    "parler history {}, where its number stands before each": instead(
+        "ann",
+        "send x --room {w.room} --reply-to 4711",
+        "send x --room {w.room} --reply-to {w.seq}",
+    ),
+    "use the number that stands before it: parler history {}": instead(
+        "ann",
+        "send x --room {w.room} --reply-to {w.id:.6}",
+        "send x --room {w.room} --reply-to {w.seq}",
+    ),
+    "use --room ROOM instead of --to, or the whole id": instead(
+        "ann", "send x --to bob --reply-to {w.seq}", "send x --to bob --reply-to {w.id}"
+    ),
 }
 
 # Files of ours that are damaged
@@ -998,13 +1015,12 @@ def asked_too_much(world: World) -> Fault:
     return Fault(who=aide, words=words, meanwhile=answer, ends=WAITS)
 
 
-@tries("it is for agents, which `parler connect` gives their apps")
+@tries("parler inbox, for what your agents ask you")
 def asks_oneself(world: World) -> Fault:
     person, aide = of_person(world, "odd")
     return Fault(
         who=person,
         words="ask-user deploy? --wait 0",
-        more=("cursor",),
         last=aide,
         ends=WAITS,
     )
@@ -1289,6 +1305,16 @@ def no_session_key(world: World) -> Fault:
     return Fault(who=agent, words="doctor")
 
 
+@tries("parler config, which says where each setting is from")
+def no_name(world: World) -> Fault:
+    agent = world.new("nameless", PARLER_NAME="a\tb")
+
+    def name() -> None:
+        agent.environment["PARLER_NAME"] = "named"
+
+    return Fault(who=agent, words="rooms", meanwhile=name)
+
+
 # Steps that no row takes
 
 IN_AN_APP = "done in the app; tests/parler/apps/install/test_health.py has both states"
@@ -1304,6 +1330,7 @@ LIBRARY = (
 NO_HOME = "only where the system knows no home, which is of no user that runs tests"
 LARGE = "takes more than a test should; tests/parler/handoff/test_bounds.py"
 OWN_HUB = "tests/parler/local_hub/test_lifecycle.py, tests/behaviour/test_hub_choice.py"
+SYSTEM = "of any call of the system; tests/parler/cli/test_app.py"
 LIMIT = "a bound that takes hundreds of entries to reach"
 
 NOT_TAKEN = {
@@ -1329,6 +1356,7 @@ NOT_TAKEN = {
     "ask who runs the hub to make room on its disk": SOMEBODY,
     "install the version of parler that the hub speaks": SOMEBODY,
     "ask the sender to send it again": SOMEBODY,
+    "ask the sender to push it again": SOMEBODY,
     "ask the sender for the blob id over another channel": SOMEBODY,
     "ask the sender for one branch: parler push --base REF BRANCH": SOMEBODY,
     "ask the sender to push again, or {}": SOMEBODY,
@@ -1369,6 +1397,10 @@ NOT_TAKEN = {
     "on stdin: parler connect --join -": TERMINAL,
     "parler connect --join {}": TERMINAL,
     "parler connect --hub URL --join-secret SECRET, or --join INVITE": TERMINAL,
+    "make room on that disk, then the same command": SYSTEM,
+    "the same command where this user may write, or another file": SYSTEM,
+    "the same command with the name of a file that is there": SYSTEM,
+    "the same command with the name of a file in there": SYSTEM,
     "parler inbox --watch, which rings in the terminal": TERMINAL,
     "the same command in a terminal of your own": TERMINAL,
     "the other agent's `parler whoami` shows its id": TERMINAL,

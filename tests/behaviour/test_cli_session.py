@@ -91,6 +91,8 @@ def test_the_main_job(alice: Agent, bob: Agent, hub: HubProcess) -> None:
     assert no_card.startswith("ask it to run parler register")
     assert bob("register").status == 0
     assert alice("send", "--to", "bob", "only for you").status == 0
+    said = alice("session", "rename", "login") and alice("send", "so?").out
+    assert said.startswith(f'sent to {room} "login" (seq ')
     assert "1 direct message waits: parler recv --room dm." in bob("recv").err
 
 

@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -167,3 +169,19 @@ def test_help_needs_nothing_heavy() -> None:
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
     assert run("-c", program).stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("words", ["history R", "session use R", "session picture R"])
+def test_a_room_is_named_with_and_without_the_word_for_it(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PARLER_HOME", str(tmp_path))
+    command: Any = typer.main.get_command(app.app)
+    *names, room = words.split()
+    for name in names:
+        command = command.commands[name]
+    for line in ([room], ["--room", room], [f"--room={room}"], ["--json", room]):
+        assert command.make_context("x", list(line)).params["room"] == room
+    for line in ([room, "more"], ["--room", room, "more"]):
+        with pytest.raises(click.UsageError):
+            command.make_context("x", list(line))

@@ -52,7 +52,7 @@ from parler.ops.tokens import WatchResult
 from parler.runtime.entry import MAX_CHARS, MAX_SEED_CHARS
 from parler.runtime.hub_link import HubAway
 from parler.runtime.joining import RECENT, pasted_key
-from parler.text.terminal import clipped, quoted, shown_name, visible, word
+from parler.text.terminal import clipped, counted, quoted, shown_name, visible, word
 from parler.text.untrusted import place_of
 from parler.wire.base import RoomName
 from parler.wire.foreign import foreign
@@ -214,7 +214,8 @@ async def _joined_text(
         size -= len(later.pop(0))
         left_out += 1
     if left_out:
-        texts.append(f"— {left_out} messages left out: parler_recv since={first.seq} —")
+        gone = counted(left_out, "message")
+        texts.append(f"— {gone} left out: parler_recv since={first.seq} —")
     return "\n".join([head, *texts, *later])
 
 
@@ -395,7 +396,7 @@ def _rooms(result: RoomsResult) -> list[str]:
     lines = [
         f"{'*' if one.name == result.active else ' '} {word(one.name)} "
         + (f"{quoted(clipped(one.topic))} " if one.topic else "")
-        + f"[{one.kind}] {one.members} members, {one.unread} unread"
+        + f"[{one.kind}] {counted(one.members, 'member')}, {one.unread} unread"
         for one in result.rooms
     ]
     return lines or ["you are in no room"]

@@ -1,5 +1,6 @@
 """Errors become exit statuses and one line on stderr."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,8 @@ from parler import errors
 from parler.cli import app
 from parler.identity.message_signing import Signature
 from parler.wire.records import TaskStatus
+
+MAY_NOT = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def ends_with(error: BaseException, monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
@@ -58,12 +61,26 @@ def test_an_error_is_one_neutral_line_with_the_next_command(
     assert said == 'error: "no␊entry␛[2J" — next: parler rooms\n'
 
 
+@pytest.mark.parametrize("code", [*errno.errorcode, 10_000])
+def test_what_the_system_refuses_has_a_next_step(
+    code: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if code not in (errno.EPIPE, errno.ESHUTDOWN, errno.EINTR):
+        assert ends_with(OSError(code, "x", "f"), monkeypatch) == app.UNWRITABLE
+        _, _, step = capfd.readouterr().err.partition(" — next: ")
+        assert ("disk" in step) == (code in (errno.ENOSPC, errno.EDQUOT))
+        assert ("may write" in step) == (code in MAY_NOT)
+        assert step.strip()
+
+
 def test_wrong_usage_leads_to_the_help_of_the_command_if_to_nothing_else(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     missing = errors.UsageError("there is no file x")
     ends_with(missing, monkeypatch, "--quiet", "send-file", "x")
     assert capfd.readouterr().err.endswith("next: parler send-file --help\n")
+    ends_with(missing, monkeypatch, "session", "picture", "--quiet")
+    assert capfd.readouterr().err.endswith("next: parler session picture --help\n")
     ends_with(missing, monkeypatch, "--quiet")
     assert capfd.readouterr().err.endswith("next: parler --help\n")
 

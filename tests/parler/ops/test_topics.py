@@ -10,6 +10,7 @@ from parler.ops.context import OpContext
 from parler.ops.rooms import rooms_with_topics
 from parler.ops.session import OpenParams, join_session, open_session, rename_session
 from parler.ops.topics import new_topic, where_said
+from parler.text.transcript import body
 from parler.wire.base import RoomName
 from parler.wire.joinkey import parse_join_key
 from parler.wire.parts import TOPIC_KIND, OtherPart
@@ -49,6 +50,7 @@ async def test_the_newest_topic_of_the_owner_is_shown_to_all(tmp_path: Path) -> 
         assert [await topic_of(one, room) for one in (ann, bob)] == ["checkout"] * 2
         said = await last(bob, room)
         assert said.text == "The topic is now: checkout"
+        assert body(said.stored) == "[new topic] checkout"
         [part] = [one for one in said.parts if isinstance(one, OtherPart)]
         assert (part.kind, part.fields["topic"]) == (TOPIC_KIND, "checkout")
 
