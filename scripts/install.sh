@@ -70,6 +70,16 @@ choose_tool() {
   fi
 }
 
+# What a tool says is shown if it fails; a person is told what is done meanwhile.
+quietly() {
+  said=$(mktemp)
+  trap 'rm -f "$said"' EXIT
+  if ! "$@" >"$said" 2>&1; then
+    cat "$said" >&2
+    return 1
+  fi
+}
+
 install_in_venv() {
   python=$(find_python)
   case $(readlink "$BIN/parler" 2>/dev/null || true) in
@@ -77,12 +87,10 @@ install_in_venv() {
     *) [ ! -e "$BIN/parler" ] || fail "$BIN/parler is there and is not ours; move it away first" ;;
   esac
   mkdir -p "$DATA" "$BIN"
-  # pip shows how far it is where somebody watches.
-  if [ -t 2 ]; then quiet=; else quiet=yes; fi
   # Beside the one in use: a failed upgrade leaves a working command.
   fresh=$DATA/env.$(date +%s).$$
-  if ! { "$python" -m venv "$fresh" &&
-    "$fresh/bin/python" -m pip install ${quiet:+--quiet} --no-cache-dir --disable-pip-version-check "$1"; }; then
+  if ! { quietly "$python" -m venv "$fresh" &&
+    quietly "$fresh/bin/python" -m pip install --no-cache-dir --disable-pip-version-check "$1"; }; then
     rm -rf "$fresh"
     fail "could not install $1; what was installed before is as it was"
   fi
@@ -202,9 +210,12 @@ fi
 [ -n "$source" ] || source=$(default_source)
 [ -n "$tool" ] || tool=$(choose_tool)
 case $tool in
-  uv) uv tool install --force "$source" ;;
-  pipx) pipx install --force "$source" ;;
-  venv) install_in_venv "$source" ;;
+  uv | pipx | venv) say "installing $source with $tool; this may take a minute …" ;;
   *) fail "--with takes uv, pipx or venv" ;;
+esac
+case $tool in
+  uv) quietly uv tool install --force "$source" || fail "could not install $source" ;;
+  pipx) quietly pipx install --force "$source" || fail "could not install $source" ;;
+  venv) install_in_venv "$source" ;;
 esac
 check "$tool"

@@ -22,6 +22,7 @@ _SAID = {
     Way.PIPX: "by pipx",
     Way.SCRIPT: "by install.sh",
     Way.VENV: "by pip",
+    Way.UV_VENV: "by uv pip",
     Way.USER: "by pip --user",
     Way.SYSTEM: "by the system's package manager",
     Way.SINGLE: "a single file",

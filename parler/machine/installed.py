@@ -5,6 +5,7 @@ Found out by what each tool leaves beside what it installs. A tool is only run w
 """
 
 import json
+import re
 import shlex
 import site
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,6 +40,9 @@ class Way(StrEnum):
     VENV = "pip"
     """Into a virtual environment of somebody."""
 
+    UV_VENV = "uv pip"
+    """Into one that has no pip, by uv."""
+
     USER = "pip --user"
     SYSTEM = "system"
     """The system's own package manager looks after it."""
@@ -56,6 +61,9 @@ class Installed:
     source: str | None = None
     """What was given in place of the package index: a folder, a file, a repository."""
 
+    is_pinned: bool = False
+    """A version was asked for, which an upgrade keeps."""
+
     @property
     def is_replaceable(self) -> bool:
         """Whether a tool takes a newer version for it from the package index."""
@@ -68,12 +76,18 @@ class Installed:
     def replacing(self) -> list[str]:
         """The command that installs the newest version in its place."""
         match self.way:
+            case Way.UV | Way.PIPX if self.is_pinned:
+                return self.again()
             case Way.UV:
                 return ["uv", "tool", "upgrade", DISTRIBUTION]
             case Way.PIPX:
                 return ["pipx", "upgrade", DISTRIBUTION]
+            case Way.UV_VENV:
+                return [*_UV_PIP, "install", "--upgrade", *_HERE, DISTRIBUTION]
             case _:
                 user = ["--user"] if self.way is Way.USER else []
+                if user and _is_managed():  # as it was said when it was installed
+                    user.append("--break-system-packages")
                 return [*_PIP, "install", "--upgrade", *user, DISTRIBUTION]
 
     def again(self) -> list[str]:
@@ -93,16 +107,26 @@ class Installed:
         """
         what = ["--quiet", "--no-deps", "--target", str(folder), DISTRIBUTION]
         match self.way:
-            case Way.UV:
-                python = ["--python", sys.executable]
-                return ["uv", "pip", "install", *python, *what]
+            case Way.UV | Way.UV_VENV:
+                return [*_UV_PIP, "install", *_HERE, *what]
             case Way.PIPX:
                 return ["pipx", "runpip", DISTRIBUTION, "install", *what]
             case _:
                 return [*_PIP, "install", *what]
 
 
+_UV_PIP = ["uv", "pip"]
+_HERE = ["--python", sys.executable]
 _PIP = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check"]
+
+
+_RECEIPTS = {Way.UV: "uv-receipt.toml", Way.PIPX: "pipx_metadata.json"}
+"""What the tools keep of what they were asked for."""
+
+# As uv has it, and pipx.
+_PINNED = re.compile(
+    rf'name = "{DISTRIBUTION}"[^}}]*specifier = "|"{DISTRIBUTION} *[=<>~!][^"]*"'
+)
 
 
 def installed() -> Installed:
@@ -115,28 +139,40 @@ def installed() -> Installed:
     source, is_editable = _source(found) if found else (None, True)
     if is_editable:
         return Installed(way=Way.CHECKOUT, where=here)
-    if (prefix / "uv-receipt.toml").is_file():
-        return Installed(way=Way.UV, where=prefix, source=source)
-    if (prefix / "pipx_metadata.json").is_file():
-        return Installed(way=Way.PIPX, where=prefix, source=source)
+    for way, name in _RECEIPTS.items():
+        if (receipt := prefix / name).is_file():
+            asked = receipt.read_text(encoding="utf-8", errors="replace")
+            pinned = _PINNED.search(asked) is not None
+            return Installed(way=way, where=prefix, source=source, is_pinned=pinned)
     if sys.prefix != sys.base_prefix:
         is_ours = prefix.name.startswith("env.") and prefix.parent.name == "parler"
-        way = Way.SCRIPT if is_ours else Way.VENV
+        has_pip = find_spec("pip") is not None
+        venv = Way.VENV if has_pip else Way.UV_VENV
+        way = Way.SCRIPT if is_ours else venv
         return Installed(way=way, where=prefix, source=source)
     if str(here) == site.getusersitepackages():
         return Installed(way=Way.USER, where=here, source=source)
-    managed = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
-    way = Way.SYSTEM if managed.is_file() else Way.VENV
+    way = Way.SYSTEM if _is_managed() else Way.VENV
     return Installed(way=way, where=here, source=source)
 
 
-def run_tool(command: Sequence[str], secs: float, failed: str) -> None:
+def _is_managed() -> bool:
+    """Whether pip only installs there if it is told twice."""
+    return (Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED").is_file()
+
+
+def run_tool(
+    command: Sequence[str], secs: float, failed: str, *, instead: Sequence[str] = ()
+) -> None:
     """Have a tool do something, to its end.
+
+    Args:
+        instead: What a person runs to see more, if not the same.
 
     Raises:
         ConfigError: It did not; `failed` says what has not come about.
     """
-    line = " ".join(map(shlex.quote, command))
+    line = " ".join(map(shlex.quote, instead or command))
     try:
         done = subprocess.run(  # noqa: S603 - the tool by which this was installed
             command,

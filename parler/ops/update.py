@@ -70,7 +70,12 @@ def look(found: Installed, *, version: str = __version__) -> UpdateResult:
         return result
     with tempfile.TemporaryDirectory(prefix="parler-update-") as name:
         folder = Path(name)
-        run_tool(found.fetching(folder), FETCH_SECS, "the newest version was not found")
+        run_tool(
+            found.fetching(folder),
+            FETCH_SECS,
+            "the newest version was not found",
+            instead=found.replacing(),  # that folder is gone by then
+        )
         [newest] = metadata.distributions(name=DISTRIBUTION, path=[name])
         result.newest = visible(newest.version)
         result.newer = _parts(newest.version) > _parts(version)

@@ -11,7 +11,19 @@ import pytest
 from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT
 
-PROGRAMS = ("bash", "dirname", "date", "env", "grep", "mkdir", "readlink", "rm", "sh")
+PROGRAMS = (
+    "bash",
+    "cat",
+    "dirname",
+    "mktemp",
+    "date",
+    "env",
+    "grep",
+    "mkdir",
+    "readlink",
+    "rm",
+    "sh",
+)
 BARE = "case $* in *ensurepip*) exit 1;; esac\n"
 OLD = "exit 1\n"
 STARTS = 'case $* in *"-m "*|*.py\\ *) echo "STARTED $*"; exit 1;; esac\n'
