@@ -18,6 +18,7 @@ from parler.cli._run import (
     settings_of,
 )
 from parler.cli._targets import place_of, target_of
+from parler.cli.render import Ours
 from parler.errors import UsageError
 from parler.handoff.repository import Repository, open_repository
 from parler.identity.identity import active_session
@@ -267,9 +268,10 @@ def _sent(result: SendFileResult) -> Iterator[str]:
 
 
 def _fetched(result: FetchResult) -> Iterator[str]:
-    again = " (was there already)" if result.already else ""
-    yield f"{shell_word(result.path, None)}{again}"
-    yield f"  {shown_size(result.size)}, looks like {result.looks_like}, not opened"
+    again = "; it was there already" if result.already else ""
+    yield Ours(shell_word(result.path, None))
+    looks = f"looks like {result.looks_like}, not opened"
+    yield f"  {shown_size(result.size)}, {looks}{again}"
     if result.warning:
         yield f"  ⚠ careful: {sentence(result.warning)}"
     yield f"  {sender_of(result.sender)}"

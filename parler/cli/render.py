@@ -27,6 +27,12 @@ _LABEL = re.compile(r"\w[\w :-]{0,18} {2,}(?=\S)")
 """What stands before a value, in a column of its own."""
 
 
+class Ours(str):
+    """A line of a result of strangers that is ours, to be copied as it is."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
     """Where a command's words go."""
@@ -227,6 +233,7 @@ def drop_stdout() -> None:
 
 def _fit(text: str, stream: TextIO, *, foreign: bool = False) -> str:
     """Lines as a person reads them: broken between words on a terminal, in colour."""
+    foreign = foreign and not isinstance(text, Ours)
     width = shutil.get_terminal_size().columns if _at_terminal(stream) else None
     in_colour = wants_colour(stream, process_environment())
     shown: list[str] = []
