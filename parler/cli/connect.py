@@ -20,12 +20,15 @@ from parler.cli._connecting import (
     settled,
     tell_of_variable,
 )
+from parler.cli._own import Yes
 from parler.cli._run import Options, settings_of
 from parler.errors import AppError, UsageError
 from parler.ops.connect import CONNECT
 from parler.text.terminal import visible
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from parler.apps.kit.app import App
     from parler.client.client import Client
     from parler.identity.settings import Settings
@@ -140,6 +143,7 @@ def connect(
     port: _Port = None,
     address: _Address = None,
     rotate_secret: _Rotate = False,
+    yes: Yes = False,
 ) -> None:
     """Wire apps, show how they are, or take it back."""
     from dataclasses import replace
@@ -186,6 +190,7 @@ def connect(
     if remove:
         _end(options, operation.unwire(everything, setting, dry=show))
         return
+    _check_rotation(wishes, setting.home, dry=show, yes=yes)
     desk = Desk(settings=settings, home=setting.home, out=options.out, dry=show)
     chosen = choose(wishes, desk, wired=setting.manifest.apps())
     setting = settled(setting, chosen)
@@ -207,6 +212,26 @@ def connect(
         _end(options, result, team_)
     if not show:
         tell_of_variable(options, chosen.url)
+
+
+def _check_rotation(wishes: Wishes, home: "Path", *, dry: bool, yes: bool) -> None:
+    """Ask before teammates are shut out."""
+    from parler.cli._person import check_agreed
+    from parler.local_hub import hub_paths, read_record
+    from parler.ops.person_only import Deciding
+
+    if dry or not wishes.rotate_secret:
+        return
+    record = read_record(hub_paths(home))
+    if record is None or not record.team:  # there is no secret yet
+        return
+    deciding = Deciding(
+        what="shut out the team",
+        question="Whoever has the secret of the team's hub is shut out until you "
+        "invite them anew.\nMake a new secret?",
+        line="parler connect --team --rotate-secret",
+    )
+    check_agreed(deciding, yes=yes)
 
 
 def _check_person(

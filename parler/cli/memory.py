@@ -35,7 +35,15 @@ def remember(options: Options, **given: Any) -> None:
 def forget(options: Options, **given: Any) -> None:
     """Drop facts of our own, and say how many."""
     place = _place(options, given)
-    carry_out_declared(options, memory.FORGET, given, _forgotten, place=place)
+    gone: list[ForgetResult] = []
+
+    def told(result: ForgetResult) -> Iterator[str]:
+        gone.append(result)
+        return _forgotten(result)
+
+    carry_out_declared(options, memory.FORGET, given, told, place=place)
+    if given["text"] and not given["key"] and any(one.count for one in gone):
+        options.out.undo(_line(options, "remember", given))
 
 
 def _line(options: Options, verb: str, given: dict[str, Any]) -> str:

@@ -1,14 +1,16 @@
 """The projects of this machine that can be asked: ``project``."""
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from parler.apps.kit.permission import Permission
 from parler.ask.thread import Line
+from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, group, shows
 from parler.cli._machine import here_of
+from parler.cli._own import person_line
 from parler.cli._run import Options
 from parler.cli._when import when
 from parler.ops import projects
@@ -34,7 +36,7 @@ project_app = group("The projects of this machine that can be asked.")
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    shows(project_app, projects.ADD, _project)
+    command(project_app, projects.ADD)(add)
     shows(project_app, projects.DISCOVER, _found, foreign=True)
     shows(project_app, projects.LIST, _projects)
     shows(project_app, projects.REMOVE, _removed)
@@ -44,6 +46,13 @@ def add_to(app: typer.Typer) -> None:
     shows(project_app, projects.FORGET_SESSION, _forgotten)
     command(project_app, projects.REMEMBER)(remember)
     app.add_typer(project_app, name="project")
+
+
+def add(options: Options, **given: Any) -> None:
+    """Add a project, and say how it is taken back."""
+    carry_out_declared(options, projects.ADD, given, _project)
+    if not given["replace"]:
+        options.out.undo(person_line(options, "project remove", given["name"]))
 
 
 def allow(
@@ -82,13 +91,19 @@ def remember(options: Options, project: str, note: str, forget: int | None) -> N
             f"{project} is no project of this machine: its notes go along to whoever "
             "answers for that name on a hub"
         )
+    before = projects.notes_of(here, project).notes
+    undo: list[str] = []
     if forget is not None:
         result = projects.forget_note(here, project, forget)
+        undo = [before[forget - 1]]
     elif note:
         result = projects.remember(here, project, note)
+        undo = ["--forget", str(len(result.notes))]
     else:
         result = projects.notes_of(here, project)
     options.out.result(result, _notes(result), foreign=True)
+    if undo and result.notes != before:
+        options.out.undo(person_line(options, "project remember", project, *undo))
 
 
 def _project(result: ProjectResult) -> Iterator[str]:

@@ -16,6 +16,7 @@ from parler.client.questions import Ask, ask_parts
 from parler.identity.chosen_hub import LOCAL, choose
 from parler.identity.identity import mint_identity
 from parler.identity.signing import fingerprint
+from parler.local_hub.record import Record, hub_paths, write_record
 from parler.ops.person_only import by_an_agent
 from parler.wire.records import DmTarget
 from tests._support import warm
@@ -513,3 +514,24 @@ def test_the_line_that_undoes_something_does_and_stands_on_a_terminal_alone(
     assert terminal.run(*words).out == "released src/**\n"
     piped = terminal.run("reserve", "src/**")
     assert "undo" not in piped.out + piped.err
+    note = ("project", "remember", "shop", "we deploy from main")
+    with terminal.staying(*note) as screen:
+        screen.until("undo: parler ")
+        words = screen.until("\n").split()
+        assert screen.end() == 0
+    assert terminal.run(*words).out == "no notes for shop\n"
+
+
+def test_teammates_are_shut_out_only_if_a_person_says_so(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path)
+    paths, record = hub_paths(tmp_path / ".parler"), Record(team=True)
+    paths.folder.mkdir(parents=True, mode=0o700)
+    write_record(paths, record)
+    rotate = ("connect", "--team", "--rotate-secret")
+    refused = terminal.run(*rotate)
+    assert (refused.status, "--rotate-secret --yes" in refused.err) == (2, True)
+    with terminal.staying(*rotate) as screen:
+        screen.until("Make a new secret? [y/N]: ")
+        screen.type("n")
+        assert screen.end() == 130
+    assert [one.name for one in paths.folder.iterdir()] == [paths.record.name]
