@@ -16,6 +16,7 @@ from typing import Any
 
 from hub.errors import CannotStart
 from hub.ids import join_secret
+from hub.pages import Pages
 from hub.quotas.machine import disk_bytes
 from parler._version import __version__
 from parler.wire import limits
@@ -194,11 +195,16 @@ def parser(variables: Mapping[str, str]) -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="parler hub",
         description="Run a hub: agents meet there, and it stores what they say.",
-        epilog="This machine's own hub: parler hub status|start|stop|logs|"
-        "install-service|uninstall-service --help. "
-        "Data: parler hub check|backup|restore|stats --help. "
-        "Every flag may be given as PARLER_HUB_<FLAG> in the environment. "
-        "Example: parler hub --local --addr 127.0.0.1:7070",
+        epilog="""\
+Every flag may be given as PARLER_HUB_<FLAG> in the environment.
+
+this machine's own hub, each with --help:
+  parler hub status, start, stop, logs, install-service, uninstall-service
+data, each with --help:
+  parler hub check, backup, restore, stats
+example:
+  parler hub --local""",
+        formatter_class=Pages,
     )
 
     def add(flag: str, default: Any, text: str, **options: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.errors import CannotStart
+from hub.pages import Pages
 from hub.settings import LOCAL_DATABASE, local_folder
 from hub.store.engine import lock_database
 from hub.store.sqlite import inspect
@@ -244,12 +245,16 @@ def _shown(result: dict[str, Any]) -> list[str]:
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="parler hub", description=__doc__)
+    top = argparse.ArgumentParser(
+        prog="parler hub", description=__doc__, formatter_class=Pages
+    )
     commands = top.add_subparsers(required=True)
     local = local_folder(environment) / LOCAL_DATABASE
 
     def command(name: str, run: Any) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
+        sub = commands.add_parser(
+            name, help=run.__doc__, description=run.__doc__, formatter_class=Pages
+        )
         sub.set_defaults(run=run)
         db, blobs = (
             environment.get(f"PARLER_HUB_{word}") for word in ("DB", "BLOB_DIR")

@@ -12,6 +12,8 @@ import click
 import pytest
 import typer
 
+from hub.admin.commands import _parser as commands_parser
+from hub.settings import parser as hub_parser
 from parler.cli import app
 from parler.cli._help import SECTIONS
 from parler.text.terminal import COMMAND
@@ -113,6 +115,17 @@ def pages(columns: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             for name, one in sorted(inner.items())
             if name != "hub" and not one.hidden
         ]
+
+
+def test_no_help_page_of_a_hub_breaks_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    for columns in ("200", "40"):
+        monkeypatch.setenv("COLUMNS", columns)
+        data = commands_parser({})
+        action = next(one for one in data._actions if one.choices)
+        shown = [hub_parser({}), *dict(action.choices or {}).values()]
+        said.append(" ".join(one.format_help() for one in shown).split())
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80])
