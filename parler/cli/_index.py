@@ -262,7 +262,7 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "members": (
         "rooms",
-        "Show the members of the active session, or remove one.",
+        "Put a member out of a room of yours; roster lists them.",
     ),
     "project": (
         "projects",
@@ -292,8 +292,6 @@ WORDS: dict[str, tuple[str, ...]] = {
         "leave",
         "picture",
         "join",
-        "approve",
-        "reject",
         "watch",
     ),
     "members": ("remove",),

@@ -27,7 +27,7 @@ from parler.ops.rooms import DeleteResult, RemoveResult
 from parler.text.terminal import counted, shown_name, word
 from parler.wire.records import RoomKind
 
-members = group("Show the members of the active session, or remove one.")
+members = group("Put a member out of a room of yours; roster lists them.")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -159,8 +159,9 @@ async def approve(
 
 APPROVE = Capability(
     run=approve,
-    about="Let in somebody who waits at a session.",
+    about="Let in somebody who waits (the longer name of `approve`).",
     more="Compare the fingerprint: anybody can use a name.",
+    hidden=True,
     command="session approve",
     example="parler session approve ABCD-EFGH-IJKL-MNOP",
     tool="parler_approve_join",
@@ -189,10 +190,12 @@ REJECT_ANYWHERE = Capability(
 )
 REJECT = Capability(
     run=decide,
-    about="Reject somebody who waits, for good.",
+    about="Reject somebody who waits, for good (the longer name of `reject`).",
     command="session reject",
+    hidden=True,
     example="parler session reject ABCD-EFGH-IJKL-MNOP",
     tool="parler_deny_join",
+    brief="Reject somebody who waits, for good.",
     call='{"agent": "bob"}',
     hints=Hints(destroys=True),
     asks_user=True,

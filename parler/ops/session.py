@@ -325,6 +325,7 @@ JOIN_SESSION = Capability(
 JOIN = Capability(
     run=join_session,
     about="Redeem the key of any room; it becomes the active session.",
+    more="With the key of a session it is what `session join` is.",
     command="join",
     example="parler join KEY@HUB",
     tool="parler_join",

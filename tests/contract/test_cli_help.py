@@ -41,6 +41,9 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 COMMANDS = list(leaves(typer.main.get_command(app.app)))
+HIDDEN = {"session approve", "session reject", "session deny"}
+"""Older names, which go on."""
+
 PROMISED = {
     *("hub", "init", "whoami", "send", "recv", "handoff", "rooms", "roster"),
     *("invite", "invites", "revoke", "join", "delete-room", "members remove"),
@@ -149,7 +152,7 @@ def test_the_manual_page_has_every_command_and_no_fault() -> None:
     page = run("-m", "parler", "help", "--man").stdout
     shown = page.replace("\\-", "-")
     for command in COMMANDS:
-        if not any(one in command for one in ("deny", "hub")):
+        if "hub" not in command and command not in HIDDEN:
             assert f"\n\\fBparler {command}\\fR" in shown
     if shutil.which("groff"):
         linted = subprocess.run(
