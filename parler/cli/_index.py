@@ -190,7 +190,7 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "answer": (
         "ask",
-        "Answer what an agent asks you, or your folder's project.",
+        "Answer what an agent asks you.",
     ),
     "init": (
         "identity",
@@ -300,6 +300,7 @@ WORDS: dict[str, tuple[str, ...]] = {
         "discover",
         "list",
         "remove",
+        "serve",
         "allow",
         "deny",
         "log",

@@ -153,7 +153,7 @@ def answer(
             "--room belongs to --question, and an answer to whoever asked",
             next_step="parler answer WHO ANSWER",
         )
-    _serve(options, serve)
+    serve_project(options, serve)
 
 
 def _answer_agent(options: Options, who: str, text: str, *, decline: bool) -> None:
@@ -237,7 +237,8 @@ def _answer_one(
     carry_out(options, work, place=in_room(room))
 
 
-def _serve(options: Options, serve: str | None) -> None:
+def serve_project(options: Options, serve: str | None) -> None:
+    """Answer questions to a project of this machine, until it is ended."""
     from parler.ask.answerer import Asked, shown
     from parler.ops import answering
     from parler.ops.projects import ensure_project

@@ -13,7 +13,7 @@ from parler.cli._machine import here_of
 from parler.cli._own import person_line
 from parler.cli._run import Options
 from parler.cli._when import when
-from parler.ops import projects
+from parler.ops import answering, projects
 from parler.ops.projects import (
     DiscoverResult,
     ForgetResult,
@@ -40,6 +40,7 @@ def add_to(app: typer.Typer) -> None:
     shows(project_app, projects.DISCOVER, _found, foreign=True)
     shows(project_app, projects.LIST, _projects)
     shows(project_app, projects.REMOVE, _removed)
+    command(project_app, answering.SERVE_PROJECT)(serve)
     command(project_app, projects.ALLOW)(allow)
     shows(project_app, projects.DENY, _project)
     shows(project_app, projects.LOG, _log, foreign=True)
@@ -53,6 +54,13 @@ def add(options: Options, **given: Any) -> None:
     carry_out_declared(options, projects.ADD, given, _project)
     if not given["replace"]:
         options.out.undo(person_line(options, "project remove", given["name"]))
+
+
+def serve(options: Options, project: str | None) -> None:
+    """Answer what a project is asked."""
+    from parler.cli.ask import serve_project
+
+    serve_project(options, project)
 
 
 def allow(

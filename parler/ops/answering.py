@@ -13,6 +13,7 @@ from parler.errors import ParlerError, UsageError
 from parler.identity.own_agents import own_ids
 from parler.machine.runner import GRACE_SECS
 from parler.ops.ask import SKILL, bench_of
+from parler.ops.capability import Capability, Param, Shown
 from parler.ops.context import OpContext
 from parler.ops.directory import DiscoverParams, RegisterParams, discover, register
 from parler.ops.identity import GOODBYE_SECS, presence, stay_present
@@ -128,3 +129,24 @@ async def _listed_skills(ctx: OpContext, skills: list[str]) -> list[str]:
     own = [one.card for one in found.agents if one.card.id == ctx.client.agent_id]
     names = {skill.name for card in own for skill in card.skills or []}
     return [skill for skill in skills if skill in names]
+
+
+SERVE_PROJECT = Capability(
+    run=serve_answers,
+    about="Answer questions to a project, for as long as it runs.",
+    more="Its agent is started for each, with what the owner permits the one who asks: "
+    "by default to read. Without a name it is the project of this folder, for this "
+    "machine only; with one, agents of the hub find it by that, and who of them may "
+    "ask is said by `parler project allow`. The longer name is `answer --serve`.",
+    command="project serve",
+    example="parler project serve stagent",
+    no_tool="it stays, and an agent answers by parler_answer",
+    besides=[
+        Shown(
+            "project",
+            str | None,
+            None,
+            Param("Let agents of the hub find it by this name.", positional=True),
+        )
+    ],
+)

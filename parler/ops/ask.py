@@ -262,18 +262,15 @@ async def answer_question(ctx: OpContext, params: AnswerParams) -> SendResult:
 ANSWER = Capability(
     run=answer_question,
     also=[answer_as_person, question_meant],
-    about="Answer what an agent asks you, or your folder's project.",
+    about="Answer what an agent asks you.",
     more="With WHO it answers the question to you that `parler inbox` shows: by the "
-    "number or the words of a choice, if there are any. Without, it answers questions "
-    "to the project of this folder, for as long as it runs. Its agent is started for "
-    "each, with what the owner permits the one who asks: by default to read, and for "
-    "this machine only. With --serve, agents of the hub find it by name; who of them "
-    "may ask is said by `parler project allow`.",
+    "number or the words of a choice, if there are any. Without, or with --serve, it "
+    "is what `parler project serve` is.",
     command="answer",
     example="""\
 parler answer shop-claude 2
-parler answer shop-claude "only after the tests"
-parler answer --serve stagent""",
+parler answer shop-claude --decline "ask me on Monday"
+parler answer shop-claude 'only after the tests'""",
     tool="parler_answer",
     brief="Answer a question that a message asked.",
     call='{"room": "dm.abc", "seq": 12, "text": "with a queue"}',

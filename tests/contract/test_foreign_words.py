@@ -220,7 +220,7 @@ LOCAL = (
 ENDLESS = (
     "recv --watch",
     "inbox --watch",
-    "answer --serve",
+    "project serve",
     "parler work",
     "parler supervise",
 )
@@ -233,8 +233,8 @@ def command_lines(*, endless: bool) -> Iterator[str]:
     for one in declared().values():
         for line in (one.example or f"parler {one.command}").splitlines():
             piped = "|" in line or "<" in line
-            left_out = piped or line.startswith(LOCAL)
             stays = any(words in line for words in ENDLESS)
+            left_out = piped or (line.startswith(LOCAL) and not stays)
             if one.command and not left_out and stays == endless:
                 yield line
 

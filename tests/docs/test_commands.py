@@ -70,7 +70,7 @@ NOT_RUN = {
     "parler accept ABCD-EFGH-IJKL-MNOP": "tests/behaviour/test_terminal.py",
     "parler decline ABCD-EFGH-IJKL-MNOP": "tests/behaviour/test_terminal.py",
     'parler summary "building the dashboard data layer"': "in an agent; test_peers.py",
-    "parler answer --serve stagent": "tests/parler/ask/test_over_hub.py",
+    "parler project serve stagent": "tests/parler/ask/test_over_hub.py",
     "parler answer shop-claude": "tests/behaviour/test_terminal.py",
     "parler answer shop-claude 2": "tests/behaviour/test_terminal.py",
     'parler answer shop-claude --decline "ask me on Monday"': "tests/parler/ops/"
