@@ -1,6 +1,7 @@
 """Saying something, handing over the turn, reading: ``send``, ``handoff``, ``recv``."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -12,8 +13,9 @@ from parler.cli._own import As, in_its_name
 from parler.cli._run import HERE, Options, Run, carry_out, in_room, settings_of
 from parler.errors import UsageError
 from parler.ops import messages
+from parler.ops.export import EXPORT, ExportResult
 from parler.ops.messages import ReceiveParams, ReceiveResult, SendResult
-from parler.text.terminal import sentence, visible, word
+from parler.text.terminal import counted, sentence, visible, word
 
 NoPager: TypeAlias = Annotated[
     bool, typer.Option("--no-pager", help="Show it all at once, however long.")
@@ -117,9 +119,29 @@ def recv(
 
 
 def history(
-    options: Options, as_: As = None, no_pager: NoPager = False, **given: Any
+    options: Options,
+    as_: As = None,
+    no_pager: NoPager = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FILE",
+            help="Write all of it into a new file; JSON lines if it ends in .jsonl.",
+        ),
+    ] = None,
+    **given: Any,
 ) -> None:
-    """Show what was said last in a room of ours."""
+    """Show what was said last in a room of ours, or write all of it into a file."""
+    if file is not None:
+        if given["before"] or given["limit"] != messages.DEFAULT_HISTORY:
+            raise UsageError("--export takes no --number or --before")
+        in_its_name(
+            *(options, EXPORT, given | {"file": file}, _exported),
+            as_=as_,
+            anyone=True,
+        )
+        return
 
     def lines(result: ReceiveResult) -> Iterator[str]:
         if not result.messages:
@@ -136,6 +158,10 @@ def history(
         foreign=True,
         paged=not no_pager,
     )
+
+
+def _exported(result: ExportResult) -> Iterator[str]:
+    yield f"{visible(result.file)}: {counted(result.messages, 'message')}"
 
 
 def _read_again(options: Options, result: ReceiveResult) -> Iterator[str]:

@@ -1,13 +1,10 @@
 """Saying something, handing over the turn, and reading what is new."""
 
-import re
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated
 
 from parler.errors import HubError, UsageError
-from parler.identity.signing import fingerprint
 from parler.ops.attachments import blob_named
 from parler.ops.capability import (
     MAX_U32,
@@ -20,6 +17,14 @@ from parler.ops.capability import (
     Shown,
 )
 from parler.ops.context import OpContext, Result, check_texts
+from parler.ops.lookback import (
+    EVERYTHING,
+    FROM,
+    GREP,
+    SINCE,
+    Wanted,
+    wanted_of,
+)
 from parler.ops.message_named import message_named, room_of
 from parler.ops.message_view import (
     MAX_SHOWN_BYTES,
@@ -30,9 +35,7 @@ from parler.ops.message_view import (
     size_of,
 )
 from parler.ops.rooms import end_of
-from parler.text.transcript import body
 from parler.wire.base import MessageId, RoomName
-from parler.wire.foreign import exact
 from parler.wire.limits import DEFAULT_PULL_LIMIT, MAX_PULL_LIMIT
 from parler.wire.parts import HandoffPart, Part, TextPart
 from parler.wire.records import DmTarget, Target
@@ -255,13 +258,9 @@ async def history(
     limit: Annotated[
         int, Param("The last N messages.", "N", option="--number -n", ge=1, le=MAX_U32)
     ] = DEFAULT_HISTORY,
-    grep: Annotated[str | None, Param("Only what has this in it.", "TEXT")] = None,
-    from_: Annotated[
-        str | None, Param("Only of this name, id or fingerprint.", "AGENT")
-    ] = None,
-    since: Annotated[
-        str | None, Param("Not before: 30m, 2h, 3d, or 2026-11-30.", "WHEN")
-    ] = None,
+    grep: Annotated[str | None, GREP] = None,
+    from_: Annotated[str | None, FROM] = None,
+    since: Annotated[str | None, SINCE] = None,
     before: Annotated[
         int | None, Param("Only what came before this number.", "SEQ", ge=1)
     ] = None,
@@ -273,12 +272,8 @@ async def history(
             `since` is no time.
     """
     await ctx.require_accepted(room)
-    wanted = _Wanted(
-        grep=(grep or "").casefold(),
-        author=(from_ or "").strip().casefold(),
-        since=0 if since is None else _moment(since, ctx.now()),
-    )
-    if wanted != _EVERYTHING:
+    wanted = wanted_of(grep, from_, since, now=ctx.now())
+    if wanted != EVERYTHING:
         found = await _last(ctx, room, limit, since=0, before=before, wanted=wanted)
         cursor = found[-1].seq if found else 0
         return ReceiveResult(room=room, messages=found, cursor=cursor)
@@ -298,53 +293,12 @@ HISTORY = Capability(
     command="history",
     example="""\
 parler history
+parler history "flaky login" --export login.jsonl
 parler history room.abc234 -n 50
 parler history --from webdev --since 2h --grep deploy""",
     hints=READS,
     no_tool="parler_recv reads again with since",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """Which messages are looked for; what is empty has no say."""
-
-    grep: str = ""
-    author: str = ""
-    since: int = 0
-    """Epoch milliseconds."""
-
-    def has(self, message: ShownMessage) -> bool:
-        """Whether it is one of them."""
-        author = message.author
-        called = (exact(author.name).casefold(), author.id.casefold())
-        mark = fingerprint(author.id).casefold()
-        return (
-            message.ts >= self.since
-            and (not self.author or self.author in called or mark == self.author)
-            and self.grep in body(message).casefold()
-        )
-
-
-_EVERYTHING = _Wanted()
-_AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
-_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-def _moment(text: str, now: int) -> int:
-    """A time as people type it, in epoch milliseconds.
-
-    Raises:
-        UsageError: It is none.
-    """
-    if ago := _AGO.fullmatch(text):
-        return now - int(ago[1]) * _MS[ago[2]]
-    try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
-        raise UsageError(
-            f"{text!r} is no time", next_step="--since 30m, 2h, 3d or 2026-11-30"
-        ) from None
 
 
 async def _last(
@@ -354,7 +308,7 @@ async def _last(
     *,
     since: int,
     before: int | None = None,
-    wanted: _Wanted = _EVERYTHING,
+    wanted: Wanted = EVERYTHING,
 ) -> list[ShownMessage]:
     found: deque[ShownMessage] = deque(maxlen=limit)
     async for batch in pages(ctx.client, room, since=since):

@@ -275,6 +275,8 @@ def talk(alice: Reader, bob: Reader) -> None:
         )
         watching.until("/v2/cart")
         assert "/v2/cart" in alice('parler history "cart split" -n 20').out
+        alice('parler history "cart split" --export cart.jsonl')
+        assert "/v2/cart" in (alice.folder / "cart.jsonl").read_text(encoding="utf-8")
         (alice.folder / "notes.txt").write_text("from a file\n", encoding="utf-8")
         alice("parler send - < notes.txt")
         watching.until("from a file")

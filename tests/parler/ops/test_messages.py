@@ -1,6 +1,7 @@
 """Saying and reading, against the real hub."""
 
 import asyncio
+import json
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,8 +12,10 @@ from parler.errors import UsageError
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import find_agent
 from parler.ops.context import OpContext
+from parler.ops.export import Shape, export
 from parler.ops.identity import presence
 from parler.ops.invites import InviteParams, invite, invites, revoke
+from parler.ops.lookback import seq_at
 from parler.ops.message_named import message_named
 from parler.ops.messages import (
     HandoffParams,
@@ -109,6 +112,43 @@ async def test_history_is_searched_by_words_author_and_time(tmp_path: Path) -> N
         for wrong in ("soon", "9999999d", "-1h", "10000-01-01"):
             with pytest.raises(UsageError, match="no time"):
                 await history(alice, room, since=wrong)
+
+
+async def test_a_room_is_written_into_a_file_of_lines_or_of_words(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        await say(alice, room, *map(str, range(201)))
+        await say(bob, room, "two\nlines \u202e")
+        lines = await export(alice, room, file=tmp_path / "all.jsonl")
+        assert (lines.shape, lines.messages) == (Shape.JSONL, 202)
+        read = (tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines()
+        assert [json.loads(one)["seq"] for one in read] == [*range(1, 203)]
+        assert {json.loads(one)["signature"] for one in read} == {"valid"}
+        words = await export(alice, room, file=tmp_path / "bob.txt", from_="bob")
+        [day, said, more] = Path(words.file).read_text(encoding="utf-8").splitlines()
+        assert day.startswith("— ")
+        assert "bob (webdev): two" in said
+        assert "\u202e" not in more
+        assert Path(words.file).stat().st_mode & 0o777 == 0o600
+        with pytest.raises(UsageError, match="there already"):
+            await export(alice, room, file=Path(words.file))
+        with pytest.raises(UsageError, match="no time"):
+            await export(alice, room, file=tmp_path / "none", since="soon")
+        assert not (tmp_path / "none").exists()
+
+
+async def test_a_time_is_found_in_a_room_in_few_looks(tmp_path: Path) -> None:
+    async with stage(tmp_path) as at:
+        alice, bob, room = await pair(at)
+        began = at.hub.clock()
+        for number in range(20):
+            await say(alice, room, str(number))
+            at.hub.clock.advance(60)
+        await bob.client.ack(room, 20)
+        minutes = [began, began + 1, began + 5 * 60_000, began + 99 * 60_000]
+        assert [await seq_at(bob, room, one) for one in minutes] == [0, 1, 5, 20]
 
 
 async def test_a_limit_leaves_the_rest_unread(tmp_path: Path) -> None:
