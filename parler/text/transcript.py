@@ -203,6 +203,13 @@ def body(message: StoredMessage) -> str:
 
 def part_text(part: Part, room: RoomName) -> str:
     """One part of a message in a room, neutralised."""
+    command = part_command(part, room)
+    between = "  " if isinstance(part, HandoffPart) else " "
+    return part_words(part) + (f"{between}— {command}" if command else "")
+
+
+def part_words(part: Part) -> str:
+    """What one part of a message says, neutralised."""
     match part:
         case TextPart(text=text):
             return paragraph(text)
@@ -211,23 +218,34 @@ def part_text(part: Part, room: RoomName) -> str:
         case BundlePart():
             tip = f" @{visible(part.tip)[:12]}" if part.tip else ""
             what = paragraph(part.summary) if part.summary else "(bundle)"
-            command = blob_command("apply", part.blob, room)
-            return f"📦 {what}{tip} ({part.size} bytes) — {command}"
+            return f"📦 {what}{tip} ({part.size} bytes)"
         case FilePart():
             what = f" — {paragraph(part.summary)}" if part.summary else ""
-            command = blob_command("fetch", part.blob, room)
-            if _DIGEST.fullmatch(part.blob):
-                command += f" -o {file_word(part.name)}"
-            return f"📎 {shown_name(part.name)} ({part.size} bytes){what} — {command}"
+            return f"📎 {shown_name(part.name)} ({part.size} bytes){what}"
         case HandoffPart():
-            return _handoff_text(part, room)
+            return _handoff_words(part)
         case TaskPart():
-            return _task_text(part, room)
+            return _task_words(part)
         case OtherPart(kind=kind):
             said = _BESIDE_TEXT.get(kind)
             return f"[{clipped(kind)}]" if said is None else said
         case _:
             return f"[{part.__struct_config__.tag}]"
+
+
+def part_command(part: Part, room: RoomName) -> str:
+    """The command that takes what a part of a message in a room hands over."""
+    match part:
+        case BundlePart(blob=blob) | HandoffPart(bundle=str(blob)) if blob:
+            return blob_command("apply", blob, room)
+        case FilePart(blob=blob):
+            command = blob_command("fetch", blob, room)
+            if _DIGEST.fullmatch(blob):
+                command += f" -o {file_word(part.name)}"
+            return command
+        case TaskPart(result=str(blob)) if blob:
+            return blob_command("fetch", blob, room)
+    return ""
 
 
 def handoff_for(
@@ -286,20 +304,18 @@ def _is_for(reader: Reader, to: str | None) -> bool:
     return wanted in {_ascii_lower(own.strip()) for own in mine if own.strip()}
 
 
-def _handoff_text(part: HandoffPart, room: RoomName) -> str:
+def _handoff_words(part: HandoffPart) -> str:
     to = shown_name(part.to) if part.to else "anyone"
     if is_agent_id(to):
         to = fingerprint(to)
     done = f"  (done: {paragraph(part.summary)})" if part.summary else ""
-    code = f"  — {blob_command('apply', part.bundle, room)}" if part.bundle else ""
-    return f"🤝 handoff → {to}: {paragraph(part.next)}{done}{code}"
+    return f"🤝 handoff → {to}: {paragraph(part.next)}{done}"
 
 
-def _task_text(part: TaskPart, room: RoomName) -> str:
+def _task_words(part: TaskPart) -> str:
     task = f" ({word(part.task)})" if part.task else ""
     note = f": {paragraph(part.note)}" if part.note else ""
-    result = f" — {blob_command('fetch', part.result, room)}" if part.result else ""
-    return f"{TASK_MARKS[part.status]} task {part.status.value}{task}{note}{result}"
+    return f"{TASK_MARKS[part.status]} task {part.status.value}{task}{note}"
 
 
 def blob_command(verb: str, blob: str, room: RoomName) -> str:

@@ -40,6 +40,9 @@ class Done:
     """The act that takes it back, and what it is given; never one that lets somebody
     in or through, for who waited before is not back by that."""
 
+    piece: tuple[str, dict[str, Any]] | None = None
+    """The template of what is shown of it, and what it is made of."""
+
 
 Act = Callable[[Desk, Given], Awaitable[Done]]
 
@@ -103,8 +106,20 @@ async def answer(desk: Desk, given: Given) -> Done:
 
 
 async def say(desk: Desk, given: Given) -> Done:
-    """Speak as the person, who enters the room first if need be."""
+    """Speak as the person."""
     spot = (text(given, "at"), _room(given))
+    params = SendParams(text=text(given, "text"), target=RoomTarget(room=spot[1]))
+    return Done(await as_person(desk, spot, lambda person: send(person.ctx, params)))
+
+
+async def as_person(
+    desk: Desk, spot: Spot, speak: Callable[[Own], Awaitable[object]]
+) -> str:
+    """Speak as the person, who enters the room first if need be.
+
+    Returns:
+        Why it could not be said yet; empty if it was.
+    """
     room = desk.room(spot)
     async with desk.person(room.hub) as person:
         if not room.has_person:
@@ -112,11 +127,10 @@ async def say(desk: Desk, given: Given) -> Done:
                 raise UsageError("only the two of them speak here")
             host = desk.whose(spot)
             if not await bring_in(host, person.ctx, spot[1]):
-                return Done("you knocked: its owner lets you in")
-        params = SendParams(text=text(given, "text"), target=RoomTarget(room=spot[1]))
-        await send(person.ctx, params)
+                return "you knocked: its owner lets you in"
+        await speak(person)
     desk.said((room.hub, spot[1]))
-    return Done("")
+    return ""
 
 
 async def seen(desk: Desk, given: Given) -> Done:

@@ -29,13 +29,16 @@ from starlette.routing import Route
 from parler.errors import NotMember, ParlerError, UsageError
 from parler.identity.message_signing import Signature
 from parler.ops.doctor.installation import DoctorResult
+from parler.ops.inbox import Item, Kind
 from parler.ops.message_view import ShownMessage, shown_all
 from parler.ops.messages import history
 from parler.ops.picture import link_to, picture
-from parler.ui import acts, words
+from parler.ui import acts, tools, words
 from parler.ui.desk import Desk, Reader, Spot
 from parler.ui.guard import Sessions, session_of
+from parler.ui.pieces import whole_text
 from parler.wire.base import RoomName
+from parler.wire.urls import same_hub
 
 PAGE_MESSAGES = 60
 """Messages loaded at once; more come when one scrolls up."""
@@ -85,6 +88,10 @@ class Pages:
             "/picture": self._view(self.picture),
             "/agents": self._view(self.agents),
             "/health": self._view(self.health),
+            "/room/first": self.first_of,
+            "/room/found": self.found,
+            "/room/file": self.file,
+            "/room/form/{form}": self.form,
             "/messages": self.messages,
             "/message": self.message,
             "/health/checks": self.checks,
@@ -150,13 +157,47 @@ class Pages:
         before = None
         if part:
             before = acts.number(request.query_params, "seq") + PAGE_MESSAGES // 2
-        shown, members = await asyncio.gather(
-            self._tail(spot, before), self.desk.members(spot)
+        shown, members, remover = await asyncio.gather(
+            self._tail(spot, before),
+            self.desk.members(spot),
+            tools.may_remove(self.desk, spot),
         )
-        shown["part"] = part
         room = self.desk.room(spot)
+        shown |= {"part": part, "members": members, "remover": remover}
         given = self._home((room.hub, spot[1])) | shown
-        return self._page(request, "room.html", room=room, members=members, **given)
+        given["items"] = self._knocks(spot)
+        return self._page(request, "room.html", room=room, **given)
+
+    def _knocks(self, spot: Spot) -> list[Item]:
+        return [
+            one
+            for one in self.desk.items
+            if one.kind is Kind.KNOCK
+            and one.room == spot[1]
+            and same_hub(one.hub, spot[0])
+        ]
+
+    async def form(self, request: Request) -> Response:
+        """What is filled in to do something with a room."""
+        name = request.path_params["form"]
+        given = await tools.form(self.desk, name, request.query_params)
+        return self._piece(f"_{name}.html", **given)
+
+    async def found(self, request: Request) -> Response:
+        """What a search in a room comes to."""
+        found = await tools.search(self.desk, request.query_params)
+        return self._piece("_found.html", **found)
+
+    async def first_of(self, request: Request) -> Response:
+        """Where in the room a day begins."""
+        seq = await tools.first_of(self.desk, request.query_params)
+        return JSONResponse({"seq": seq})
+
+    async def file(self, request: Request) -> Response:
+        """All of a room, to be kept."""
+        name, media, pieces = await tools.file_of(self.desk, request.query_params)
+        kept = {"content-disposition": f'attachment; filename="{name}"'}
+        return StreamingResponse(pieces, media_type=media, headers=kept)
 
     async def picture(self, request: Request) -> Response:
         """A room as a picture; a row leads to its message."""
@@ -180,7 +221,7 @@ class Pages:
         batch = await ctx.client.pull(spot[1], since=seq - 1, limit=1)
         for found in shown_all(batch.messages):
             if found.seq == seq:
-                return PlainTextResponse(words.whole_text(found))
+                return PlainTextResponse(whole_text(found))
         raise UsageError("there is no such message")
 
     async def agents(self, request: Request) -> Response:
@@ -292,10 +333,14 @@ class Pages:
         elif reader.spot is not None:
             given = self._home(reader.spot)
             shown["rooms"] = self._render("_rooms.html", **given)
+            given["items"] = self._knocks(reader.spot)
+            shown["knocks"] = self._render("_knocks.html", **given)
             with suppress(ParlerError):
+                shown["title"] = words.room_title(desk.room(reader.spot))
                 if slow:
                     members = await desk.members(reader.spot)
-                    given |= {"members": members}
+                    remover = await tools.may_remove(desk, reader.spot)
+                    given |= {"members": members, "remover": remover}
                     shown["members"] = self._render("_members.html", **given)
                     shown["ladder"] = [
                         [one.id, one.delivered or 0, one.seen or 0] for one in members
@@ -306,12 +351,17 @@ class Pages:
 
     async def act(self, request: Request) -> Response:
         """Do what the person decided."""
-        act = acts.ACTS.get(request.path_params["act"])
+        name = request.path_params["act"]
+        act = acts.ACTS.get(name) or tools.ACTS.get(name)
         if act is None:
             return PlainTextResponse("there is no such thing\n", HTTPStatus.NOT_FOUND)
         done = await act(self.desk, await _body(request))
         self.desk.stir()
-        return JSONResponse({"said": done.said, "undo": done.undo})
+        said: dict[str, Any] = {"said": done.said, "undo": done.undo}
+        if done.piece is not None:
+            template, given = done.piece
+            said["piece"] = self._render(template, **given)
+        return JSONResponse(said)
 
     # Pieces
 

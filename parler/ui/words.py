@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from parler._version import __version__
 from parler.apps.registry import app_named
-from parler.client.questions import ANSWER_KIND, ASK_KIND
 from parler.identity.homes import process_environment, user_home_of
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
@@ -23,15 +22,11 @@ from parler.ops.affiliations import Affiliation, belongs
 from parler.ops.message_view import ShownMessage
 from parler.ops.peers import Reach, told
 from parler.ops.questions import numbered
-from parler.text.terminal import CONTINUATION, lines, shown_name
-from parler.text.transcript import part_text
+from parler.text.terminal import lines, shown_name
 from parler.ui.desk import SeenRoom
-from parler.wire.base import AgentId, RoomName
+from parler.ui.pieces import Piece, pieces_of
+from parler.wire.base import AgentId
 from parler.wire.foreign import Foreign, clipped, exact
-from parler.wire.parts import InvalidParts, OtherPart, Part, SigPart, read_parts
-
-MAX_TEXT_CHARS = 4000
-"""Of a message that are shown; the rest comes when asked for."""
 
 MAX_TOPIC_CHARS = 80
 MAX_ROOMS = 60
@@ -39,9 +34,6 @@ MAX_ROOMS = 60
 
 HUES = 12
 """Colours by which authors are told apart; the style sheet has as many."""
-
-_QUIET_KINDS = frozenset({ASK_KIND, ANSWER_KIND})
-"""Parts whose words stand beside them as text."""
 
 _KINDS = frozenset({"text", "data", "bundle", "file", "handoff", "task"})
 _STATES = frozenset({"idle", "working", "waiting", "blocked", "offline", "online"})
@@ -59,14 +51,6 @@ REACHES = {
     Reach.WHEN_IT_LOOKS: "takes a message when it looks",
     Reach.NOT_NOW: "takes no messages now",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """One part of a message, in words."""
-
-    kind: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,14 +84,7 @@ def line_of(
     message: ShownMessage, affiliation: Affiliation | None, *, ours: bool
 ) -> Line:
     """A message, bounded."""
-    pieces = _pieces(message)
-    left = MAX_TEXT_CHARS
-    shown = []
-    for one in pieces:
-        if left <= 0:
-            break
-        shown.append(Piece(kind=one.kind, text=one.text[:left]))
-        left -= len(one.text)
+    pieces, more = pieces_of(message)
     author = message.author
     mark, why = MARKS[message.signature]
     return Line(
@@ -123,32 +100,10 @@ def line_of(
         mark=mark,
         why=why,
         fails=message.signature.fails,
-        pieces=shown,
-        more=sum(len(one.text) for one in pieces) - MAX_TEXT_CHARS if left < 0 else 0,
+        pieces=pieces,
+        more=more,
         reply_to=message.reply_to,
     )
-
-
-def whole_text(message: ShownMessage) -> str:
-    """All that a message says."""
-    return "\n".join(one.text for one in _pieces(message))
-
-
-def _pieces(message: ShownMessage) -> list[Piece]:
-    try:
-        parts = read_parts(message.parts)
-    except InvalidParts:
-        return [Piece(kind="unreadable", text="[unreadable]")]
-    return [
-        Piece(kind=str(part.__struct_config__.tag), text=_text(part, message.room))
-        for part in parts
-        if not isinstance(part, SigPart)
-        and not (isinstance(part, OtherPart) and part.kind in _QUIET_KINDS)
-    ]
-
-
-def _text(part: Part, room: RoomName) -> str:
-    return part_text(part, room).replace(f"\n{CONTINUATION}", "\n")
 
 
 def hue_of(agent: AgentId) -> int:
@@ -185,6 +140,12 @@ def when(ts: int) -> Markup:
 def clock(ts: int) -> Markup:
     """The time of day of a moment; the day stands above."""
     return _time(ts, "%H:%M", "clock")
+
+
+def until(ts: int) -> str:
+    """A moment to come, to the minute."""
+    moment = _moment(ts)
+    return f"{moment.day} {moment:%B %Y, %H:%M}" if moment else "no time"
 
 
 def day_of(ts: int) -> str:
@@ -305,6 +266,7 @@ def environment() -> Environment:
         "letter": _letter,
         "name": _name,
         "state": _state,
+        "until": until,
         "when": when,
         "whom": _whom,
     }

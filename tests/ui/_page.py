@@ -8,9 +8,11 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -171,6 +173,42 @@ async def is_out(who: Peer, room: str) -> bool:
 def origin_of(link: str) -> str:
     """Where the page is."""
     return link.partition("/#")[0]
+
+
+def until(page: Any, holds: str) -> None:
+    """Wait until something holds in a page; its policy lets nobody evaluate text."""
+    deadline = time.monotonic() + WAIT_MS / 1000
+    while not page.evaluate(f"() => Boolean({holds})"):
+        assert time.monotonic() < deadline, holds
+        page.wait_for_timeout(5)
+
+
+Asked = list[tuple[str, dict[str, str]]]
+
+
+@contextmanager
+def listening() -> Iterator[tuple[int, Asked]]:
+    """A site of somebody else on this machine: its port, and what it was asked."""
+    asked: Asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            asked.append((self.path, headers))
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>innocent</title><body>")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server.server_port, asked
+    server.shutdown()
+    server.server_close()
 
 
 def violations(page: Any) -> list[str]:

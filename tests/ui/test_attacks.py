@@ -1,9 +1,5 @@
 """Pages with bad intentions, in the browser that the person's page is open in."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,6 +10,7 @@ from tests.ui._page import (
     browser,
     chromium_context,
     is_out,
+    listening,
     machine,
     needs_a_person,
     origin_of,
@@ -67,35 +64,13 @@ TRIES = """async ([origin, item]) => {
 }"""
 
 
-@contextmanager
-def site() -> Iterator[int]:
-    """A site of somebody else on this machine, as its port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-            self.wfile.write(b"<!doctype html><title>innocent</title><body>")
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-
-
 def test_no_page_of_another_origin_gets_a_word_or_decides(tmp_path: Path) -> None:
     with (
         machine(tmp_path) as at,
         AppWindow(at.desk, CLAUDE, conversation="c-1") as claude,
         browser() as chromium,
         chromium_context(chromium) as page,
-        site() as port,
+        listening() as (port, _),
     ):
         key, room = at.opens(claude)
         bob = at.peer("bob")

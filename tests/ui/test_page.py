@@ -17,7 +17,6 @@ from tests._support.windows import CLAUDE, CODEX, AppWindow
 from tests.ui._page import (
     CONTEXT,
     TOPIC,
-    WAIT_MS,
     Machine,
     browser,
     chromium_context,
@@ -25,6 +24,7 @@ from tests.ui._page import (
     needs_a_person,
     origin_of,
     told,
+    until,
     violations,
 )
 
@@ -71,14 +71,6 @@ def windows(at: Machine) -> tuple[AppWindow, AppWindow]:
         AppWindow(at.desk, CLAUDE, conversation="c-1"),
         AppWindow(at.desk, CODEX, conversation="x-1"),
     )
-
-
-def until(page: Any, holds: str) -> None:
-    """Wait until something holds in a page; its policy lets nobody evaluate text."""
-    deadline = time.monotonic() + WAIT_MS / 1000
-    while not page.evaluate(f"() => Boolean({holds})"):
-        assert time.monotonic() < deadline, holds
-        page.wait_for_timeout(5)
 
 
 def test_a_knock_at_two_idle_agents_is_approved_in_the_page(

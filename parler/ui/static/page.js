@@ -9,8 +9,8 @@ const HOLD_MS = 3000; // a list does not move under a finger that may be about t
 
 const later = new Map(); // what waits until nobody points at it
 let pointed = 0;
-const inbox = document.getElementById("inbox");
-for (const name of ["inbox", "peers", "rooms", "agents", "members"]) {
+const inbox = document.getElementById("inbox") ?? document.getElementById("knocks");
+for (const name of ["inbox", "peers", "rooms", "agents", "members", "knocks"]) {
   const place = document.getElementById(name);
   if (place) remember(place);
 }
@@ -33,7 +33,7 @@ setInterval(() => {
   for (const [name, html] of later) put(name, html);
 }, 250);
 
-const regions = ["inbox", "peers", "rooms", "agents", "members", "trouble"];
+const regions = ["inbox", "peers", "rooms", "agents", "members", "knocks", "trouble"];
 export const hears = Object.fromEntries(
   regions.map((name) => [name, (html) => put(name, html)]),
 );
@@ -126,7 +126,7 @@ function press(which) {
   else button.click();
 }
 
-const keys = {
+export const keys = {
   j: () => step(1),
   k: () => step(-1),
   y: () => press("yes"),
@@ -142,7 +142,7 @@ const keys = {
 const places = { i: "/", a: "/agents", h: "/health" };
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("textarea, input");
+  const typing = event.target.matches("textarea, input, select");
   if (event.key === "Escape" && typing) return event.target.blur();
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && typing) {
     const item = event.target.closest(".item");

@@ -1,6 +1,6 @@
 // A transcript: its end first, earlier pages above, what comes below.
 import { act, say } from "./live.js";
-import { hears, ready } from "./page.js";
+import { hears, keys, ready } from "./page.js";
 import { parsed } from "./words.js";
 
 const room = document.querySelector(".room");
@@ -31,10 +31,12 @@ scroll.addEventListener(
   },
   { passive: true },
 );
-newest.addEventListener("click", () => {
-  toEnd();
+newest.addEventListener("click", atEnd);
+keys.e = atEnd;
+function atEnd() {
   newest.hidden = true;
-});
+  toEnd();
+}
 
 // What comes
 
@@ -90,6 +92,14 @@ function climb() {
     line.querySelector(".ladder").textContent = words;
   }
 }
+
+// What it is about
+
+hears.title = (words) => {
+  document.getElementById("title").textContent = words;
+  document.body.dataset.title = `${words} · Parler`;
+  hears.waiting(Number(document.getElementById("waiting").textContent));
+};
 
 // What the person has read
 

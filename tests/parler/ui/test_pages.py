@@ -25,8 +25,9 @@ from parler.peers.reservations import _paths as reservation_paths
 from parler.ui.desk import MAX_READERS, Desk
 from parler.ui.guard import Sessions
 from parler.ui.pages import PAGE_MESSAGES, Pages
+from parler.ui.pieces import MAX_TEXT_CHARS
 from parler.ui.server import wait_for_idling
-from parler.ui.words import MAX_TEXT_CHARS, environment
+from parler.ui.words import environment
 from parler.wire.base import Code
 from parler.wire.joinkey import parse_join_key
 from parler.wire.records import RoomTarget
@@ -63,9 +64,12 @@ class Browser:
         from parler.ui.guard import Session
 
         sent: list[Any] = []
+        asked = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Any:
-            return {"type": "http.request", "body": body, "more_body": False}
+            if not asked:
+                await asyncio.Event().wait()  # it does not hang up
+            return asked.pop()
 
         async def send(message: Any) -> None:
             sent.append(message)
