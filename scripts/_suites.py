@@ -182,6 +182,7 @@ SUITES = (
         apt=("chromium",),
         told=True,
     ),
+    Suite(mark="sealed", about="sealed rooms at length"),
     Suite(
         mark="workflows",
         about="the workflows of .github, by actionlint and zizmor",

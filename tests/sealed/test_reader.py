@@ -6,12 +6,10 @@ what honest members say is read.
 """
 
 import copy
-from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parler.identity.message_signing import sign_parts
@@ -20,16 +18,10 @@ from parler.sealed.changes import Admit, Rekey, Remove, SetAdmin
 from parler.wire.canonical import canonical_json, parse_json
 from parler.wire.parts import OtherPart
 from parler.wire.records import RoomTarget
-from tests._support.sealed_rooms import ROOM, OneRoom, Person, close_stores, said
+from tests._support.sealed_rooms import ROOM, OneRoom, Person, said
 from tests.properties.frames import values
 
-
-@pytest.fixture(autouse=True)
-def closed_stores() -> Iterator[None]:
-    yield
-    close_stores()
-
-
+LENGTH = 20 * settings().max_examples
 KINDS = ("message", "state", "give", "ask", "leave")
 junk = (
     values
@@ -107,6 +99,7 @@ def test_a_reader_goes_on_whatever_a_member_says() -> None:
     forms = bodies(mallory, bob)
     choices = [(kind, path) for kind in KINDS for path in places(forms[kind])]
 
+    @settings(max_examples=LENGTH)
     @given(st.sampled_from(choices), junk, st.booleans())
     def says(choice: tuple[str, tuple[Any, ...]], value: Any, resigned: bool) -> None:
         kind, path = choice
@@ -136,6 +129,7 @@ def test_a_reader_goes_on_whatever_a_hub_shows() -> None:
     ann = Person(1, hub)
     ann.open()
 
+    @settings(max_examples=LENGTH)
     @given(st.lists(junk, max_size=4), st.booleans())
     def shows(things: list[Any], signed: bool) -> None:
         parts = [{"kind": "com.parler.sealed", "ct": one} for one in things]
