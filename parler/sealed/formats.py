@@ -8,6 +8,7 @@ field that came, also those that a later version adds.
 
 import base64
 import binascii
+import json
 import re
 from enum import StrEnum
 from typing import Annotated, Any, TypeAlias
@@ -492,6 +493,27 @@ def read_granted(padded: bytes) -> GrantedKeys:
     if not all(_EPOCH.fullmatch(epoch) for epoch in granted.keys):
         raise Refused(Verdict.JSON)
     return granted
+
+
+def one_reading(parts: list[dict[str, Any]], raw: bytes) -> bool:
+    """Whether no program reads something else of what was read as `parts`.
+
+    Of a key that stands twice in an object one takes the first value, another the last.
+    """
+    if canonical_json(parts) == raw:
+        return True
+    try:
+        json.loads(raw, object_pairs_hook=_object)
+    except ValueError:
+        return False
+    return True
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read = dict(pairs)
+    if len(read) != len(pairs):
+        raise ValueError("a key stands twice")
+    return read
 
 
 def print_struct(struct: msgspec.Struct) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from parler.sealed.formats import (
     Sealed,
     Verdict,
     b64,
+    one_reading,
     read_body,
     unb64,
 )
@@ -542,6 +543,8 @@ class _Message:
         self.author = stored.author.id
         try:
             self._parts: list[dict[str, Any]] | None = part_objects(stored.parts)
+            if not one_reading(self._parts, bytes(stored.parts)):
+                raise InvalidParts("a key stands twice")
             self.digest = crypto.entry_digest(self.author, self._parts, stored.reply_to)
         except (InvalidParts, ValueError, RecursionError):
             self._parts = None
