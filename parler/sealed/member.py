@@ -188,6 +188,25 @@ class Member:
             outgoing = self._seal(room, plain, current, key)
         return spell_secret(secret), outgoing
 
+    def revoke(self, code: Code) -> Outgoing | None:
+        """Take no proof of a session key any more, and tell the other admins.
+
+        It is told as a record of the same key that is over. Returns None if we know of
+        none that is not.
+
+        Raises:
+            NotReading: We are no admin who may speak.
+        """
+        with self._room() as room:
+            current, key = self._speaking(room)
+            live = {invite.code: invite.r for invite in room.invites(self.now())}
+            if code not in live or not current.state.is_admin(self.agent):
+                return None
+            room.add_invite(Invite(code, live[code], 0))
+            record = InviteRecord(code=code, r=b64(live[code]), exp=0)
+            plain = self._plain([print_struct(record)])
+            return self._seal(room, plain, current, key)
+
     def begin(self, messages: Sequence[StoredMessage]) -> bool:
         """Find what lets us in, among all that the hub shows us of the room.
 

@@ -126,6 +126,18 @@ class SealedRoom:
             await self._send(outgoing)
             return secret
 
+    async def revoke(self, code: Code) -> None:
+        """End the secret half of a session key; that of its code is the hub's part.
+
+        Raises:
+            NotReading: We may not speak.
+        """
+        async with self._turn():
+            await self._pull()
+            await self._flush()
+            if (outgoing := self._member.revoke(code)) is not None:
+                await self._send(outgoing)
+
     async def change(self, change: Change) -> None:
         """Change who is in the room; others may do so at the same time.
 

@@ -7,9 +7,10 @@ returns.
 """
 
 import os
+import secrets
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +19,12 @@ from typing import Any
 import msgspec
 
 from parler.errors import ConfigError
-from parler.machine.files import Unwritable, make_private_dir, refuse_open_modes
+from parler.machine.files import (
+    Unwritable,
+    locked,
+    make_private_dir,
+    refuse_open_modes,
+)
 from parler.sealed.changes import Change
 from parler.sealed.crypto import Secret
 from parler.sealed.formats import Link, Plaintext, Verdict
@@ -31,6 +37,7 @@ from parler.wire.records import StoredMessage
 FILE_NAME = "sealed.sqlite"
 SCHEMA_VERSION = 1
 BUSY_SECS = 30.0
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 MAX_ALARMS = 100
 """Kept of a room; the first ones show what happened, the rest only that it goes on."""
 
@@ -143,12 +150,27 @@ class Outgoing:
     """The change that it is to make so."""
 
 
+class _Newer(sqlite3.DatabaseError):
+    """What we would not understand."""
+
+    sqlite_errorcode = sqlite3.SQLITE_MISMATCH
+
+
 class Store:
     """The sealed rooms of one identity. Opened in each process that reads or writes."""
 
-    def __init__(self, database: sqlite3.Connection) -> None:
-        """Take a connection; `open_store` makes one."""
+    def __init__(
+        self, database: sqlite3.Connection, damaged: Sequence[Path] = ()
+    ) -> None:
+        """Take a connection; `open_store` makes one.
+
+        Args:
+            damaged: Earlier stores of this identity that cannot be read.
+        """
         self._database = database
+        self.damaged = damaged
+        """What lies beside it and could not be read. While it does, a room that is not
+        known here may have been: whoever speaks into it looks for its genesis first."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -437,10 +459,11 @@ class StoredRoom:
         return None if secret is None else Secret(secret)
 
     def add_invite(self, invite: Invite) -> None:
-        """Keep a session key of the room."""
+        """Keep a session key of the room; told again, it can only end earlier."""
         self._database.execute(
-            "INSERT OR IGNORE INTO invites (room, code, r, expires_at) "
-            "VALUES (?, ?, ?, ?)",
+            "INSERT INTO invites (room, code, r, expires_at) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET expires_at = "
+            "min(expires_at, excluded.expires_at)",
             (self._id, invite.code, bytes(invite.r), invite.expires_at),
         )
 
@@ -594,19 +617,49 @@ class StoredRoom:
 def open_store(path: Path) -> Store:
     """Open the store of a home, and make it if it is not there.
 
+    One that is damaged is kept aside, and a new one filled from the hub: our keys are
+    there, sealed to us, and what is not, other members give.
+
     Raises:
         IdentityError: Others may read it.
         Unwritable: It cannot be made, or is a link.
-        ConfigError: It is damaged, or a newer program's.
+        ConfigError: It is a newer program's, or another process holds it.
     """
     make_private_dir(path.parent)
-    _make_private(path)
     try:
-        database = _connect(path.as_posix())
-        _prepare(database)
+        _make_private(path)
+        try:
+            database = _open(path)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode not in _DAMAGED:
+                raise
+            with locked(path.with_suffix(".lock"), wait_secs=BUSY_SECS):
+                database = _replaced(path)
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
-    return Store(database)
+    return Store(database, sorted(path.parent.glob(f"{path.name}.damaged-*")))
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    database = _connect(path.as_posix())
+    _prepare(database)
+    return database
+
+
+def _replaced(path: Path) -> sqlite3.Connection:
+    """Open a new store in the place of a damaged one, unless somebody has."""
+    try:
+        return _open(path)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in _DAMAGED:
+            raise
+    aside = path.with_name(f"{path.name}.damaged-{secrets.token_hex(4)}")
+    for suffix in ("-wal", "-shm"):  # or they would be taken for the new one's
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(f"{aside}{suffix}")
+    path.rename(aside)
+    _make_private(path)
+    return _open(path)
 
 
 def memory_store() -> Store:
@@ -651,7 +704,7 @@ def _prepare(database: sqlite3.Connection) -> None:
         database.execute("BEGIN IMMEDIATE")
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version not in (0, SCHEMA_VERSION):
-            raise sqlite3.DatabaseError("a newer program made it")
+            raise _Newer("a newer program made it")
         if version == 0:
             for statement in _SCHEMA.split(";\n"):
                 database.execute(statement)

@@ -313,6 +313,31 @@ def test_a_proof_shows_who_was_given_the_key(ann: Person) -> None:
             invites.check_knock(proofs, secret, agent=other, code=CODE)
 
 
+def test_a_key_that_one_admin_revokes_proves_nothing_to_the_other(
+    ann: Person, bob: Person
+) -> None:
+    ann.change(SetAdmin(agent=bob.id, admin=True))
+    cid = Person(3, ann.hub)
+    secret, sent = ann.member.invite(CODE, 2_000_000_000_000)
+    ann.send(sent)
+    for person in (ann, bob):
+        person.sync()
+    proof = invites.prove_knock(invites.read_secret(secret), agent=cid.id, code=CODE)
+    assert bob.member.invited_with([proof], cid.id) == CODE
+    revoked = bob.member.revoke(CODE)
+    assert revoked
+    bob.send(revoked)
+    bob.sync()
+    again = ann.member.invite(CODE, 2_000_000_000_000)[1]  # before it was told
+    ann.sync()
+    ann.send(again)
+    for person in (ann, bob):
+        person.sync()
+        assert person.member.invited_with([proof], cid.id) is None
+        assert person.alarms == []
+    assert ann.member.revoke(CODE) is None
+
+
 def test_what_means_something_outside_is_not_hidden_within(
     ann: Person, bob: Person
 ) -> None:
@@ -350,6 +375,18 @@ def test_a_crash_sends_the_same_bytes_again_and_they_count_once(
     bob.sync()
     assert bob.texts == ["before", "once", "twice"]
     assert ann.alarms == bob.alarms == []
+
+
+def test_a_key_that_stands_twice_is_no_word_of_its_author(
+    ann: Person, bob: Person
+) -> None:
+    outgoing = ann.member.say([{"kind": "text", "text": "one or other"}])
+    twice = outgoing.parts.replace(b'"n":', b'"n":7,"n":', 1)
+    spaced = outgoing.parts.replace(b'"n":', b'"n": ', 1)
+    for parts, verdict in ((twice, Verdict.SIGNATURE), (spaced, Verdict.OPEN)):
+        seq = bob.hub.messages[-1].seq + 1
+        bob.hub.messages.append(said(ann.id, parts, seq=seq))
+        assert [one.verdict for one in bob.sync()] == [verdict]
 
 
 Lie = Callable[[OneRoom], None]
