@@ -100,3 +100,21 @@ def shortest_chain(states: Iterable[SignedState], author: str) -> list[Link]:
             if member.admin and (known is None or len(known) > len(before) + 1):
                 shortest[member.id] = [*before, made.link]
     return shortest.get(author, [])
+
+
+def chain(
+    states: Iterable[SignedState], author: str, begins: Iterable[SignedState] = ()
+) -> list[Link]:
+    """What a newcomer needs to judge an admission by `author`, and what it can read.
+
+    Args:
+        states: Those that were current, the genesis first.
+        begins: Those with which the log begins that the hub still has; each comes with
+            what shows that its author was an admin.
+    """
+    known = list(states)
+    links = {link.sig: link for link in shortest_chain(known, author)}
+    for made in begins:
+        for link in [*shortest_chain(known, made.state.by), made.link]:
+            links[link.sig] = link
+    return sorted(links.values(), key=lambda link: int(link.state["s"]))

@@ -194,7 +194,7 @@ def _begin(room: StoredRoom, head: ExportHead, messages: list[StoredMessage]) ->
         with suppress(Refused):
             admission = find_chain(message)
             if admission is not None and admission.room_id == head.room:
-                enter(room, admission)
+                enter(room, admission, messages)
                 if head.head0:
                     room.position.base = head.start - 1
                     room.position.head = unb64(head.head0, HASH_BYTES)

@@ -92,7 +92,19 @@ class Position:
     """The last row before messages that the hub no longer has."""
 
     asked_at: Millis | None = None
-    """When we last asked for keys."""
+    """When we last asked for keys, or for a state."""
+
+    anew: bool = False
+    """Whether we were a member before what we can see, so that our messages are counted
+    anew and we have to say so."""
+
+    lacks: str | None = None
+    """A state that a member has written under, and that we were not shown."""
+
+    lacks_row: int = 0
+    """Where that was."""
+
+    lacks_since: Millis | None = None
 
     @property
     def aligned(self) -> bool:
@@ -173,8 +185,11 @@ class Log(Protocol):
         Also what was before our time: somebody may come back, with more than before.
         """
 
+    def unplaced(self) -> list[Entry]:
+        """What was written under states that we do not know, in log order."""
+
     def settle(self, entry: Entry) -> None:
-        """Keep what became of a row that was shut."""
+        """Keep what became of a row that was shut, or could not be placed."""
 
     def shut_before(self, epoch: int) -> None:
         """Of what waits, give up what belongs to earlier epochs."""

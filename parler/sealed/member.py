@@ -79,6 +79,13 @@ HOUR_MS = 3_600_000
 MAX_ANSWERS = 3
 """To one asker within an hour."""
 
+LACK_MS = 60_000
+"""How long a state may be missing that a member has written under."""
+
+MAX_GIVEN_STATES = 16
+MAX_GIVEN_MEMBERS = 4_000
+"""Of all states together in one answer: about what fits into a message."""
+
 MAX_TRIES = 5
 """How often a change is repeated that another one came before."""
 
@@ -245,7 +252,10 @@ class Member:
         if any(is_genesis(message, found.room_id) for message in messages):
             room.position.room_id = found.room_id
         else:
-            enter(room, found)
+            enter(room, found, messages)
+            before = room.current()
+            inside = before is not None and before.state.member(self.agent) is not None
+            room.position.anew = inside
 
     # Reading.
 
@@ -316,9 +326,10 @@ class Member:
             return
         admin, now = current.state.is_admin(self.agent), self.now()
         match reading.body:
-            case Ask(want=want) if author != self.agent:
+            case Ask(want=want, st=st) if author != self.agent:
                 wait = 0 if admin else secrets.choice(GIVE_AFTER_MS)
-                room.add_request(author, want, now + wait)
+                if want or st is not None:
+                    room.add_request(author, want, now + wait, st)
             case Give(grants=grants):
                 for grant in grants:
                     room.drop_request(grant.to)
@@ -337,6 +348,7 @@ class Member:
     def _settle(self, room: StoredRoom) -> None:
         """What follows of where the log is now, for us and for what is on its way."""
         current = room.current()
+        self._mind_lack(room)
         if current is not None and room.phase not in _OVER:
             inside = current.state.member(self.agent) is not None
             if inside and current.state.epoch in room.epoch_keys():
@@ -351,6 +363,17 @@ class Member:
         change = outgoing.change
         if change is not None and not (lost and room.tries(change) < MAX_TRIES):
             room.drop_change(change)
+
+    def _mind_lack(self, room: StoredRoom) -> None:
+        """Alarm if a state that a member wrote under does not come."""
+        position, now = room.position, self.now()
+        if position.lacks is None:
+            return
+        if position.lacks_since is None:
+            position.lacks_since = now
+        if now - position.lacks_since >= LACK_MS:
+            row = position.lacks_row
+            room.alarm(Alarm.WITHHELD, row, None, room.author(row))
 
     # Speaking.
 
@@ -450,64 +473,104 @@ class Member:
             self._hold(room, current, change)
             room.add_change(change, self.now())
 
-    def outgoing(self) -> Outgoing | None:
+    @property
+    def admits(self) -> bool:
+        """Whether somebody is to be let in, who may not see the beginning."""
+        with self._room() as room:
+            return any(isinstance(one, Admit) for one in room.changes().values())
+
+    def outgoing(self, oldest: Sequence[StoredMessage] = ()) -> Outgoing | None:
         """What has to be sent next, as it is; None if nothing of ours is due.
 
         That is what is on its way, then what was intended, then keys that others lack.
+
+        Args:
+            oldest: The first message that the hub still has of the room, if somebody is
+                to be let in.
         """
         with self._room() as room:
-            waiting = room.outgoing()
+            waiting = room.outgoing() or self._count_anew(room)
             while waiting is None and (due := room.next_change(self.now())):
-                waiting = self._prepare_change(room, *due)
+                waiting = self._prepare_change(room, *due, oldest)
             while waiting is None and (asked := room.next_request(self.now())):
                 room.drop_request(asked[0])
                 waiting = self._prepare_gift(room, *asked)
             return waiting
 
     def ask(self) -> Outgoing | None:
-        """Ask the others for the keys we are entitled to and have not got.
+        """Ask the others for what we may have and have not got: keys, or a state.
 
-        None if there are none, if we asked within the minute, or if something of ours
+        None if there is nothing, if we asked within the minute, or if something of ours
         is on its way.
+
+        Who asks for a state says nothing of how far it has read: its log lacks
+        something, and all who might answer would be alarmed and give nothing. What it
+        says next shows them.
         """
         with self._room() as room:
-            current, now = room.current(), self.now()
-            member = current.state.member(self.agent) if current else None
-            last = room.position.asked_at
-            if current is None or member is None or room.outgoing() is not None:
+            last, lacks = room.position.asked_at, room.position.lacks
+            want, now = self._wanted(room), self.now()
+            if want is None or room.outgoing() is not None or not (want or lacks):
                 return None
-            have = room.epoch_keys()
-            epochs = range(member.since, current.state.epoch + 1)
-            want = [epoch for epoch in epochs if epoch not in have][:MAX_WANTED]
-            if not want or (last is not None and now - last < ASK_EVERY_MS):
+            if last is not None and now - last < ASK_EVERY_MS:
                 return None
             room.position.asked_at = now
             n, prev = self._number(room)
-            body = Ask(v=VERSION, n=n, prev=prev, at=self._at(room), want=want)
+            at = self._at(room) if lacks is None else NOWHERE
+            body = Ask(v=VERSION, n=n, prev=prev, at=at, want=want, st=lacks)
             return self._prepare(room, body)
 
+    def _wanted(self, room: StoredRoom) -> list[int] | None:
+        """The epochs whose keys we lack; None if we are no member."""
+        current = room.current()
+        member = current.state.member(self.agent) if current else None
+        if current is None or member is None:
+            return None
+        epochs, have = range(member.since, current.state.epoch + 1), room.epoch_keys()
+        return [epoch for epoch in epochs if epoch not in have][:MAX_WANTED]
+
+    def _count_anew(self, room: StoredRoom) -> Outgoing | None:
+        """Say that we count from 1 again, if nothing of ours is left to count on."""
+        want, needed = self._wanted(room), room.position.anew
+        room.position.anew = needed and want is None
+        if not needed or want is None or room.last_word(self.agent) is not None:
+            return None
+        room.position.asked_at = self.now()
+        at = self._at(room)
+        return self._prepare(room, Ask(v=VERSION, n=1, at=at, want=want, anew=True))
+
     def _prepare_gift(
-        self, room: StoredRoom, to: AgentId, want: list[int]
+        self, room: StoredRoom, to: AgentId, want: list[int], lacks: str | None
     ) -> Outgoing | None:
-        """Give a member the keys it asked for, as far as it may have them."""
+        """Give a member what it asked for, as far as it may have it."""
         current, now = room.current(), self.now()
         member = current.state.member(to) if current else None
         if current is None or member is None or room.phase is not Phase.READING:
             return None
         if room.alarms() or room.answers(to, now - HOUR_MS) >= MAX_ANSWERS:
             return None
-        have = room.epoch_keys()
+        have, chain = room.epoch_keys(), _up_to(room.states(), lacks)
+        under = chain[-1] if chain else current
+        wanted = {*want, *(made.state.epoch for made in chain)}
         keys = {
             epoch: have[epoch]
-            for epoch in sorted(set(want))
+            for epoch in sorted(wanted)
             if epoch in have and epoch >= member.since
         }
         if not keys:
             return None
         room.add_answer(to, now)
         n, prev = self._number(room)
-        grants, at = self._grants(current, {to: keys}, {}), self._at(room)
-        body = Give(v=VERSION, n=n, prev=prev, at=at, st=current.hash, grants=grants)
+        grants, at = self._grants(under, {to: keys}, {}), self._at(room)
+        body = Give(
+            v=VERSION,
+            n=n,
+            prev=prev,
+            at=at,
+            st=under.hash,
+            grants=grants,
+            chain=[made.link for made in chain] or None,
+        )
         return self._prepare(room, body)
 
     def leave(self) -> Outgoing:
@@ -552,7 +615,11 @@ class Member:
         state.check_next(made, standing, author=author, hub_room=name)
 
     def _prepare_change(
-        self, room: StoredRoom, ident: int, change: Change
+        self,
+        room: StoredRoom,
+        ident: int,
+        change: Change,
+        oldest: Sequence[StoredMessage],
     ) -> Outgoing | None:
         """Finish the bytes of a change; None if it is already so, or cannot be."""
         current = room.current()
@@ -574,7 +641,8 @@ class Member:
         r = self._confirmations(room, change)
         chain = None
         if planned.newcomers:
-            chain = changes.shortest_chain(room.states(), self.agent)
+            begins = room.begins(oldest[0].seq) if oldest else []
+            chain = changes.chain(room.states(), self.agent, begins)
         grants = self._grants(made, granted, r)
         body = self._post(room, made, grants, chain=chain)
         return self._prepare(room, body, change=ident)
@@ -678,6 +746,15 @@ class Member:
 
     def _room(self) -> AbstractContextManager[StoredRoom]:
         return self._store.room(self._hub, self._room_name)
+
+
+def _up_to(states: list[SignedState], name: str | None) -> list[SignedState]:
+    """The states up to one by its hash, as many as an answer holds."""
+    end = next((at for at, made in enumerate(states, 1) if made.hash == name), 0)
+    if not end:
+        return []
+    fit = MAX_GIVEN_MEMBERS // len(states[end - 1].state.members)
+    return states[max(0, end - max(1, min(fit, MAX_GIVEN_STATES))) : end]
 
 
 def _granted(

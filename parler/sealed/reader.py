@@ -6,6 +6,7 @@ a message that cannot be opened never stops the log.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,6 +27,7 @@ from parler.sealed.formats import (
     Grant,
     Keys,
     Leave,
+    Link,
     Plaintext,
     Post,
     Refused,
@@ -34,11 +36,12 @@ from parler.sealed.formats import (
     b64,
     one_reading,
     read_body,
+    read_state,
     unb64,
 )
 from parler.sealed.log import Alarm, Entry, KnownState, LastWord, Log, Place
 from parler.sealed.state import SignedState, Standing
-from parler.wire.base import AgentId
+from parler.wire.base import AgentId, RoomName
 from parler.wire.parts import InvalidParts, SigPart, part_objects, read_part
 from parler.wire.records import StoredMessage
 
@@ -106,11 +109,15 @@ def find_admission(
     if author == keypair.agent_id and is_genesis(message, made.hash):
         return Admission([made], made)  # our own room
     ours = next((g for g in post.grants if g.to == keypair.agent_id), None)
-    if ours is None or made.state.member(keypair.agent_id) is None:
+    if made.state.member(keypair.agent_id) is None:
+        return None
+    if ours is None and secret is not None:
         return None
     admission = find_chain(message)
     if admission is None:
         return None
+    if ours is None:  # we were in before, and others give us the keys
+        return admission
     name = unb64(made.hash, HASH_BYTES)
     _, r = envelope.open_grant(ours, keypair, granter=author, state=name)
     if secret is not None:
@@ -149,14 +156,38 @@ def is_genesis(message: StoredMessage, room_id: str) -> bool:
     return made.hash == room_id
 
 
-def enter(log: Log, admission: Admission) -> None:
-    """Begin a log in the middle, by the states that somebody vouched for."""
-    position = log.position
+def enter(
+    log: Log, admission: Admission, messages: Iterable[StoredMessage] = ()
+) -> None:
+    """Begin a log in the middle, by the states that somebody vouched for.
+
+    Args:
+        messages: The log from its beginning, as far as it has states. The first that
+            follows one of the chain shows which one of it was current there; what comes
+            later in the chain vouches for the admission alone.
+    """
+    position, chain = log.position, admission.chain
     position.room_id, position.whole = admission.room_id, False
-    position.owner = admission.chain[0].state.by
-    for made in admission.chain:
-        log.advance(made, 0)
+    position.owner = chain[0].state.by
+    current = next(filter(None, (_followed(m, chain) for m in messages)), chain[-1])
+    for made in chain:
+        if made.state.s <= current.state.s:
+            log.advance(made, 0)
     position.admission = admission.made.hash
+
+
+def _followed(
+    message: StoredMessage, chain: Sequence[SignedState]
+) -> SignedState | None:
+    """Which state of a chain the state in a message follows."""
+    post, author = _genuine_post(message), message.author.id
+    try:
+        prev = read_state(post.state).prev if post else None
+    except Refused:
+        return None
+    return next(
+        (one for one in chain if one.hash == prev and one.state.is_admin(author)), None
+    )
 
 
 class Reader:
@@ -184,7 +215,9 @@ class Reader:
             position.head = crypto.next_head(position.head, entry.digest)
         position.rows, position.seq = entry.row, message.seq
         self._log.append(replace(entry, head=position.head))
-        opened = self._open_shut() if isinstance(body, Post | Give) else []
+        opened: list[Reading] = []
+        if isinstance(body, Post | Give):
+            opened = [*self._place_again(), *self._open_shut()]
         return [Reading(entry=entry, body=body), *opened]
 
     def continues(self, first: Sequence[StoredMessage]) -> bool:
@@ -347,7 +380,8 @@ class Reader:
         made, current = SignedState(body.link), self._current
         try:
             if current is not None:
-                self._check_state(made, current, message)
+                author, room = message.author, message.stored.room
+                self._check_state(made, current, author=author, room=room)
         except Refused as refused:
             self._note_refused(made, refused.verdict, current, entry)
             raise
@@ -357,9 +391,14 @@ class Reader:
         return Verdict.STATE
 
     def _check_state(
-        self, made: SignedState, current: SignedState, message: "_Message"
+        self,
+        made: SignedState,
+        current: SignedState,
+        *,
+        author: AgentId,
+        room: RoomName,
     ) -> None:
-        position, author, room = self._log.position, message.author, message.stored.room
+        position = self._log.position
         if made.hash == position.admission and made.state.by == author:
             # `find_admission` has held it against the chain, which is all we can see.
             position.admission = None
@@ -408,8 +447,49 @@ class Reader:
             self._log.position.admitted = True
             self._log.shut_before(member.since)
 
+    def _take_chain(self, chain: Sequence[Link], entry: Entry) -> None:
+        """Take the states that the hub did not show us, as if they stood here.
+
+        Only where a member has written under one of them, and only those that follow
+        ours link by link: else a loser of a race could be passed off as its winner.
+        """
+        missing, room = self._log.position.lacks, entry.message.room
+        made = [SignedState(link) for link in chain]
+        if missing is None or missing not in [one.hash for one in made]:
+            return
+        for one in made:
+            current = self._current
+            assert current is not None, "somebody was a member"
+            with suppress(Refused):
+                if one.state.prev == current.hash:
+                    self._check_state(one, current, author=one.state.by, room=room)
+                    self._log.advance(one, entry.row)
+                    self._note_membership(one)
+
+    def _place_again(self) -> list[Reading]:
+        """Judge what was written under a state that we lacked, and have now."""
+        position, again = self._log.position, []
+        if position.lacks is None or self._log.state(position.lacks) is None:
+            return []
+        position.lacks = position.lacks_since = None
+        for entry in self._log.unplaced():
+            message = _Message(entry.message)
+            body = message.body()
+            assert body is not None, "it names a state"
+            try:
+                judged = self._take(body, message, entry)
+            except Refused as refused:
+                judged = replace(entry, verdict=refused.verdict)
+            if judged.verdict is not entry.verdict:
+                self._log.settle(judged)
+                again.append(Reading(entry=judged, body=body))
+        return again
+
     def _take_given(self, body: Give, entry: Entry) -> Verdict:
-        known, granter = self._log.state(body.st), entry.message.author.id
+        granter = entry.message.author.id
+        if body.chain and self._is_member(granter):
+            self._take_chain(body.chain, entry)
+        known = self._log.state(body.st)
         if known is None or known.made is None:
             raise Refused(Verdict.UNKNOWN_STATE)
         if known.made.state.member(granter) is None or not self._is_member(granter):
@@ -491,6 +571,9 @@ class Reader:
     def _written_under(self, body: Sealed, entry: Entry) -> KnownState:
         """The state of a message, if what was written under it still counts."""
         known, author = self._log.state(body.st), entry.message.author.id
+        position = self._log.position
+        if known is None and position.lacks is None and self._is_member(author):
+            position.lacks, position.lacks_row = body.st, entry.row
         if known is None or known.place is Place.REFUSED:
             raise Refused(Verdict.UNKNOWN_STATE)
         if known.made is None:
@@ -499,7 +582,7 @@ class Reader:
         if known.made.state.member(author) is None or not self._is_member(author):
             raise Refused(Verdict.NOT_A_MEMBER)
         if known.until is not None:
-            base = self._log.position.base
+            base = position.base
             if base is not None and body.at[0] - base >= known.until:
                 raise Refused(Verdict.AUTHOR_SAW_THE_NEW_ONE)
             if entry.row - known.until > OLD_STATE_ENTRIES:

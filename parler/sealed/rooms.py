@@ -158,7 +158,7 @@ class SealedRoom:
         It ends where the hub takes something and does not show it.
         """
         last = None
-        while (outgoing := self._member.outgoing() or self._member.ask()) is not None:
+        while (outgoing := await self._next()) is not None:
             if self._member.now() - outgoing.at > IN_FLIGHT_MS:
                 outgoing = self._member.renew() or outgoing
             if outgoing.uid == last:
@@ -166,6 +166,10 @@ class SealedRoom:
             last = outgoing.uid
             await self._send(outgoing)
             await self._pull()
+
+    async def _next(self) -> Outgoing | None:
+        oldest = await self._page(0, limit=1) if self._member.admits else []
+        return self._member.outgoing(oldest) or self._member.ask()
 
     async def _send(self, outgoing: Outgoing) -> Sent:
         frame = Send(

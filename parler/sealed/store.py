@@ -31,7 +31,7 @@ from parler.sealed.formats import Link, Plaintext, Verdict
 from parler.sealed.invites import Invite
 from parler.sealed.log import Alarm, Entry, KnownState, LastWord, Place, Position
 from parler.sealed.state import SignedState
-from parler.wire.base import AgentId, Code, Millis, RoomName
+from parler.wire.base import AgentId, Code, Millis, RoomName, Seq
 from parler.wire.records import StoredMessage
 
 FILE_NAME = "sealed.sqlite"
@@ -49,7 +49,9 @@ CREATE TABLE rooms (
   admission TEXT, whole INTEGER NOT NULL DEFAULT 1,
   admitted INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0,
   rows INTEGER NOT NULL DEFAULT 0, base INTEGER, head BLOB,
-  gap INTEGER NOT NULL DEFAULT 0, asked_at INTEGER, UNIQUE (hub, name)
+  gap INTEGER NOT NULL DEFAULT 0, asked_at INTEGER, anew INTEGER NOT NULL DEFAULT 0,
+  lacks TEXT, lacks_row INTEGER NOT NULL DEFAULT 0, lacks_since INTEGER,
+  UNIQUE (hub, name)
 ) STRICT;
 CREATE TABLE states (
   room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, hash TEXT NOT NULL,
@@ -91,7 +93,7 @@ CREATE TABLE changes (
 ) STRICT;
 CREATE TABLE requests (
   room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, asker TEXT NOT NULL,
-  want BLOB NOT NULL, due INTEGER NOT NULL, PRIMARY KEY (room, asker)
+  want BLOB NOT NULL, state TEXT, due INTEGER NOT NULL, PRIMARY KEY (room, asker)
 ) STRICT;
 CREATE TABLE answers (
   room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, asker TEXT NOT NULL,
@@ -376,12 +378,20 @@ class StoredRoom:
         where = "verdict IN ('waiting', 'before your time') AND epoch = ?"
         return self._entries(where, epoch)
 
+    def unplaced(self) -> list[Entry]:
+        """What was written under states that we do not know, in log order."""
+        return self._entries("verdict = ?", Verdict.UNKNOWN_STATE)
+
     def settle(self, entry: Entry) -> None:
-        """Keep what became of a row that was shut."""
+        """Keep what became of a row that was shut, or could not be placed."""
         plain = _print_plain(entry.plain)
         self._database.execute(
-            "UPDATE entries SET verdict = ?, plain = ? WHERE room = ? AND row = ?",
-            (entry.verdict, plain, self._id, entry.row),
+            "UPDATE entries SET verdict = ?, epoch = ?, old_key = ?, plain = ? "
+            "WHERE room = ? AND row = ?",
+            (
+                *(entry.verdict, entry.epoch, entry.old_key, plain),
+                *(self._id, entry.row),
+            ),
         )
 
     def shut_before(self, epoch: int) -> None:
@@ -397,8 +407,12 @@ class StoredRoom:
         self._database.execute(
             "INSERT INTO alarms (room, kind, row, other, agent) "
             "SELECT ?, ?, ?, ?, ? WHERE "
-            "(SELECT count(*) FROM alarms WHERE room = ?) < ?",
-            (self._id, kind, row, other, agent, self._id, MAX_ALARMS),
+            "(SELECT count(*) FROM alarms WHERE room = ?) < ? AND NOT EXISTS "
+            "(SELECT 1 FROM alarms WHERE room = ? AND kind = ? AND row = ?)",
+            (
+                *(self._id, kind, row, other, agent),
+                *(self._id, MAX_ALARMS, self._id, kind, row),
+            ),
         )
 
     # What is not the log's.
@@ -533,23 +547,27 @@ class StoredRoom:
         found = self._all("SELECT id, change FROM changes", "1 ORDER BY id")
         return {ident: msgspec.json.decode(c, type=Change) for ident, c in found}
 
-    def add_request(self, asker: AgentId, want: list[int], due: Millis) -> None:
-        """Keep what a member asked for, until it is answered."""
+    def add_request(
+        self, asker: AgentId, want: list[int], due: Millis, state: str | None = None
+    ) -> None:
+        """Keep what a member asked for, keys or a state, until it is answered."""
         self._database.execute(
-            "INSERT OR REPLACE INTO requests (room, asker, want, due) "
-            "VALUES (?, ?, ?, ?)",
-            (self._id, asker, msgspec.json.encode(want), due),
+            "INSERT OR REPLACE INTO requests (room, asker, want, state, due) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (self._id, asker, msgspec.json.encode(want), state, due),
         )
 
-    def next_request(self, now: Millis) -> tuple[AgentId, list[int]] | None:
+    def next_request(self, now: Millis) -> tuple[AgentId, list[int], str | None] | None:
         """A request that is due."""
         found = self._one(
-            "SELECT asker, want FROM requests", "due <= ? ORDER BY due LIMIT 1", now
+            "SELECT asker, want, state FROM requests",
+            "due <= ? ORDER BY due LIMIT 1",
+            now,
         )
         if found is None:
             return None
-        asker, want = found
-        return AgentId(asker), msgspec.json.decode(want, type=list[int])
+        asker, want, state = found
+        return AgentId(asker), msgspec.json.decode(want, type=list[int]), state
 
     def drop_request(self, asker: AgentId) -> None:
         """It is answered, or is not to be."""
@@ -594,13 +612,38 @@ class StoredRoom:
         )
         return [_read(link) for (link,) in found]
 
+    def begins(self, seq: Seq) -> list[SignedState]:
+        """The states with which a log begins that has lost what was before a message.
+
+        None if it has lost nothing; else the one that was current before, and the one
+        that this message made, if it is one.
+        """
+        where = "seq >= ? ORDER BY row LIMIT 1"
+        found = self._one("SELECT row FROM entries", where, seq)
+        if found is None or found[0] == 1:
+            return []
+        (row,) = found
+        states = self._all(
+            "SELECT link, until FROM states",
+            "place IN ('current', 'past') AND (until IS NULL OR until >= ?) "
+            "ORDER BY s LIMIT 2",
+            row,
+        )
+        both = states[0][1] == row
+        return [_read(link) for link, _ in states[: 1 + both]]
+
+    def author(self, row: int) -> AgentId:
+        """Who wrote a row."""
+        (author,) = self._one("SELECT author FROM entries", "row = ?", row)
+        return AgentId(author)
+
     def verdict(self, author: AgentId, uid: str) -> Verdict | None:
         """What became of an author's message."""
         where = "author = ? AND uid = ?"
         found = self._one("SELECT verdict FROM entries", where, author, uid)
         return None if found is None else Verdict(found[0])
 
-    def _entries(self, where: str, value: int) -> list[Entry]:
+    def _entries(self, where: str, value: int | str) -> list[Entry]:
         select = f"SELECT {_ENTRY} FROM entries"  # noqa: S608 (names of ours)
         return [
             _entry(row) for row in self._all(select, f"{where} ORDER BY row", value)
@@ -717,7 +760,7 @@ def _prepare(database: sqlite3.Connection) -> None:
 
 def _position(values: list[Any]) -> Position:
     position = Position(**dict(zip(_POSITION, values, strict=True)))
-    for name in ("owner_left", "whole", "admitted"):
+    for name in ("owner_left", "whole", "admitted", "anew"):
         setattr(position, name, bool(getattr(position, name)))
     return position
 

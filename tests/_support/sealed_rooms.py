@@ -106,7 +106,10 @@ class Person:
 
     def finish(self) -> None:
         """Send what is pending until nothing is."""
-        while (outgoing := self.member.outgoing()) is not None:
+        last = None
+        while outgoing := self.member.outgoing(self.hub.messages[:1]):
+            assert outgoing.uid != last, "it was sent, and we do not see it"
+            last = outgoing.uid
             self.send(outgoing)
             self.sync()
 

@@ -21,9 +21,10 @@ from parler.sealed.invites import new_invite
 from parler.sealed.member import NotReading, OtherRoom
 from parler.sealed.store import Phase
 from parler.wire.base import Code
-from parler.wire.parts import TextPart
+from parler.wire.canonical import parse_json
+from parler.wire.parts import OtherPart, TextPart
 from parler.wire.records import RoomTarget
-from tests._support.sealed_rooms import HUB, OneRoom, Person, said
+from tests._support.sealed_rooms import HUB, ROOM, OneRoom, Person, said, text_of
 
 CODE = Code("ABCD2345")
 
@@ -231,6 +232,123 @@ def test_a_key_that_is_lost_is_given_by_whoever_has_it(
     (keys, opened) = bob.sync()
     assert (keys.verdict, opened.verdict) == (Verdict.KEYS, Verdict.OPEN)
     assert bob.texts == ["before", "new key"]
+
+
+def test_a_state_that_the_hub_hides_is_given_by_whoever_has_it(
+    ann: Person, bob: Person
+) -> None:
+    cid = Person(3, ann.hub)
+    ann.change(Admit(agent=cid.id))
+    assert cid.enter()
+    bob.sync()
+    full, shown = ann.hub, OneRoom(list(ann.hub.messages))
+    ann.change(Rekey())
+    cid.say("under the new key")
+    ann.change(Rekey())
+    cid.say("and the next")
+    bob.hub = shown
+    shown.messages += [full.messages[-3], full.messages[-1]]
+    assert [one.verdict for one in bob.sync()] == [Verdict.UNKNOWN_STATE] * 2
+    assert set(bob.alarms) == {"fork"}
+    bob.now_ms += 60_000
+    for _ in range(2):
+        bob.sync()
+        assert sorted(bob.alarms) == ["fork", "fork", "withheld"]
+    for news in (["under the new key"], ["and the next"]):
+        asked = bob.member.ask()
+        assert asked
+        bob.send(asked)
+        full.messages.append(shown.messages[-1])
+        ann.sync()
+        assert ann.alarms == [], "who asks says nothing of the log"
+        ann.finish()
+        shown.messages.append(full.messages[-1])
+        _, given, *opened = bob.sync()
+        assert given.verdict is Verdict.KEYS
+        assert [one.plain and text_of(one.plain) for one in opened] == news
+        bob.now_ms += 60_000
+    assert bob.member.ask() is None
+    with bob.room() as theirs, ann.room() as ours:
+        assert theirs.current() == ours.current()
+    bob.say("no message is lost")
+    full.messages.append(shown.messages[-1])
+    ann.sync()
+    assert ann.alarms == ["fork"], "and now all can see that the hub hid something"
+
+
+def test_a_state_that_lost_is_not_passed_off_as_the_winner(
+    ann: Person, bob: Person
+) -> None:
+    ann.change(SetAdmin(agent=bob.id, admin=True))
+    bob.sync()
+    bob.member.intend(Rekey())
+    lost = bob.member.outgoing()
+    ann.change(Rekey())
+    assert lost
+    bob.send(lost)
+    bob.sync()
+    link = parse_json(lost.parts)[1]
+    chain = [{"state": link["state"], "sig": link["sig"]}]
+    with bob.room() as room:
+        room.drop_outgoing()
+        room._database.execute("DELETE FROM changes")
+        give = bob.member._prepare_gift(room, ann.id, [1], None)
+    assert give
+    body = parse_json(give.parts)[1] | {"chain": chain}
+    body |= {"st": b64(crypto.state_hash(link["state"]))}
+    part = OtherPart(kind=body.pop("kind"), fields=body)
+    parts = sign_parts(bob.keypair, RoomTarget(ROOM), [part], ts=1, uid="forged")
+    ann.hub.messages.append(said(bob.id, bytes(parts), seq=9999))
+    with ann.room() as room:
+        before = room.current()
+    assert [one.verdict for one in ann.sync()][-1] is Verdict.UNKNOWN_STATE
+    with ann.room() as room:
+        assert room.current() == before
+
+
+def test_who_comes_to_a_pruned_log_reads_all_that_is_left(
+    ann: Person, bob: Person
+) -> None:
+    ann.change(SetAdmin(agent=bob.id, admin=True))
+    ann.change(Rekey())
+    bob.sync()
+    dee = Person(4, ann.hub)
+    bob.change(Admit(agent=dee.id))
+    ann.say("gone")
+    ann.say("left")
+    bob.sync()
+    del ann.hub.messages[:-1]
+    pruned = ann.hub
+    bob.change(Remove(agent=dee.id))
+    bob.say("still left")
+    cid = Person(3, pruned)
+    bob.change(Admit(agent=cid.id))
+    assert cid.enter()
+    cid.finish()
+    cid.say("thanks")
+    for person in (ann, bob):
+        person.sync()
+        assert person.texts[-1] == "thanks"
+    assert cid.texts == ["left", "still left", "thanks"]
+    assert ann.alarms == bob.alarms == cid.alarms == []
+
+
+def test_who_finds_none_of_its_words_any_more_says_that_it_counts_anew(
+    ann: Person, bob: Person
+) -> None:
+    bob.say("gone")
+    ann.say("left")
+    del ann.hub.messages[:-1]
+    ann.change(Admit(agent=Person(3, ann.hub).id))
+    again = Person(2, ann.hub)  # bob, whose home is new
+    assert again.enter()
+    again.finish()
+    ann.sync()
+    ann.finish()
+    again.say("from the same bob")
+    ann.sync()
+    assert ann.texts[-1] == again.texts[-1] == "from the same bob"
+    assert ann.alarms == again.alarms == []
 
 
 def test_who_asks_in_a_loop_is_answered_three_times_an_hour(
