@@ -15,7 +15,16 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
-from parler.wire.base import AgentId, Code, MessageId, Millis, RoomName, Seq, WireStruct
+from parler.wire.base import (
+    AgentId,
+    Code,
+    Digest,
+    MessageId,
+    Millis,
+    RoomName,
+    Seq,
+    WireStruct,
+)
 from parler.wire.canonical import SIG_KIND, canonical_json, parse_json
 from parler.wire.foreign import Foreign
 from parler.wire.records import EndpointRef
@@ -343,6 +352,24 @@ class InviteRecord(Value, frozen=True, tag_field="kind", tag=INVITE_KIND):
     __repr__ = _nothing_of
 
 
+class FileSeal(Value, frozen=True):
+    """What opens the file that a part announces."""
+
+    v: Count
+    key: Hash64
+
+    __repr__ = _nothing_of
+
+
+class Attachment(Value, frozen=True):
+    """What every announcement of a sealed file has, whatever its kind."""
+
+    blob: Digest
+    size: Count
+    seal: FileSeal
+    media_type: str | None = None
+
+
 class ExportHead(Value, frozen=True, kw_only=True, omit_defaults=False):
     """The first line of an export: of which room, by whom, from which position on."""
 
@@ -456,6 +483,16 @@ def read_invites(plain: Plaintext) -> list[InviteRecord]:
     parts = [part for part in plain.parts if part["kind"] == INVITE_KIND]
     records: list[InviteRecord] = [_convert(part, InviteRecord) for part in parts]
     return records
+
+
+def read_attachment(part: dict[str, Any]) -> Attachment:
+    """Read the announcement of a sealed file.
+
+    Raises:
+        Refused: ``format``.
+    """
+    announced: Attachment = _convert(part, Attachment)
+    return announced
 
 
 def read_direct(part: dict[str, Any]) -> SealedDirect:
