@@ -32,6 +32,7 @@ from parler.client.connection import Connection, Gap, Note, Pace
 from parler.client.messages import Batch, Message, mark_replays, read_message
 from parler.client.pending import Progress
 from parler.client.protocol import REPLIES, ClientProtocol, Introduction, Secret
+from parler.client.sealing import Sealing
 from parler.client.transport import Transport, dial_websocket
 from parler.errors import (
     ConfigError,
@@ -53,7 +54,7 @@ from parler.wire.limits import (
     MAX_WAIT_SECS,
 )
 from parler.wire.parts import Part
-from parler.wire.records import StoredMessage, Target
+from parler.wire.records import RoomTarget, StoredMessage, Target
 from parler.wire.replies import (
     BlobStored,
     Delivery,
@@ -126,6 +127,7 @@ def connect(
     secret: Secret = None,
     known_hubs: HubMemory | None = None,
     seen: SeenMessages | None = None,
+    sealing: Sealing | None = None,
     allow_plain: bool = False,
     timeout: float = 10.0,
     reconnect: bool = True,
@@ -146,6 +148,8 @@ def connect(
         known_hubs: Notices a hub that relays another hub's challenge.
         seen: Notices messages that were copied from elsewhere. Without it only those
             are noticed that name another hub.
+        sealing: Says into sealed rooms and reads them; without it nothing is known of
+            them.
         allow_plain: Dial without TLS even beyond private addresses.
         timeout: For dialling and handshake together, in seconds.
         reconnect: Whether a lost connection is replaced. If not, it ends the client.
@@ -167,7 +171,9 @@ def connect(
     """
     url = _checked_url(hub, allow_plain=allow_plain)
     who = Introduction(keypair=keypair, name=name, role=role, secret=secret, look=look)
-    client = Client(hub, keypair, now=now, fraction=fraction, seen=seen)
+    client = Client(
+        hub, keypair, now=now, fraction=fraction, seen=seen, sealing=sealing
+    )
 
     def check(token: str) -> None:
         if known_hubs is not None:
@@ -201,9 +207,11 @@ class Client:
         now: Callable[[], int],
         fraction: Callable[[], float],
         seen: SeenMessages | None = None,
+        sealing: Sealing | None = None,
     ) -> None:
         """Use `connect` instead."""
         self.hub = hub
+        self.sealing = sealing
         self.hub_token: str | None = None
         """What the hub's challenge calls it (protocol 2.3); None before the first."""
 
@@ -273,6 +281,8 @@ class Client:
             raise LocalProtocolError(f"{op_of(frame)!r} is not answered by {reply!r}")
         if isinstance(frame, Send) and frame.client_id is None:
             frame = msgspec.structs.replace(frame, client_id=str(uuid.uuid4()))
+        if self.sealing is not None:
+            self.sealing.check(frame)
         return await self._connection.call(frame, timeout=timeout)
 
     async def send(
@@ -298,6 +308,18 @@ class Client:
             TransportError: It did not answer; the error says what is known.
             ValueError: A part that has no JSON.
         """
+        if isinstance(target, RoomTarget) and self._is_sealed(target.room):
+            assert self.sealing is not None, "it says so"
+            sent = await self.sealing.say(
+                self,
+                target.room,
+                parts,
+                mentions=mentions,
+                reply_to=reply_to,
+                client_id=client_id,
+            )
+            self._stir(sent.room)
+            return sent
         signed = sign_parts(
             self._keypair,
             target,
@@ -318,6 +340,9 @@ class Client:
         self._stir(sent.room)  # the hub pushes nothing to its author (5.4)
         return sent
 
+    def _is_sealed(self, room: RoomName) -> bool:
+        return self.sealing is not None and self.sealing.covers(room)
+
     async def pull(
         self,
         room: RoomName,
@@ -326,6 +351,7 @@ class Client:
         limit: int | None = None,
         wait_secs: int | None = None,
         ack: int | None = 0,
+        opened: bool = True,
     ) -> Batch:
         """Read a room after a position, or after our cursor in it.
 
@@ -335,6 +361,7 @@ class Client:
                 without the feature ``rid`` answers nothing else meanwhile.
             ack: Raise the cursor up to here first. None moves it up to what is handed
                 out, whether or not that arrives: for that, await `Batch.ack` instead.
+            opened: Whether what is sealed is opened; if not, it is as the hub has it.
 
         Raises:
             HubError: The hub refused.
@@ -351,16 +378,24 @@ class Client:
         patience = REQUEST_SECS + min(frame.wait_secs or 0, MAX_WAIT_SECS)
         pulled = await self.request(frame, Pulled, timeout=patience)
         _check_pulled(pulled, frame)
-        messages = pulled.messages
         return Batch(
             room=room,
-            # The memory of what was seen may be held by another process.
-            messages=await asyncio.to_thread(self._judged, messages)
-            if messages and self._seen is not None
-            else self._judged(messages),
+            messages=await self._read(room, pulled.messages, opened=opened),
             cursor=pulled.cursor,
             commit=self.ack,
         )
+
+    async def _read(
+        self, room: RoomName, stored: Sequence[StoredMessage], *, opened: bool
+    ) -> list[Message]:
+        if stored and self._seen is not None:
+            # The memory of what was seen may be held by another process.
+            messages = await asyncio.to_thread(self._judged, stored)
+        else:
+            messages = self._judged(stored)
+        if messages and opened and self.sealing is not None:
+            return await self.sealing.opened(self, room, messages)
+        return messages
 
     async def ack(self, room: RoomName, seq: int) -> None:
         """Raise our cursor in a room. When it returns, the hub has stored it.

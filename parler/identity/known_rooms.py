@@ -44,6 +44,9 @@ class RoomRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False
     ours: bool = False
     """We opened it, so knocks are for us to answer."""
 
+    sealed: bool | None = None
+    """Only its members can read it; None: nobody has looked into what we keep of it."""
+
 
 class _File(msgspec.Struct):
     rooms: list[RoomRecord] = []
@@ -109,6 +112,17 @@ class KnownRooms:
     def is_ours(self, hub: str, room: str) -> bool:
         """Whether we opened a room."""
         return self._record(hub, room).ours
+
+    def is_sealed(self, hub: str, room: str) -> bool | None:
+        """Whether only members can read a room; None if that is not noted."""
+        return self._record(hub, room).sealed
+
+    def note_sealed(self, hub: str, room: RoomName, sealed: bool) -> None:
+        """Note whether only members can read a room, if it is known."""
+        with self._changing() as records:
+            for record in records:
+                if _is(record, hub, room):
+                    record.sealed = sealed
 
     def remember(
         self,

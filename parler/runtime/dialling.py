@@ -66,6 +66,9 @@ async def dialled(
     from parler.client.client import connect
     from parler.errors import HubError
     from parler.identity import join_secrets, seen_messages
+    from parler.identity.known_rooms import KnownRooms
+    from parler.identity.settings import spelled
+    from parler.sealed.sealing import SealedRooms
     from parler.wire.codes import ErrorCode
 
     shared = machine_home(settings.base_home)
@@ -74,6 +77,9 @@ async def dialled(
     own = own or OwnHubNow(hub, settings)
     dial = await _dialler(hub, settings, local, own.dial)
     given = join_secrets.secret_for(hub, settings, secrets)
+    sealing = SealedRooms(
+        identity, KnownRooms(identity.home), hub=spelled(hub), now=_now
+    )
     connecting = connect(
         hub,
         identity.keypair,
@@ -82,6 +88,7 @@ async def dialled(
         secret=lambda: own.secret or given,
         known_hubs=known_hubs(settings, remember=remember, own_hub=lambda: own.url),
         seen=seen_messages.SeenMessages(shared / seen_messages.FOLDER),
+        sealing=sealing,
         allow_plain=settings.allow_plain,
         dial=dial,
         look=look,
@@ -98,6 +105,8 @@ async def dialled(
         if not entered and refused.hub_code == ErrorCode.NOT_AUTHORIZED:
             refused.next_step = _cure(hub, settings, given)
         raise
+    finally:
+        sealing.close()
 
 
 def _cure(hub: str, settings: "Settings", given: str | None) -> str:
@@ -148,6 +157,12 @@ async def _dialler(
         return await dial_only(url)
 
     return dial
+
+
+def _now() -> int:
+    import time
+
+    return time.time_ns() // 1_000_000
 
 
 class OwnHubNow:

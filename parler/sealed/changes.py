@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from parler.identity.signing import fingerprint
 from parler.sealed.formats import Link, Member, State, Value
 from parler.sealed.state import SignedState
 from parler.wire.base import AgentId, Code
@@ -82,6 +83,21 @@ def plan(change: Change, current: State) -> Plan | None:
         newcomers=newcomers,
         new_key=new_key,
     )
+
+
+def told(now: State, before: State | None) -> str:
+    """What a state changes, to people; members by their fingerprints."""
+    if before is None:
+        return "opened this sealed session"
+    was = {member.id: member for member in before.members}
+    here = {member.id: member for member in now.members}
+    said = [f"let in {fingerprint(one)}" for one in here if one not in was]
+    said += [f"removed {fingerprint(one)}" for one in was if one not in here]
+    for one in here.keys() & was.keys():
+        if here[one].admin != was[one].admin:
+            word = "an admin now" if here[one].admin else "no admin any more"
+            said.append(f"{fingerprint(one)} is {word}")
+    return "; ".join(said) or "made a new key for the same members"
 
 
 def shortest_chain(states: Iterable[SignedState], author: str) -> list[Link]:

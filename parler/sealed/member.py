@@ -7,13 +7,14 @@ process at a time.
 """
 
 import secrets
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from parler.errors import UsageError, VerificationError
 from parler.identity.message_signing import fresh_uid, sign_parts
-from parler.identity.signing import Keypair
+from parler.identity.signing import Keypair, fingerprint
 from parler.sealed import changes, crypto, envelope, invites, state
 from parler.sealed.changes import Admit, Change, Remove
 from parler.sealed.crypto import Secret
@@ -44,11 +45,13 @@ from parler.sealed.formats import (
     Verdict,
     b64,
     print_struct,
+    read_body,
     read_invites,
+    read_state,
     unb64,
 )
 from parler.sealed.invites import Invite, new_invite, spell_secret
-from parler.sealed.log import Alarm, Position
+from parler.sealed.log import Alarm, Entry, Position
 from parler.sealed.reader import (
     Admission,
     Reader,
@@ -61,7 +64,7 @@ from parler.sealed.state import FIRST_EPOCH, SignedState, Standing
 from parler.sealed.store import Outgoing, Phase, Store, StoredRoom
 from parler.wire.base import AgentId, Code, Millis, RoomName, Seq
 from parler.wire.foreign import foreign
-from parler.wire.parts import OtherPart, TextPart
+from parler.wire.parts import OtherPart, TextPart, part_objects
 from parler.wire.records import RoomTarget, StoredMessage
 
 _OVER = (Phase.STOPPED, Phase.LEFT)
@@ -259,6 +262,16 @@ class Member:
 
     # Reading.
 
+    def kept(self) -> AbstractContextManager[StoredRoom]:
+        """What the store has of the room, as one transaction."""
+        return self._room()
+
+    @property
+    def is_in(self) -> bool:
+        """Whether something has let us in, so that the room is read."""
+        with self._room() as room:
+            return room.phase not in (Phase.EXPECTED, Phase.KNOCKING, Phase.REFUSED)
+
     @property
     def last(self) -> Seq:
         """The position of the last entry that we have; 0 if there is none."""
@@ -304,6 +317,26 @@ class Member:
             if oldest and position.rows and oldest[0].seq > position.seq:
                 position.gap = position.rows
                 position.base, position.head = None, None
+
+    def told(self, entry: Entry) -> str:
+        """What a message without text did, to people; members by their fingerprints."""
+        parts = part_objects(entry.message.parts)
+        body = read_body(next(one for one in parts if one["kind"] == GRANT_KIND))
+        match body:
+            case Post(state=fields):
+                now = read_state(fields)
+                with self._room() as room:
+                    before = room.state(now.prev) if now.prev else None
+                return changes.told(
+                    now, before.made.state if before and before.made else None
+                )
+            case Give(grants=grants):
+                return (
+                    f"gave keys to {', '.join(fingerprint(one.to) for one in grants)}"
+                )
+            case Leave():
+                return "leaves this session"
+        return "asked for keys that it lacks"
 
     def _note_invites(self, room: StoredRoom, reading: Reading) -> None:
         """Keep the session keys that another admin made."""
@@ -395,8 +428,12 @@ class Member:
         *,
         mentions: list[str] | None = None,
         re: Reference | None = None,
+        uid: str | None = None,
     ) -> Outgoing:
         """Seal a message under the current state.
+
+        Args:
+            uid: Of `uid_of`; fresh unless given.
 
         Raises:
             NotReading: We are no member, or something of ours is still on its way.
@@ -408,7 +445,16 @@ class Member:
             if mentions is not None:
                 plain.mentions = [foreign(mention) for mention in mentions]
             plain.re = re
-            return self._seal(room, plain, current, key)
+            return self._seal(room, plain, current, key, uid)
+
+    def uid_of(self, once: str) -> str:
+        """The uid that something has in this room, however often it is tried."""
+        named = uuid.uuid5(
+            uuid.NAMESPACE_OID, f"{self.agent}\n{self._room_name}\n{once}"
+        )
+        text = str(named)
+        version = "4" if self._hub_token is None else "8"
+        return f"{text[:14]}{version}{text[15:]}"
 
     def _plain(self, parts: list[dict[str, Any]]) -> Plaintext:
         name, role = foreign(self._name), foreign(self._role)
@@ -431,10 +477,15 @@ class Member:
             return self._seal(room, waiting.plain, current, key)
 
     def _seal(
-        self, room: StoredRoom, plain: Plaintext, current: SignedState, key: Secret
+        self,
+        room: StoredRoom,
+        plain: Plaintext,
+        current: SignedState,
+        key: Secret,
+        uid: str | None = None,
     ) -> Outgoing:
         assert room.position.room_id is not None, "it is being read"
-        uid = fresh_uid(self._hub_token)
+        uid = uid or fresh_uid(self._hub_token)
         n, prev = self._number(room)
         part = envelope.seal_message(
             plain,

@@ -17,6 +17,7 @@ from parler.client.client import Client
 from parler.machine.files import locked
 from parler.sealed.changes import Change
 from parler.sealed.formats import GRANT_KIND, Reference
+from parler.sealed.log import Entry
 from parler.sealed.member import Member
 from parler.sealed.reader import Reading
 from parler.sealed.store import Outgoing
@@ -84,6 +85,44 @@ class SealedRoom:
             return None
         return await self.sync()
 
+    async def arrive(self, seq: Seq | None = None) -> bool:
+        """Read the room up to a position, if we have not; returns whether we are in.
+
+        Args:
+            seq: None if it is enough to have been let in.
+
+        Raises:
+            OtherRoom: The room is not the one that our key was made for.
+        """
+        if not self._member.is_in:
+            return await self.enter() is not None
+        if seq is not None and seq > self._member.last:
+            await self.sync()
+        return True
+
+    def entries(self, first: Seq, last: Seq) -> dict[Seq, Entry]:
+        """What is kept of the messages from one to another, by position."""
+        with self._member.kept() as room:
+            return {one.message.seq: one for one in room.entries_at(first, last)}
+
+    def reference(self, message_id: str) -> Reference | None:
+        """What a message is called that the hub cannot change; None of what is none."""
+        with self._member.kept() as room:
+            found = room.called(message_id)
+        if found is None or found.uid is None:
+            return None
+        return Reference(author=found.message.author.id, uid=found.uid)
+
+    def message_id(self, reference: Reference) -> str | None:
+        """What the hub calls a message."""
+        with self._member.kept() as room:
+            found = room.written(reference.author, reference.uid)
+        return None if found is None else found.message.id
+
+    def told(self, entry: Entry) -> str:
+        """What a message says that has only keys, to people."""
+        return self._member.told(entry)
+
     async def sync(self) -> list[Reading]:
         """Read all that is new, and say what was left unsaid.
 
@@ -101,8 +140,12 @@ class SealedRoom:
         *,
         mentions: list[str] | None = None,
         re: Reference | None = None,
+        once: str | None = None,
     ) -> Sent:
         """Say something, on top of all that is there. The hub has it on return.
+
+        Args:
+            once: Names it over several attempts, of which one is stored.
 
         Raises:
             NotReading: We are no member who may speak.
@@ -111,7 +154,18 @@ class SealedRoom:
         async with self._turn():
             await self._pull()
             await self._flush()
-            return await self._send(self._member.say(parts, mentions=mentions, re=re))
+            uid = None if once is None else self._member.uid_of(once)
+            if uid is not None and (sent := self._stored(uid)) is not None:
+                return sent
+            outgoing = self._member.say(parts, mentions=mentions, re=re, uid=uid)
+            return await self._send(outgoing)
+
+    def _stored(self, uid: str) -> Sent | None:
+        with self._member.kept() as room:
+            found = room.written(self._member.agent, uid)
+        if found is None:
+            return None
+        return Sent(id=found.message.id, seq=found.message.seq, room=self._room)
 
     async def invite(self, code: Code, expires_at: Millis) -> str:
         """Make the secret half of a session key; the other admins know it then too.
@@ -193,7 +247,9 @@ class SealedRoom:
         self, since: Seq, *, limit: int | None = None
     ) -> list[StoredMessage]:
         limit = limit or self._page_size
-        batch = await self._client.pull(self._room, since=since, limit=limit)
+        batch = await self._client.pull(
+            self._room, since=since, limit=limit, opened=False
+        )
         return [message.stored for message in batch.messages]
 
     async def _all(self) -> AsyncIterator[StoredMessage]:

@@ -421,6 +421,19 @@ class StoredRoom:
         """The rows behind one, in log order."""
         return self._entries("row > ?", after)
 
+    def entries_at(self, first: Seq, last: Seq) -> list[Entry]:
+        """The rows of messages from one position to another, in log order."""
+        return self._entries("seq BETWEEN ? AND ?", first, last)
+
+    def written(self, author: AgentId, uid: str) -> Entry | None:
+        """An author's message."""
+        return next(iter(self._entries("author = ? AND uid = ?", author, uid)), None)
+
+    def called(self, message_id: str) -> Entry | None:
+        """The message that the hub calls so."""
+        where = "json_extract(CAST(message AS TEXT), '$.id') = ?"
+        return next(iter(self._entries(where, message_id)), None)
+
     def alarms(self) -> list[RaisedAlarm]:
         """The contradictions that no person has accepted."""
         found = self._all(
@@ -643,10 +656,10 @@ class StoredRoom:
         found = self._one("SELECT verdict FROM entries", where, author, uid)
         return None if found is None else Verdict(found[0])
 
-    def _entries(self, where: str, value: int | str) -> list[Entry]:
+    def _entries(self, where: str, *values: int | str) -> list[Entry]:
         select = f"SELECT {_ENTRY} FROM entries"  # noqa: S608 (names of ours)
         return [
-            _entry(row) for row in self._all(select, f"{where} ORDER BY row", value)
+            _entry(row) for row in self._all(select, f"{where} ORDER BY row", *values)
         ]
 
     def _one(self, select: str, where: str, *values: Any) -> Any:

@@ -1,8 +1,12 @@
-"""Session keys as people pass them on: bare, ``KEY@HUB``, or a link (protocol 4.7)."""
+"""Session keys as people pass them on: bare, ``KEY@HUB``, or a link (protocol 4.7).
+
+Those of sealed sessions have a second half, which is for whoever joins and for no hub:
+``KEY.SECRET@HUB``.
+"""
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parler.wire.base import Code
 from parler.wire.urls import same_hub
@@ -27,12 +31,22 @@ _LINK = re.compile(
     r"(?![^\W_])",
     re.ASCII,
 )
-_SECOND = "[A-Z2-7]{26}(?![^\\W_])"
-_SEALED = re.compile(
-    rf"{_BEFORE}{_CODE}\.{_SECOND}|/join/{_CODE}/?#{_SECOND}",
-    re.ASCII | re.IGNORECASE,
-)
-"""A key with the secret half that opens a sealed session."""
+
+
+def _sealed(between: str) -> re.Pattern[str]:
+    code = f"((?:[{ALPHABET}]{between}){{{CODE_LENGTH}}})"
+    secret = f"((?:[A-Z2-7]{between}){{26}})(?![^\\W_])"
+    schemes = "|".join(sorted(_LINK_SCHEMES))
+    return re.compile(
+        rf"{_BEFORE}{code}\.{secret}(?:@{_HUB})?"
+        rf"|((?:{schemes})://[\w.:/%~\[\]@-]+?)/join/{code}/?#{secret}",
+        re.ASCII | re.IGNORECASE,
+    )
+
+
+_SEALED_ALONE, _SEALED_IN_TEXT = _sealed(r"[\s-]*"), _sealed("-?")
+"""A key with the secret half that opens a sealed session; among words, sentences have
+as many letters, so that there are no blanks in one."""
 
 _CODE_ALONE = re.compile(f"{_BEFORE}{_CODE}{_BEHIND}")
 
@@ -47,10 +61,20 @@ class JoinKey:
 
     code: Code
     hub: str | None = None
+    secret: str | None = field(default=None, repr=False)
+    """Of a sealed session: what no hub is told."""
 
     def __str__(self) -> str:
-        """The portable spelling: ``KEY@HUB``."""
+        """The portable spelling, without what is secret: ``KEY@HUB``."""
         return f"{self.code}@{self.hub}" if self.hub else self.code
+
+    @property
+    def whole(self) -> str:
+        """What is passed on: with the secret, ``KEY.SECRET@HUB``."""
+        if self.secret is None:
+            return str(self)
+        both = f"{self.code}.{self.secret}"
+        return f"{both}@{self.hub}" if self.hub else both
 
 
 def parse_join_key(text: str) -> JoinKey:
@@ -64,12 +88,8 @@ def parse_join_key(text: str) -> JoinKey:
     """
     text = _INVISIBLE.sub("", text)
     alone = text.strip()
-    if _SEALED.search(text) or _SEALED.search(_SEPARATORS.sub("", text)):
-        # Its code alone would let us in, to read nothing and to speak in clear.
-        raise InvalidJoinKey(
-            "that is the key of a sealed session: a newer Parler is needed, or a key "
-            "of a session that is not sealed"
-        )
+    if sealed := _sealed_among(text):
+        return sealed
     for one in (alone.rstrip(_AROUND), alone.strip(_AROUND)):
         code, hub = _split(one)
         if hub is None or not any(map(_is_around, hub)):
@@ -89,15 +109,31 @@ def normalise_code(text: str) -> Code:
     return Code(text)
 
 
+def _sealed_among(text: str) -> JoinKey | None:
+    """The only key of a sealed session in a text; it counts once."""
+    keys = []
+    alone = _SEALED_ALONE.fullmatch(text.strip(_AROUND))
+    for found in [alone] if alone else _SEALED_IN_TEXT.finditer(text):
+        code, secret, hub, link, linked_code, linked_secret = found.groups()
+        tidy = Code(_tidy(code or linked_code))
+        spelled = _SEPARATORS.sub("", secret or linked_secret).upper()
+        keys.append(JoinKey(tidy, hub or link, spelled))
+    return _only(keys)
+
+
 def _among_words(text: str) -> JoinKey | None:
     """The only key in a text; one that is there several times counts once."""
     keys = [JoinKey(Code(code), hub) for code, hub in _KEY_AT_HUB.findall(text)]
     keys += [JoinKey(Code(code), hub) for hub, code in _LINK.findall(text)]
     keys += [JoinKey(Code(code)) for code in _CODE_ALONE.findall(text)]
+    return _only(keys)
+
+
+def _only(keys: list[JoinKey]) -> JoinKey | None:
     for other in keys:
         first = keys[0]
         apart = first.hub and other.hub and not same_hub(first.hub, other.hub)
-        if other.code != first.code or apart:
+        if other.code != first.code or other.secret != first.secret or apart:
             raise InvalidJoinKey(
                 f"there are several keys in that text, {first} and {other}: which one?"
             )

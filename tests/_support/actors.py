@@ -9,6 +9,7 @@ from parler.client.client import connect
 from parler.identity.identity import ensure_identity
 from parler.identity.known_rooms import KnownRooms
 from parler.ops.context import OpContext
+from parler.sealed.sealing import SealedRooms
 from tests._support.memory_hub import MemoryHub, MemoryTransport, memory_hub
 
 HUB = "ws://127.0.0.1:7070"
@@ -58,8 +59,12 @@ class Stage:
         async def dial(url: str) -> _Pipe:
             return _Pipe(self.hub.dial().transport)
 
+        sealing = SealedRooms(identity, KnownRooms(home), hub=HUB, now=self.hub.clock)
+        self._stack.callback(sealing.close)
         client = await self._stack.enter_async_context(
-            connect(HUB, identity.keypair, name=name, role=role, dial=dial)
+            connect(
+                HUB, identity.keypair, name=name, role=role, sealing=sealing, dial=dial
+            )
         )
         return OpContext(
             client=client,

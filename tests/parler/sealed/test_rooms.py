@@ -147,8 +147,10 @@ class Hiding:
         self._client = client
         self._author = author
 
-    async def pull(self, room: RoomName, *, since: int, limit: int) -> Batch:
-        batch = await self._client.pull(room, since=since, limit=limit)
+    async def pull(
+        self, room: RoomName, *, since: int, limit: int, opened: bool
+    ) -> Batch:
+        batch = await self._client.pull(room, since=since, limit=limit, opened=opened)
         shown = [m for m in batch.messages if m.author.id != self._author]
         return replace(batch, messages=[*batch.messages[:1], *shown[1:]])
 

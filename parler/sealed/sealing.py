@@ -1,0 +1,300 @@
+"""The sealed rooms of one identity at one hub, as its client is given them.
+
+The one place that decides whether a room is sealed. What reads and computes is imported
+for the first such room: whoever has none pays a look at a file that is not there.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from parler.errors import ConfigError, HubError, UsageError, VerificationError
+from parler.identity.identity import Identity
+from parler.identity.known_rooms import KnownRooms
+from parler.wire.base import Millis, RoomName
+from parler.wire.canonical import canonical_json
+from parler.wire.parts import (
+    InvalidParts,
+    Part,
+    TextPart,
+    check_parts,
+    encode_parts,
+    read_parts,
+)
+from parler.wire.records import RoomTarget, StoredMessage
+from parler.wire.replies import Sent
+from parler.wire.requests import AnyRequest, Forget, PutBlob, Recall, Remember, Send
+
+if TYPE_CHECKING:
+    from parler.client.client import Client
+    from parler.client.messages import Message
+    from parler.sealed.log import Entry
+    from parler.sealed.rooms import SealedRoom
+    from parler.sealed.store import Store
+
+STORE = "sealed.sqlite"
+"""Where the store of a home is; the same as `parler.sealed.store.FILE_NAME`."""
+
+_OURS = ("com.parler.sealed", "com.parler.grant")
+"""Kinds of which one is in each message that a member's program says there."""
+
+_GRANT = b"com.parler.grant"
+
+
+class LeavesSeal(UsageError):
+    """It would go in clear into a room that only its members can read."""
+
+    code = "leaves_seal"
+
+
+class SealedRooms:
+    """What an identity keeps of its sealed rooms, opened when it is needed."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        known_rooms: KnownRooms,
+        *,
+        hub: str,
+        now: Callable[[], Millis],
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            hub: In the one spelling that people are shown.
+        """
+        self._identity = identity
+        self._known = known_rooms
+        self._hub = hub
+        self._now = now
+        self._path = identity.home / STORE
+        self._sealed: dict[RoomName, bool] = {}
+        self._store: Store | None = None
+        self._rooms: dict[RoomName, SealedRoom] = {}
+
+    def close(self) -> None:
+        """Let go of the store."""
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+        self._rooms.clear()
+
+    def covers(self, room: RoomName) -> bool:
+        """Whether a room is sealed, as far as this machine knows."""
+        if room not in self._sealed:
+            self._sealed[room] = self._look(room)
+        # Another process may have found out; that one is not sealed stays so for none.
+        elif not self._sealed[room] and self._known.is_sealed(self._hub, room):
+            self._sealed[room] = True
+        return self._sealed[room]
+
+    def _look(self, room: RoomName) -> bool:
+        noted = self._known.is_sealed(self._hub, room)
+        if noted is None and self._path.exists():
+            noted = room in self._opened_store().names(self._hub)
+            with suppress(ConfigError):  # it is only looked for again
+                self._known.note_sealed(self._hub, room, noted)
+        return bool(noted)
+
+    def seal(self, room: RoomName) -> None:
+        """Know a room as sealed, from now on and for good."""
+        self._known.remember(self._hub, room)
+        self._known.note_sealed(self._hub, room, True)
+        self._sealed[room] = True
+
+    def check(self, frame: AnyRequest) -> None:
+        """Refuse what would say something in clear into a sealed room.
+
+        Raises:
+            LeavesSeal: It would.
+        """
+        room = _room_of(frame)
+        if room is None or not self.covers(room) or _is_sealed(frame):
+            return
+        raise LeavesSeal(
+            f"{room} is sealed, and this would be readable for its hub: "
+            f"{_WHAT.get(type(frame), 'a message')} is not sent there"
+        )
+
+    def room(self, client: "Client", name: RoomName) -> "SealedRoom":
+        """A sealed room of ours, with what keeps and computes."""
+        from parler.sealed.member import Member
+        from parler.sealed.rooms import SealedRoom
+
+        if name not in self._rooms:
+            member = Member(
+                self._opened_store(),
+                self._identity.keypair,
+                hub=self._hub,
+                room=name,
+                name=self._identity.name,
+                role=self._identity.role,
+                now=self._now,
+                hub_token=client.hub_token,
+            )
+            lock = self._identity.home / f"sealed-{_file_name(name)}"
+            self._rooms[name] = SealedRoom(client, member, name, lock=lock)
+        return self._rooms[name]
+
+    def _opened_store(self) -> "Store":
+        from parler.sealed.store import open_store
+
+        if self._store is None:
+            self._store = open_store(self._path)
+        return self._store
+
+    async def say(
+        self,
+        client: "Client",
+        room: RoomName,
+        parts: Sequence[Part],
+        *,
+        mentions: Collection[str],
+        reply_to: str | None,
+        client_id: str | None,
+    ) -> Sent:
+        """Say something into a sealed room.
+
+        Raises:
+            NotReading: We are no member who may speak.
+            UsageError: It is longer than a sealed message may be.
+        """
+        from parler.sealed.envelope import TooLong
+
+        sealed = self.room(client, room)
+        await sealed.arrive()
+        try:
+            return await sealed.say(
+                msgspec.json.decode(encode_parts(list(parts))),
+                mentions=list(mentions) or None,
+                re=sealed.reference(reply_to) if reply_to else None,
+                once=client_id,
+            )
+        except TooLong as error:
+            raise UsageError(str(error)) from None
+
+    async def opened(
+        self, client: "Client", room: RoomName, messages: "list[Message]"
+    ) -> "list[Message]":
+        """What a hub handed out, with what is sealed opened.
+
+        A room in which somebody gave us keys is known as sealed from then on.
+        """
+        if not self.covers(room):
+            if not any(_GRANT in bytes(one.stored.parts) for one in messages):
+                return messages
+            if not await self._discover(client, room):
+                return messages
+        sealed = self.room(client, room)
+        try:
+            await sealed.arrive(messages[-1].seq)
+        except VerificationError as error:
+            return [_closed(one, str(error)) for one in messages]
+        entries = sealed.entries(messages[0].seq, messages[-1].seq)
+        return [
+            _shown(one, entries[one.seq], sealed)
+            if one.seq in entries
+            else _closed(one, "its keys have not come yet")
+            for one in messages
+        ]
+
+    async def _discover(self, client: "Client", room: RoomName) -> bool:
+        """Whether a room that looked plain has let us in as a member."""
+        from parler.sealed.member import OtherRoom
+
+        sealed = self.room(client, room)
+        with suppress(OtherRoom, HubError):
+            if await sealed.enter() is not None:
+                self.seal(room)
+                return True
+        self._rooms.pop(room)
+        self._opened_store().forget(self._hub, room)
+        return False
+
+
+_WHAT = {
+    PutBlob: "a file",
+    Remember: "a fact",
+    Recall: "a search",
+    Forget: "a fact",
+}
+
+
+def _room_of(frame: AnyRequest) -> RoomName | None:
+    match frame:
+        case Send(target=RoomTarget(room=room)) | PutBlob(target=RoomTarget(room=room)):
+            return room
+        case Remember(fact=fact):
+            return fact.room
+        case Recall(room=room) | Forget(room=room):
+            return room
+    return None
+
+
+def _is_sealed(frame: AnyRequest) -> bool:
+    if not isinstance(frame, Send) or frame.mentions or frame.reply_to:
+        return False
+    try:
+        kinds = check_parts(frame.parts)
+    except InvalidParts:
+        return False
+    return len(kinds) == 3 and kinds[1] in _OURS
+
+
+def _file_name(room: RoomName) -> str:
+    import hashlib
+
+    return hashlib.sha256(room.encode()).hexdigest()[:16]
+
+
+def _shown(message: "Message", entry: "Entry", room: "SealedRoom") -> "Message":
+    """A message as a member reads it: its author's own words, or why there are none."""
+    from parler.sealed.formats import INVITE_KIND, Verdict
+    from parler.sealed.reader import Reading
+
+    reading = Reading(entry=entry)
+    if entry.verdict in (Verdict.STATE, Verdict.KEYS):
+        return _said(message, f"🔒 {room.told(entry)}")
+    if entry.plain is None:
+        return _closed(message, entry.verdict.value)
+    plain = entry.plain
+    parts = [part for part in reading.parts if part["kind"] != INVITE_KIND]
+    if len(parts) < len(reading.parts):
+        parts.append({"kind": "text", "text": "🔒 made a key to this session"})
+    marks = [f"(not shown, it may not be inside: {kind})" for kind in reading.dropped]
+    if entry.old_key:
+        marks.append("(old key: its author had not seen the last change of members)")
+    parts += [{"kind": "text", "text": mark} for mark in marks]
+    author = msgspec.structs.replace(
+        message.stored.author, name=plain.name, role=plain.role
+    )
+    stored = msgspec.structs.replace(
+        message.stored,
+        author=author,
+        parts=msgspec.Raw(canonical_json(parts)),
+        mentions=plain.mentions,
+        reply_to=room.message_id(plain.re) if plain.re else None,
+    )
+    return _reread(message, stored)
+
+
+def _closed(message: "Message", verdict: str) -> "Message":
+    """A message of which nothing is shown, and why."""
+    if verdict == "not sealed":
+        return _said(message, "⚠ NOT SEALED: not shown, since the hub can read it")
+    return _said(message, f"🔒 not opened: {verdict}")
+
+
+def _said(message: "Message", text: str) -> "Message":
+    parts = encode_parts([TextPart(text)])
+    stored = msgspec.structs.replace(
+        message.stored, parts=parts, mentions=None, reply_to=None
+    )
+    return _reread(message, stored)
+
+
+def _reread(message: "Message", stored: StoredMessage) -> "Message":
+    return replace(message, stored=stored, parts=read_parts(stored.parts))
