@@ -26,8 +26,25 @@ def clear() -> None:
     _draw("")
 
 
+def counting(
+    clock: Callable[[], float] = time.monotonic,
+) -> Callable[[str, int, int], None]:
+    """What is told what is done now, how many times of how many, and shows it."""
+    now: dict[str, Callable[[int, int], None]] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        if what not in now:
+            now.clear()
+            now[what] = transfer(what, clock, str)
+        now[what](done, total)
+
+    return tell
+
+
 def transfer(
-    what: str, clock: Callable[[], float] = time.monotonic
+    what: str,
+    clock: Callable[[], float] = time.monotonic,
+    shown: Callable[[int], str] = shown_size,
 ) -> Callable[[int, int], None]:
     """What is told how many bytes of how many have gone, and shows it."""
     begun: tuple[float, int] | None = None
@@ -45,8 +62,8 @@ def transfer(
             rate = (done - begun[1]) / (now - begun[0])
             rest = f", {shown_secs((total - done) / rate)} left" if rate else ""
             _draw(
-                f"{what} {100 * done // total} % of {shown_size(total)}, "
-                f"{shown_size(int(rate))}/s{rest}"
+                f"{what} {100 * done // total} % of {shown(total)}, "
+                f"{shown(int(rate))}/s{rest}"
             )
 
     return tell

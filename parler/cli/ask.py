@@ -89,11 +89,12 @@ def ask_user(options: Options, **given: Any) -> None:
 
     async def work(run: Run) -> None:
         settings = settings_of(options)
-        result = await questions.ask_user(
-            run.ctx,
-            params,
-            as_person=lambda: bootstrap.as_person(run.ctx.hub, settings),
-        )
+        with run.out.waiting("waiting for your person", params.wait_secs or None):
+            result = await questions.ask_user(
+                run.ctx,
+                params,
+                as_person=lambda: bootstrap.as_person(run.ctx.hub, settings),
+            )
         run.out.result(result, _users_answer(result), foreign=True)
         _end_by(result.state)
 

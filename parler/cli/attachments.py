@@ -72,7 +72,8 @@ def push(
     )
 
     async def whole() -> None:
-        async with bundles.prepared(what) as ready:
+        watch = options.out.counting()
+        async with bundles.prepared(what, watch=watch) as ready:
             for line in _preview(ready):
                 options.out.note(line)
             async with connected(options, place) as run:
@@ -107,7 +108,10 @@ def apply(
         )
         async with connected(options, Place(room=room)) as run:
             result = await bundles.apply(
-                run.ctx, repository, params, progress=run.out.progress("fetching")
+                run.ctx,
+                repository.watched(run.out.counting()),
+                params,
+                progress=run.out.progress("fetching"),
             )
             run.out.result(result, _applied(result), foreign=True)
             if not result.already:

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from parler._version import __version__
 from parler.cli._colour import painted, wants_colour
-from parler.cli._progress import clear, transfer, waiting
+from parler.cli._progress import clear, counting, transfer, waiting
 from parler.errors import UsageError
 from parler.identity.homes import process_environment
 from parler.text.terminal import clip, safe_json, visible, wrap
@@ -95,6 +95,10 @@ class Output:
     def progress(self, what: str) -> Callable[[int, int], None] | None:
         """A row on stderr that follows a transfer; None where nobody watches."""
         return transfer(what) if self._is_watched else None
+
+    def counting(self) -> Callable[[str, int, int], None] | None:
+        """The same of things that are done one by one, several kinds in a row."""
+        return counting() if self._is_watched else None
 
     def waiting(
         self, what: str, at_most: float | None = None

@@ -47,12 +47,14 @@ def update(options: Options, check: _Check = False, yes: Yes = False) -> None:
         check_no_agent(deciding)
     if found.is_replaceable:
         options.out.note("asking the package index for the newest version …")
-    result = operation.look(found)
+    with options.out.waiting("looking"):
+        result = operation.look(found)
     if not check and result.newer:
         for line in _told(result, found):
             options.out.note(line)
         check_agreed(deciding, yes=yes)
-        result = operation.update(found, result)
+        with options.out.waiting("updating"):
+            result = operation.update(found, result)
         lines = [f"updated to {result.newest}", *_running(options)]
     else:
         lines = list(_told(result, found))

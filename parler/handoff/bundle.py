@@ -151,7 +151,7 @@ async def write_bundle(
         revisions = [tip, *(f"^{one.oid}" for one in needed)]
         await git.run(
             *("pack-objects", "--revs", "--thin", "--stdout", "--delta-base-offset"),
-            "--quiet",
+            *git.told("--all-progress", "--quiet"),
             stdin="".join(f"{one}\n" for one in revisions).encode(),
             into=take,
         )

@@ -10,6 +10,7 @@ stranger's: once imported, nobody can tell them apart. What the commands mean is
 import asyncio
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
 from parler.errors import GitFailed, ParlerError
 from parler.identity.homes import process_environment, user_home_of
@@ -108,6 +109,15 @@ _CONFIG = (
 )
 
 
+Watch: TypeAlias = Callable[[str, int, int], None]
+"""Told what git does, and how many of how many objects it has done."""
+
+_FAR = re.compile(rb"([A-Z][a-z]+ [a-z]+): +\d+% \((\d{1,12})/(\d{1,12})\)")
+_PROGRESS = re.compile(
+    r"[A-Z][a-z]+ [a-z]+: .*|Delta compression using .*|Total \d+ .*"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """How git ended."""
@@ -138,6 +148,13 @@ class Git:
     extra: Mapping[str, str] = field(default_factory=dict)
     """Further variables, such as another place for objects."""
 
+    watch: Watch | None = None
+    """Told how far a long command is; commands are asked for it by `told`."""
+
+    def told(self, asking: str, quiet: str = "") -> tuple[str, ...]:
+        """The option of a command that says how far it is, or that it need not."""
+        return tuple(filter(None, [asking if self.watch else quiet]))
+
     async def run(
         self,
         *arguments: str,
@@ -164,7 +181,8 @@ class Git:
         process = await self._start(argv, stdin=stdin)
         try:
             async with asyncio.timeout(secs):
-                status, err = await _talk(process, stdin, into or _bounded(out, what))
+                into = into or _bounded(out, what)
+                status, err = await _talk(process, stdin, into, self.watch)
         except TimeoutError:
             raise GitFailed(f"{what} did not finish within {secs:g} s") from None
         finally:
@@ -250,7 +268,10 @@ async def _feed(process: Process, data: bytes) -> None:
 
 
 async def _talk(
-    process: Process, stdin: bytes | IO[bytes] | None, into: Sink
+    process: Process,
+    stdin: bytes | IO[bytes] | None,
+    into: Sink,
+    watch: Watch | None,
 ) -> tuple[int, str]:
     """Its status, and the end of what it complains about.
 
@@ -258,7 +279,7 @@ async def _talk(
     """
     try:
         async with asyncio.TaskGroup() as group:
-            errors = group.create_task(_tail(process))
+            errors = group.create_task(_tail(process, watch))
             group.create_task(_read(process, into))
             if isinstance(stdin, bytes):
                 group.create_task(_feed(process, stdin))
@@ -297,13 +318,18 @@ def _bounded(out: bytearray, what: str) -> Sink:
     return take
 
 
-async def _tail(process: Process) -> str:
-    """The end of what it complains about; the rest is read over."""
+async def _tail(process: Process, watch: Watch | None) -> str:
+    """The end of what it complains about; the rest is read over, or told."""
     assert process.stderr is not None
     kept = b""
     while piece := await process.stderr.read(_PIECE):
+        if watch and (far := _FAR.findall(piece)):
+            what, done, total = far[-1]
+            watch(what.decode().lower(), int(done), int(total))
         kept = (kept + piece)[-MAX_ERROR_BYTES:]
     lines = kept.decode(errors="replace").strip().splitlines()
+    if watch:
+        lines = [one for one in lines if not _PROGRESS.fullmatch(one.strip())]
     return "; ".join(line.removeprefix("fatal: ").strip() for line in lines[-8:])
 
 

@@ -191,7 +191,8 @@ async def _examine(aside: Repository, head: Head, path: Path) -> _Found:
 async def _index(git: Git, path: Path, head: Head, *more: str) -> None:
     with path.open("rb", buffering=0) as file:
         file.seek(head.pack_at)
-        await git.run("index-pack", "--stdin", "--fix-thin", *more, stdin=file)
+        options = ("--stdin", "--fix-thin", *more, *git.told("-v"))
+        await git.run("index-pack", *options, stdin=file)
 
 
 async def _name(

@@ -11,7 +11,14 @@ from pathlib import Path
 from parler.errors import GitFailed, UsageError
 from parler.handoff.bundle import SHA1
 from parler.handoff.changes import count_changes, empty_tree
-from parler.handoff.git import Git, Ran, by_record, filters_off, trusted_folders
+from parler.handoff.git import (
+    Git,
+    Ran,
+    Watch,
+    by_record,
+    filters_off,
+    trusted_folders,
+)
 
 MAX_SHOWN_COMMITS = 20
 MAX_SHOWN_CHANGES = 50
@@ -77,6 +84,10 @@ class Repository:
 
     partial: bool
     """It lacks objects that its own git would fetch when they are needed."""
+
+    def watched(self, watch: Watch | None) -> "Repository":
+        """The same one, of which somebody is told how far git is."""
+        return replace(self, git=replace(self.git, watch=watch))
 
     async def contents(
         self, tip: str, excluded: list[str], *, since: str | None, count: int

@@ -16,6 +16,7 @@ import msgspec
 from parler.client.pending import Progress
 from parler.errors import BadBundle
 from parler.handoff import incoming, outgoing
+from parler.handoff.git import Watch
 from parler.handoff.repository import (
     Change,
     Commit,
@@ -192,14 +193,19 @@ class BundlesResult(Result):
 
 
 @asynccontextmanager
-async def prepared(params: SelectParams) -> AsyncIterator[Ready]:
+async def prepared(
+    params: SelectParams, *, watch: Watch | None = None
+) -> AsyncIterator[Ready]:
     """Select commits and write them to a private file, which ends with the block.
+
+    Args:
+        watch: Told how far git is.
 
     Raises:
         UsageError: There is no such repository, ref or base.
         HandoffError: There is nothing to send, or it must not or cannot be sent.
     """
-    repository = await open_repository(params.folder)
+    repository = (await open_repository(params.folder)).watched(watch)
     selection = await outgoing.select(
         repository, params.ref, base=params.base, allow_dirty=params.allow_dirty
     )

@@ -83,3 +83,15 @@ def test_nobody_is_told_who_did_not_want_to_be(
     with silent.waiting("waiting"):
         pass
     assert screen.getvalue() == ""
+
+
+def test_what_git_does_one_by_one_is_told_kind_by_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen, clock = watched(monkeypatch), Clock()
+    tell = _progress.counting(clock)
+    for at, what, done in ((0, "packing", 1), (5, "packing", 11), (5, "writing", 1)):
+        clock.now = at
+        tell(what, done, 100)
+    assert screen.getvalue() == "\rpacking 11 % of 100, 2/s, 44 s left"
+    _progress.clear()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,21 @@ def test_filters_are_turned_off_by_name_whatever_the_name() -> None:
     assert settings["filter.lfs.clean"] == ""
     assert settings["filter.lfs.required"] == "false"
     assert settings["filter.a=b.c.process"] == ""
+
+
+async def test_how_far_it_is_is_told_and_is_no_part_of_an_error(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, int, int]] = []
+    watch = lambda *far: told.append(far)  # noqa: E731
+    git = Git(folder=repo.folder, watch=watch)
+    options = ("--revs", "--stdout", *git.told("--all-progress", "--quiet"))
+    await git.run("pack-objects", *options, stdin=b"HEAD\n", into=lambda piece: None)
+    what, done, total = told[-1]
+    assert (what, done) == ("writing objects", total)
+    assert Git(folder=repo.folder).told("--all-progress", "--quiet") == ("--quiet",)
+    said = r"printf 'Writing objects:  50%% (1/2)\rWriting objects: 100%% (2/2)\n' >&2"
+    failing = impostor(tmp_path, monkeypatch, f"{said}; echo no >&2; exit 1")
+    with pytest.raises(GitFailed, match=r"^git pack-objects failed: no$"):
+        await replace(failing, watch=watch).run("pack-objects")
+    assert told[-1] == ("writing objects", 2, 2)
