@@ -10,8 +10,9 @@ import base64
 import binascii
 import json
 import re
+from contextlib import suppress
 from enum import StrEnum
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
@@ -32,6 +33,7 @@ from parler.wire.records import EndpointRef
 SEALED_KIND = "com.parler.sealed"
 GRANT_KIND = "com.parler.grant"
 INVITE_KIND = "com.parler.invite"
+FACT_KIND = "com.parler.fact"
 
 MESSAGE_NOTICE = "🔒 sealed message: this program cannot open it, a newer Parler can"
 GRANT_NOTICE = "🔒 sealed room: keys for its members, nothing to read"
@@ -352,6 +354,18 @@ class InviteRecord(Value, frozen=True, tag_field="kind", tag=INVITE_KIND):
     __repr__ = _nothing_of
 
 
+class FactRecord(Value, frozen=True, tag_field="kind", tag=FACT_KIND):
+    """Within a message: something to remember, or no longer.
+
+    With a key it takes the place of the author's last one under that key. To forget
+    drops the author's own: under a key, of exactly a text, or both.
+    """
+
+    op: Literal["put", "forget"]
+    key: str | None = None
+    text: str | None = None
+
+
 class FileSeal(Value, frozen=True):
     """What opens the file that a part announces."""
 
@@ -482,6 +496,20 @@ def read_invites(plain: Plaintext) -> list[InviteRecord]:
     """
     parts = [part for part in plain.parts if part["kind"] == INVITE_KIND]
     records: list[InviteRecord] = [_convert(part, InviteRecord) for part in parts]
+    return records
+
+
+def read_facts(plain: Plaintext) -> list[FactRecord]:
+    """What a message says to remember or to forget; what says neither is left out."""
+    records: list[FactRecord] = []
+    for part in plain.parts:
+        if part["kind"] != FACT_KIND:
+            continue
+        with suppress(Refused):
+            record: FactRecord = _convert(part, FactRecord)
+            named = record.key is not None or record.text is not None
+            if record.text if record.op == "put" else named:
+                records.append(record)
     return records
 
 

@@ -129,6 +129,9 @@ class Entry:
     """Whose key it waits for, or was opened with."""
 
     old_key: bool = False
+    written: Millis | None = None
+    """When its author says that it was; signed."""
+
     plain: Plaintext | None = field(default=None, repr=False)
 
 

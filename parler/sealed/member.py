@@ -460,6 +460,11 @@ class Member:
         name, role = foreign(self._name), foreign(self._role)
         return Plaintext(v=VERSION, name=name, role=role, parts=parts)
 
+    def facts(self, *, key: str | None, text: str | None) -> int:
+        """How many live facts of our own are under a key, of a text, or both."""
+        with self._room() as room:
+            return room.facts(self.agent, key=key, text=text)
+
     def renew(self) -> Outgoing | None:
         """Seal what is on its way anew, if the state has changed since.
 

@@ -217,7 +217,7 @@ class Reader:
         self._log.append(replace(entry, head=position.head))
         opened: list[Reading] = []
         if isinstance(body, Post | Give):
-            opened = [*self._place_again(), *self._open_shut()]
+            opened = [*self._place_again(), *self.open_shut()]
         return [Reading(entry=entry, body=body), *opened]
 
     def continues(self, first: Sequence[StoredMessage]) -> bool:
@@ -238,7 +238,7 @@ class Reader:
             if b64(crypto.commitment(key, epoch)) != kc:
                 raise Refused(Verdict.KEY_COMMITMENT)
             self._log.add_key(epoch, key, granter)
-        return self._open_shut()
+        return self.open_shut()
 
     def _begins(self, message: "_Message") -> bool:
         """Whether this is the genesis of the room, which is taken then."""
@@ -283,7 +283,7 @@ class Reader:
             if self._log.has(message.author, message.uid):
                 self._alarm_of_member(Alarm.REPLAY, entry)
                 raise Refused(Verdict.REPLAY)
-            entry = replace(entry, uid=message.uid)
+            entry = replace(entry, uid=message.uid, written=message.signature.ts)
             body = message.body()
             if body is None:
                 if self._log.last_word(message.author) is not None:
@@ -602,7 +602,7 @@ class Reader:
             return replace(entry, verdict=refused.verdict)
         return replace(entry, verdict=Verdict.OPEN, plain=plain)
 
-    def _open_shut(self) -> list[Reading]:
+    def open_shut(self) -> list[Reading]:
         """Open what the keys that we have now fit, in log order."""
         shut = [
             (entry, key)
@@ -633,11 +633,16 @@ class _Message:
             self._parts = None
             self.digest = crypto.entry_digest(self.author, None)
 
-    @cached_property
+    @property
     def uid(self) -> str:
-        """Of the signature that `check_message` reads."""
+        """By which its author names it."""
+        return self.signature.uid
+
+    @cached_property
+    def signature(self) -> SigPart:
+        """The one that `check_message` reads."""
         parts = (read_part(part) for part in self._parts or [])
-        return next(part.uid for part in parts if isinstance(part, SigPart))
+        return next(part for part in parts if isinstance(part, SigPart))
 
     def check_signature(self) -> None:
         signature = check_message(self.stored, reader=None)

@@ -16,7 +16,7 @@ import msgspec
 from parler.client.client import Client
 from parler.machine.files import locked
 from parler.sealed.changes import Change
-from parler.sealed.formats import GRANT_KIND, Reference
+from parler.sealed.formats import GRANT_KIND, FactRecord, Reference, print_struct
 from parler.sealed.log import Entry
 from parler.sealed.member import Member
 from parler.sealed.reader import Reading
@@ -166,6 +166,32 @@ class SealedRoom:
         if found is None:
             return None
         return Sent(id=found.message.id, seq=found.message.seq, room=self._room)
+
+    async def remember(self, text: str, *, key: str | None = None) -> Sent:
+        """Keep a fact in the room, in the place of our last one under its key.
+
+        Raises:
+            NotReading, TooLong: As of `say`.
+        """
+        record = FactRecord(op="put", key=key, text=text)
+        return await self.say([print_struct(record)])
+
+    async def forget(self, *, key: str | None = None, text: str | None = None) -> int:
+        """Drop facts of our own: under a key, of exactly a text, or both.
+
+        Returns how many; if there are none, nothing is said.
+
+        Raises:
+            NotReading: We may not speak.
+        """
+        async with self._turn():
+            await self._pull()
+            await self._flush()
+            count = self._member.facts(key=key, text=text)
+            if count:
+                record = FactRecord(op="forget", key=key, text=text)
+                await self._send(self._member.say([print_struct(record)]))
+            return count
 
     async def invite(self, code: Code, expires_at: Millis) -> str:
         """Make the secret half of a session key; the other admins know it then too.

@@ -6,9 +6,12 @@ of one identity share it; what belongs together is one transaction, on disk when
 returns.
 """
 
+import math
 import os
+import re
 import secrets
 import sqlite3
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, field, fields
@@ -27,17 +30,22 @@ from parler.machine.files import (
 )
 from parler.sealed.changes import Change
 from parler.sealed.crypto import Secret
-from parler.sealed.formats import Link, Plaintext, Verdict
+from parler.sealed.formats import FactRecord, Link, Plaintext, Verdict, read_facts
 from parler.sealed.invites import Invite
 from parler.sealed.log import Alarm, Entry, KnownState, LastWord, Place, Position
 from parler.sealed.state import SignedState
 from parler.wire.base import AgentId, Code, Millis, RoomName, Seq
+from parler.wire.limits import DEFAULT_RECALL_LIMIT
 from parler.wire.records import StoredMessage
 
 FILE_NAME = "sealed.sqlite"
 SCHEMA_VERSION = 1
 BUSY_SECS = 30.0
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_WORD = re.compile(r"[^\W_]+")
+MAX_WORDS = 64
+"""Of a query."""
+
 MAX_ALARMS = 100
 """Kept of a room; the first ones show what happened, the rest only that it goes on."""
 
@@ -66,6 +74,7 @@ CREATE TABLE entries (
   room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, row INTEGER NOT NULL,
   seq INTEGER NOT NULL, author TEXT NOT NULL, uid TEXT, n INTEGER, digest BLOB NOT NULL,
   head BLOB, verdict TEXT NOT NULL, epoch INTEGER, old_key INTEGER NOT NULL,
+  written INTEGER,
   message BLOB NOT NULL, parts BLOB NOT NULL, plain BLOB, PRIMARY KEY (room, row)
 ) STRICT;
 CREATE INDEX entries_by_uid ON entries (room, author, uid);
@@ -99,6 +108,34 @@ CREATE TABLE answers (
   room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE, asker TEXT NOT NULL,
   at INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE facts (
+  id INTEGER PRIMARY KEY, room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE,
+  row INTEGER NOT NULL, author TEXT NOT NULL, op TEXT NOT NULL, key TEXT, text TEXT,
+  ts INTEGER NOT NULL, live INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX facts_by_author ON facts (room, author, key);
+CREATE TABLE said (
+  id INTEGER PRIMARY KEY, room INTEGER NOT NULL REFERENCES rooms ON DELETE CASCADE,
+  row INTEGER NOT NULL, author TEXT NOT NULL, ts INTEGER NOT NULL, text TEXT NOT NULL,
+  UNIQUE (room, row)
+) STRICT;
+CREATE VIRTUAL TABLE facts_words
+  USING fts5(text, content=facts, content_rowid=id, tokenize=unicode61);
+CREATE VIRTUAL TABLE said_words
+  USING fts5(text, content=said, content_rowid=id, tokenize=unicode61);
+CREATE TRIGGER facts_on AFTER UPDATE OF live ON facts WHEN new.live > old.live BEGIN
+  INSERT INTO facts_words (rowid, text) VALUES (new.id, new.text); END;
+CREATE TRIGGER facts_off AFTER UPDATE OF live ON facts WHEN new.live < old.live BEGIN
+  INSERT INTO facts_words (facts_words, rowid, text)
+    VALUES ('delete', old.id, old.text); END;
+CREATE TRIGGER facts_gone AFTER DELETE ON facts WHEN old.live BEGIN
+  INSERT INTO facts_words (facts_words, rowid, text)
+    VALUES ('delete', old.id, old.text); END;
+CREATE TRIGGER said_on AFTER INSERT ON said BEGIN
+  INSERT INTO said_words (rowid, text) VALUES (new.id, new.text); END;
+CREATE TRIGGER said_gone AFTER DELETE ON said BEGIN
+  INSERT INTO said_words (said_words, rowid, text)
+    VALUES ('delete', old.id, old.text); END;
 CREATE TABLE outbox (
   room INTEGER PRIMARY KEY REFERENCES rooms ON DELETE CASCADE, uid TEXT NOT NULL,
   parts BLOB NOT NULL, at INTEGER NOT NULL, state TEXT, plain BLOB, change INTEGER
@@ -106,7 +143,9 @@ CREATE TABLE outbox (
 """
 
 _POSITION = tuple(field.name for field in fields(Position))
-_ENTRY = "row, digest, head, verdict, uid, n, epoch, old_key, message, parts, plain"
+_ENTRY = (
+    "row, digest, head, verdict, uid, n, epoch, old_key, written, message, parts, plain"
+)
 
 
 class Phase(StrEnum):
@@ -130,6 +169,22 @@ class RaisedAlarm:
     row: int
     other: int | None
     agent: AgentId
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A fact or a message that was opened here, as it was found."""
+
+    room: RoomName
+    row: int
+    author: AgentId
+    ts: Millis
+    """When its author says that it wrote it; signed."""
+
+    text: str
+    key: str | None
+    score: float
+    """Lower is better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +282,117 @@ class Store:
             self._database.execute(
                 "DELETE FROM rooms WHERE hub = ? AND name = ?", (hub, name)
             )
+            for words in ("facts_words", "said_words"):  # or deleted words stay there
+                self._database.execute(
+                    f"INSERT INTO {words} ({words}) VALUES ('optimize')"  # noqa: S608 (names of ours)
+                )
+
+    def recall(
+        self,
+        hub: str,
+        query: str = "",
+        *,
+        key: str | None = None,
+        room: RoomName | None = None,
+        limit: int = DEFAULT_RECALL_LIMIT,
+    ) -> list[Found]:
+        """Find facts of our rooms at a hub, as the hub finds those of others.
+
+        By a key the newest come first; by words those that fit best, where one of the
+        words has to be the beginning of one of theirs.
+
+        Args:
+            room: Only there.
+        """
+        if key is None:
+            return self._by_words("facts", "key", hub, query, room, limit)
+        found = self._database.execute(
+            "SELECT name, row, author, ts, text, key, 0.0 FROM facts "
+            "JOIN rooms ON rooms.id = facts.room "
+            "WHERE hub = ? AND ifnull(name = ?, 1) AND live AND key = ? "
+            "ORDER BY ts DESC, facts.id DESC LIMIT ?",
+            (hub, room, key, limit),
+        )
+        return [Found(*values) for values in found]
+
+    def search(
+        self,
+        hub: str,
+        query: str,
+        *,
+        room: RoomName | None = None,
+        limit: int = DEFAULT_RECALL_LIMIT,
+    ) -> list[Found]:
+        """Find messages that were opened here, those that fit best first.
+
+        Args:
+            room: Only there.
+        """
+        with self.writing():
+            self._index_said()
+        return self._by_words("said", "NULL", hub, query, room, limit)
+
+    def _index_said(self) -> None:
+        """Index what was opened since the last search: reading does not wait for it."""
+        news = self._database.execute(
+            "SELECT room, row, author, written, plain FROM entries "
+            "WHERE plain IS NOT NULL AND NOT EXISTS (SELECT 1 FROM said "
+            "WHERE said.room = entries.room AND said.row = entries.row)"
+        ).fetchall()
+        self._database.executemany(
+            "INSERT INTO said (room, row, author, ts, text) VALUES (?, ?, ?, ?, ?)",
+            [(*place, _words_of(plain)) for *place, plain in news],
+        )
+
+    def _by_words(
+        self,
+        table: str,
+        key: str,
+        hub: str,
+        query: str,
+        room: RoomName | None,
+        limit: int,
+    ) -> list[Found]:
+        """Find rows with words that begin like one of the query's, best first.
+
+        As a hub ranks facts: a word weighs the more the fewer have it, and how much a
+        row has of it, compared to the best one, is bm25.
+        """
+        within = (
+            f"{table} JOIN rooms ON rooms.id = {table}.room "
+            "WHERE hub = ? AND ifnull(rooms.name = ?, 1)"
+        )
+        if table == "facts":
+            within += " AND live"
+        (among,) = self._database.execute(
+            f"SELECT count(*) FROM {within}",  # noqa: S608 (names of ours)
+            (hub, room),
+        ).fetchone()
+        totals: dict[int, float] = {}
+        words = _WORD.findall(unicodedata.normalize("NFC", query).lower())
+        for word in list(dict.fromkeys(words))[:MAX_WORDS]:
+            having = self._database.execute(
+                f"SELECT rowid, bm25({table}_words) FROM {table}_words "  # noqa: S608 (names of ours)
+                f"WHERE {table}_words MATCH ? AND rowid IN "
+                f"(SELECT {table}.id FROM {within})",
+                (f'"{word}" *', hub, room),
+            ).fetchall()
+            best = min((score for _, score in having), default=0.0)
+            weight = math.log(1 + (among - len(having) + 0.5) / (len(having) + 0.5))
+            for ident, score in having:
+                totals[ident] = totals.get(ident, 0.0) - weight * score / best
+        ranked = sorted(totals, key=lambda ident: (totals[ident], -ident))[:limit]
+        return [
+            Found(
+                *self._database.execute(
+                    f"SELECT rooms.name, row, author, ts, text, {key} FROM {table} "  # noqa: S608 (names of ours)
+                    f"JOIN rooms ON rooms.id = {table}.room WHERE {table}.id = ?",
+                    (ident,),
+                ).fetchone(),
+                score=totals[ident],
+            )
+            for ident in ranked
+        ]
 
 
 class StoredRoom:
@@ -364,14 +530,16 @@ class StoredRoom:
         """Keep a row."""
         self._database.execute(
             f"INSERT INTO entries (room, seq, author, {_ENTRY}) "  # noqa: S608 (names of ours)
-            f"VALUES (?, ?, ?{', ?' * 11})",
+            f"VALUES (?, ?, ?{', ?' * 12})",
             (
                 *(self._id, entry.message.seq, entry.message.author.id, entry.row),
                 *(entry.digest, entry.head, entry.verdict, entry.uid, entry.n),
-                *(entry.epoch, entry.old_key, _print_message(entry.message)),
-                *(bytes(entry.message.parts), _print_plain(entry.plain)),
+                *(entry.epoch, entry.old_key, entry.written),
+                *(_print_message(entry.message), bytes(entry.message.parts)),
+                _print_plain(entry.plain),
             ),
         )
+        self._note_facts(entry)
 
     def shut(self, epoch: int) -> list[Entry]:
         """What was not opened for want of a key, in log order."""
@@ -393,6 +561,69 @@ class StoredRoom:
                 *(self._id, entry.row),
             ),
         )
+        self._note_facts(entry)
+
+    def _note_facts(self, entry: Entry) -> None:
+        """Keep what an opened message says to remember, or no longer.
+
+        What was opened late is put in its place: of an author's words the last in the
+        log counts, not the last that was opened.
+        """
+        records = read_facts(entry.plain) if entry.plain else []
+        if not records:
+            return
+        author = entry.message.author.id
+        later = self._one(
+            "SELECT 1 FROM facts", "author = ? AND row > ?", author, entry.row
+        )
+        for record in records:
+            ident = self._database.execute(
+                "INSERT INTO facts (room, row, author, op, key, text, ts) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(self._id, entry.row, author, record.op),
+                    *(record.key, record.text, entry.written or 0),
+                ),
+            ).lastrowid
+            if not later:
+                self._live(author, ident, record)
+        if later:
+            self._database.execute(
+                "UPDATE facts SET live = 0 WHERE room = ? AND author = ?",
+                (self._id, author),
+            )
+            ops = self._all(
+                "SELECT id, op, key, text FROM facts",
+                "author = ? ORDER BY row, id",
+                author,
+            )
+            for ident, op, key, text in ops:
+                self._live(author, ident, FactRecord(op, key, text))
+
+    def facts(self, author: AgentId, *, key: str | None, text: str | None) -> int:
+        """How many live facts of an author are under a key, of a text, or both."""
+        (count,) = self._one(
+            "SELECT count(*) FROM facts",
+            "author = ? AND live AND ifnull(key = ?, ? IS NULL) "
+            "AND ifnull(text = ?, ? IS NULL)",
+            *(author, key, key, text, text),
+        )
+        return int(count)
+
+    def _live(self, author: AgentId, ident: int | None, record: FactRecord) -> None:
+        """Apply an author's newest word on facts to those that it has said before."""
+        put = record.op == "put"
+        if not put or record.key is not None:
+            self._database.execute(
+                "UPDATE facts SET live = 0 WHERE room = ? AND author = ? AND live "
+                "AND ifnull(key = ?, ? IS NULL) AND ifnull(text = ?, 1)",
+                (
+                    *(self._id, author, record.key, record.key),
+                    None if put else record.text,
+                ),
+            )
+        if put:
+            self._database.execute("UPDATE facts SET live = 1 WHERE id = ?", (ident,))
 
     def shut_before(self, epoch: int) -> None:
         """Of what waits, give up what belongs to earlier epochs."""
@@ -779,7 +1010,7 @@ def _position(values: list[Any]) -> Position:
 
 
 def _entry(values: tuple[Any, ...]) -> Entry:
-    row, digest, head, verdict, uid, n, epoch, old_key, *said, plain = values
+    row, digest, head, verdict, uid, n, epoch, old_key, written, *said, plain = values
     return Entry(
         row=row,
         digest=digest,
@@ -789,6 +1020,7 @@ def _entry(values: tuple[Any, ...]) -> Entry:
         n=n,
         epoch=epoch,
         old_key=bool(old_key),
+        written=written,
         message=_read_message(*said),
         plain=_read_plain(plain),
     )
@@ -813,6 +1045,14 @@ def _print_plain(plain: Plaintext | None) -> bytes | None:
 
 def _read_plain(plain: bytes | None) -> Plaintext | None:
     return None if plain is None else msgspec.json.decode(plain, type=Plaintext)
+
+
+def _words_of(plain: bytes) -> str:
+    """What a message is found by: all that is meant to be read in it."""
+    parts = msgspec.json.decode(plain, type=Plaintext).parts
+    fields = ("text", "name", "summary", "next", "note")
+    texts = [part.get(field) for part in parts for field in fields]
+    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 def _read(link: bytes) -> SignedState:
