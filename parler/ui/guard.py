@@ -30,7 +30,15 @@ OPEN = frozenset({"/", "/enter"})
 """Paths that tell a browser without a cookie how to get one, and nothing else."""
 
 STATIC = "/static/"
-SCRIPTS = ("enter.js", "page.js", "words.js", "live.js", "room.js", "tools.js")
+SCRIPTS = (
+    "enter.js",
+    "page.js",
+    "words.js",
+    "live.js",
+    "notify.js",
+    "room.js",
+    "tools.js",
+)
 
 _SESSION = "parler.session"
 

@@ -26,6 +26,7 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
+from parler._version import __version__
 from parler.errors import NotMember, ParlerError, UsageError
 from parler.identity.message_signing import Signature
 from parler.ops.doctor.installation import DoctorResult
@@ -254,9 +255,13 @@ class Pages:
         reader = self.desk.reading(spot)
         opened = reader.__enter__()  # before anything is sent: there may be too many
         last = acts.number(request.query_params, "since") if spot else 0
+        session = session_of(request.scope)
+        assert session is not None
+        who = json.dumps({"token": session.token, "version": __version__})
 
         async def stream() -> AsyncIterator[str]:
             try:
+                yield f"event: session\ndata: {who}\n\n"
                 async for event, data in self._news(opened, view or "", last):
                     yield f"event: {event}\ndata: {json.dumps(data)}\n\n"
             finally:
@@ -323,6 +328,7 @@ class Pages:
         desk = self.desk
         shown: dict[str, Any] = {
             "waiting": len(desk.items),
+            "decisions": words.decisions(desk.items),
             "trouble": self._render("_away.html", away=desk.away),
         }
         if view == "home":

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from parler._version import __version__
 from parler.errors import ConfigError, UsageError
 from parler.machine import daemon, files
 from parler.ui.guard import HOST
@@ -41,6 +42,8 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: int
     port: int
+    version: str = ""
+    """Of Parler, as it started."""
 
     @property
     def origin(self) -> str:
@@ -100,6 +103,9 @@ def ensure(
 ) -> Running:
     """Find the process that serves the page, or start one by a command.
 
+    One of another version than ours, from before an upgrade, is ended and followed by
+    one of ours at its port.
+
     Raises:
         ConfigError: It does not come up.
     """
@@ -110,8 +116,12 @@ def ensure(
         )
     deadline = time.monotonic() + wait_secs
     with files.locked(place.starting, wait_secs=wait_secs):
-        if running := find(place):
+        if (running := find(place)) and running.version == __version__:
             return running
+        if running:
+            _end(place, running, deadline)
+            if "--port" not in command:
+                command = [*command, "--port", str(running.port)]
         env = daemon.environment(variables)
         env |= {k: v for k, v in variables.items() if k.startswith("PARLER_")}
         with daemon.started(
@@ -136,19 +146,23 @@ def stop(place: Place, *, wait_secs: float = STOP_SECS) -> Running | None:
         running = find(place)
         if running is None:
             return None
-        lock = place.running.with_name(f"{place.running.name}.lock")
-        if not daemon.holds(running.pid, lock):
-            raise ConfigError(
-                f"process {running.pid} is not the page: it runs in another container, "
-                "or as another user; stop it there"
-            )
-        with suppress(ProcessLookupError):
-            os.kill(running.pid, signal.SIGTERM)
-        while files.is_locked(place.running):
-            if time.monotonic() >= deadline:
-                raise ConfigError(f"the page (process {running.pid}) does not end")
-            time.sleep(_POLL_SECS)
+        _end(place, running, deadline)
     return running
+
+
+def _end(place: Place, running: Running, deadline: float) -> None:
+    lock = place.running.with_name(f"{place.running.name}.lock")
+    if not daemon.holds(running.pid, lock):
+        raise ConfigError(
+            f"process {running.pid} is not the page: it runs in another container, "
+            "or as another user; stop it there"
+        )
+    with suppress(ProcessLookupError):
+        os.kill(running.pid, signal.SIGTERM)
+    while files.is_locked(place.running):
+        if time.monotonic() >= deadline:
+            raise ConfigError(f"the page (process {running.pid}) does not end")
+        time.sleep(_POLL_SECS)
 
 
 @contextmanager
@@ -163,7 +177,8 @@ def serving(place: Place, port: int | None) -> Iterator[socket.socket]:
         UsageError: The port is taken.
     """
     with files.locked(place.running, wait_secs=_LOCK_SECS), _listening(port) as server:
-        own = Running(pid=os.getpid(), port=server.getsockname()[1])
+        port = server.getsockname()[1]
+        own = Running(pid=os.getpid(), port=port, version=__version__)
         files.write_private(place.running, msgspec.json.encode(own))
         try:
             yield server

@@ -4,6 +4,7 @@ Whatever a stranger wrote is text: escaped by the templates, its invisible chara
 spelled out, its length bounded. Nothing of it becomes markup, a link or an address.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,6 +20,7 @@ from parler.identity.homes import process_environment, user_home_of
 from parler.identity.message_signing import Signature
 from parler.identity.signing import fingerprint
 from parler.ops.affiliations import Affiliation, belongs
+from parler.ops.inbox import Item, Kind
 from parler.ops.message_view import ShownMessage
 from parler.ops.peers import Reach, told
 from parler.ops.questions import numbered
@@ -178,6 +180,24 @@ def plain(value: Any) -> Any:
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return "\n".join(lines(value))
+
+
+MAX_DECISIONS = 100
+_DECIDED = {
+    Kind.KNOCK: "knocks at a room of yours",
+    Kind.REQUEST: "wants to write to you",
+    Kind.QUESTION: "asks you",
+}
+"""What a desktop is told beside a name: the rest, strangers wrote."""
+
+
+def decisions(items: Sequence[Item]) -> list[tuple[str, str]]:
+    """What waits to be decided: what tells each from others, and its words."""
+    return [
+        (_hash(one.key), f"{_name(one.name)} {_DECIDED[one.kind]}")
+        for one in items
+        if one.kind in _DECIDED
+    ][:MAX_DECISIONS]
 
 
 def _signed(item: Any) -> str:

@@ -159,9 +159,10 @@ def chromium_context(started: Any, **options: Any) -> Iterator[Any]:
     assert errors == []
 
 
-def told(what: str, found: object) -> None:
-    """Say what was measured, or tried."""
-    sys.stdout.write(f"{what}: {found}\n")
+def told(what: str, **found: object) -> None:
+    """Say what was measured, or tried, as a line of JSON."""
+    rounded = {k: round(v) if isinstance(v, float) else v for k, v in found.items()}
+    sys.stdout.write(json.dumps({"what": what, **rounded}) + "\n")
 
 
 async def is_out(who: Peer, room: str) -> bool:

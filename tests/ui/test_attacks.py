@@ -97,7 +97,7 @@ def test_no_page_of_another_origin_gets_a_word_or_decides(tmp_path: Path) -> Non
         for home in (f"http://127.0.0.1:{port}/", f"http://{EVIL}:{port}/"):
             evil.goto(home)
             found = evil.evaluate(TRIES, [origin, item])
-            told(f"{home} got", found)
+            told(f"what {home} got", **found)
             assert {*found.values()} <= {"refused", ""}, found
         assert {status for _, status in statuses} == {403}, "it has to get there"
         assert evil.goto(f"http://{EVIL}:{own}/").status == 421

@@ -105,10 +105,7 @@ def test_a_knock_at_two_idle_agents_is_approved_in_the_page(
             while CONTEXT not in entered:
                 entered = bob.calls("parler_recv", wait_secs=10)
             took = (time.monotonic() - clicked) * 1000
-            told(
-                "from the click until the joiner's model has the context",
-                f"{took:.0f} ms",
-            )
+            told("from the click until the joiner's model has the context", ms=took)
             assert took < 2000
             page.get_by_role("button", name="Undo").wait_for()
 
@@ -143,8 +140,8 @@ def test_what_is_said_is_on_the_screen_at_once(at: Machine, page: Any) -> None:
             until(page, f"window.seen[{seq}]")
             took.append(page.evaluate(f"window.seen[{seq}]") - began)
         took.sort()
-        told("from sending to the screen, median of 20", f"{took[10]:.0f} ms")
-        told("from sending to the screen, slowest of 20", f"{took[-1]:.0f} ms")
+        told("from sending to the screen, median of 20", ms=took[10])
+        told("from sending to the screen, slowest of 20", ms=took[-1])
         assert took[10] < 100
         # Its own author is told by nobody: the page looks.
         claude.calls("parler_send", text="said by the only one who listens")
@@ -176,8 +173,8 @@ def test_a_room_of_ten_thousand_messages_opens_at_its_end(
             "[performance.getEntriesByName('first-contentful-paint')[0].startTime,"
             " performance.getEntriesByType('navigation')[0].responseEnd]"
         )
-        told(f"first paint of a room of {MANY:,} messages", f"{paint:.0f} ms")
-        told("of which until its answer was there", f"{answered:.0f} ms")
+        told(f"first paint of a room of {MANY:,} messages", ms=paint)
+        told("of which until its answer was there", ms=answered)
         assert paint < 1000
         assert page.locator(".line").count() < 100
         scroll = page.locator("#scroll")
@@ -279,3 +276,38 @@ def test_the_page_says_what_is_gone_and_comes_back(at: Machine, page: Any) -> No
         link = at.link()
         page.goto(link)
         page.get_by_role("link", name=TOPIC).wait_for()
+
+
+def test_after_an_upgrade_the_page_is_another_and_the_browser_is_told(
+    at: Machine, page: Any
+) -> None:
+    page.goto(at.link())
+    page.locator("#live.on").wait_for()
+    typing = page.context.new_page()
+    typing.goto(origin_of(at.link()) + "/")
+    with AppWindow(at.desk, CLAUDE, conversation="c-1") as claude:
+        at.opens(claude)
+        typing.get_by_role("link", name=TOPIC).first.click()
+        typing.locator("#live.on").wait_for()
+        typing.locator("#words").fill("half a thought")
+        # As if the running process had been left by an older version.
+        running = at.person.home / "ui" / "running.json"
+        old = json.loads(running.read_bytes())
+        running.write_text(json.dumps(old | {"version": "0.0.1"}), encoding="utf-8")
+        for one in (page, typing):
+            one.evaluate(
+                "() => document.querySelector('meta[name=parler-version]')"
+                ".setAttribute('content', '0.0.1')"
+            )
+        third = page.context.new_page()
+        third.goto(at.link())
+        third.locator("#live.on").wait_for()
+        new = json.loads(running.read_bytes())
+        assert (new["port"], new["pid"] == old["pid"]) == (old["port"], False)
+        # One was loaded anew; the other keeps what was typed, and still speaks.
+        another = "meta[name=parler-version]:not([content='0.0.1'])"
+        page.locator(another).wait_for(state="attached")
+        typing.get_by_text("load this page again").wait_for()
+        assert typing.locator("#words").input_value() == "half a thought"
+        typing.get_by_role("button", name="Send").click()
+        typing.locator(".line", has_text="half a thought").wait_for()

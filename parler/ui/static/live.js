@@ -2,6 +2,7 @@
 
 const pill = document.getElementById("live");
 const ENDED = "ended: run parler ui";
+const OUT = "another page began: run parler ui";
 
 /** Listen; `on` has a function for each event, given its data. */
 export function listen(query, on) {
@@ -17,16 +18,33 @@ export function listen(query, on) {
       source.close();
       failed += 1;
       pill.className = failed > 2 ? "off" : "";
-      pill.textContent = failed > 2 ? ENDED : "connecting";
+      if (failed < 3) pill.textContent = "connecting";
+      else fetch("/", { method: "GET" }).then(
+        (answer) => (pill.textContent = answer.status === 401 ? OUT : "connecting"),
+        () => (pill.textContent = ENDED),
+      );
       setTimeout(open, Math.min(500 * 2 ** failed, 15000));
     };
+    source.addEventListener("session", (heard) => renewed(JSON.parse(heard.data)));
     for (const [event, hear] of Object.entries(on))
       source.addEventListener(event, (heard) => hear(JSON.parse(heard.data)));
   };
   open();
 }
 
-const token = document.querySelector("meta[name=parler-token]").content;
+const meta = (name) => document.querySelector(`meta[name=parler-${name}]`).content;
+let token = meta("token");
+
+// Another process may answer by now. One of another version may lack what these scripts
+// ask for: the page is loaded again, but nothing that is being typed is thrown away.
+function renewed(session) {
+  token = session.token;
+  if (session.version === meta("version")) return;
+  const typed = [...document.querySelectorAll("textarea, input:not([type=checkbox])")];
+  if (typed.every((one) => one.value === one.defaultValue)) return location.reload();
+  pill.className = "off";
+  pill.textContent = `Parler ${session.version}: load this page again`;
+}
 
 /** Do something; returns what the server says of it, or throws its words. */
 export async function act(name, given) {

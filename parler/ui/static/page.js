@@ -1,5 +1,6 @@
 // All views: what changes, decisions, and the keyboard.
 import { act, listen, say, takeBack } from "./live.js";
+import { decisions } from "./notify.js";
 import { remember, replaced, told } from "./words.js";
 
 const view = document.body.dataset.view;
@@ -37,6 +38,7 @@ const regions = ["inbox", "peers", "rooms", "agents", "members", "knocks", "trou
 export const hears = Object.fromEntries(
   regions.map((name) => [name, (html) => put(name, html)]),
 );
+hears.decisions = decisions;
 hears.waiting = (count) => {
   const badge = document.getElementById("waiting");
   badge.hidden = !count;

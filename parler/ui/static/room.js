@@ -9,7 +9,9 @@ const lines = document.getElementById("lines");
 const newest = document.getElementById("newest");
 const spot = { at: room.dataset.at, name: room.dataset.name };
 const NEAR = 120; // pixels from the end that count as the end
-const MAX_LINES = 2000; // kept on the page; the oldest go, and can be asked for again
+const MAX_LINES = 1000; // kept on the page; the farthest go, and can be asked for again
+const earlier = document.getElementById("earlier");
+if (!earlier.dataset.before) earlier.remove();
 let since = Number(room.dataset.since);
 let members = [];
 let stays = true; // at the end
@@ -27,13 +29,15 @@ scroll.addEventListener(
   "scroll",
   () => {
     stays = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < NEAR;
-    if (stays) newest.hidden = true;
+    if (stays) newest.hidden = !gap;
   },
   { passive: true },
 );
 newest.addEventListener("click", atEnd);
 keys.e = atEnd;
+let gap = false; // what came last is not on the page: somebody reads far above
 function atEnd() {
+  if (gap || "part" in room.dataset) location.assign(`/room?${new URLSearchParams(spot)}`);
   newest.hidden = true;
   toEnd();
 }
@@ -45,15 +49,26 @@ hears.message = ({ html, last }) => {
   const found = parsed(html).filter((one) => !known.has(one.id));
   since = Math.max(since, last);
   document.getElementById("nothing")?.remove();
+  gap ||= !stays && lines.children.length + found.length > MAX_LINES;
+  if (gap) return (newest.hidden = false);
   join(lines.lastElementChild, found);
   for (const one of found) one.classList.add("new");
   lines.append(...found);
-  while (lines.children.length > MAX_LINES && stays) lines.firstElementChild.remove();
+  dropOldest();
   climb();
   if (stays) toEnd();
   else newest.hidden = false;
   seen();
 };
+
+function dropOldest() {
+  if (lines.children.length <= MAX_LINES) return;
+  while (lines.children.length > MAX_LINES) lines.firstElementChild.remove();
+  const first = lines.querySelector(".line").dataset.seq;
+  if (!earlier.isConnected) scroll.prepend(earlier);
+  earlier.hidden = false;
+  earlier.dataset.before = first;
+}
 
 // A day is named once, and so is an author who goes on.
 function join(before, found) {
@@ -114,14 +129,11 @@ seen();
 
 // What was said before
 
-const earlier = document.getElementById("earlier");
-if (earlier) {
-  earlier.addEventListener("click", more);
-  new IntersectionObserver((seen) => seen[0].isIntersecting && scroll.scrollTop > 0 && more(), {
-    root: scroll,
-    rootMargin: "600px 0px 0px",
-  }).observe(earlier);
-}
+earlier.addEventListener("click", more);
+new IntersectionObserver((seen) => seen[0].isIntersecting && scroll.scrollTop > 0 && more(), {
+  root: scroll,
+  rootMargin: "600px 0px 0px",
+}).observe(earlier);
 let asking = false;
 
 async function more() {
@@ -132,13 +144,20 @@ async function more() {
   const text = await answer.text();
   if (answer.ok) {
     const found = parsed(text);
-    const from = scroll.scrollHeight - scroll.scrollTop;
+    const top = lines.firstElementChild;
+    const from = top.offsetTop - scroll.scrollTop;
     const before = found.findLast((one) => one.matches(".line"));
     const kept = [...lines.children];
     if (before) join(before, kept);
     if (kept.length < lines.children.length) lines.firstElementChild.remove();
     lines.prepend(...found);
-    scroll.scrollTop = scroll.scrollHeight - from;
+    while (lines.children.length > MAX_LINES) {
+      lines.lastElementChild.remove();
+      gap = true;
+      newest.hidden = false;
+    }
+    const now = top.isConnected ? top : kept.find((one) => one.isConnected);
+    scroll.scrollTop = now.offsetTop - from;
     const next = found.find((one) => one.matches(".line"))?.dataset.seq;
     if (!next || Number(next) <= 1 || found.length < 2) earlier.remove();
     else earlier.dataset.before = next;

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from parler._version import __version__
 from parler.errors import ConfigError, ParlerError, UsageError
 from parler.ui import process
 from parler.ui.peer import is_of_user
@@ -67,6 +68,7 @@ def test_one_process_serves_and_is_found_while_it_lives(
         assert server.getsockname()[0] == "127.0.0.1"
         with pytest.raises(ConfigError), serving(place, 0):
             pass
+        assert found.version == __version__
         # A second command finds it, and starts nothing.
         assert ensure(place, ["/bin/false"], {}) == found
         other = Place.of(place.folder / "other")
