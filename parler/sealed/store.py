@@ -119,6 +119,11 @@ CREATE TABLE said (
   row INTEGER NOT NULL, author TEXT NOT NULL, ts INTEGER NOT NULL, text TEXT NOT NULL,
   UNIQUE (room, row)
 ) STRICT;
+CREATE TABLE peers (agent TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;
+CREATE TABLE directs (
+  author TEXT NOT NULL, uid TEXT NOT NULL, place TEXT NOT NULL,
+  PRIMARY KEY (author, uid)
+) STRICT;
 CREATE VIRTUAL TABLE facts_words
   USING fts5(text, content=facts, content_rowid=id, tokenize=unicode61);
 CREATE VIRTUAL TABLE said_words
@@ -287,6 +292,31 @@ class Store:
                     f"INSERT INTO {words} ({words}) VALUES ('optimize')"  # noqa: S608 (names of ours)
                 )
 
+    def is_peer(self, agent: AgentId) -> bool:
+        """Whether we talk sealed with somebody."""
+        found = self._database.execute("SELECT 1 FROM peers WHERE agent = ?", (agent,))
+        return found.fetchone() is not None
+
+    def add_peer(self, agent: AgentId, since: Millis) -> None:
+        """From now on we talk sealed with somebody."""
+        if not self.is_peer(agent):
+            self._database.execute(
+                "INSERT OR IGNORE INTO peers (agent, since) VALUES (?, ?)",
+                (agent, since),
+            )
+
+    def note_direct(self, author: AgentId, uid: str, place: str) -> bool:
+        """Whether a direct message stands where it was first met; it is noted there."""
+        select = "SELECT place FROM directs WHERE author = ? AND uid = ?"
+        found = self._database.execute(select, (author, uid)).fetchone()
+        if found is None:
+            self._database.execute(
+                "INSERT OR IGNORE INTO directs (author, uid, place) VALUES (?, ?, ?)",
+                (author, uid, place),
+            )
+            found = self._database.execute(select, (author, uid)).fetchone()
+        return bool(found[0] == place)
+
     def recall(
         self,
         hub: str,
@@ -382,16 +412,13 @@ class Store:
             for ident, score in having:
                 totals[ident] = totals.get(ident, 0.0) - weight * score / best
         ranked = sorted(totals, key=lambda ident: (totals[ident], -ident))[:limit]
+        select = (
+            f"SELECT rooms.name, row, author, ts, text, {key} FROM {table} "  # noqa: S608 (names of ours)
+            f"JOIN rooms ON rooms.id = {table}.room WHERE {table}.id = ?"
+        )
         return [
-            Found(
-                *self._database.execute(
-                    f"SELECT rooms.name, row, author, ts, text, {key} FROM {table} "  # noqa: S608 (names of ours)
-                    f"JOIN rooms ON rooms.id = {table}.room WHERE {table}.id = ?",
-                    (ident,),
-                ).fetchone(),
-                score=totals[ident],
-            )
-            for ident in ranked
+            Found(*self._database.execute(select, (one,)).fetchone(), totals[one])  # type: ignore[call-arg]  # (of a row's length nothing is known)
+            for one in ranked
         ]
 
 
