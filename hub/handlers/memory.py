@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hub.errors import Refusal
 from hub.handlers.caller import Caller
 from hub.services import Services
-from hub.store import admission, facts, members, messages, rooms, search
+from hub.store import admission, facts, messages, search
 from hub.store.facts import NewFact, Question
 from parler.wire import requests
 from parler.wire.base import RoomName
@@ -148,19 +148,18 @@ def _room(
 ) -> int | None:
     if name is None:
         return None
-    room = rooms.by_name(connection, name)
-    if room is None or not messages.is_member(connection, room.id, caller.agent):
-        raise messages.not_member()
-    return room.id
+    return messages.member(connection, name, caller.agent).room
 
 
 def _place(
     connection: sa.Connection, name: RoomName | None, caller: Caller
 ) -> int | None:
-    number = _room(connection, name, caller)
-    if number is not None and members.is_guest(connection, number, caller.agent):
-        admission.check_may_ask(connection, number, caller.agent)
-    return number
+    if name is None:
+        return None
+    member = messages.member(connection, name, caller.agent)
+    if member.guest:
+        admission.check_may_ask(connection, member.room, caller.agent)
+    return member.room
 
 
 def _vector(embedding: Sequence[float] | None) -> bytes | None:

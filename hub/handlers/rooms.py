@@ -37,15 +37,13 @@ async def roster(
     now = services.now()
 
     def read(connection: sa.Connection) -> list[RosterEntry]:
-        room = stored.by_name(connection, request.room)
-        if room is None or not messages.is_member(connection, room.id, caller.agent):
-            raise messages.not_member()
+        member = messages.member(connection, request.room, caller.agent)
         shown = agents.EVERYBODY
-        if members.is_guest(connection, room.id, caller.agent):
-            known = admission.may_ask(connection, room.id, caller.agent)
+        if member.guest:
+            known = admission.may_ask(connection, member.room, caller.agent)
             shown = members.seen_by_guest(caller.agent, known=known)
         return agents.roster(
-            connection, room.id, online=services.online, now=now, shown=shown
+            connection, member.room, online=services.online, now=now, shown=shown
         )
 
     entries = await services.store.read("roster", read)

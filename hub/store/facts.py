@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from hub.errors import Refusal
-from hub.store import search
+from hub.store import by_hand, search
 from hub.store.members import sees
 from hub.store.messages import not_member
 from hub.store.schema import (
@@ -258,24 +258,29 @@ def _under_its_key(fact: NewFact) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
+_INSERT = (
+    "INSERT INTO facts "
+    "(author, room, key, text, ts, embedding, embedding_model, state) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+)
+
+
 def _insert(
     connection: sa.Connection, fact: NewFact, state: FactState, *, now: int
 ) -> int:
-    number: int = connection.execute(
-        sa.insert(facts)
-        .values(
-            author=fact.author,
-            room=fact.room,
-            key=fact.key,
-            text=fact.text,
-            ts=now,
-            embedding=fact.vector,
-            embedding_model=fact.model,
-            state=state,
-        )
-        .returning(facts.c.id)
-    ).scalar_one()
-    return number
+    [(number,)] = by_hand.rows(
+        connection,
+        _INSERT,
+        fact.author,
+        fact.room,
+        fact.key,
+        fact.text,
+        now,
+        fact.vector,
+        fact.model,
+        int(state),
+    )
+    return int(number)
 
 
 def _let_go_of_long(connection: sa.Connection, *which: sa.ColumnElement[bool]) -> int:

@@ -2,6 +2,7 @@
 
 import sqlalchemy as sa
 
+from hub.store import by_hand
 from hub.store.messages import not_member
 from hub.store.schema import (
     ACTIVE,
@@ -159,10 +160,13 @@ def guests(connection: sa.Connection, room: int) -> list[AgentId]:
 
 def is_guest(connection: sa.Connection, room: int, agent: AgentId) -> bool:
     """Whether an agent is in a room without seeing all of it."""
-    mine = (members.c.room == room) & (members.c.agent == agent)
-    return bool(
-        connection.execute(sa.select(members.c.guest).where(mine)).scalar_one_or_none()
+    found = by_hand.row(
+        connection,
+        "SELECT guest FROM members WHERE room = ? AND agent = ?",
+        room,
+        agent,
     )
+    return bool(found and found[0])
 
 
 def seen_by_guest(agent: AgentId, *, known: bool) -> "sa.ColumnElement[bool]":

@@ -2,14 +2,15 @@
 
 import sqlite3
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 
 from hub.errors import Refusal
+from hub.store import by_hand
 from hub.store.engine import last_seq
-from hub.store.schema import dispatches, members, messages
+from hub.store.schema import dispatches, messages
 from parler.wire.base import AgentId, MessageId, RoomName
 from parler.wire.codes import ErrorCode
 from parler.wire.limits import MAX_PULLED_BYTES
@@ -87,8 +88,7 @@ def append(connection: sa.Connection, new: list[NewMessage]) -> list[Stored | Re
         )
         for seq, message in enumerate(new, first)
     ]
-    raw: Any = connection.connection.driver_connection
-    if raw.executemany(_APPEND, rows).rowcount == len(new):
+    if by_hand.run_each(connection, _APPEND, rows) == len(new):
         stored: list[Stored | Refusal] = [
             Stored(seq, message.id) for seq, message in enumerate(new, first)
         ]
@@ -122,9 +122,8 @@ def _as_work(
     """Note whose work a message of a service belongs to."""
     if not message.in_service or isinstance(outcome, Refusal) or outcome.repeated:
         return outcome
-    raw: Any = connection.connection.driver_connection
     said = (message.reply_to, outcome.seq)
-    [(requester,)] = raw.execute(_AS_WORK, said).fetchall()
+    [(requester,)] = by_hand.rows(connection, _AS_WORK, *said)
     return replace(outcome, requester=requester)
 
 
@@ -173,11 +172,7 @@ def after(
     Raises:
         Refusal: The agent is not a member of such a room.
     """
-    raw: Any = connection.connection.driver_connection
-    member = raw.execute(_MEMBER, (room, agent)).fetchone()
-    if member is None:
-        raise not_member()
-    number, reached, floor, guest = member
+    number, reached, floor, guest = member(connection, room, agent)
     whose = agent if guest else None
     start = reached if since is None else since
     raised = None
@@ -191,17 +186,10 @@ def after(
     return Page(number, found.pieces, found.count, cursor, raised)
 
 
-# By hand: this is asked with every pull, and to make a statement takes longer.
-_MEMBER = (
-    "SELECT members.room, members.cursor, members.floor, members.guest "
-    "FROM rooms JOIN members ON members.room = rooms.id "
-    "WHERE rooms.name = ? AND members.agent = ?"
-)
-
-
-# SQLite joins what goes into a reply: a row in Python takes three times as long, and
-# holds up the other threads. Bytes are cut faster than characters, and a record begins
-# with a brace. The inner LIMIT keeps the order of the inner query.
+# SQLite alone knows these words. It joins what goes into a reply: a row in Python takes
+# three times as long, and holds up the other threads. Bytes are cut faster than
+# characters, and a record begins with a brace. The inner LIMIT keeps the order of the
+# inner query.
 _JOINED = (
     "SELECT count(*), max(seq), CAST(group_concat("
     "'{\"seq\":' || seq || ',' || substr(CAST(record AS BLOB), 2)) AS BLOB) "
@@ -273,7 +261,7 @@ def _join(
     connection: sa.Connection, where: _Where, start: int, limit: int, max_bytes: int
 ) -> _Piece | None:
     """Messages in one piece; None if that has more than `max_bytes`."""
-    raw: Any = connection.connection.driver_connection
+    raw = by_hand.driver(connection)
     before = raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max_bytes)
     whose = () if where.requester is None else (where.requester,)
     asked = (where.room, *whose, start, limit)
@@ -335,22 +323,47 @@ def with_seq(seq: int, record: str) -> bytes:
 
 def head(connection: sa.Connection, room: int) -> int:
     """The newest position in a room, or 0."""
-    newest = connection.execute(
-        sa.select(sa.func.max(messages.c.seq)).where(messages.c.room == room)
-    ).scalar_one()
-    return newest or 0
+    found = by_hand.row(
+        connection, "SELECT max(seq) FROM messages WHERE room = ?", room
+    )
+    return (found and found[0]) or 0
 
 
 def is_member(connection: sa.Connection, room: int, agent: AgentId) -> bool:
     """Whether the agent may read and write in the room."""
-    return (
-        connection.execute(
-            sa.select(members.c.room).where(
-                members.c.room == room, members.c.agent == agent
-            )
-        ).one_or_none()
-        is not None
+    found = by_hand.row(
+        connection, "SELECT 1 FROM members WHERE room = ? AND agent = ?", room, agent
     )
+    return found is not None
+
+
+class Member(NamedTuple):
+    """A membership: what was read, what may be, and whether only one's own work."""
+
+    room: int
+    cursor: int
+    floor: int
+    guest: bool
+
+
+_MEMBER = (
+    "SELECT members.room, members.cursor, members.floor, members.guest "
+    "FROM rooms JOIN members ON members.room = rooms.id "
+    "WHERE rooms.name = ? AND members.agent = ?"
+)
+
+
+def member(connection: sa.Connection, room: RoomName, agent: AgentId) -> Member:
+    """An agent's membership of the room of that name.
+
+    Raises:
+        Refusal: The agent is not a member of such a room.
+    """
+    found = by_hand.row(connection, _MEMBER, room, agent)
+    if found is None:
+        raise not_member()
+    number, cursor, floor, guest = found
+    return Member(number, cursor, floor, bool(guest))
 
 
 def not_member() -> Refusal:

@@ -1,10 +1,10 @@
 """Rooms: creating, finding, listing and deleting them (protocol 4)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
+from hub.store import by_hand
 from hub.store.facts import let_go
 from hub.store.reply_size import fitting
 from hub.store.schema import (
@@ -29,7 +29,8 @@ _KINDS = {kind.value: kind for kind in RoomKind}
 MAX_LOOKED_THROUGH = 1000
 """Unread messages of a room whose authors are looked at."""
 
-# What is unread is counted in the index, beginning at the cursor.
+# What is unread is counted in the index, beginning at the cursor. Only SQLite has a
+# `max` of two numbers.
 _OF_AGENT = (
     "SELECT rooms.name, rooms.kind, "
     "(SELECT count(*) FROM members WHERE members.room = mine.room), "
@@ -79,12 +80,12 @@ def create(
 
 def by_name(connection: sa.Connection, name: RoomName) -> Room | None:
     """The room of that exact name."""
-    return _room(connection, rooms.c.name == name)
+    return _room(connection, _BY_NAME, name)
 
 
 def by_id(connection: sa.Connection, number: int) -> Room | None:
     """The room of that number."""
-    return _room(connection, rooms.c.id == number)
+    return _room(connection, _BY_ID, number)
 
 
 def direct(connection: sa.Connection, one: AgentId, other: AgentId) -> Room | None:
@@ -99,13 +100,13 @@ def direct(connection: sa.Connection, one: AgentId, other: AgentId) -> Room | No
         sa.select(sa.func.count()).where(members.c.room == rooms.c.id).scalar_subquery()
     )
     found = connection.execute(
-        sa.select(rooms)
+        sa.select(rooms.c.id)
         .where(rooms.c.kind == "dm", rooms.c.id.in_(pair), everybody == 2)
         .order_by(rooms.c.id)
         .limit(1)
     )
-    row = found.mappings().one_or_none()
-    return None if row is None else _as_room(row)
+    number = found.scalar_one_or_none()
+    return None if number is None else by_id(connection, number)
 
 
 def owned_by(connection: sa.Connection, agent: AgentId) -> int:
@@ -120,9 +121,7 @@ def of_agent(connection: sa.Connection, agent: AgentId) -> list[RoomInfo]:
 
     As many as fit one reply.
     """
-    # Straight from the driver: it is done often, and a row costs half as much.
-    raw: Any = connection.connection.driver_connection
-    found = raw.execute(_OF_AGENT, (MAX_LOOKED_THROUGH, agent)).fetchall()
+    found = by_hand.rows(connection, _OF_AGENT, MAX_LOOKED_THROUGH, agent)
     return fitting(
         RoomInfo(
             name=name,
@@ -159,17 +158,20 @@ def delete(connection: sa.Connection, room: int) -> bool:
     return left
 
 
-def _room(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> Room | None:
-    row = connection.execute(sa.select(rooms).where(condition)).mappings().one_or_none()
-    return None if row is None else _as_room(row)
+_ROOM = "SELECT id, name, kind, owner, gated, open FROM rooms WHERE "
+_BY_NAME, _BY_ID = _ROOM + "name = ?", _ROOM + "id = ?"
 
 
-def _as_room(fields: sa.RowMapping) -> Room:
+def _room(connection: sa.Connection, statement: str, which: str | int) -> Room | None:
+    found = by_hand.row(connection, statement, which)
+    if found is None:
+        return None
+    number, name, kind, owner, gated, open_ = found
     return Room(
-        id=fields["id"],
-        name=fields["name"],
-        kind=RoomKind(fields["kind"]),
-        owner=fields["owner"],
-        gated=fields["gated"],
-        open=fields["open"],
+        id=number,
+        name=name,
+        kind=_KINDS[kind],
+        owner=owner,
+        gated=bool(gated),
+        open=bool(open_),
     )

@@ -22,10 +22,10 @@ import sys
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
+from hub.store import by_hand
 from hub.store.schema import FactState, fact_pieces, facts, unsettled
 from parler.wire.limits import EMBEDDING_DIMENSIONS
 
@@ -293,16 +293,14 @@ def by_text(
 
 
 def _having(connection: sa.Connection, wanted: str) -> set[int]:
-    raw: Any = connection.connection.driver_connection
-    rows = raw.execute(_HAVING, (wanted,)).fetchall()
-    return set(itertools.chain.from_iterable(rows))
+    found = by_hand.rows(connection, _HAVING, wanted)
+    return set(itertools.chain.from_iterable(found))
 
 
 def _compared(connection: sa.Connection, wanted: str) -> dict[int, float]:
     """The bm25 of the best piece of each fact that matches."""
-    raw: Any = connection.connection.driver_connection
     best: dict[int, float] = {}
-    for number, score in raw.execute(_COMPARED, (wanted,)):
+    for number, score in by_hand.rows(connection, _COMPARED, wanted):
         if score < best.get(number, 0.0):
             best[number] = score
     return best
