@@ -120,13 +120,17 @@ def test_every_feature_is_described() -> None:
     )
 
 
+NO_RESULT = ("hub", "mcp", "completion", "project serve")
+"""Commands that print none: they stay until they are ended, or print a script."""
+
+
 def test_the_reference_tells_what_each_command_prints_with_json() -> None:
     for page in ("cli", "hub"):
         text = (ROOT / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
         text, _, _ = text.partition("# The data of a hub")
         for section in text.split("\n## `parler ")[1:]:
             name, _, _ = section.partition("`")
-            if name not in ("hub", "mcp", "completion"):  # they print no result
+            if name not in NO_RESULT:
                 assert "\nWith `--json`:\n\n    {" in section, name
 
 
