@@ -353,11 +353,14 @@ WRONGS = (
 """What `--sabotage things` does to a database."""
 
 
-def wrong(database: Path, blobs: Path) -> None:
-    """Do all of it, tear a file and delete another."""
+def wrong(database: Path, blobs: Path, things: Things) -> None:
+    """Do all of it, tear a file and delete another.
+
+    Both were acknowledged: what was not is uploaded again, and so is whole again.
+    """
     with closing(sqlite3.connect(database)) as disk, disk:
         for statement in WRONGS:
             disk.execute(statement)
-    torn, gone = sorted(path for path in blobs.iterdir() if not path.suffix)[:2]
+    torn, gone = (blobs / digest for digest in sorted(things.blobs)[:2])
     torn.write_bytes(torn.read_bytes()[:-1])
     gone.unlink()

@@ -307,7 +307,7 @@ class Stage:
         if self._plan.sabotage == WRONG_THINGS:
             self._wronged = self.things.ripe
             if self._wronged:
-                wrong_things(self._db, self._blobs)
+                wrong_things(self._db, self._blobs, self.things)
                 if self._power is not None:
                     self._power.seed()
             return
