@@ -109,7 +109,10 @@ def _interpreter(script: Path) -> str | None:
     if not lines or not lines[0].startswith("#!"):
         return None
     if len(lines) > 1 and lines[1].startswith("'''exec' "):
-        words = shlex.split(lines[1].removeprefix("'''exec' "))
+        try:
+            words = shlex.split(lines[1].removeprefix("'''exec' "))
+        except ValueError:  # a quote has no end: it is another kind of script
+            return None
     else:
         words = lines[0].removeprefix("#!").split()
     return words[0] if words and Path(words[0]).is_absolute() else None

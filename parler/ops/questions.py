@@ -8,7 +8,6 @@ another window would not see it, and apps that nobody watches answer forms thems
 """
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
@@ -361,19 +360,19 @@ async def answer_as_person(
     if not decline:
         words = _chosen(asked, words)
     status = Status.DECLINED if decline else Status.DONE
-    # The same answer is stored once; of two that differ both are, and the first counts.
-    digest = hashlib.sha256(f"{status}\n{words}".encode()).hexdigest()[:16]
+    # The hub stores one answer to a question, so that no model reads another one too.
     sent = await ctx.client.send(
         RoomTarget(room=room),
         answer_parts(words, Answered(status=status, tier=PERSON)),
         reply_to=asked.id,
-        client_id=f"parler-ask:{asked.id}:answer:{digest}",
+        client_id=f"parler-ask:{asked.id}:answer",
     )
     seen = await read_up_to(ctx, room)
     least = min(seq - 1, seen or 0)
     messages = await _recent(ctx, room, least=least)
     questions = _questions_in(messages, me, ctx)
     first = next(one for one in questions if one.seq == seq)
+    told = (exact(first.answer or ""), first.declined)
     done = {one.seq for one in questions if one.answer_seq is not None}
     if seen is not None:
         await _count_as_read(ctx, room, messages, done, since=seen)
@@ -385,7 +384,7 @@ async def answer_as_person(
         question=asked.question,
         answer=foreign(words),
         declined=decline,
-        before=first.answer if first.answer_seq != sent.seq else None,
+        before=None if told == (words[:MAX_ANSWER_CHARS], decline) else first.answer,
     )
 
 

@@ -7,6 +7,7 @@ import sys
 import zipapp
 from pathlib import Path
 
+from parler.machine.program import missing_of
 from tests._support.polling import WAIT
 from tests._support.processes import CHECKOUT
 
@@ -63,3 +64,10 @@ def test_a_single_file_is_started_as_a_file(tmp_path: Path) -> None:
     zipapp.create_archive(source, tmp_path / "parler", interpreter=sys.executable)
     words = shown("./parler", cwd=tmp_path)
     assert words == [sys.executable, str(tmp_path / "parler")]
+
+
+def test_a_script_whose_quote_has_no_end_lacks_nothing(tmp_path: Path) -> None:
+    script = tmp_path / "parler"
+    script.write_text("#!/bin/sh\n'''exec' \"/opt/it's\n", encoding="utf-8")
+    script.chmod(0o755)
+    assert missing_of((str(script),), {}) is None
