@@ -59,6 +59,9 @@ BEAT_SECS = 15.0
 LOOK_AGAIN_SECS = 10.0
 """How often members are asked for where nothing tells that they changed."""
 
+ASK_SECS = 5.0
+"""For what a hub is asked in between; what else changed does not wait longer."""
+
 REST_SECS = 0.1
 """Between two looks for one reader: news come in crowds."""
 
@@ -308,8 +311,13 @@ class Pages:
         """What came in a room after a message, oldest first."""
         try:
             ctx = self.desk.whose(spot).ctx
-            batch = await ctx.client.pull(spot[1], since=last, limit=MAX_EVENT_MESSAGES)
-        except ParlerError:
+            if not ctx.client.connected:  # it would wait until there is a hub again
+                return last, []
+            async with asyncio.timeout(ASK_SECS):
+                batch = await ctx.client.pull(
+                    spot[1], since=last, limit=MAX_EVENT_MESSAGES
+                )
+        except (ParlerError, TimeoutError):
             return last, []  # the reader is told by the region of trouble
         found = shown_all(batch.messages)
         if not found:
@@ -341,11 +349,12 @@ class Pages:
             shown["rooms"] = self._render("_rooms.html", **given)
             given["items"] = self._knocks(reader.spot)
             shown["knocks"] = self._render("_knocks.html", **given)
-            with suppress(ParlerError):
+            with suppress(ParlerError, TimeoutError):
                 shown["title"] = words.room_title(desk.room(reader.spot))
-                if slow:
-                    members = await desk.members(reader.spot)
-                    remover = await tools.may_remove(desk, reader.spot)
+                if slow and desk.whose(reader.spot).ctx.client.connected:
+                    async with asyncio.timeout(ASK_SECS):
+                        members = await desk.members(reader.spot)
+                        remover = await tools.may_remove(desk, reader.spot)
                     given |= {"members": members, "remover": remover}
                     shown["members"] = self._render("_members.html", **given)
                     shown["ladder"] = [

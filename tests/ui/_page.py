@@ -35,6 +35,7 @@ NO_LIMITS = {
     "PARLER_HUB_MAX_SENDS_PER_MIN": "0",
     "PARLER_HUB_MAX_ROOM_SENDS_PER_MIN": "0",
     "PARLER_HUB_MAX_OPS_PER_MIN": "0",
+    "PARLER_HUB_MAX_KNOCKS_PER_IP_PER_MIN": "0",
 }
 CHROMIUM = "/usr/bin/chromium"
 EVIL = "evil.example"
