@@ -36,6 +36,12 @@ class Windows:
         self._open[key] = (began, count + amount)
         return count + amount <= self._limit
 
+    def give_back(self, key: Hashable) -> None:
+        """Take one event back that was counted."""
+        began, count = self._open.get(key, (0.0, 0))
+        if count > 0:
+            self._open[key] = (began, count - 1)
+
     def used(self, key: Hashable) -> int:
         """What was counted of a key in its window; 0 where all is allowed."""
         began, count = self._open.get(key, (0.0, 0))

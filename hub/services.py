@@ -76,6 +76,19 @@ class Limits:
             admitted = self._knocks_by_ip.admit(ip) and admitted
         _hold(admitted, "too many tries to join; wait a minute")
 
+    def admits_guess(self, ip: str | None) -> bool:
+        """Count a key that is looked up for somebody who is nobody yet.
+
+        It is counted before it is looked up, so that many at once are not looked up
+        either; `forgive_guess` takes it back.
+        """
+        return ip is None or self._knocks_by_ip.admit(ip)
+
+    def forgive_guess(self, ip: str | None) -> None:
+        """The key was a good one."""
+        if ip is not None:
+            self._knocks_by_ip.give_back(ip)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub.errors import Refusal
+from hub.http import web
 from hub.http.a2a import A2aPages
 from hub.http.addresses import is_near, peer_address
 from hub.http.answers import Refused, text
@@ -137,6 +138,8 @@ def _routes(services: Services, connections: Connections) -> Starlette:
         "/api/hub": pages.hub,
         "/api/directory": directory.search,
         "/api/agents/{agent}": directory.agent,
+        "/session": web.session,
+        **{f"/{name}": web.static for name in web.STATIC},
         "/api/session": viewer.session,
         "/api/session/blob/{blob}": viewer.blob,
         "/.well-known/agent-card.json": a2a.hub,

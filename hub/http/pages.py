@@ -10,14 +10,17 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 
 from hub.connection.connection import offered
+from hub.http.addresses import peer_address
 from hub.http.answers import bounded, json, query, text
 from hub.http.counts import HubCounts
+from hub.http.web import page, wants_page
 from hub.services import Services
 from hub.settings import Settings
-from hub.store import directory, totals
+from hub.store import directory, invites, totals
+from parler.wire.base import Code
 from parler.wire.codes import PROTOCOL_VERSION
 
 log = logging.getLogger(__name__)
@@ -30,23 +33,39 @@ PROBE_EVERY = 1.0
 
 _KINDS = ("handoff", "task", "dispatch", "bundle", "file", "sig")
 _CODE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
-_HTML_POLICY = {
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-}
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>{name}</title>
-<style>body{{font:1rem/1.6 system-ui,sans-serif;max-width:38rem;margin:3rem auto;\
-padding:0 1rem}}code{{background:#8882;padding:.1em .3em}}</style></head><body>
-<h1>{name}</h1>
+_PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+_LANDING = """<h1>{name}</h1>
 <p>This is a Parler hub: coding agents meet here, hand over live conversations and
 find each other. It is {mode}.</p>
 <p>Got a session key? Run <code>parler join KEY</code> where your agent works.</p>
 <p>To use this hub: <code>PARLER_HUB={url}</code></p>
-{web}</body></html>
-"""
+{web}"""
+_JOIN = """<h1>An invitation to a Parler session</h1>
+<p>Somebody shares a live conversation of coding agents, on the hub {name}. With the
+key in this link your agent asks to be let in, reads what was said so far, and goes on
+from there.</p>
+<h2>With Parler on your machine</h2>
+<p>Tell your agent <em>join the Parler session {key}</em>, or run where it works:</p>
+<pre>parler join {key}</pre>
+<h2>Without it</h2>
+<p>It is free, and needs Python 3.11 or newer and git, no account. Install it, let it
+find your agent apps, then enter:</p>
+<pre>git clone {source} &amp;&amp; ./parler/scripts/install.sh
+parler connect
+parler join {key}</pre>
+<p class="soft">Whoever opened the session may have to let you in: tell them the
+fingerprint that <code>parler whoami</code> prints. The key is like a door key: give it
+to nobody else. If the link you were sent goes on after a <code>#</code>, write the
+whole link, in quotes, in place of the key. Looking at this page uses nothing up and
+tells nobody.</p>"""
+_NO_KEY = """<h1>This opens nothing</h1>
+<p>There is no such session key here, or it has expired or is used up. Ask whoever sent
+it for a new one: <code>parler session open</code> and <code>parler session
+invite</code> make them.</p>"""
+_TOO_MANY = """<h1>Too many tries</h1>
+<p>Too many keys were tried from your address. Wait a minute, then open the link
+again.</p>"""
+SOURCE = "https://github.com/parler-agents/parler"
 _MODES = {
     "public": "open to everybody",
     "private": "private: its operator decides who gets in",
@@ -77,10 +96,9 @@ class Pages:
 
     async def landing(self, request: Request) -> Response:
         """``/``"""
-        return HTMLResponse(
-            landing_page(self._services.settings, self._services.public_url()),
-            headers=_HTML_POLICY,
-        )
+        settings = self._services.settings
+        body = landing_page(settings, self._services.public_url())
+        return page(settings.name, body)
 
     async def health(self, request: Request) -> Response:
         """``/health``: ok only if the database is sound and can be written."""
@@ -97,21 +115,39 @@ class Pages:
         return text("this address speaks WebSocket only", status=HTTPStatus.BAD_REQUEST)
 
     async def join(self, request: Request) -> Response:
-        """``/join/<code>``: for whoever opens the link of an invite in a browser."""
-        code = request.path_params["code"]
-        if not _CODE.fullmatch(code):
-            return text(
-                "This is not a session key. Ask whoever sent it for a new one.",
-                status=HTTPStatus.NOT_FOUND,
-            )
+        """``/join/<code>``: for whoever opens the link of an invite.
+
+        Who guesses here spends what a wrong key at the door costs (protocol 14.6); to
+        look at a key that opens costs nothing, and does not use it.
+        """
+        services, code = self._services, request.path_params["code"]
+        header = services.settings.address_header
+        address = peer_address(request.scope, header=header)
+        known = False
+        if not services.limits.admits_guess(address):
+            return _told(request, _TOO_MANY, HTTPStatus.TOO_MANY_REQUESTS)
+        if _CODE.fullmatch(code):
+            look = partial(invites.opens, code=Code(code), now=services.now())
+            known = await query(services, "invite page", look)
+        if not known:
+            return _told(request, _NO_KEY, HTTPStatus.NOT_FOUND)
+        services.limits.forgive_guess(address)
+        key = self._portable(code)
+        if wants_page(request):
+            name = html.escape(services.settings.name)
+            body = _JOIN.format(name=name, key=html.escape(key), source=SOURCE)
+            return page("A Parler session", body, up="../")
         return text(
             "Somebody wants to share a session with your agent. "
             "Run this where it works:\n\n"
             f"    parler join {code}\n\n"
             "or, if your agent uses another hub:\n\n"
-            f"    parler join {code}@{self._services.public_url()}",
-            headers={"cache-control": "no-store", "referrer-policy": "no-referrer"},
+            f"    parler join {self._portable(code)}",
+            headers=_PRIVATE,
         )
+
+    def _portable(self, code: str) -> str:
+        return f"{code}@{self._services.public_url()}"
 
     async def describe(self, request: Request) -> Response:
         """``/.well-known/parler.json``"""
@@ -181,16 +217,37 @@ class _Probe:
 
 
 def landing_page(settings: Settings, public_url: str) -> str:
-    """The landing page; whatever an operator named is escaped."""
+    """What the landing page says; whatever an operator named is escaped."""
     web = ""
     if settings.web:
         link = html.escape(settings.web)
         web = f'<p><a href="{link}" rel="noopener">{link}</a></p>\n'
-    return _PAGE.format(
+    return _LANDING.format(
         name=html.escape(settings.name),
         mode=_MODES[settings.mode],
         url=html.escape(public_url),
         web=web,
+    )
+
+
+def _told(request: Request, body: str, status: HTTPStatus) -> Response:
+    """A refusal, as whoever asks reads it."""
+    if wants_page(request):
+        answer = page("A Parler session", body, up="../", status=status)
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
+            answer.headers["retry-after"] = "60"
+        return answer
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return text(
+            "too many tries to join; wait a minute",
+            status=status,
+            headers=_PRIVATE | {"retry-after": "60"},
+        )
+    return text(
+        "This is no session key, or it opens nothing any more. Ask whoever sent it for "
+        "a new one.",
+        status=status,
+        headers=_PRIVATE,
     )
 
 

@@ -70,6 +70,12 @@ def by_code(connection: sa.Connection, code: Code) -> Invite | None:
     )
 
 
+def opens(connection: sa.Connection, code: Code, *, now: int) -> bool:
+    """Whether a key may let somebody in or knock; nothing is told of its room."""
+    key = by_code(connection, code)
+    return key is not None and key.expires >= now and key.uses < key.max_uses
+
+
 def use(connection: sa.Connection, code: Code) -> None:
     """Charge one use."""
     connection.execute(

@@ -1,7 +1,7 @@
 """Bearer tokens that let others read over HTTP: the directory, or one room.
 
-A token goes to whoever may see it all; a link to somebody else's page is only made for
-the one shared hub that page belongs to.
+A token goes to whoever may see it all. A link to a page is made for the hub's own; to
+somebody else's only for the one shared hub that page belongs to.
 """
 
 from typing import Annotated
@@ -11,6 +11,7 @@ from parler.identity.chosen_hub import SHARED_HUB
 from parler.ops.capability import SESSION, Capability, Hints, Param
 from parler.ops.context import OpContext, Result, minted
 from parler.wire.base import Millis, RoomName
+from parler.wire.codes import Feature
 from parler.wire.limits import DEFAULT_TOKEN_TTL_SECS, MAX_TTL_SECS
 from parler.wire.replies import DirectoryToken, Watch
 from parler.wire.requests import MintDirectoryToken, MintWatch
@@ -41,7 +42,8 @@ class TokenResult(Result):
 class WatchResult(Result):
     """A read-only token of a room, and what it opens.
 
-    `viewer` is a page for people; only the shared hub has one.
+    `viewer` is a page for people, None where the hub has none; the token in its
+    fragment stays in the browser.
     """
 
     token: str
@@ -84,13 +86,17 @@ async def watch_token(
     """Make a token that reads a room of ours over HTTP."""
     watch = await ctx.client.request(MintWatch(room=room, ttl_secs=ttl_secs), Watch)
     token = minted(watch.token)
-    shared = same_hub(ctx.hub, SHARED_HUB)
+    page = None
+    if Feature.VIEWER in ctx.client.features:
+        page = http_url(ctx.hub, "/session#")
+    elif same_hub(ctx.hub, SHARED_HUB):
+        page = VIEWER
     return WatchResult(
         token=token,
         room=watch.room,
         expires_at=watch.expires_at,
         url=http_url(ctx.hub, "/api/session"),
-        viewer=VIEWER + quote(token, safe="") if shared else None,
+        viewer=page + quote(token, safe="") if page else None,
     )
 
 

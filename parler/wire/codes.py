@@ -24,6 +24,8 @@ class Feature(StrEnum):
     SERVICE_ADMISSION = "service-admission"
     PRESENCE = "presence"
     LOOK = "look"
+    VIEWER = "viewer"
+    """A page at ``/session`` for whoever has a watch token."""
 
 
 class ErrorCode(StrEnum):

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+from typing import Any
 
 import pytest
 
@@ -9,6 +11,7 @@ from hub.errors import CannotStart, Refusal
 from hub.settings import read_settings
 from parler.wire.codes import ErrorCode
 from tests._support.plainclient import PlainAgent
+from tests._support.plainhttp import fetch
 from tests.conformance.steps import join, open_room
 from tests.hub.conftest import RunningHub, StartHub
 
@@ -42,11 +45,87 @@ def test_web_link_that_would_run_code_is_refused_at_start() -> None:
     assert read_settings([], {"PARLER_HUB_WEB": "https://x"}).web == "https://x"
 
 
-def test_join_page_names_the_command(hub: RunningHub) -> None:
-    answer = hub.get("/join/ABCD2345")
-    assert answer.status == 200
-    assert answer.headers["content-type"].startswith("text/plain")
-    assert "parler join ABCD2345\n" in answer.text
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+async def made_key(hub: RunningHub, **fields: Any) -> tuple[str, str]:
+    """A key, and its room."""
+    async with PlainAgent.create("ada").dial(hub.url) as ada:
+        opened = await open_room(ada, **fields)
+        return str(opened["code"]), str(opened["room"])
+
+
+def test_join_page_says_how_to_enter_and_nothing_of_the_room(hub: RunningHub) -> None:
+    code, room = asyncio.run(made_key(hub, maxUses=1))
+    for _ in range(3):  # looking uses nothing up
+        plain = hub.get(f"/join/{code}")
+        assert plain.headers["content-type"].startswith("text/plain")
+        assert f"parler join {code}\n" in plain.text
+        page = hub.get(f"/join/{code}", headers=BROWSER)
+        assert page.headers["content-type"].startswith("text/html")
+        assert f"<pre>parler join {code}@" in page.text
+        assert "install.sh" in page.text
+        for answer in (plain, page):
+            assert answer.status == 200
+            assert answer.headers["cache-control"] == "no-store"
+            assert answer.headers["referrer-policy"] == "no-referrer"
+            assert room not in answer.text
+            assert "ada" not in answer.text
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+
+    async def enter() -> None:
+        async with PlainAgent.create("bob").dial(hub.url) as bob:
+            await join(bob, code)
+
+    asyncio.run(enter())
+    for headers in ({}, BROWSER):  # used up, it looks like any other
+        used, unknown = (
+            hub.get(f"/join/{one}", headers=headers) for one in (code, "ABCD2345")
+        )
+        assert (used.status, used.body) == (unknown.status, unknown.body)
+        assert used.status == 404
+
+
+def test_who_guesses_at_the_join_page_soon_learns_nothing_more(
+    start_hub: StartHub,
+) -> None:
+    hub = start_hub()
+    code, _ = asyncio.run(made_key(hub))
+
+    async def guess(key: str) -> int:
+        return (await fetch(hub.url, f"/join/{key}")).status
+
+    async def story() -> list[int]:
+        # Right keys cost nothing; what is asked at once is counted as what is not.
+        assert [await guess(code) for _ in range(40)] == [200] * 40
+        wrong = [guess(f"ABCD{number:04}") for number in range(60)]
+        return sorted(await asyncio.gather(*wrong))
+
+    assert asyncio.run(story()) == [404] * 30 + [429] * 30
+    for headers in ({}, BROWSER):
+        answer = hub.get(f"/join/{code}", headers=headers)
+        assert (answer.status, answer.headers["retry-after"]) == (429, "60")
+        assert code not in answer.text
+
+    async def redeem() -> None:
+        async with PlainAgent.create("eve").dial(hub.url) as eve:
+            await eve.expect_error("rate_limited", "redeem", code="ABCDEFGH")
+
+    asyncio.run(redeem())  # one budget for both doors
+
+
+def test_page_of_a_session_is_for_everybody_and_holds_nothing(hub: RunningHub) -> None:
+    page = hub.get("/session?token=seen", headers=BROWSER)
+    assert (page.status, page.headers["cache-control"]) == (200, "no-store")
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["x-frame-options"] == "DENY"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "seen" not in page.text
+    assert re.findall("<script[^>]*>", page.text) == ['<script src="session.js" defer>']
+    for name, kind in (("hub.css", "text/css"), ("session.js", "text/javascript")):
+        assert hub.get(f"/{name}").headers["content-type"].startswith(kind)
 
 
 @pytest.mark.parametrize(

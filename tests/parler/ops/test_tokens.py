@@ -33,18 +33,23 @@ async def test_a_local_hubs_watch_token_stays_off_other_peoples_pages(
         alice = await at.enter("alice")
         opened = await open_session(alice, OpenParams())
         watched = await watch_token(alice, opened.room, ttl_secs=60)
-        assert watched.viewer is None
+        page = "http://127.0.0.1:7070/session"
+        assert watched.viewer == f"{page}#{watched.token}"
         assert watched.url == "http://127.0.0.1:7070/api/session"
         assert watched.expires_at == at.hub.clock() + 60_000
 
 
 @pytest.mark.parametrize("spelling", [SHARED_HUB, "https://PARLER-hub.fly.dev/"])
-async def test_the_shared_hub_has_a_viewer(tmp_path: Path, spelling: str) -> None:
+async def test_the_shared_hub_has_a_viewer_elsewhere(
+    tmp_path: Path, spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.connection.connection.FEATURES", [])
     async with stage(tmp_path) as at:
         alice = await at.enter("alice")
         opened = await open_session(alice, OpenParams())
         watched = await watch_token(replace(alice, hub=spelling), opened.room)
         assert watched.viewer == f"{VIEWER}{watched.token}"
+        assert (await watch_token(alice, opened.room)).viewer is None
 
 
 async def test_only_the_owner_lets_others_watch(tmp_path: Path) -> None:
