@@ -7,6 +7,8 @@ const SOON = 2000;
 const HIDDEN = 15000;
 const LATEST = 60000;
 const STORED = "parler.watch";
+// Characters that turn the order of others, or are none to be seen.
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 const at = (id) => document.getElementById(id);
 
 let token = "";
@@ -17,7 +19,9 @@ let run = 0;
 
 function made(tag, words, name) {
   const one = document.createElement(tag);
-  if (words !== undefined) one.textContent = words;
+  if (words !== undefined) {
+    one.textContent = String(words).replace(UNSEEN, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  }
   if (name) one.className = name;
   return one;
 }
@@ -95,7 +99,7 @@ function show(room) {
   at("enter").hidden = true;
   at("room").hidden = false;
   document.title = `${room.room} · Parler`;
-  at("name").textContent = room.room;
+  at("name").replaceChildren(made("bdi", room.room));
   at("members").replaceChildren(
     ...room.agents.slice(0, 200).map((one) => {
       const line = made("li");
