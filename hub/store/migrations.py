@@ -55,10 +55,17 @@ def _know_who_was_admitted(connection: sa.Connection) -> None:
     directory.note_names(connection)
 
 
+def _know_delegates(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(
+        "ALTER TABLE members ADD COLUMN delegate BOOLEAN NOT NULL DEFAULT 0"
+    )
+
+
 MIGRATIONS: Sequence[Migration] = (
     _remember_former_members,
     _index_facts_in_pieces,
     _know_who_was_admitted,
+    _know_delegates,
 )
 """``MIGRATIONS[n]`` takes schema n + 1 to n + 2. Steps are only ever appended."""
 

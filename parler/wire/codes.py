@@ -26,6 +26,7 @@ class Feature(StrEnum):
     LOOK = "look"
     VIEWER = "viewer"
     """A page at ``/session`` for whoever has a watch token."""
+    DELEGATES = "delegates"
 
 
 class ErrorCode(StrEnum):

@@ -280,6 +280,13 @@ class MemberRemoved(Reply, tag="member_removed"):
     agent: AgentId
 
 
+class DelegatesSet(Reply, tag="delegates_set"):
+    """These and no others may answer knocks (protocol 14.15)."""
+
+    room: RoomName
+    agents: list[AgentId]
+
+
 class InviteList(Reply, tag="invites"):
     """The live keys of a room (protocol 14.5)."""
 
@@ -344,6 +351,7 @@ AnyReply: TypeAlias = (
     | JoinPending
     | JoinRequestList
     | JoinResolved
+    | DelegatesSet
     | Claimed
     | Queued
     | Completed

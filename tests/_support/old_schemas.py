@@ -45,8 +45,15 @@ ALTER TABLE directory DROP COLUMN name;
 """
 
 
+def make_schema_4(database: sqlite3.Connection) -> None:
+    """Turn a new database into one where the owner alone answered knocks."""
+    database.execute("ALTER TABLE members DROP COLUMN delegate")
+    database.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
+
+
 def make_schema_3(database: sqlite3.Connection) -> None:
-    """Turn a new database into one where nobody was admitted to services."""
+    """Into one where nobody was admitted to services."""
+    make_schema_4(database)
     database.executescript(_ADMISSION)
     database.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
 
