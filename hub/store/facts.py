@@ -23,7 +23,6 @@ from hub.store.schema import (
     fact_pieces,
     facts,
     members,
-    rooms,
     unsettled,
 )
 from parler.wire.base import AgentId
@@ -202,11 +201,10 @@ def recall(connection: sa.Connection, question: Question) -> list[RecallHit]:
     """Find facts, best first, and never more than fit one reply."""
     if question.limit <= 0:
         return []
-    allowed = _visible(question)
     ranked = (
-        _by_key(connection, allowed, question)
+        _by_key(connection, question)
         if question.key is not None
-        else _by_content(connection, allowed, question)
+        else _by_content(connection, question)
     )
     hits: list[RecallHit] = []
     size = 0
@@ -320,45 +318,38 @@ def _visible(question: Question) -> search.Ids:
     )
 
 
-def _by_key(
-    connection: sa.Connection, allowed: search.Ids, question: Question
-) -> search.Ranked:
+def _by_key(connection: sa.Connection, question: Question) -> search.Ranked:
     found = connection.execute(
         sa.select(facts.c.id)
-        .where(facts.c.key == question.key, facts.c.id.in_(allowed))
+        .where(facts.c.key == question.key, facts.c.id.in_(_visible(question)))
         .order_by(facts.c.ts.desc(), facts.c.id.desc())
         .limit(question.limit)
     )
     return [(number, 0.0) for number in found.scalars()]
 
 
-def _by_content(
-    connection: sa.Connection, allowed: search.Ids, question: Question
-) -> search.Ranked:
+def _by_content(connection: sa.Connection, question: Question) -> search.Ranked:
     depth = min(question.limit * _CANDIDATES_PER_HIT, MAX_CANDIDATES)
     shelf = _shelf(connection, question)
     words = search.by_text(connection, shelf, question.query, limit=depth)
     near: search.Ranked = []
     if question.vector is not None:
+        allowed = _visible(question)
         near = search.by_vector(connection, allowed, question.vector, limit=depth)
     return search.fuse(words, near)[: question.limit]
 
 
 def _shelf(connection: sa.Connection, question: Question) -> search.Shelf:
     agent, room = question.agent, question.room
-    mine = sa.select(members.c.room).where(members.c.agent == agent)
-    if room is not None:
-        mine = mine.where(members.c.room == room)
-    used = mine.where(sa.exists().where(facts.c.room == members.c.room))
-    places = [
-        search.place_of(number, agent) for number in connection.execute(used).scalars()
-    ]
-    whole = [facts.c.room.in_(mine) if room is None else facts.c.room == room]
     if room is None:
-        whole.append((facts.c.author == agent) & facts.c.room.is_(None))
-        places.append(search.place_of(None, agent))
-    if places and not _some_hidden(connection, agent, mine):
-        size = sum(_count(connection, place) for place in whole)
+        own = search.place_of(None, agent)
+        used = by_hand.rows(connection, _USED, agent)
+        used += by_hand.rows(connection, _USED_ALONE, own)
+    else:
+        used = by_hand.rows(connection, _USED_IN_ROOM, agent, room)
+    places = [place for place, _ in used]
+    if not _some_hidden(connection, agent, room):
+        size = sum(live for _, live in used)
         return search.Shelf(places=places, size=size, findable=None)
 
     def findable(numbers: Collection[int]) -> set[int]:
@@ -387,22 +378,31 @@ def _shelf(connection: sa.Connection, question: Question) -> search.Shelf:
     )
 
 
-def _some_hidden(
-    connection: sa.Connection, agent: AgentId, mine: sa.Select[int]
-) -> bool:
+# As `search.place_of` spells a place.
+_USED = (
+    "SELECT used.place, used.live FROM members JOIN fact_counts AS used "
+    "ON used.place = 'r' || members.room WHERE members.agent = ?"
+)
+_USED_IN_ROOM = _USED + " AND members.room = ?"
+_USED_ALONE = "SELECT place, live FROM fact_counts WHERE place = ?"
+
+_RESTRICTED = "SELECT 1 FROM members WHERE agent = ?{} AND (floor != 0 OR guest)"
+# No index by room: of the unsettled there are few, of those in a room many.
+_MOVING = (
+    "SELECT 1 FROM facts WHERE state != 0 AND ((room IS NULL AND author = ?) "
+    "OR room + 0 IN (SELECT room FROM members WHERE agent = ?{}))"
+)
+
+
+def _some_hidden(connection: sa.Connection, agent: AgentId, room: int | None) -> bool:
     """Whether an agent may not find all that is in its places, or was lately."""
-    restricted = mine.where((members.c.floor != 0) | members.c.guest)
-    # No index by room: of the unsettled there are few, of those in a room many.
-    moving = sa.select(facts.c.id).where(
-        unsettled,
-        (facts.c.room.is_(None) & (facts.c.author == agent))
-        | (facts.c.room + 0).in_(mine),
-    )
-    return bool(
-        connection.execute(
-            sa.select(restricted.exists() | moving.exists())
-        ).scalar_one()
-    )
+    there = "" if room is None else " AND room = ?"
+    who = (agent,) if room is None else (agent, room)
+    restricted = by_hand.row(connection, _RESTRICTED.format(there) + " LIMIT 1", *who)
+    if restricted is not None:
+        return True
+    moving = _MOVING.format(there) + " LIMIT 1"
+    return by_hand.row(connection, moving, agent, *who) is not None
 
 
 def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
@@ -410,31 +410,26 @@ def _count(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:
     return connection.execute(counted).scalar_one()
 
 
+_LOADED = (
+    "SELECT facts.id, facts.text, facts.key, facts.author, facts.ts, rooms.name "
+    "FROM facts LEFT JOIN rooms ON rooms.id = facts.room WHERE facts.id IN ({})"
+)
+
+
 def _load(connection: sa.Connection, ranked: search.Ranked) -> list[RecallHit]:
-    found = connection.execute(
-        sa.select(
-            facts.c.id,
-            facts.c.text,
-            facts.c.key,
-            facts.c.author,
-            facts.c.ts,
-            rooms.c.name,
+    numbers = [number for number, _ in ranked]
+    marks = ", ".join("?" * len(numbers))
+    found = {
+        number: rest
+        for number, *rest in by_hand.rows(connection, _LOADED.format(marks), *numbers)
+    }
+    hits = []
+    for number, score in ranked:
+        text, key, author, ts, room = found[number]
+        hits.append(
+            RecallHit(text=text, key=key, room=room, author=author, ts=ts, score=score)
         )
-        .outerjoin(rooms, rooms.c.id == facts.c.room)
-        .where(facts.c.id.in_([number for number, _ in ranked]))
-    )
-    rows = {row.id: row for row in found}
-    return [
-        RecallHit(
-            text=rows[number].text,
-            key=rows[number].key,
-            room=rows[number].name,
-            author=rows[number].author,
-            ts=rows[number].ts,
-            score=score,
-        )
-        for number, score in ranked
-    ]
+    return hits
 
 
 def _check_keyed(connection: sa.Connection, fact: NewFact, *, max_keyed: int) -> None:

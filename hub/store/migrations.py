@@ -14,6 +14,7 @@ from hub.store import admission, directory, search
 from hub.store.schema import (
     SCHEMA_VERSION,
     directory_name,
+    fact_counts,
     fact_pieces,
     facts_state,
     former_members,
@@ -61,11 +62,17 @@ def _know_delegates(connection: sa.Connection) -> None:
     )
 
 
+def _count_facts(connection: sa.Connection) -> None:
+    fact_counts.create(connection)
+    search.count_facts(connection)
+
+
 MIGRATIONS: Sequence[Migration] = (
     _remember_former_members,
     _index_facts_in_pieces,
     _know_who_was_admitted,
     _know_delegates,
+    _count_facts,
 )
 """``MIGRATIONS[n]`` takes schema n + 1 to n + 2. Steps are only ever appended."""
 
@@ -91,6 +98,7 @@ def prepare(
     if found is None:
         metadata.create_all(connection)
         search.create_index(connection)
+        search.count_facts(connection)
         connection.execute(
             sa.insert(meta).values(key="schema_version", value=str(target))
         )

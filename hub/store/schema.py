@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """What this code expects of a database; see `migrations`."""
 
 metadata = sa.MetaData()
@@ -221,6 +221,14 @@ unsettled = facts.c.state != sa.literal_column(str(int(FactState.LIVE)))
 """The few that arrive or leave; SQLite finds them by index only with these words."""
 
 facts_state = sa.Index("facts_state", facts.c.state, sqlite_where=unsettled)
+
+fact_counts = sa.Table(
+    "fact_counts",
+    metadata,
+    sa.Column("place", sa.Text, primary_key=True),
+    sa.Column("live", sa.Integer, nullable=False),
+)
+"""How many facts may be found in each place that has any; triggers keep it."""
 
 fact_pieces = sa.Table(
     "fact_pieces",

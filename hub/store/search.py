@@ -98,17 +98,53 @@ _INDEX = (
     f"WHEN {_IS_SHORT} BEGIN {_ONE_PIECE}; END",
 )
 
+_ONE_MORE = (
+    "INSERT INTO fact_counts (place, live) "
+    "VALUES (coalesce('r' || new.room, 'a' || new.author), 1) "
+    "ON CONFLICT (place) DO UPDATE SET live = live + 1"
+)
+_ONE_LESS = (
+    "UPDATE fact_counts SET live = live - 1 "
+    "WHERE place = coalesce('r' || old.room, 'a' || old.author); "
+    "DELETE FROM fact_counts "
+    "WHERE place = coalesce('r' || old.room, 'a' || old.author) AND live = 0"
+)
+_COUNTS = (
+    "CREATE TRIGGER facts_count_insert AFTER INSERT ON facts "
+    f"WHEN new.state = 0 BEGIN {_ONE_MORE}; END",
+    "CREATE TRIGGER facts_count_delete AFTER DELETE ON facts "
+    f"WHEN old.state = 0 BEGIN {_ONE_LESS}; END",
+    "CREATE TRIGGER facts_count_settle AFTER UPDATE OF state ON facts "
+    f"WHEN new.state = 0 AND old.state != 0 BEGIN {_ONE_MORE}; END",
+    "CREATE TRIGGER facts_count_leave AFTER UPDATE OF state ON facts "
+    f"WHEN new.state != 0 AND old.state = 0 BEGIN {_ONE_LESS}; END",
+    "INSERT INTO fact_counts (place, live) "
+    "SELECT coalesce('r' || room, 'a' || author), count(*) "
+    "FROM facts WHERE state = 0 GROUP BY 1",
+)
+
 _HAVING = "SELECT rowid >> 12 FROM facts_fts WHERE facts_fts MATCH ?"
 # The place has no weight: it says where to look, not how well something fits.
 _COMPARED = (
     "SELECT rowid >> 12, bm25(facts_fts, 1.0, 0.0) FROM facts_fts "
     "WHERE facts_fts MATCH ?"
 )
+_COMMON = (
+    "SELECT count(*) FROM (SELECT 1 FROM facts_fts WHERE facts_fts MATCH ? LIMIT ?)"
+)
+_COUNTED_TOGETHER = 32
+"""Facts of a place that are counted in the time in which one match is compared."""
 
 
 def create_index(connection: sa.Connection) -> None:
     """Create what indexes the facts of a new database."""
     for statement in _INDEX:
+        connection.exec_driver_sql(statement)
+
+
+def count_facts(connection: sa.Connection) -> None:
+    """Count the facts of each place, now and with every change."""
+    for statement in _COUNTS:
         connection.exec_driver_sql(statement)
 
 
@@ -276,7 +312,8 @@ def by_text(
     for term in terms(query):
         if work > MAX_WORK:
             break
-        wanted = f'text : "{term}" * AND place : ({places})'
+        anywhere = f'text : "{term}" *'
+        wanted = f"{anywhere} AND place : ({places})"
         having = _having(connection, wanted)
         work += len(having) + _PLACE_WORK * len(shelf.places)
         seen = having if shelf.findable is None else shelf.findable(having)
@@ -286,6 +323,11 @@ def by_text(
         if len(seen) > MAX_COMPARED:
             _add(totals, dict.fromkeys(seen, -weight / 2))
         else:
+            # bm25 first counts what has the places, all of it, though that weighs
+            # nothing: strangers' matches are compared instead while they are fewer.
+            most = len(having) + shelf.size // _COUNTED_TOGETHER
+            if _is_rare(connection, anywhere, most):
+                wanted = anywhere
             scores = _compared(connection, wanted)
             best = min(scores[number] for number in seen)
             _add(totals, {number: -weight * scores[number] / best for number in seen})
@@ -295,6 +337,11 @@ def by_text(
 def _having(connection: sa.Connection, wanted: str) -> set[int]:
     found = by_hand.rows(connection, _HAVING, wanted)
     return set(itertools.chain.from_iterable(found))
+
+
+def _is_rare(connection: sa.Connection, wanted: str, most: int) -> bool:
+    [(count,)] = by_hand.rows(connection, _COMMON, wanted, most + 1)
+    return bool(count <= most)
 
 
 def _compared(connection: sa.Connection, wanted: str) -> dict[int, float]:

@@ -45,8 +45,24 @@ ALTER TABLE directory DROP COLUMN name;
 """
 
 
+_COUNTS = """
+DROP TRIGGER facts_count_insert;
+DROP TRIGGER facts_count_delete;
+DROP TRIGGER facts_count_settle;
+DROP TRIGGER facts_count_leave;
+DROP TABLE fact_counts;
+"""
+
+
+def make_schema_5(database: sqlite3.Connection) -> None:
+    """Turn a new database into one that did not count its facts."""
+    database.executescript(_COUNTS)
+    database.execute("UPDATE meta SET value = '5' WHERE key = 'schema_version'")
+
+
 def make_schema_4(database: sqlite3.Connection) -> None:
-    """Turn a new database into one where the owner alone answered knocks."""
+    """Into one where the owner alone answered knocks."""
+    make_schema_5(database)
     database.execute("ALTER TABLE members DROP COLUMN delegate")
     database.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
 

@@ -442,3 +442,29 @@ def test_facts_that_leave_are_found_without_looking_at_all_others(
     found = store.write(plans)
     assert len(found) == 2
     assert all("facts_state" in plan for plan in found)
+
+
+def test_the_facts_of_each_place_are_counted_through_all_they_go_through(
+    store: OpenStore, room: int
+) -> None:
+    def counted() -> dict[str, int]:
+        asked = "SELECT place, live FROM fact_counts"
+        found = store.read(lambda c: c.exec_driver_sql(asked).all())
+        return {place: live for place, live in found}
+
+    keep(store, "mine", key="k")
+    keep(store, "mine again", key="k")
+    keep(store, "ours", room=room)
+    assert counted() == {f"a{ANN}": 1, f"r{room}": 1}
+    fact = NewFact(
+        author=BOB, room=room, key=None, text="long", vector=None, model=None
+    )
+    arrive = partial(facts.arrive, fact=fact, max_keyed=9, now=0)
+    numbers = [store.write(arrive), store.write(arrive)]
+    assert counted()[f"r{room}"] == 1
+    store.write(partial(facts.settle, number=numbers[0], fact=fact, max_keyed=9))
+    store.write(partial(facts.give_up, number=numbers[1]))
+    assert counted()[f"r{room}"] == 2
+    leave = sa.update(table).where(table.c.room == room).values(state=2)
+    store.write(lambda connection: connection.execute(leave).rowcount)
+    assert counted() == {f"a{ANN}": 1}

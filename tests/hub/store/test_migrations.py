@@ -137,8 +137,11 @@ def test_facts_of_an_older_database_are_found_by_all_their_words(
     found = "SELECT rowid >> 12 FROM facts_fts WHERE facts_fts MATCH"
     for word, number in (("short", 1), ("w0", 2), ("w8999", 2)):
         assert look(path, f"{found} '{word}'") == [(number,)]
+    counts = "SELECT place, live FROM fact_counts"
+    assert look(path, counts) == [("aA", 2)]
     check = "INSERT INTO facts_fts (facts_fts, rank) VALUES ('integrity-check', 1)"
     with closing(sqlite3.connect(path)) as new, new:
         new.execute(check)
         new.execute("DELETE FROM facts")
         new.execute(check)
+    assert look(path, counts) == []
