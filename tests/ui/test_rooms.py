@@ -170,6 +170,7 @@ def test_a_link_is_followed_once_its_host_was_read(at: Machine, chromium: Any) -
         page.goto(at.link())
         page.get_by_role("link", name=TOPIC).first.click()
         page.get_by_role("button", name="Approve").click()
+        page.locator("#knocks .item.done").wait_for()
         url = f"http://{EVIL}:{port}/a?b=c"
         at.loop(
             bob.says(
