@@ -26,6 +26,7 @@ _KEPT = frozenset(
         *("TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS"),
         *("PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "VIRTUAL_ENV"),
         *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR"),  # which hubs are trusted
     }
 )
 """What such a process needs of an environment; keys and secrets are not among it."""
