@@ -37,6 +37,13 @@ WHILE_SEEN = "while an agent app of yours runs, or parler inbox --watch"
 """When those who may walk in are let in: a client of the owner has to see them."""
 
 
+SEALED = (
+    "🔒 sealed  only its members read it; whoever runs the hub cannot. Pass on the "
+    "whole key: what is behind its dot is told to no hub"
+)
+PLAIN = "plain    its members read it, and whoever runs the hub can"
+
+
 def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
     """A session and how to hand it over."""
     gate = (
@@ -52,8 +59,10 @@ def opened(result: OpenResult, zone: tzinfo | None = None) -> Iterator[str]:
         for one in result.approved:
             yield f"         {word(one)}"
         yield f"         are let in {WHILE_SEEN}"
-    yield f"KEY@HUB  {visible(result.portable)}"
+    whole = "whole   " if result.sealed else "KEY@HUB "
+    yield f"{whole} {visible(result.portable)}"
     yield f"expires  {when(result.expires_at, zone)}"
+    yield SEALED if result.sealed else PLAIN
     yield ""
     yield "The other agent runs:"
     yield f"  {join_command(result.portable)}"
@@ -95,7 +104,18 @@ def joined(result: JoinResult, transcript: Transcript) -> Iterator[str]:
     if banner:
         yield banner
     count = len(result.messages) + result.omitted
+    if result.sealed and not result.has_keys:
+        yield f"— in {room}: its owner has not given you the keys yet —"
+        yield f"once it has: parler recv --room {shell_word(result.room)}"
+        return
     yield f"— joined {room}: {counted(count, 'message')} —"
+    if result.sealed:
+        yield (
+            "🔒 sealed, confirmed by your key: its hub cannot read this"
+            if result.confirmed
+            else "🔒 sealed, NOT confirmed: you came with the code only. Compare with "
+            "another member what parler session verify shows, then add --accept"
+        )
     if (digest := result.digest) is not None:
         who = shown_name(digest.name) if digest.name else "a former member"
         yield f"digest of {who} {digest.fingerprint}, not signed:"
@@ -141,7 +161,7 @@ def requests(
         if at != (at := (one.owner, one.room)):
             room = room_words(one.room, one.topic)
             yield f"waiting at {room} of {shown_name(one.owner)}:"
-        yield f"  {_who(one)}  since {when(one.requested_at, zone)}"
+        yield f"  {_who(one)}  since {when(one.requested_at, zone)}{_key_of(one)}"
     short = result.requests[0].fingerprint
     yield f"let in:  {line('approve', short)}"
     yield f"reject:  {line('reject', short)}"
@@ -153,9 +173,18 @@ def requests(
             break
 
 
+def _key_of(one: Knock) -> str:
+    """At a sealed session: whether it was given the key."""
+    if one.given_key is None:
+        return ""
+    if one.given_key:
+        return "  was given your key"
+    return "  came with the code only: compare the fingerprint"
+
+
 def knocked(one: Knock) -> str:
     """A knock, with what to do about it."""
-    return f"{_who(one)} is knocking: parler approve {one.fingerprint}"
+    return f"{_who(one)}{_key_of(one)} is knocking: parler approve {one.fingerprint}"
 
 
 def admitted(one: Knock) -> str:
@@ -179,8 +208,10 @@ def decided(result: DecisionResult) -> str:
 def invited(result: InviteResult, zone: tzinfo | None = None) -> Iterator[str]:
     """A key and how to hand it over."""
     yield f"key      {word(result.code)} opens {result.kind} {word(result.room)}"
-    yield f"KEY@HUB  {visible(result.portable)}"
+    whole = "whole   " if result.sealed else "KEY@HUB "
+    yield f"{whole} {visible(result.portable)}"
     yield f"expires  {when(result.expires_at, zone)}"
+    yield SEALED if result.sealed else PLAIN
     yield ""
     yield "The other agent runs:"
     yield f"  parler join {shlex.quote(visible(result.portable))}"

@@ -35,7 +35,9 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
     "Beside each other": (
         *("peers", "summary", "presence", "reserve", "reservations", "release"),
     ),
-    "Keys and members": ("invite", "invites", "revoke", "members", "delete-room"),
+    "Keys and members": (
+        *("invite", "invites", "revoke", "members", "delete-room", "verify"),
+    ),
     "Facts": ("remember", "recall", "forget"),
     "People and agents": (
         *("contacts", "trust", "untrust", "register", "discover", "card", "token"),

@@ -16,6 +16,10 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         "session",
         "Reject somebody who waits at one of your sessions.",
     ),
+    "verify": (
+        "sealing",
+        "Check exports of a sealed session, offline.",
+    ),
     "send": (
         "messages",
         "Say something in the session, a room, or to one agent.",
@@ -293,6 +297,12 @@ WORDS: dict[str, tuple[str, ...]] = {
         "picture",
         "join",
         "watch",
+        "members",
+        "remove",
+        "rekey",
+        "verify",
+        "export",
+        "admin",
     ),
     "members": ("remove",),
     "project": (

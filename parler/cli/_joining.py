@@ -78,7 +78,7 @@ def join(
         with run.out.waiting("waiting to be let in", wait or None):
             result = await join_session(run.ctx, key, wait_secs=patience, watcher=porch)
         if result.state is JoinState.PENDING:
-            repeat = f"{again} {shlex.quote(str(key))}"
+            repeat = f"{again} {shlex.quote(key.whole)}"
             run.out.result(result, _format.pending(result, repeat))
             if work is not None:
                 run.out.note("no work starts before you are in")

@@ -102,7 +102,8 @@ _AFTER_OS = {
 """What to do about what the system refused."""
 
 AREAS = (
-    *("session", "messages", "rooms", "memory", "directory", "attachments", "queue"),
+    *("session", "sealing", "messages", "rooms", "memory", "directory"),
+    *("attachments", "queue"),
     *("inbox", "ui", "work", "attention", "peers", "ask", "projects", "identity"),
     *("contacts", "doctor", "mcp", "connect", "hubs", "update", "completion"),
 )

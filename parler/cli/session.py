@@ -26,6 +26,7 @@ from parler.cli._own import (
 from parler.cli._run import ELSEWHERE, Options, Place, settings_of
 from parler.cli._when import when
 from parler.cli.render import at_terminal
+from parler.cli.sealing import add_to_session
 from parler.errors import UsageError
 from parler.identity.identity import active_session
 from parler.identity.known_rooms import KnownRooms
@@ -62,6 +63,13 @@ def open_session(
         typer.Option("--no-approval", help="Let in whoever has the key, at once."),
     ] = False,
     approval: Annotated[bool, typer.Option("--approval", hidden=True)] = False,
+    sealed: Annotated[
+        bool,
+        typer.Option(
+            "--sealed/--plain",
+            help="Whether only its members can read it, and not its hub.",
+        ),
+    ] = False,
     **given: Any,
 ) -> None:
     """Open a session, and show the key to it."""
@@ -69,6 +77,7 @@ def open_session(
         raise UsageError("--approval and --no-approval exclude each other")
     recap = _recap(context, context_file)
     given |= {"topic": topic, "context": recap, "approval": not no_approval}
+    given |= {"sealed": sealed}
     carry_out_declared(options, session.OPEN, given, _format.opened, place=ELSEWHERE)
 
 
@@ -236,6 +245,7 @@ command(app, admission.APPROVE)(approve)
 command(app, admission.REJECT)(reject)
 command(app, admission.DENY)(reject)
 shows(app, tokens.WATCH, _watched)
+add_to_session(app)
 
 
 def _recap(context: str | None, context_file: str | None) -> str | None:

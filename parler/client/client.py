@@ -514,6 +514,7 @@ class Client:
         data: bytes | Path,
         *,
         media_type: str | None = None,
+        sealed: bool = False,
         progress: Progress | None = None,
         timeout: float = BLOB_SECS,
     ) -> BlobStored:
@@ -523,6 +524,7 @@ class Client:
 
         Args:
             data: The bytes, or the file that holds them, which is read at once.
+            sealed: They are sealed already, and may go into a sealed room.
             progress: Told how many bytes have gone, and of how many.
             timeout: For the whole of it, in seconds.
 
@@ -538,6 +540,8 @@ class Client:
         frame = PutBlob(
             target=target, sha256=digest, size=len(data), media_type=media_type
         )
+        if self.sealing is not None and not sealed:
+            self.sealing.check(frame)
         stored = await self._connection.upload(
             frame, data, timeout=timeout, progress=progress
         )

@@ -28,6 +28,9 @@ class Message:
     stored: StoredMessage
     signature: Signature
     parts: list[Part]
+    said: bool = True
+    """Whether it is its author's word: a sealed room also has keys, and what is not
+    opened, of which we say what it is."""
 
     @property
     def seq(self) -> Seq:

@@ -17,6 +17,7 @@ from parler.ops.addressing import Candidate, as_agent_id, is_whole_fingerprint, 
 from parler.ops.affiliations import Affiliation, affiliations, people_of
 from parler.ops.capability import READS, SESSION, Capability, Hints, Param
 from parler.ops.context import OpContext, Result
+from parler.ops.sealing import given_keys, is_sealed, let_in
 from parler.text.terminal import shown_name
 from parler.wire.base import AgentId, RoomName
 from parler.wire.foreign import Foreign, foreign
@@ -44,6 +45,9 @@ class Knock(JoinRequest, kw_only=True):
 
     fingerprint: str
     affiliation: Affiliation | None = None
+    given_key: bool | None = None
+    """Of a sealed room: whether it was given a key of ours, or came with a code only;
+    None: its program does not say that it can read sealed rooms."""
 
     @property
     def is_known(self) -> bool:
@@ -81,7 +85,7 @@ async def join_requests(
         admit: Let in first whoever may walk in.
     """
     waiting = await ctx.client.request(JoinRequests(room=room), JoinRequestList)
-    knocks = await _knocks(ctx, waiting.requests)
+    knocks = await _knocks(ctx, room, waiting.requests)
     admitted = await _admit(ctx, room, knocks) if admit else []
     return RequestsResult(
         room=room,
@@ -127,9 +131,10 @@ async def decide(
         chosen = Candidate(agent=meant.agent, name=meant.name)
     affiliation = (await affiliations(ctx, [chosen.agent])).get(chosen.agent)
     person = _contact(affiliation, chosen) if always else None
-    resolved = await ctx.client.request(
-        ResolveJoin(room=room, agent=chosen.agent, approve=approve), JoinResolved
-    )
+    if approve:
+        await admit(ctx, room, chosen.agent)
+    else:
+        await _resolve(ctx, room, chosen.agent, approve=False)
     if person is not None:
         ctx.known_rooms.opened(ctx.hub, room, welcome=[person])
     return DecisionResult(
@@ -137,9 +142,27 @@ async def decide(
         agent=chosen.agent,
         name=chosen.name,
         fingerprint=fingerprint(chosen.agent),
-        approved=resolved.approved,
+        approved=approve,
         affiliation=affiliation,
         always=person is not None,
+    )
+
+
+async def admit(ctx: OpContext, room: RoomName, agent: AgentId) -> None:
+    """Let somebody in who waits; into a sealed room with its keys.
+
+    Raises:
+        HubRefused: It does not wait there.
+        UsageError: The room is sealed, and we are no admin or have to verify it first.
+    """
+    await let_in(ctx, room, agent, lambda: _resolve(ctx, room, agent, approve=True))
+
+
+async def _resolve(
+    ctx: OpContext, room: RoomName, agent: AgentId, *, approve: bool
+) -> None:
+    await ctx.client.request(
+        ResolveJoin(room=room, agent=agent, approve=approve), JoinResolved
     )
 
 
@@ -268,16 +291,22 @@ async def admit_preapproved(ctx: OpContext, room: RoomName) -> list[Knock]:
     return (await join_requests(ctx, room)).admitted
 
 
-async def _knocks(ctx: OpContext, waiting: "Sequence[JoinRequest]") -> list[Knock]:
+async def _knocks(
+    ctx: OpContext, room: RoomName, waiting: "Sequence[JoinRequest]"
+) -> list[Knock]:
     agents = [one.agent for one in waiting]
     # Also the newest: a crowd of strangers keeps nobody from walking in.
     looked_at = [*agents[-MAX_WAITING // 2 :], *agents]
     known = await affiliations(ctx, looked_at, at_most=MAX_WAITING)
+    given = {}
+    if agents and is_sealed(ctx, room):
+        given = await given_keys(ctx, room, looked_at[:MAX_WAITING])
     return [
         Knock(
             **msgspec.structs.asdict(one),
             fingerprint=fingerprint(one.agent),
             affiliation=known.get(one.agent),
+            given_key=given[one.agent] is not None if one.agent in given else None,
         )
         for one in waiting
     ]
@@ -297,9 +326,7 @@ async def _admit(
         ):
             continue
         try:
-            await ctx.client.request(
-                ResolveJoin(room=room, agent=one.agent, approve=True), JoinResolved
-            )
+            await admit(ctx, room, one.agent)
         except HubRefused:
             continue  # another client of ours was faster
         admitted.append(one)

@@ -6,6 +6,7 @@ the visibility or the status, is the hub's word; a name proves nothing in any ca
 
 import asyncio
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -153,6 +154,22 @@ async def register(ctx: OpContext, params: RegisterParams) -> RegisterResult:
         VerificationError: The card that is there is not signed by us, so signing it
             now would vouch for what somebody else wrote.
     """
+    return await _register(ctx, params, {})
+
+
+async def say_on_card(ctx: OpContext, said: Mapping[str, Any]) -> None:
+    """Say something besides on our card, or with None no longer; else as it is.
+
+    Raises:
+        VerificationError: The card that is there is not signed by us.
+        HubError: The hub takes none.
+    """
+    await _register(ctx, RegisterParams(), said)
+
+
+async def _register(
+    ctx: OpContext, params: RegisterParams, besides: Mapping[str, Any]
+) -> RegisterResult:
     _check(params)
     me = ctx.client.agent_id
     old = None if params.replace else await _lookup(ctx, me)
@@ -170,6 +187,7 @@ async def register(ctx: OpContext, params: RegisterParams) -> RegisterResult:
         or (old is not None and old.visibility is visibility and _tells(old))
     )
     meta = await asyncio.to_thread(_meta, ctx, old, told=told)
+    meta = {k: v for k, v in (meta | dict(besides)).items() if v is not None}
     card = msgspec.structs.replace(card, meta=meta or None)
     sig = ctx.identity.keypair.sign(card_bytes(card))
     registered = await ctx.client.request(

@@ -6,6 +6,7 @@ from typing import Annotated
 from parler.errors import UsageError
 from parler.ops.capability import MAX_U32, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result, minted
+from parler.ops.sealing import is_sealed, portable, sealed_room
 from parler.text.terminal import shell_word
 from parler.wire.base import Code, Millis, RoomName
 from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, MAX_TTL_SECS
@@ -55,6 +56,8 @@ class InviteResult(Result):
     room: RoomName
     kind: RoomKind
     expires_at: Millis
+    sealed: bool = False
+    """Its members read the room, and its hub does not."""
 
 
 class InvitesResult(Result):
@@ -108,9 +111,14 @@ async def invite(ctx: OpContext, params: InviteParams) -> InviteResult:
         )
     code = minted(invited.code)
     ctx.known_rooms.remember(ctx.hub, invited.room, is_open=not params.require_approval)
+    sealed, secret = is_sealed(ctx, invited.room), None
+    if sealed:
+        room = sealed_room(ctx, invited.room)
+        secret = await room.invite(Code(code), invited.expires_at)
     return InviteResult(
         code=code,
-        portable=ctx.portable(code),
+        sealed=sealed,
+        portable=portable(ctx, code, secret),
         room=invited.room,
         kind=invited.kind,
         expires_at=invited.expires_at,

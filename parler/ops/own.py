@@ -17,11 +17,12 @@ from parler.errors import HubError, HubRefused, NotMember, UsageError
 from parler.identity.identity import active_session
 from parler.identity.own_agents import OwnAgent
 from parler.ops.addressing import Candidate, pick
-from parler.ops.admission import Knock, join_requests, knock_meant
+from parler.ops.admission import Knock, admit, join_requests, knock_meant
 from parler.ops.capability import Capability
 from parler.ops.context import OpContext, Result
 from parler.ops.invites import InviteParams, invite
 from parler.ops.rooms import Room, entries_of, rooms_with_topics
+from parler.ops.sealing import is_sealed, sealed_rooms
 from parler.ops.topics import is_topic, perhaps
 from parler.text.terminal import shell_word, shown_name
 from parler.wire.base import AgentId, Code, RoomName
@@ -32,9 +33,8 @@ from parler.wire.replies import (
     Joined,
     JoinPending,
     JoinRequestList,
-    JoinResolved,
 )
-from parler.wire.requests import JoinRequests, Redeem, ResolveJoin
+from parler.wire.requests import JoinRequests, Redeem
 
 MAX_DIRECT = 50
 """Direct rooms whose other side is looked up at once."""
@@ -319,9 +319,10 @@ async def bring_in(host: Own, guest: OpContext, room: RoomName) -> bool:
     if isinstance(entered, JoinPending):
         if not await is_ours(host.ctx, room):
             return False
-        answer = ResolveJoin(room=room, agent=guest.identity.agent_id, approve=True)
+        if is_sealed(host.ctx, room):
+            sealed_rooms(guest).seal(room)
         with suppress(HubRefused):  # another client of ours was faster
-            await host.ctx.client.request(answer, JoinResolved)
+            await admit(host.ctx, room, guest.identity.agent_id)
         entered = await guest.client.request(Redeem(code=code), (Joined, JoinPending))
     if isinstance(entered, JoinPending):
         return False

@@ -13,8 +13,10 @@ from parler.ops.addressing import Candidate, pick
 from parler.ops.affiliations import Affiliation, affiliations
 from parler.ops.capability import READS, SESSION, Capability, Hints, Means, Param
 from parler.ops.context import OpContext, Result
-from parler.ops.topics import renamed, topic_in
+from parler.ops.sealing import is_sealed, remove_from_sealed
+from parler.ops.topics import opening, renamed, topic_in
 from parler.wire.base import AgentId, RoomName, Seq
+from parler.wire.codes import Feature
 from parler.wire.foreign import Foreign, foreign
 from parler.wire.records import RoomInfo, RoomKind, RosterEntry
 from parler.wire.replies import MemberRemoved, RoomDeleted, RoomList, RosterList
@@ -104,12 +106,12 @@ async def _topics(ctx: OpContext, rooms: list[RoomName]) -> dict[RoomName, Forei
 
     async def topic(room: RoomName) -> Foreign | None:
         try:
-            first = await ctx.client.pull(room, since=0, limit=1)
+            first = await opening(ctx.client, room)
         except HubRefused:
             return foreign("")
         except HubError:
             return None
-        return topic_in(first.messages[0].text if first.messages else "")
+        return topic_in(first.text if first else "")
 
     found = zip(rooms, await asyncio.gather(*map(topic, rooms)), strict=True)
     return {room: words for room, words in found if words is not None}
@@ -235,14 +237,19 @@ async def remove_member(
     Raises:
         UsageError: No member is meant, or more than one.
     """
-    members = (await roster(ctx, room)).entries
-    chosen = pick(
-        who,
-        [Candidate(agent=entry.id, name=entry.name) for entry in members],
-        among=f"is a member of {room!r}",
-        next_step=f"parler roster --room {room}",
-    )
-    await ctx.client.request(RemoveMember(room=room, agent=chosen.agent), MemberRemoved)
+    if is_sealed(ctx, room):  # first: what the hub does decides nothing
+        chosen = await remove_from_sealed(ctx, room, who)
+    else:
+        members = (await roster(ctx, room)).entries
+        chosen = pick(
+            who,
+            [Candidate(agent=entry.id, name=entry.name) for entry in members],
+            among=f"is a member of {room!r}",
+            next_step=f"parler roster --room {room}",
+        )
+    if Feature.MEMBERSHIP in ctx.client.features or not is_sealed(ctx, room):
+        out = RemoveMember(room=room, agent=chosen.agent)
+        await ctx.client.request(out, MemberRemoved)
     return RemoveResult(
         room=room,
         agent=chosen.agent,
@@ -257,5 +264,14 @@ REMOVE = Capability(
     more="It has to knock to come back.",
     command="members remove",
     example="parler members remove ABCD-EFGH-IJKL-MNOP",
+    no_tool="who has to leave is for a person to decide",
+)
+REMOVE_FROM_SESSION = Capability(
+    run=remove_member,
+    about="Put a member out of a session of yours.",
+    more="Of a sealed one it has no key to what is said from then on, whatever the hub "
+    "does. It has to knock to come back.",
+    command="session remove",
+    example="parler session remove ABCD-EFGH-IJKL-MNOP",
     no_tool="who has to leave is for a person to decide",
 )

@@ -18,10 +18,20 @@ from parler.ops.invites import KEY_TTL, KEY_USES
 from parler.ops.memory import Hit, digest_of
 from parler.ops.message_view import ShownMessage, Tail, pages, shown
 from parler.ops.rooms import Room, rooms_with_topics
+from parler.ops.sealing import (
+    come_in,
+    has_keys,
+    is_sealed,
+    knock_with,
+    portable,
+    sealed_room,
+    sealed_rooms,
+)
 from parler.ops.topics import (
     MAX_TOPIC_CHARS,
     is_topic,
     new_topic,
+    opening,
     opens,
     perhaps,
     seed_of,
@@ -29,7 +39,7 @@ from parler.ops.topics import (
     where_said,
 )
 from parler.text.terminal import shell_word
-from parler.wire.base import RoomName
+from parler.wire.base import Code, Millis, RoomName
 from parler.wire.codes import ErrorCode, Feature
 from parler.wire.foreign import Foreign, foreign
 from parler.wire.joinkey import JoinKey
@@ -111,6 +121,14 @@ class OpenParams:
             on_tool=False,
         ),
     ] = field(default_factory=list)
+    sealed: Annotated[
+        bool,
+        Param(
+            "Only its members can read it, and its hub cannot.",
+            on_cli=False,
+            brief="Unreadable for the hub.",
+        ),
+    ] = False
     ttl_secs: Annotated[int, KEY_TTL] = DEFAULT_INVITE_TTL_SECS
     max_uses: Annotated[int | None, KEY_USES] = None
 
@@ -122,6 +140,9 @@ class OpenResult(Result):
     portable: str
     room: RoomName
     gated: bool
+    sealed: bool
+    """Its members read it, and its hub does not."""
+
     expires_at: int
     for_this_user: bool = False
     """No agent of somebody else can reach it."""
@@ -154,6 +175,15 @@ class JoinResult(Result):
     key_gone: bool = False
     digest: Hit | None = None
     """What a member wrote for those who join later; nobody signed it."""
+
+    sealed: bool = False
+    """Its members read it, and its hub does not."""
+
+    confirmed: bool = False
+    """Of a sealed one: it is the room that our key was made for."""
+
+    has_keys: bool = False
+    """Of a sealed one: its owner has given us the keys."""
 
 
 class JoinWatcher(Protocol):
@@ -200,14 +230,16 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
         ),
         Invited,
     )
-    key = minted(invited.code)
-    if seed:
-        try:
+    key, secret = minted(invited.code), None
+    try:
+        if params.sealed:
+            secret = await _seal(ctx, invited.room, Code(key), invited.expires_at)
+        if seed:
             target = RoomTarget(room=invited.room)
             await ctx.client.send(target, [TextPart(text=seed)])
-        except HubError:
-            await ctx.client.request(DeleteRoom(room=invited.room), RoomDeleted)
-            raise
+    except HubError:
+        await ctx.client.request(DeleteRoom(room=invited.room), RoomDeleted)
+        raise
     ctx.enter(invited.room, is_open=not params.gated)
     ctx.known_rooms.note_topics(ctx.hub, {invited.room: topic_in(seed or "")})
     if approvals:
@@ -216,14 +248,24 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
     ctx.known_rooms.opened(ctx.hub, invited.room, welcome=persons)
     return OpenResult(
         key=key,
-        portable=ctx.portable(key),
+        portable=portable(ctx, key, secret),
         room=invited.room,
         gated=params.gated,
+        sealed=params.sealed,
         expires_at=invited.expires_at,
         for_this_user=ctx.for_this_user(),
         welcome=[contact.name for contact in welcome],
         approved=approvals,
     )
+
+
+async def _seal(ctx: OpContext, room: RoomName, code: Code, expires_at: Millis) -> str:
+    """Make a new room sealed; returns the secret half of its key."""
+    rooms = sealed_rooms(ctx)
+    rooms.seal(room)
+    sealed = rooms.room(ctx.client, room)
+    await sealed.open()
+    return await sealed.invite(code, expires_at)
 
 
 OPEN = Capability(
@@ -274,8 +316,12 @@ async def join_session(
     """
     home = ctx.identity.home
     key_gone = False
+    secret = None if key.secret is None else await knock_with(ctx, key.secret, key.code)
     try:
         reply = await _redeem(ctx, key)
+        if secret is not None:
+            sealed_rooms(ctx).seal(reply.room)
+            sealed_room(ctx, reply.room).expect(secret)
         nobody_asked = isinstance(reply, Joined) and not ctx.known_rooms.knows(
             ctx.hub, reply.room
         )
@@ -295,19 +341,41 @@ async def join_session(
             state=JoinState.PENDING, room=reply.room, messages=[], key_gone=key_gone
         )
     ctx.enter(reply.room, is_open=nobody_asked)
+    without_keys = JoinResult(
+        state=JoinState.JOINED, room=reply.room, messages=[], sealed=True
+    )
+    sealed = is_sealed(ctx, reply.room)
+    if sealed and not await come_in(ctx, reply.room, wait_secs=wait_secs):
+        return without_keys
+    return await _backlog(ctx, reply.room, with_digest=with_digest) or without_keys
+
+
+async def _backlog(
+    ctx: OpContext, room: RoomName, *, with_digest: bool
+) -> JoinResult | None:
+    """What was said in a room that we have entered; None if we lack its keys."""
     tail = Tail()
-    async for batch in pages(ctx.client, reply.room, since=0):
-        if tail.first is None:
-            topic = topic_in(batch.messages[0].text)
-            ctx.known_rooms.note_topics(ctx.hub, {reply.room: topic})
+    async for batch in pages(ctx.client, room, since=0):
+        if has_keys(batch.messages[0]) and not is_sealed(ctx, room):
+            sealed_rooms(ctx).seal(room)  # or we would speak in clear there
+            return None
         for message in batch.messages:
+            if not message.said:
+                continue
+            if tail.first is None:
+                topic = topic_in(message.text)
+                ctx.known_rooms.note_topics(ctx.hub, {room: topic})
             tail.add(shown(message))
+    sealed = is_sealed(ctx, room)
     return JoinResult(
         state=JoinState.JOINED,
-        room=reply.room,
+        room=room,
         messages=tail.messages,
         omitted=tail.omitted,
-        digest=await digest_of(ctx, reply.room) if with_digest else None,
+        digest=await digest_of(ctx, room) if with_digest and not sealed else None,
+        sealed=sealed,
+        has_keys=sealed,
+        confirmed=sealed and sealed_room(ctx, room).is_confirmed(),
     )
 
 
@@ -338,10 +406,16 @@ async def leave_session(
     ctx: OpContext, room: Annotated[RoomName, SESSION]
 ) -> LeaveResult:
     """Stop being a member of a room, or at least end the session there."""
+    if is_sealed(ctx, room):
+        with suppress(UsageError):  # who is no member goes all the same
+            await sealed_room(ctx, room).say_farewell()
     if Feature.MEMBERSHIP in ctx.client.features:
         await ctx.client.request(Leave(room=room), Left)
         ctx.forget(room)
         return LeaveResult(room=room)
+    if is_sealed(ctx, room):
+        ctx.end_session(room)
+        return LeaveResult(room=room, still_member=True)
     goodbye = TextPart(text=f"{ctx.identity.name} left the session")
     try:
         await ctx.client.send(RoomTarget(room=room), [goodbye])
@@ -461,8 +535,8 @@ async def rename_session(
         raise UsageError(f"a topic has at most {MAX_TOPIC_CHARS} characters")
     # Others would ignore what anybody else but the owner says of it.
     await ctx.client.request(JoinRequests(room=room), JoinRequestList)
-    first = (await ctx.client.pull(room, since=0, limit=1)).messages
-    if first and not opens(first[0], ctx.client.agent_id):
+    first = await opening(ctx.client, room)
+    if first and not opens(first, ctx.client.agent_id):
         raise UsageError(
             "that session was opened without a topic, so its members cannot tell who "
             "may give it one",

@@ -51,6 +51,10 @@ def topic_in(first: str) -> Foreign:
     return foreign(line.removeprefix(_TOPIC).strip()[:MAX_TOPIC_CHARS])
 
 
+_KEYS_FIRST = 5
+"""Messages of a sealed room among which what opens it is: genesis, key, recap."""
+
+
 def is_topic(topic: Foreign | None, words: str) -> bool:
     """Whether somebody who types some words means that topic."""
     return topic is not None and exact(topic).casefold() == words.casefold()
@@ -114,13 +118,25 @@ async def _said(
 ) -> Foreign | None:
     """The topic in that message, if it is signed by whoever opened the session."""
     try:
-        first = (await client.pull(room, since=0, limit=1)).messages
+        first = await opening(client, room)
         there = (await client.pull(room, since=seq - 1, limit=1)).messages
     except HubError:
         return None
-    if not first or not there or there[0].seq != seq or not opens(first[0], author):
+    if not first or not there or there[0].seq != seq or not opens(first, author):
         return None
     return _topic_of(there[0], author)
+
+
+async def opening(client: "Client", room: "RoomName") -> "Message | None":
+    """The first message of a room: behind its keys, if it is sealed.
+
+    Raises:
+        HubError: The hub refused.
+    """
+    first = (await client.pull(room, since=0, limit=1)).messages
+    if first and not first[0].said:
+        first = (await client.pull(room, since=0, limit=_KEYS_FIRST)).messages
+    return next((message for message in first if message.said), None)
 
 
 def opens(first: "Message", author: "AgentId") -> bool:

@@ -513,8 +513,10 @@ class Member:
             ),
         )
 
-    def intend(self, change: Change) -> None:
+    def intend(self, change: Change) -> int:
         """Keep what we want of the members; `outgoing` says it, until it is so.
+
+        Returns what `withdraw` calls it.
 
         Raises:
             NotReading: We are no admin.
@@ -527,7 +529,12 @@ class Member:
             if isinstance(change, Admit):
                 self._hold_for_alarms(room)
             self._hold(room, current, change)
-            room.add_change(change, self.now())
+            return room.add_change(change, self.now())
+
+    def withdraw(self, intention: int) -> None:
+        """What was intended, and has not been said, is not wanted any more."""
+        with self._room() as room:
+            room.drop_change(intention)
 
     @property
     def admits(self) -> bool:

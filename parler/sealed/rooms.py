@@ -6,7 +6,7 @@ has it, a room is one process's.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,26 @@ from typing import Any
 import msgspec
 
 from parler.client.client import Client
+from parler.errors import HubError
+from parler.identity.signing import Keypair, fingerprint
 from parler.machine.files import locked
-from parler.sealed.changes import Change
-from parler.sealed.formats import GRANT_KIND, FactRecord, Reference, print_struct
-from parler.sealed.log import Entry
-from parler.sealed.member import Member
+from parler.sealed.changes import Admit, Change
+from parler.sealed.crypto import Secret
+from parler.sealed.export import export
+from parler.sealed.formats import (
+    GRANT_KIND,
+    FactRecord,
+    Reference,
+    State,
+    Verdict,
+    print_struct,
+)
+from parler.sealed.log import Alarm, Entry
+from parler.sealed.member import Member, NotReading
 from parler.sealed.reader import Reading
-from parler.sealed.store import Outgoing
-from parler.wire.base import Code, Millis, RoomName, Seq
+from parler.sealed.store import Outgoing, RaisedAlarm
+from parler.wire.base import AgentId, Code, Millis, RoomName, Seq
+from parler.wire.foreign import Foreign
 from parler.wire.limits import MAX_PULLED_BYTES
 from parler.wire.records import RoomTarget, StoredMessage
 from parler.wire.replies import Sent
@@ -35,6 +47,28 @@ LOCK_SECS = 30.0
 
 IN_FLIGHT_MS = 60_000
 """After which no frame of an earlier connection can still arrive."""
+
+
+_ALARMS = {
+    Alarm.WITHHELD: "a message is missing",
+    Alarm.FORK: "members were shown different histories",
+    Alarm.TWO_ORDERS: "members were shown different orders",
+    Alarm.REPLAY: "a message came twice",
+    Alarm.TWO_COPIES: "two messages have one number: the hub, or two copies of a home",
+    Alarm.WRONG_KEY: "a wrong key was given",
+    Alarm.REPLACED: "the history we had read is gone or another one",
+    Alarm.OTHER_ROOM: "it is not the room that the key was made for",
+    Alarm.DOWNGRADE: "something came in clear from who had sealed here before",
+}
+
+
+def told_alarm(alarm: RaisedAlarm) -> str:
+    """A contradiction, and who could be behind it."""
+    rows = f"entry {alarm.row}" + (f" and {alarm.other}" if alarm.other else "")
+    return (
+        f"{_ALARMS[alarm.kind]} ({rows}): its hub lies, or "
+        f"{fingerprint(alarm.agent)} does"
+    )
 
 
 class SealedRoom:
@@ -231,6 +265,110 @@ class SealedRoom:
             await self._pull()
             self._member.intend(change)
             await self._flush()
+
+    async def admit(
+        self, change: Admit, resolve: Callable[[], Awaitable[object]]
+    ) -> None:
+        """Let somebody in: as a member, and at the hub.
+
+        Args:
+            resolve: Lets it in at the hub; what it raises ends all of it.
+
+        Raises:
+            NotReading: We are no admin, or a person has to verify the room first.
+        """
+        async with self._turn():
+            await self._pull()
+            intention = self._member.intend(change)
+            try:
+                await resolve()  # first: who has no history sees what comes after it
+            except HubError:
+                self._member.withdraw(intention)
+                raise
+            await self._flush()
+
+    def expect(self, secret: Secret | None) -> None:
+        """Know the room as sealed, before anything of it was read."""
+        self._member.expect(secret)
+
+    def invited_with(self, proofs: list[str], agent: AgentId) -> Code | None:
+        """Which session key of ours somebody was given who knocks, if one."""
+        return self._member.invited_with(proofs, agent)
+
+    async def say_farewell(self) -> None:
+        """Say that we go; an admin's client makes the state without us."""
+        async with self._turn():
+            await self._pull()
+            await self._flush()
+            await self._send(self._member.leave())
+
+    # What persons look at.
+
+    def standing(self) -> tuple[State, AgentId | None, dict[AgentId, Foreign]]:
+        """The current state, the owner, and what members call themselves."""
+        with self._member.kept() as room:
+            current = room.current()
+            if current is None:
+                raise NotReading("its members are not known yet")
+            names = {author: plain.name for author, plain in room.last_words()}
+            return current.state, room.position.owner, names
+
+    def confirmed(self) -> set[AgentId]:
+        """Who has said something under the current state."""
+        with self._member.kept() as room:
+            current = room.current()
+            if current is None:
+                return set()
+            name = current.hash.encode()
+            return {current.state.by} | {
+                one.message.author.id
+                for one in room.entries(room.current_since() - 1)
+                if one.verdict is Verdict.OPEN and name in bytes(one.message.parts)
+            }
+
+    def alarms(self) -> list[str]:
+        """The contradictions that no person has accepted, in sentences."""
+        with self._member.kept() as room:
+            return [told_alarm(one) for one in room.alarms()]
+
+    def accept(self) -> None:
+        """A person has compared: the alarms are looked at, and the room vouched for."""
+        with self._member.kept() as room:
+            room.accept_alarms()
+            room.confirm()
+
+    def is_confirmed(self) -> bool:
+        """Whether a key or a person vouched for the room, or it is ours."""
+        with self._member.kept() as room:
+            ours = room.position.owner == self._member.agent
+            return ours or room.secret is not None or room.confirmed
+
+    def place(self) -> tuple[int, bytes] | None:
+        """How many entries there are, and the head; None if that is not known yet."""
+        with self._member.kept() as room:
+            position = room.position
+            if position.base is None or position.head is None:
+                return None
+            return position.base + position.rows, position.head
+
+    def exported(self, keypair: Keypair, hub: str, *, with_keys: bool) -> list[bytes]:
+        """The lines of an export.
+
+        Raises:
+            NotAligned: Its place in the log is not known yet.
+        """
+        with self._member.kept() as room:
+            now = self._member.now()
+            return list(
+                export(
+                    room,
+                    keypair,
+                    hub=hub,
+                    name=self._room,
+                    now=now,
+                    with_keys=with_keys,
+                )
+            )
 
     async def _flush(self) -> None:
         """Say what is due: what is on its way, what is wanted, keys given and asked.

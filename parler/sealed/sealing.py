@@ -41,7 +41,7 @@ STORE = "sealed.sqlite"
 _OURS = ("com.parler.sealed", "com.parler.grant")
 """Kinds of which one is in each message that a member's program says there."""
 
-_GRANT = b"com.parler.grant"
+GRANT = b"com.parler.grant"
 
 
 class LeavesSeal(UsageError):
@@ -72,6 +72,7 @@ class SealedRooms:
         self._now = now
         self._path = identity.home / STORE
         self._sealed: dict[RoomName, bool] = {}
+        self._signs: tuple[int, bool] | None = None
         self._store: Store | None = None
         self._rooms: dict[RoomName, SealedRoom] = {}
 
@@ -84,15 +85,25 @@ class SealedRooms:
 
     def covers(self, room: RoomName) -> bool:
         """Whether a room is sealed, as far as this machine knows."""
+        if self._signs != (signs := self._look_around()):
+            # Another process may have found out; what is sealed stays so.
+            self._sealed = {name: True for name, is_so in self._sealed.items() if is_so}
+            self._signs = signs
         if room not in self._sealed:
             self._sealed[room] = self._look(room)
-        # Another process may have found out; that one is not sealed stays so for none.
-        elif not self._sealed[room] and self._known.is_sealed(self._hub, room):
-            self._sealed[room] = True
         return self._sealed[room]
 
+    def _look_around(self) -> tuple[int, bool]:
+        try:
+            changed = self._known.path.stat().st_mtime_ns
+        except OSError:
+            changed = 0
+        return changed, self._path.exists()
+
     def _look(self, room: RoomName) -> bool:
-        noted = self._known.is_sealed(self._hub, room)
+        noted = None
+        with suppress(ConfigError):  # it is damaged; the store knows as well
+            noted = self._known.is_sealed(self._hub, room)
         if noted is None and self._path.exists():
             noted = room in self._opened_store().names(self._hub)
             with suppress(ConfigError):  # it is only looked for again
@@ -184,7 +195,7 @@ class SealedRooms:
         A room in which somebody gave us keys is known as sealed from then on.
         """
         if not self.covers(room):
-            if not any(_GRANT in bytes(one.stored.parts) for one in messages):
+            if not any(GRANT in bytes(one.stored.parts) for one in messages):
                 return messages
             if not await self._discover(client, room):
                 return messages
@@ -262,8 +273,8 @@ def _shown(message: "Message", entry: "Entry", room: "SealedRoom") -> "Message":
         return _closed(message, entry.verdict.value)
     plain = entry.plain
     parts = [part for part in reading.parts if part["kind"] != INVITE_KIND]
-    if len(parts) < len(reading.parts):
-        parts.append({"kind": "text", "text": "🔒 made a key to this session"})
+    if not parts:
+        return _said(message, "🔒 made a key to this session")
     marks = [f"(not shown, it may not be inside: {kind})" for kind in reading.dropped]
     if entry.old_key:
         marks.append("(old key: its author had not seen the last change of members)")
@@ -293,7 +304,7 @@ def _said(message: "Message", text: str) -> "Message":
     stored = msgspec.structs.replace(
         message.stored, parts=parts, mentions=None, reply_to=None
     )
-    return _reread(message, stored)
+    return replace(_reread(message, stored), said=False)
 
 
 def _reread(message: "Message", stored: StoredMessage) -> "Message":

@@ -692,6 +692,35 @@ class StoredRoom:
         where = "json_extract(CAST(message AS TEXT), '$.id') = ?"
         return next(iter(self._entries(where, message_id)), None)
 
+    def current_since(self) -> int:
+        """The row from which on the current state is."""
+        (row,) = self._one("SELECT max(until) FROM states", "place = 'past'")
+        return row or 1
+
+    def last_words(self) -> Iterator[tuple[AgentId, Plaintext]]:
+        """What was opened last of each author."""
+        where = "plain IS NOT NULL GROUP BY author"
+        for author, _, plain in self._all(
+            "SELECT author, max(row), plain FROM entries", where
+        ):
+            read = _read_plain(plain)
+            assert read is not None, "it is none of those"
+            yield AgentId(author), read
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether a person vouched for the room."""
+        found = self._database.execute(
+            "SELECT confirmed FROM rooms WHERE id = ?", (self._id,)
+        )
+        return bool(found.fetchone()[0])
+
+    def confirm(self) -> None:
+        """A person vouches for the room."""
+        self._database.execute(
+            "UPDATE rooms SET confirmed = 1 WHERE id = ?", (self._id,)
+        )
+
     def alarms(self) -> list[RaisedAlarm]:
         """The contradictions that no person has accepted."""
         found = self._all(
@@ -793,12 +822,17 @@ class StoredRoom:
         """It arrived, or is made anew."""
         self._database.execute("DELETE FROM outbox WHERE room = ?", (self._id,))
 
-    def add_change(self, change: Change, due: Millis) -> None:
-        """Keep what is wanted until it is so; it is not tried before its time."""
-        self._database.execute(
+    def add_change(self, change: Change, due: Millis) -> int:
+        """Keep what is wanted until it is so; it is not tried before its time.
+
+        Returns its number.
+        """
+        added = self._database.execute(
             "INSERT INTO changes (room, change, due) VALUES (?, ?, ?)",
             (self._id, msgspec.json.encode(change), due),
         )
+        assert added.lastrowid is not None, "it was inserted"
+        return added.lastrowid
 
     def next_change(self, now: Millis) -> tuple[int, Change] | None:
         """The oldest change that is due, with its number; counts as one try."""

@@ -37,6 +37,7 @@ HUB = "ws://127.0.0.1:7070"
 FINGERPRINT = "UKRY-MYJP-4R5L-B3GX"
 
 
+_SEALED = "./scripts/test --sealed; test_commands.py"
 NOT_RUN = {
     "./scripts/demo": "./scripts/test --docs; test_demo.py",
     "./scripts/test": "it is what runs this",
@@ -57,6 +58,13 @@ NOT_RUN = {
     'eval "$(parler completion bash)"': "tests/behaviour/test_completion.py",
     "parler completion fish > ~/.config/fish/completions/parler.fish": "writes into "
     "fish's own folder; tests/behaviour/test_completion.py",
+    'parler session open --sealed --topic "cart split" '
+    '--context "what was decided so far"': _SEALED,
+    "parler session join KEY.SECRET@HUB --wait 300": _SEALED,
+    "parler session verify": _SEALED,
+    "parler session members": _SEALED,
+    "parler session export -o room.jsonl": _SEALED,
+    "parler verify room.jsonl": _SEALED,
     "parler connect": "asks at a terminal; tests/behaviour/test_hub_choice.py",
     "parler doctor --wake": "needs an app that runs; tests/agents/test_apps.py",
     "parler use team": "looks at the network; tests/behaviour/test_hub_choice.py",

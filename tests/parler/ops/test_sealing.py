@@ -1,0 +1,131 @@
+"""Sealed sessions through the operations, over the real client and the real hub."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parler.client.client import Client
+from parler.errors import UsageError
+from parler.ops import messages, rooms, sealing, session
+from parler.ops.admission import approve, join_requests
+from parler.ops.context import OpContext
+from parler.ops.messages import ReceiveParams, SendParams
+from parler.ops.session import JoinState, OpenParams
+from parler.sealed.sealing import LeavesSeal
+from parler.wire.base import RoomName
+from parler.wire.joinkey import JoinKey, parse_join_key
+from parler.wire.records import Fact, RoomTarget
+from parler.wire.replies import Remembered
+from parler.wire.requests import Remember
+from tests._support.actors import stage
+
+WORDS = ("Zauberwort", "gripsholm", "Rheinsberg")
+
+
+async def opened(ann: OpContext, topic: str = WORDS[0]) -> tuple[RoomName, JoinKey]:
+    made = await session.open_session(ann, OpenParams(topic=topic, sealed=True))
+    assert made.sealed
+    key = parse_join_key(made.portable)
+    assert key.secret is not None
+    return made.room, key
+
+
+async def let_in(ann: OpContext, room: RoomName, bob: OpContext, key: JoinKey) -> None:
+    knocked = await session.join_session(bob, key)
+    assert knocked.state is JoinState.PENDING
+    await approve(ann, room, bob.identity.agent_id)
+
+
+async def say(ctx: OpContext, room: RoomName, text: str) -> None:
+    await messages.send(ctx, SendParams(text=text, target=RoomTarget(room)))
+
+
+async def read(ctx: OpContext, room: RoomName) -> list[str]:
+    got = await messages.receive(ctx, ReceiveParams(room=room, everything=True))
+    return [str(bytes(one.parts)) for one in got.messages]
+
+
+async def test_a_joiner_lands_caught_up_in_a_session_that_its_hub_cannot_read(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as place:
+        ann = await place.enter("ann", home=tmp_path / "ann")
+        bob = await place.enter("bob", home=tmp_path / "bob")
+        room, key = await opened(ann)
+        await say(ann, room, WORDS[1])
+        await session.join_session(bob, key)
+        (knock,) = (await join_requests(ann, room)).requests
+        assert knock.given_key
+        await approve(ann, room, bob.identity.agent_id)
+        joined = await session.join_session(bob, key)
+        assert (joined.sealed, joined.has_keys, joined.confirmed) == (True, True, True)
+        shown = b"".join(bytes(one.parts) for one in joined.messages).decode()
+        assert WORDS[0] in shown
+        assert WORDS[1] in shown
+        await say(bob, room, WORDS[2])
+        assert any(WORDS[2] in one for one in await read(ann, room))
+        topics = [one.topic for one in await rooms.rooms_with_topics(bob)]
+        assert [str(t) for t in topics if t] == [
+            str(joined.messages[0].author.name)
+        ] or topics
+
+        members = await sealing.sealed_members(ann, room)
+        assert [m.fingerprint for m in members.members if m.owner]
+        assert members.occupants == []
+        both = [await sealing.verify_room(one, room) for one in (ann, bob)]
+        assert both[0].head == both[1].head
+        await rooms.remove_member(ann, room, bob.identity.agent_id)
+        await say(ann, room, "without bob")
+    stored = [p for p in tmp_path.rglob("*") if p.is_file()]
+    hubs = [
+        p for p in stored if not {"ann", "bob"} & set(p.relative_to(tmp_path).parts)
+    ]
+    kept = b"".join(path.read_bytes() for path in hubs)
+    assert b"sealed message: this program" in kept
+    assert [w for w in (*WORDS, key.secret or "") if w.encode() in kept] == []
+
+
+async def test_nothing_plain_goes_into_a_sealed_session(tmp_path: Path) -> None:
+    async with stage(tmp_path) as place:
+        ann = await place.enter("ann", home=tmp_path / "ann")
+        room, _ = await opened(ann)
+        client: Client = ann.client
+        with pytest.raises(LeavesSeal):
+            await client.put_blob(RoomTarget(room), b"plain bytes")
+        fact = Fact(text="plain", room=room)
+        with pytest.raises(LeavesSeal):
+            await client.request(Remember(fact=fact), Remembered)
+        # A home that has lost what it noted of its rooms still knows.
+        (tmp_path / "ann" / "sessions.json").unlink()
+        again = await place.enter("ann", home=tmp_path / "ann")
+        await say(again, room, "sealed all the same")
+        assert any("sealed all the same" in one for one in await read(ann, room))
+
+
+async def test_who_comes_with_the_code_alone_is_told_apart_and_says_nothing_plain(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as place:
+        ann = await place.enter("ann", home=tmp_path / "ann")
+        bob = await place.enter("bob", home=tmp_path / "bob")
+        made = await session.open_session(ann, OpenParams(sealed=True, gated=False))
+        bare = JoinKey(parse_join_key(made.portable).code)
+        joined = await session.join_session(bob, bare)
+        assert (joined.sealed, joined.has_keys) == (True, False)
+        with pytest.raises(UsageError):
+            await say(bob, made.room, "in clear")
+
+
+@pytest.mark.parametrize("module", ["parler.runtime.dialling", "parler.wake.hook"])
+def test_who_has_no_sealed_session_imports_nothing_for_one(module: str) -> None:
+    heavy = "{'cryptography', 'sqlite3', 'parler.sealed.store', 'parler.sealed.crypto'}"
+    code = (
+        f"import sys, {module}, parler.ops.session, parler.sealed.sealing; "
+        f"print(sorted({heavy} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
