@@ -14,8 +14,10 @@ import sqlite3
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,7 @@ CREATE TABLE outbox (
 """
 
 _POSITION = tuple(field.name for field in fields(Position))
+_values = attrgetter(*_POSITION)
 _ENTRY = (
     "row, digest, head, verdict, uid, n, epoch, old_key, written, message, parts, plain"
 )
@@ -261,9 +264,9 @@ class Store:
         """One room for reading and writing, made if it is new, as one transaction."""
         with self.writing():
             room = self._room(hub, name)
-            before = astuple(room.position)
+            before = _values(room.position)
             yield room
-            if astuple(room.position) != before:
+            if _values(room.position) != before:
                 room.save()
 
     def _room(self, hub: str, name: RoomName) -> "StoredRoom":
@@ -440,7 +443,7 @@ class StoredRoom:
         names = ", ".join(f"{name} = ?" for name in _POSITION)
         self._database.execute(
             f"UPDATE rooms SET {names} WHERE id = ?",  # noqa: S608 (names of ours)
-            (*astuple(self.position), self._id),
+            (*_values(self.position), self._id),
         )
 
     # The log.
@@ -1116,6 +1119,7 @@ def _words_of(plain: bytes) -> str:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
+@lru_cache(maxsize=32)  # with its hash and whether it is genuine
 def _read(link: bytes) -> SignedState:
     return SignedState(msgspec.json.decode(link, type=Link))
 
