@@ -139,6 +139,7 @@ class Connection:
             end=self._end,
         )
         self._outbox = self._writer.outbox
+        self._deadline: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._strikes = 0
         self._caller: Caller | None = None
@@ -203,7 +204,7 @@ class Connection:
     async def serve(self) -> None:
         """Serve the connection until either side ends it."""
         settings = self._services.settings
-        deadline = self._loop.call_later(
+        self._deadline = self._loop.call_later(
             settings.handshake_timeout_secs, self._handshake_is_over
         )
         self._memory.holders.add(self)
@@ -221,7 +222,8 @@ class Connection:
                 finally:
                     self._writer.stop()
         finally:
-            deadline.cancel()
+            if self._deadline is not None:
+                self._deadline.cancel()
             if self._idle_timer is not None:
                 self._idle_timer.cancel()
             if self._caller is not None:
@@ -538,6 +540,9 @@ class Connection:
             touched_ms=now,
             looks=proven.looks,
         )
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
         self._protocol.welcomed()
         self._transport.trust()
         self._on_welcome()

@@ -27,6 +27,8 @@ class Refused:
 class Inbox:
     """Frames in their order, for one who takes them."""
 
+    __slots__ = ("_arrived", "_frames", "_memory", "_reading", "_transport", "_unread")
+
     def __init__(self, transport: Transport, memory: Memory) -> None:
         """Start empty.
 
@@ -100,6 +102,8 @@ class Inbox:
 
 class InFlight:
     """How many requests are under way, and how many of them are sends on their own."""
+
+    __slots__ = ("_count", "_landed", "_sends")
 
     def __init__(self) -> None:
         """Begin with none."""

@@ -41,6 +41,11 @@ Frame = Text | Download
 class Outbox:
     """A queue of frames for one connection."""
 
+    __slots__ = (
+        *("_bytes", "_filled", "_frames", "_memory", "_passing", "_waiting"),
+        "dropped",
+    )
+
     def __init__(
         self, filled: Callable[[], None], memory: Memory | None = None
     ) -> None:

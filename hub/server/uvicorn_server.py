@@ -65,6 +65,16 @@ EXTENSION = "parler.driver"
 """Where a connection's driver is in its ASGI scope."""
 
 
+class _NoQueue:
+    """In place of a queue that nobody reads."""
+
+    def put_nowait(self, message: object) -> None:
+        """Drop what is for nobody."""
+
+
+_NO_QUEUE: Any = _NoQueue()
+
+
 class Driver(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket driver with what ASGI has no words for.
 
@@ -95,6 +105,10 @@ class Driver(WebSocketsSansIOProtocol):
     def start(self, receiver: Receiver) -> None:
         """Give messages to `receiver` from now on, without ASGI in between."""
         self._receiver = receiver
+        # What only ASGI and the upgrade need is a third of an idle connection.
+        self.queue = _NO_QUEUE
+        self.scope["headers"] = ()
+        del self.request, self.response
         untaken, self._untaken = self._untaken, []
         for data in untaken:
             receiver.received(data)
