@@ -126,6 +126,6 @@ def test_who_has_no_sealed_session_imports_nothing_for_one(module: str) -> None:
         f"print(sorted({heavy} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
     )
     assert done.stdout.strip() == "[]"
