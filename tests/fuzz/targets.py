@@ -27,8 +27,10 @@ from parler.identity.signing import Keypair, verify
 from parler.sealed import export
 from parler.sealed.formats import (
     Refused,
+    read_attachment,
     read_body,
     read_direct,
+    read_facts,
     read_granted,
     read_invites,
     read_plaintext,
@@ -257,21 +259,23 @@ def addresses(data: bytes) -> None:
 
 def sealed(data: bytes) -> None:
     """What sealed rooms decode is read or `Refused`: parts, insides, files."""
-    for read in (read_plaintext, read_granted, invites_of):
+    for read in (read_plaintext, read_granted, records_of):
         with contextlib.suppress(Refused):
             read(data)
     with contextlib.suppress(Refused):
         export.check(data.splitlines())
     with contextlib.suppress(InvalidParts):
         for part in part_objects(data):
-            for read_fields in (read_body, read_direct, read_state):
+            for read_fields in (read_body, read_direct, read_state, read_attachment):
                 with contextlib.suppress(Refused):
                     read_fields(part)
 
 
-def invites_of(data: bytes) -> None:
-    """Session keys within a message."""
-    read_invites(read_plaintext(data))
+def records_of(data: bytes) -> None:
+    """Session keys and facts within a message."""
+    plain = read_plaintext(data)
+    read_facts(plain)
+    read_invites(plain)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
