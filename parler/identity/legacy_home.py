@@ -7,12 +7,14 @@ by itself: what was interrupted goes on at the next start, and then there is not
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 
 from parler.errors import UsageError
 from parler.identity import chosen_hub, contacts, join_secrets, senders
 from parler.identity.homes import person_homes
 from parler.machine import files
+from parler.wire.limits import MAX_HELLO_NAME_BYTES
 
 _LOCK = "taking-over"
 _MOVED = (chosen_hub.FILE_NAME, "projects.json", "asks", "connect.json")
@@ -55,10 +57,20 @@ def _move(old: Path, new: Path) -> None:
 def _merge_contacts(legacy: Path, machine: Path) -> None:
     known = contacts.Contacts(machine)
     for contact in contacts.Contacts(legacy).all():
+        same = next(filter(None, map(known.find, contact.ids)), None)
+        # One name in two homes says nothing of whether it is one person.
+        name = same.name if same else _free_name(known, contact.name)
         for person in contact.ids:
             if known.find(person) is None:
                 with suppress(UsageError):  # as many as there may be
-                    known.trust(person, contact.name, now=contact.since)
+                    known.trust(person, name, now=contact.since)
+
+
+def _free_name(known: contacts.Contacts, name: str) -> str:
+    """That name, or it with the first number that nobody has."""
+    short = name.encode()[: MAX_HELLO_NAME_BYTES - 5].decode(errors="ignore")
+    numbered = (f"{short} {number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if known.named(one) is None)
 
 
 def _merge_senders(legacy: Path, machine: Path) -> None:

@@ -92,6 +92,19 @@ def test_what_the_terminal_decided_reaches_the_agents(user: Path) -> None:
     assert Contacts(machine).find(anna) is None
 
 
+def test_two_people_of_one_name_stay_two_contacts(user: Path) -> None:
+    machine, legacy = user / ".parler", user / ".parler-codex"
+    here, there, also, shared = (somebody(user, one).agent_id for one in "htas")
+    Contacts(machine).trust(here, "Anna", now=1)
+    Contacts(machine).trust(shared, "Bob", now=2)
+    Contacts(legacy).trust(there, "anna", now=3)
+    Contacts(legacy).trust(shared, "Robert", now=4)
+    Contacts(legacy).trust(also, "Robert", now=5)
+    take_over(machine)
+    known = {one.name: one.ids for one in Contacts(machine).all()}
+    assert known == {"Anna": [here], "anna 2": [there], "Bob": [shared, also]}
+
+
 def test_an_interrupted_taking_over_goes_on(
     user: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
