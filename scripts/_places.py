@@ -80,6 +80,7 @@ MACHINE = (
     Kept("hub.json", "which hub was chosen", "it is this machine's own again"),
     Kept("known_hubs.json", "which hub answers at which address", "it is learnt anew"),
     Kept("secrets.json", "join secrets, by hub", "they are asked for"),
+    Kept("devices.json", "phones that act for you", "you pair them again"),
     Kept("contacts.json", "persons you trust", "you compare fingerprints again"),
     Kept("senders.json", "strangers accepted or declined", "they ask again"),
     Kept("connect.json", "what was written into which app", "nothing: marks tell"),

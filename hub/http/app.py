@@ -24,6 +24,7 @@ from hub.http.answers import Refused, text
 from hub.http.directory import DirectoryPages
 from hub.http.origins import OriginPolicy
 from hub.http.pages import Connections, Pages
+from hub.http.phone_page import phone
 from hub.http.viewer import Viewer
 from hub.services import Services
 from parler.wire.codes import MEANINGS
@@ -134,6 +135,8 @@ def _routes(services: Services, connections: Connections) -> Starlette:
         HEALTH: pages.health,
         "/ws": pages.socket,
         "/join/{code}": pages.join,
+        "/phone": phone,
+        "/phone/{file}": phone,
         "/.well-known/parler.json": pages.describe,
         "/api/hub": pages.hub,
         "/api/directory": directory.search,

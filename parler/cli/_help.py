@@ -25,7 +25,8 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
         *("rooms", "roster"),
     ),
     "What waits for you": (
-        *("inbox", "ui", "approve", "reject", "accept", "decline", "attention"),
+        *("inbox", "ui", "devices", "approve", "reject", "accept", "decline"),
+        "attention",
     ),
     "Code and files": ("push", "apply", "bundles", "send-file", "fetch"),
     "Questions and work": (

@@ -268,6 +268,10 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         "rooms",
         "Put a member out of a room of yours; roster lists them.",
     ),
+    "devices": (
+        "devices",
+        "Show the phones that act for you, or remove one.",
+    ),
     "project": (
         "projects",
         "The projects of this machine that can be asked.",
@@ -305,6 +309,10 @@ WORDS: dict[str, tuple[str, ...]] = {
         "admin",
     ),
     "members": ("remove",),
+    "devices": (
+        "list",
+        "remove",
+    ),
     "project": (
         "add",
         "discover",

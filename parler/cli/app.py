@@ -104,8 +104,9 @@ _AFTER_OS = {
 AREAS = (
     *("session", "sealing", "messages", "rooms", "memory", "directory"),
     *("attachments", "queue"),
-    *("inbox", "ui", "work", "attention", "peers", "ask", "projects", "identity"),
-    *("contacts", "doctor", "mcp", "connect", "hubs", "update", "completion"),
+    *("inbox", "ui", "devices", "work", "attention", "peers", "ask", "projects"),
+    *("identity", "contacts", "doctor", "mcp", "connect", "hubs", "update"),
+    "completion",
 )
 """The modules of this folder that have commands, in the order they are shown."""
 

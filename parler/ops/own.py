@@ -14,6 +14,8 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from parler.errors import HubError, HubRefused, NotMember, UsageError
+from parler.identity.devices import Devices
+from parler.identity.homes import machine_home
 from parler.identity.identity import active_session
 from parler.identity.own_agents import OwnAgent
 from parler.ops.addressing import Candidate, pick
@@ -35,6 +37,7 @@ from parler.wire.replies import (
     JoinRequestList,
 )
 from parler.wire.requests import JoinRequests, Redeem
+from parler.wire.urls import same_hub
 
 MAX_DIRECT = 50
 """Direct rooms whose other side is looked up at once."""
@@ -158,6 +161,10 @@ async def rooms_of(own: Own) -> list[OwnRoom]:
     """The rooms of one identity at one hub; a direct one has its other side's name."""
     ctx, active = own.ctx, active_session(own.agent.home)
     rooms = await rooms_with_topics(ctx)
+    if own.agent.is_person:  # what a phone and this machine say there is for neither
+        known = Devices(machine_home(own.agent.home)).all()
+        phones = {one.room for one in known if same_hub(one.hub, ctx.hub)}
+        rooms = [one for one in rooms if one.name not in phones]
     direct = [one.name for one in rooms if one.kind is RoomKind.DM][:MAX_DIRECT]
     peers = dict(zip(direct, await _others(ctx, direct), strict=True))
     return [

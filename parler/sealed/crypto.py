@@ -177,6 +177,11 @@ def blob_key(file_key: bytes) -> Secret:
     return _hkdf(file_key, b"blob\n", KEY_BYTES)
 
 
+def remote_bytes(secret: bytes, about: str, length: int) -> Secret:
+    """What a person's machine and one of its phones derive from their secret."""
+    return _hkdf(secret, b"remote\n" + about.encode(), length)
+
+
 def encrypt(key: bytes, nonce: bytes, plain: bytes, aad: bytes | None = None) -> bytes:
     """Seal bytes with AES-256-GCM; the tag is at the end."""
     return AESGCM(key).encrypt(nonce, plain, aad)

@@ -5,9 +5,11 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from platform import node
 
 import uvicorn
 
+from parler.identity.devices import Devices
 from parler.identity.homes import machine_home
 from parler.identity.own_agents import own_agents
 from parler.identity.settings import Settings
@@ -19,6 +21,7 @@ from parler.ui.desk import Desk
 from parler.ui.guard import Guard, Scope, Sessions
 from parler.ui.pages import Pages
 from parler.ui.peer import is_of_user
+from parler.ui.phone import Phones, asker_of
 from parler.ui.process import Place, serving, take_token
 from parler.ui.words import environment
 
@@ -60,6 +63,7 @@ def serve(
         settings=settings, agents=own_agents(machine), local=LocalStart(revive=False)
     )
     desk = Desk(machine, hubs, here)
+    phones = Phones(desk, Devices(machine), asker_of(desk, settings.hub), node())
     with serving(place, port) as listener:
         ending = asyncio.Event()
         sessions = Sessions(listener.getsockname()[1])
@@ -94,12 +98,14 @@ def serve(
                 loop.add_signal_handler(number, ending.set)
             async with asyncio.TaskGroup() as tasks:
                 keeping = tasks.create_task(desk.stay())
+                answering = tasks.create_task(phones.stay())
                 idle = tasks.create_task(wait_for_idling(desk, ending, idle_secs))
                 serving = tasks.create_task(server.serve([listener]))
                 await ending.wait()
                 server.should_exit = True
                 await asyncio.wait([serving])
                 keeping.cancel()
+                answering.cancel()
                 idle.cancel()
 
         asyncio.run(run())

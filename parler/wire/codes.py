@@ -27,6 +27,7 @@ class Feature(StrEnum):
     VIEWER = "viewer"
     """A page at ``/session`` for whoever has a watch token."""
     DELEGATES = "delegates"
+    PHONE = "phone"
 
 
 class ErrorCode(StrEnum):

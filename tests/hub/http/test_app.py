@@ -14,6 +14,8 @@ PATHS = [
     "/health",
     "/ws",
     "/join/ABCD2345",
+    "/phone",
+    "/phone/phone.js",
     "/api/hub",
     "/.well-known/parler.json",
     "/api/directory",

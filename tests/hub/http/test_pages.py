@@ -31,6 +31,19 @@ def test_landing_page_escapes_what_the_operator_named(start_hub: StartHub) -> No
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
+def test_the_page_of_a_phone_loads_from_this_hub_alone(hub: RunningHub) -> None:
+    for name in ("", "/phone.css", "/phone.js", "/wire.js"):
+        answer = hub.get(f"/phone{name}")
+        assert answer.status == 200
+        rules = answer.headers["content-security-policy"].split("; ")
+        assert {"default-src 'none'", "script-src 'self'", "connect-src 'self'"} < {
+            *rules
+        }
+        assert "https:" not in answer.text
+    for name in ("index.py", "..%2fpages.py", "%2e%2e%2fpages.py"):
+        assert hub.get(f"/phone/{name}").status == 404
+
+
 def test_no_page_tells_the_join_secret(start_hub: StartHub) -> None:
     hub = start_hub(join_secret=SECRET)
     for path in ("/", "/api/hub", "/.well-known/parler.json", "/join/ABCD2345"):
