@@ -23,6 +23,7 @@ from tests._support.mcp_peers import Peer
 from tests._support.processes import Agent, HubProcess, running_hub
 from tests._support.terminal import Terminal, at_a_terminal
 from tests._support.tls import Front, self_made, tls_front
+from tests.parler.ask._fakes import FakeClaude
 from tests.ui._page import (
     NO_LIMITS,
     Loop,
@@ -159,6 +160,25 @@ def test_a_knock_is_approved_from_the_phone_and_the_joiner_gets_in(
     assert at.person("devices", "--json").json["devices"][0]["name"] == "iPhone"
     # Neither its room nor its words wait for anybody.
     assert at.person("inbox", "--json").json["items"] == []
+
+
+def test_a_question_goes_to_the_projects_own_agent_and_its_answer_comes_back(
+    at: Place, phone: Any
+) -> None:
+    claude = FakeClaude(at.folder / "fake")
+    claude.plays(text="The webhook fix is in review.")
+    environment = at.person.environment
+    environment["PATH"] = f"{claude.bin}{os.pathsep}{environment['PATH']}"
+    folder = at.folder / "stagent"
+    folder.mkdir()
+    assert at.person("project", "add", "stagent", str(folder), "--json").json
+    at.pairs(phone)
+    phone.get_by_label("Question").fill("how is the webhook fix going?")
+    phone.get_by_role("button", name="Ask").tap()
+    phone.locator("#answer", has_text="The webhook fix is in review.").wait_for()
+    [run] = claude.runs
+    assert "how is the webhook fix going?" in run["stdin"] + " ".join(run["argv"])
+    _picture(phone, "answer")
 
 
 def test_a_code_lets_in_one_phone_once_and_the_person_sees_which(
