@@ -5,7 +5,6 @@ All of it is done here, as the page does it, and each decision once.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -112,7 +111,10 @@ class Phones:
 
     async def _serve(self, device: Device) -> None:
         """Answer one phone. While one is paired, the page has a reader and stays."""
-        with self.desk.reading((device.hub, device.room)) as reader:
+        with (
+            suppress(UsageError),  # too many pages are open: tried again soon
+            self.desk.reading((device.hub, device.room)) as reader,
+        ):
             async with asyncio.TaskGroup() as tasks:
                 await self._follow(device, reader, tasks)
 
@@ -160,7 +162,7 @@ class Phones:
             batch = await own.ctx.client.pull(device.room, since=device.seq, limit=100)
             for message in batch.messages:
                 if heard := line.hear(message):
-                    late = time.time() * 1000 - message.ts > MAX_AGE_MS
+                    late = self.desk.here().now() - message.ts > MAX_AGE_MS
                     looked |= await self._take(device, *heard, tasks, late=late)
                 device.seq = message.seq
             if not batch.messages:
@@ -185,7 +187,7 @@ class Phones:
             counter,
             command.id,
             once=once,
-            now=int(time.time() * 1000),
+            now=self.desk.here().now(),
         )
         if begun is None:
             return False
@@ -194,7 +196,9 @@ class Phones:
             return isinstance(command, Look)
         talks = self._talks.setdefault(device.id, set())
         if not begun.is_new:
-            if command.id not in talks:  # else it is answered when it is done
+            if command.id in talks:
+                await self._say(device, {"busy": command.id})
+            else:
                 said, ok = begun.answer or _STOPPED, begun.answer is not None
                 await self._say(device, {"re": command.id, "ok": ok, "said": said})
         elif late:
@@ -240,6 +244,8 @@ class Phones:
             )
         except ParlerError as error:
             said, ok = error.message, False
+        except OSError as error:  # whatever its agent is started with
+            said, ok = f"it could not be asked: {error.strerror or error}", False
         await self._end(device, command, said, ok)
         self._talks[device.id].discard(command.id)
 
@@ -261,7 +267,10 @@ class Phones:
     # What a phone sees
 
     def _projects(self) -> list[str]:
-        return [one.name for one in self.desk.here().projects.all()]
+        try:
+            return [one.name for one in self.desk.here().projects.all()]
+        except ParlerError:  # the doctor says what is wrong with a file
+            return []
 
     def state(self) -> dict[str, Any]:
         """What waits, who is here, the rooms."""

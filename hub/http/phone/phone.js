@@ -328,7 +328,7 @@ async function start() {
   draw();
   if (saved.paired === "gone" || saved.paired === "no") return;
   connect();
-  setInterval(() => { if (hub && saved.paired === "yes" && !document.hidden) look(); draw(); }, LOOK_MS);
+  setInterval(() => { if (hub && saved.paired === "yes" && !document.hidden) look().then(read); draw(); }, LOOK_MS);
   setInterval(() => { if (saved.paired === "yes") for (const one of saved.waiting) say(one); draw(); }, AGAIN_MS);
   setInterval(draw, SILENT_MS / 4);
   addEventListener("online", connect);
