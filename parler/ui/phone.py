@@ -24,6 +24,7 @@ from parler.text.terminal import lines, shown_name
 from parler.ui import words
 from parler.ui.acts import ACTS
 from parler.ui.desk import Desk, Reader
+from parler.ui.pairing import end_room
 from parler.ui.remote import Ask, Command, Decide, Line, Look, Tail
 from parler.wire.base import RoomName
 from parler.wire.foreign import Foreign, clipped
@@ -96,18 +97,28 @@ class Phones:
     async def stay(self) -> None:
         """Answer them, until cancelled."""
         serving: dict[str, asyncio.Task[None]] = {}
+        served: dict[str, Device] = {}
         async with asyncio.TaskGroup() as tasks:
             while True:
-                found: list[Device] = []
-                with suppress(ParlerError):  # the doctor says what is wrong with a file
+                try:
                     found = await asyncio.to_thread(self.devices.all)
+                except ParlerError:  # the doctor says what is wrong with the file
+                    await asyncio.sleep(FIND_SECS)
+                    continue
                 there = {one.id for one in found}
                 for device in [one for one in serving if one not in there]:
                     serving.pop(device).cancel()
+                    tasks.create_task(self._end_room(served.pop(device)))
                 for one in found:
                     if one.id not in serving or serving[one.id].done():
+                        served[one.id] = one
                         serving[one.id] = tasks.create_task(self._serve(one))
                 await asyncio.sleep(FIND_SECS)
+
+    async def _end_room(self, device: Device) -> None:
+        """Have the hub tell a phone that it was removed, and keep nothing of it."""
+        with suppress(ParlerError):  # a hub that is away keeps it, and nobody answers
+            await end_room(self._own(device).ctx, device.room)
 
     async def _serve(self, device: Device) -> None:
         """Answer one phone. While one is paired, the page has a reader and stays."""

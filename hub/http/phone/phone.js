@@ -109,9 +109,9 @@ async function connect() {
   refused = undefined;
   try {
     const lost = () => { hub = undefined; draw(); setTimeout(connect, 2000); };
-    hub = await Hub.dial(saved.hub, saved.me, saved.joinSecret, hear, lost);
+    hub = await Hub.dial(saved.hub, saved.me, saved.joinSecret, hear, noted, lost);
     if (!saved.room) await enter();
-    await hub.ask({ op: "subscribe" });
+    await hub.ask({ op: "subscribe", events: ["room"] });
     const missed = await hub.ask({ op: "pull", room: saved.room, since: saved.seq ?? 0, limit: 500 });
     for (const one of missed.messages) await hear(one);
     saved.seq = missed.cursor;
@@ -142,6 +142,11 @@ async function enter() {
   if (joined.type !== "joined") throw new Error("the hub does not let this phone in");
   saved.room = joined.room;
   await save();
+}
+
+function noted(event) {
+  if (event.event === "room" && event.room === saved.room && event.change === "deleted" &&
+    saved.paired === "yes") removed();
 }
 
 function removed() {

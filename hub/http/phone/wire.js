@@ -110,11 +110,11 @@ export class Refused extends Error {
 
 export class Hub {
   // One connection. Replies come in the order of their requests.
-  static async dial(url, me, joinSecret, heard, lost) {
+  static async dial(url, me, joinSecret, heard, noted, lost) {
     const hub = new Hub();
     hub.waiting = [];
     hub.socket = new WebSocket(url);
-    hub.socket.onmessage = (event) => hub.take(JSON.parse(event.data), heard);
+    hub.socket.onmessage = (event) => hub.take(JSON.parse(event.data), heard, noted);
     await new Promise((done, failed) => {
       hub.socket.onopen = done;
       hub.socket.onclose = hub.socket.onerror = () => failed(new Error("the hub is not reached"));
@@ -145,9 +145,9 @@ export class Hub {
     });
   }
 
-  take(frame, heard) {
+  take(frame, heard, noted) {
     if (frame.type === "delivery") return heard(frame.message);
-    if (frame.type === "event") return;
+    if (frame.type === "event") return noted(frame);
     const one = this.waiting.shift();
     if (frame.type === "error") one?.failed(new Refused(frame));
     else one?.done(frame);

@@ -3,11 +3,12 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from parler.errors import HubRefused
 from parler.identity.devices import Devices
 from parler.ops.ask import AskResult
 from parler.ops.context import OpContext
@@ -142,6 +143,7 @@ async def test_what_is_lost_in_the_middle_is_told_and_not_tried_again(
             assert "stopped in the middle" in answer["said"]
             assert at.desk.items == [item]
             devices.remove("iphone")
-            await phone.says(do="decide", id="e", key=key_of(item), act="approve")
+            with suppress(HubRefused):  # its room may be gone by now
+                await phone.says(do="decide", id="e", key=key_of(item), act="approve")
             await until(lambda: not at.desk.readers)
             assert at.desk.items == [item]
