@@ -374,7 +374,12 @@ class Phones:
                     "who": one.name,
                     "mark": one.mark,
                     "ts": one.ts,
-                    "text": plain("\n".join(piece.text for piece in one.pieces)),
+                    "text": plain(
+                        "\n".join(
+                            "".join(span.text for span in piece.spans)
+                            for piece in one.pieces
+                        )
+                    ),
                 }
                 for one in found
             ],
