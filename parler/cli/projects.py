@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
+from msgspec.structs import asdict
 
 from parler.apps.kit.permission import Permission
+from parler.ask.projects import Grant
 from parler.ask.thread import Line
 from parler.cli._carry_out import carry_out_declared
 from parler.cli._command import command, group, shows
@@ -14,6 +16,7 @@ from parler.cli._own import person_line
 from parler.cli._run import Options
 from parler.cli._when import when
 from parler.ops import answering, projects
+from parler.ops.machine_context import Here
 from parler.ops.projects import (
     DiscoverResult,
     ForgetResult,
@@ -39,10 +42,10 @@ def add_to(app: typer.Typer) -> None:
     command(project_app, projects.ADD)(add)
     shows(project_app, projects.DISCOVER, _found, foreign=True)
     shows(project_app, projects.LIST, _projects)
-    shows(project_app, projects.REMOVE, _removed)
+    command(project_app, projects.REMOVE)(remove)
     command(project_app, answering.SERVE_PROJECT)(serve)
     command(project_app, projects.ALLOW)(allow)
-    shows(project_app, projects.DENY, _project)
+    command(project_app, projects.DENY)(deny)
     shows(project_app, projects.LOG, _log, foreign=True)
     shows(project_app, projects.FORGET_SESSION, _forgotten)
     command(project_app, projects.REMEMBER)(remember)
@@ -54,6 +57,23 @@ def add(options: Options, **given: Any) -> None:
     carry_out_declared(options, projects.ADD, given, _project)
     if not given["replace"]:
         options.out.undo(person_line(options, "project remove", given["name"]))
+
+
+def remove(options: Options, project: str) -> None:
+    """Remove a project, and say how it is added again with what was granted."""
+    result = projects.remove_project(here_of(options), project)
+    options.out.result(result, [_removed(result)])
+    limits = [
+        *("--agent", result.app, "--per-hour", str(result.per_hour)),
+        *("--usd-per-day", f"{result.usd_per_day:g}"),
+        *("--timeout", str(result.timeout_secs)),
+    ]
+    if result.describe:
+        limits += ["--describe", result.describe]
+    added = (result.alias, result.folder, *limits)
+    options.out.undo(person_line(options, "project add", *added))
+    for grant in result.grants:
+        options.out.undo(_granting(options, result.alias, grant))
 
 
 def serve(options: Options, project: str | None) -> None:
@@ -87,8 +107,39 @@ def allow(
     params = projects.AllowParams(
         alias=project, asker=from_, permission=permission, name=name
     )
-    result = projects.allow(here_of(options), params)
+    here = here_of(options)
+    before = _granted(here, project, from_)
+    result = projects.allow(here, params)
     options.out.result(result, _project(result))
+    undone = before or Grant(asker=from_, denied=True)
+    options.out.undo(_granting(options, project, undone))
+
+
+def deny(options: Options, project: str, from_: str) -> None:
+    """Let somebody ask a project no more."""
+    here = here_of(options)
+    before = _granted(here, project, from_)
+    result = projects.deny(here, project, from_)
+    options.out.result(result, _project(result))
+    if before:
+        options.out.undo(_granting(options, project, before))
+
+
+def _granted(here: Here, project: str, asker: str) -> Grant | None:
+    """What somebody may do until now."""
+    known = here.projects.find(project)
+    grants = known.grants if known else []
+    return next((one for one in grants if one.asker == asker.strip()), None)
+
+
+def _granting(options: Options, project: str, grant: Grant) -> str:
+    """The command that grants or denies just that."""
+    who = ("--from", grant.asker)
+    if grant.denied:
+        return person_line(options, "project deny", project, *who)
+    may = [f"--{one}" for one, is_so in asdict(grant.permission).items() if is_so]
+    name = ["--name", grant.name] if grant.name else []
+    return person_line(options, "project allow", project, *who, *may, *name)
 
 
 def remember(options: Options, project: str, note: str, forget: int | None) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import re
+import shlex
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -520,6 +522,27 @@ def test_the_line_that_undoes_something_does_and_stands_on_a_terminal_alone(
         words = screen.until("\n").split()
         assert screen.end() == 0
     assert terminal.run(*words).out == "no notes for shop\n"
+    add = ("project", "add", "shop", str(tmp_path), "--agent", "codex")
+    assert terminal.run(*add, "--describe", "all of it").status == 0
+    allow = ("project", "allow", "shop", "--from", "local", "--write")
+    assert terminal.run(*allow).status == 0
+    before = terminal.run("project", "list").out
+    for act in ("allow", "deny"):
+        undone(terminal, "project", act, "shop", "--from", "local")
+        assert terminal.run("project", "list").out == before
+    undone(terminal, "project", "remove", "shop")
+    assert terminal.run("project", "list").out == before
+
+
+def undone(terminal: Terminal, *words: str) -> None:
+    """Do something on a terminal, and then what its lines say takes it back."""
+    with terminal.staying(*words) as screen:
+        assert screen.end() == 0
+        shown = re.sub(r"(?: \\)?\r\n {4}", " ", screen.shown)
+    lines = re.findall(r"undo: parler ([^\r\n]*)", shown)
+    assert lines, shown
+    for line in lines:
+        assert terminal.run(*shlex.split(line)).status == 0, line
 
 
 def test_teammates_are_shut_out_only_if_a_person_says_so(tmp_path: Path) -> None:
