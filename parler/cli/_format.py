@@ -214,7 +214,7 @@ def invited(result: InviteResult, zone: tzinfo | None = None) -> Iterator[str]:
     yield SEALED if result.sealed else PLAIN
     yield ""
     yield "The other agent runs:"
-    yield f"  parler join {shlex.quote(visible(result.portable))}"
+    yield f"  parler session join {shlex.quote(visible(result.portable))}"
 
 
 def invites(result: InvitesResult, zone: tzinfo | None = None) -> Iterator[str]:

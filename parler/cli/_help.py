@@ -21,7 +21,7 @@ from parler.text.terminal import wrap
 SECTIONS: Final[Mapping[str, Sequence[str]]] = {
     "Begin": ("connect", "use", "init", "whoami", "doctor"),
     "Converse": (
-        *("session", "join", "send", "recv", "history", "handoff", "status"),
+        *("session", "send", "recv", "history", "handoff", "status"),
         *("rooms", "roster"),
     ),
     "What waits for you": (

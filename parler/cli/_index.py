@@ -50,7 +50,7 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
     ),
     "join": (
         "rooms",
-        "Redeem the key of any room; it becomes the active session.",
+        "Redeem the key of any room (as `session join` does).",
     ),
     "rooms": (
         "rooms",

@@ -392,11 +392,12 @@ JOIN_SESSION = Capability(
 )
 JOIN = Capability(
     run=join_session,
-    about="Redeem the key of any room; it becomes the active session.",
-    more="With the key of a session it is what `session join` is.",
+    about="Redeem the key of any room (as `session join` does).",
     command="join",
+    hidden=True,
     example="parler join KEY@HUB",
     tool="parler_join",
+    brief="Redeem the key of any room; it becomes the active session.",
     call='{"code": "ABCD2345"}',
     hints=SETS,
 )

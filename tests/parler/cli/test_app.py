@@ -272,7 +272,7 @@ def test_json_is_one_line_whatever_a_part_contains() -> None:
     ("line", "follow"),
     [
         ("parler ser", ["serve"]),
-        ("parler session ap", ["approve"]),
+        ("parler session pi", ["picture"]),
         ("parler send --ro", ["--room", "--role"]),
         ("parler peers --scope m", ["machine"]),
         ("parler task ", [one.value for one in TaskStatus]),
