@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from platform import node
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from parler.identity.devices import Devices
 from parler.identity.homes import machine_home
@@ -32,6 +33,8 @@ END_SECS = 2.0
 """How long readers may take to notice that it does."""
 
 MAX_CONNECTIONS = 200
+"""Of this user; those of others are closed before they are counted."""
+
 MAX_HEAD_BYTES = 16 * 2**10
 """Of a request, before anybody looks at it."""
 
@@ -76,21 +79,7 @@ def serve(
             templates=environment(),
         )
         guard = Guard(app=pages.app(), sessions=sessions, is_ours=_is_ours)
-        server = _Server(
-            uvicorn.Config(
-                guard,
-                http="h11",  # what a stranger may send of a head is bounded there
-                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-                proxy_headers=False,  # nobody else says where a request comes from
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
-                timeout_graceful_shutdown=int(END_SECS),
-            )
-        )
+        server = _Server(config_of(guard))
 
         async def run() -> None:
             loop = asyncio.get_running_loop()
@@ -109,6 +98,50 @@ def serve(
                 idle.cancel()
 
         asyncio.run(run())
+
+
+def config_of(app: Guard) -> uvicorn.Config:
+    """How the page is served, and what of it one may take."""
+    return uvicorn.Config(
+        app,
+        http=OwnUsers,  # over h11: what may be sent of a head is bounded there
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        proxy_headers=False,  # nobody else says where a request comes from
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=int(END_SECS),
+    )
+
+
+class OwnUsers(H11Protocol):
+    """HTTP for connections from processes of this user; others take nobody's place."""
+
+    _is_closed = False
+
+    def connection_made(  # type: ignore[override]
+        self, transport: asyncio.Transport
+    ) -> None:
+        """Close one that is another user's, unread."""
+        peer, own = map(transport.get_extra_info, ("peername", "sockname"))
+        if peer and own and is_of_user(tuple(peer), tuple(own), user=os.getuid()):
+            super().connection_made(transport)
+            return
+        self._is_closed = True
+        transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes of ours."""
+        if not self._is_closed:
+            super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget one of ours."""
+        if not self._is_closed:
+            super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
