@@ -88,6 +88,10 @@ class Item(Result):
     """Of the message in its room, the first of several."""
 
     count: int = 1
+    last: Seq | None = None
+    """Of mail: up to where it is read by reading it, and no question with it; none if a
+    question comes before."""
+
     signature: Signature | None = None
     asks_person: bool = False
     """A question of an agent to its person, which `parler answer` answers."""
@@ -210,6 +214,7 @@ async def waiting_for(
     # An old one that nobody has read is mail like any other.
     done = [one for one in questions if one.answer_seq is not None]
     asked = {(one.room, one.seq) for one in [*is_open, *done]}
+    open_ = {(one.room, one.seq) for one in is_open}
     direct = [one for one in rooms if one.kind is RoomKind.DM and one.unread]
     unread = {one.name: one for one in _likely_first(own.ctx, direct)[:MAX_LOOKED_INTO]}
     # In an agent's shell a model would read it.
@@ -229,7 +234,7 @@ async def waiting_for(
             break
         if await standing_in(own.ctx, room.name) is Standing.KNOWN:
             looked_at += 1
-            items += await _mail(own, room, asked, mine)
+            items += await _mail(own, room, asked, open_, mine)
     return Waiting(items, admitted)
 
 
@@ -261,12 +266,14 @@ async def _mail(
     own: Own,
     room: OwnRoom,
     asked: Collection[tuple[RoomName, Seq]],
+    open_: Collection[tuple[RoomName, Seq]],
     mine: Collection[AgentId | None],
 ) -> list[Item]:
     """The unread messages of a direct room, as one item; each question as its own.
 
     Args:
         asked: Questions that are shown already, or answered.
+        open_: Those of them that wait for an answer.
         mine: Whose words are no mail.
     """
     ctx = own.ctx
@@ -284,7 +291,12 @@ async def _mail(
     words = [one for one in news if not ask_of(one)]
     items = [_item(own, room, one, Kind.QUESTION) for one in questions]
     if words:
-        items.append(_item(own, room, words[0], Kind.MAIL, count=len(words)))
+        wait = [one.seq for one in questions]
+        wait += [seq for of, seq in open_ if of == room.name]
+        read = [one.seq for one in words if one.seq < min(wait, default=one.seq + 1)]
+        mail = _item(own, room, words[0], Kind.MAIL, count=len(words))
+        mail.last = read[-1] if read else None
+        items.append(mail)
     return items
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from parler.client.acquaintance import Standing
 from parler.client.client import Delivery
 from parler.client.connection import Note
 from parler.errors import HubError, NotMember, ParlerError, UsageError
@@ -104,6 +105,8 @@ class SeenRoom:
     has_person: bool
 
     heard: "Heard"
+    is_strange: bool = False
+    """A direct one that somebody began whom none of ours knows, as far as was asked."""
 
     @property
     def one(self) -> OwnRoom:
@@ -304,24 +307,30 @@ class Desk:
 
     @property
     def rooms(self) -> list[SeenRoom]:
-        """All rooms: sessions before direct ones, the latest heard first."""
+        """All rooms: sessions before direct ones, those of strangers last; of each the
+        latest heard first."""
         seats: dict[Spot, list[OwnRoom]] = {}
+        known: set[Spot] = set()
         person = self.person_id
         for live in self._ordered():
             for one in live.rooms:
                 seats.setdefault((one.hub, one.name), []).append(one)
+                if not _is_strange(live.own.ctx, one):
+                    known.add((one.hub, one.name))
         found = [
             SeenRoom(
                 hub=spot[0],
                 seats=own,
                 has_person=own[0].owner_id == person,
                 heard=self._heard.get(spot) or Heard(),
+                is_strange=spot not in known,
             )
             for spot, own in seats.items()
         ]
         return sorted(
             found,
             key=lambda room: (
+                room.is_strange,
                 room.is_direct,
                 -room.heard.at,
                 not room.unread,
@@ -452,3 +461,13 @@ class Desk:
             fresh[one] = found.get(one)
             self._known[ctx.hub, one] = (now + KNOWN_SECS, found.get(one))
         return fresh
+
+
+def _is_strange(ctx: OpContext, room: OwnRoom) -> bool:
+    """Whether a room may be a stranger's; nobody is asked for it."""
+    if room.kind is not RoomKind.DM or ctx.acquaintance is None:
+        return False
+    standing = ctx.acquaintance.judged(room.name)
+    if standing is None:  # nobody looks into what was read, nor into the end of a flood
+        return room.unread > 0
+    return standing is not Standing.KNOWN

@@ -32,7 +32,10 @@ from parler.wire.foreign import Foreign, clipped, exact
 
 MAX_TOPIC_CHARS = 80
 MAX_ROOMS = 60
-"""Rooms in a list; strangers can open as many as they like."""
+"""Rooms in a list."""
+
+MAX_STRANGE_ROOMS = 10
+"""Of them, such as strangers began, who can open as many as they like."""
 
 HUES = 12
 """Colours by which authors are told apart; the style sheet has as many."""
@@ -121,6 +124,13 @@ def room_title(room: SeenRoom) -> str:
     if one.peer:
         return f"with {shown_name(one.peer)}"
     return clipped(one.name, MAX_TOPIC_CHARS)
+
+
+def listed_rooms(rooms: list[SeenRoom]) -> list[SeenRoom]:
+    """As many as a list has room for; the others are for `parler rooms`."""
+    ours = [one for one in rooms if not one.is_strange]
+    strange = [one for one in rooms if one.is_strange]
+    return [*ours, *strange[:MAX_STRANGE_ROOMS]][:MAX_ROOMS]
 
 
 def room_link(hub: str, room: str) -> str:
@@ -292,7 +302,7 @@ def environment() -> Environment:
     }
     env.globals |= {
         "count": _count,
-        "max_rooms": MAX_ROOMS,
+        "listed_rooms": listed_rooms,
         "reaches": REACHES,
         "room_link": room_link,
         "room_title": room_title,

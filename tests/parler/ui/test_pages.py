@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -12,9 +12,13 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
+from parler.client.acquaintance import Acquaintance
+from parler.client.questions import Ask, ask_parts
 from parler.errors import UsageError
 from parler.identity.own_agents import OwnAgent, Place
+from parler.identity.senders import Senders
 from parler.ops.context import OpContext
+from parler.ops.directory import RegisterParams, register
 from parler.ops.doctor.installation import DoctorResult
 from parler.ops.machine_context import Here
 from parler.ops.messages import SendParams, send
@@ -30,7 +34,7 @@ from parler.ui.server import wait_for_idling
 from parler.ui.words import environment
 from parler.wire.base import Code
 from parler.wire.joinkey import parse_join_key
-from parler.wire.records import RoomTarget
+from parler.wire.records import DmTarget, RoomTarget, Visibility
 from parler.wire.replies import JoinPending, Sent
 from parler.wire.requests import Redeem, Send
 from tests._support.actors import Stage, stage
@@ -110,9 +114,16 @@ class At:
 
 
 @asynccontextmanager
-async def page(tmp_path: Path) -> AsyncIterator[At]:
+async def page(tmp_path: Path, *, wary: bool = False) -> AsyncIterator[At]:
+    """A page.
+
+    Args:
+        wary: Direct messages of strangers are requests.
+    """
     async with stage(tmp_path) as on:
         person = await on.enter("ann", home=tmp_path / "ann")
+        if wary:
+            person = replace(person, acquaintance=acquaintance_of(person))
         agent = await on.enter("shop-claude", home=tmp_path / "ann/agents/claude-code")
         opened = await open_session(agent, OpenParams(topic="flaky login"))
         here = Here(
@@ -153,6 +164,20 @@ async def page(tmp_path: Path) -> AsyncIterator[At]:
             yield At(person, agent, desk, Browser(pages), opened, on)
             for task in watching:
                 task.cancel()
+
+
+def acquaintance_of(ctx: OpContext) -> Acquaintance:
+    """Of somebody who has no agents and no contacts."""
+    return Acquaintance(
+        ctx.client,
+        hub=ctx.hub,
+        senders=Senders(ctx.identity.home),
+        known_rooms=ctx.known_rooms,
+        own_agents=lambda: (),
+        is_vouched_for=lambda card: False,
+        decided_in=(),
+        everybody_is_ours=lambda: False,
+    )
 
 
 async def knocks(at: At, name: str) -> OpContext:
@@ -229,6 +254,63 @@ async def test_what_an_agent_asks_its_person_is_answered(tmp_path: Path) -> None
                 [one.seq for one in at.desk.items if one.owner_id == own] == [mail.seq]
             )
         )
+
+
+async def test_done_with_some_mails_is_done_with_all_of_them(tmp_path: Path) -> None:
+    async with page(tmp_path) as at:
+        await register(at.person, RegisterParams(visibility=Visibility.PUBLIC))
+        bob = await at.stage.enter("bob")
+        target = DmTarget(agent=at.person.identity.agent_id)
+        for words in ("one", "two", "three"):
+            sent = await send(bob, SendParams(text=words, target=target))
+        await until(lambda: [one.count for one in at.desk.items] == [3])
+        _, home = await at.browser.get("/")
+        assert f'data-seq="{sent.seq}"' in home
+        given = {"at": at.person.hub, "name": sent.room}
+        assert (await at.browser.does("seen", **given, seq=sent.seq))[0] == 200
+        await until(lambda: not at.desk.items)
+        # A question among them is not read by that.
+        said = await send(bob, SendParams(text="four", target=target))
+        await bob.client.send(target, ask_parts(Ask(question="Five?")))
+        await send(bob, SendParams(text="six", target=target))
+        await until(
+            lambda: [one.count for one in at.desk.items if one.kind == "mail"] == [2]
+        )
+        [mail] = [one for one in at.desk.items if one.kind == "mail"]
+        assert mail.last == said.seq
+        assert (await at.browser.does("seen", **given, seq=mail.last))[0] == 200
+        await until(
+            lambda: (
+                {(one.kind, one.last) for one in at.desk.items}
+                == {("question", None), ("mail", None)}
+            )
+        )
+
+
+async def test_rooms_of_strangers_hide_none_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parler.ui.words.MAX_ROOMS", 4)
+    monkeypatch.setattr("parler.ui.words.MAX_STRANGE_ROOMS", 2)
+    async with page(tmp_path, wary=True) as at:
+        friend = await at.stage.enter("friend")
+        for one in (friend, at.person):
+            await register(one, RegisterParams(visibility=Visibility.PUBLIC))
+        target = DmTarget(agent=friend.identity.agent_id)
+        sent = await send(at.person, SendParams(text="hello", target=target))
+        at.person.known_rooms.remember(at.person.hub, sent.room)
+        mine = DmTarget(agent=at.person.identity.agent_id)
+        for number in range(5):
+            eve = await at.stage.enter(f"eve-{number}")
+            await send(eve, SendParams(text="buy", target=mine))
+        await until(lambda: sum(one.is_strange for one in at.desk.rooms) == 5)
+        await send(friend, SendParams(text="and you", target=mine))
+        _, home = await at.browser.get("/")
+        listed = home.partition('id="rooms"')[2]
+        assert "flaky login" in listed
+        assert "with friend" in listed
+        assert listed.count("with eve-") == 2
+        assert "and 3 more" in listed
 
 
 async def test_the_person_speaks_where_only_an_agent_was(tmp_path: Path) -> None:
