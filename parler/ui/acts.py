@@ -17,6 +17,7 @@ from parler.ops.own import Own, bring_in
 from parler.ops.questions import answer_as_person
 from parler.ops.requests import accept as accept_sender
 from parler.ops.requests import decline as decline_sender
+from parler.ops.reservations import release as give_up
 from parler.ops.rooms import Member, remove_member
 from parler.text.terminal import sentence, shown_name
 from parler.ui.desk import Desk, Spot
@@ -143,12 +144,21 @@ async def seen(desk: Desk, given: Given) -> Done:
     return Done("")
 
 
+async def release(desk: Desk, given: Given) -> Done:
+    """Give up what an agent reserved, on the person's word."""
+    which = text(given, "reservation")
+    result = await asyncio.to_thread(give_up, desk.here(), which, force=True)
+    [held, *_] = result.released
+    return Done(f"{clipped(held.glob)} is free again; its agent is not told")
+
+
 ACTS: Mapping[str, Act] = {
     "accept": accept,
     "answer": answer,
     "approve": approve,
     "decline": decline,
     "reject": reject,
+    "release": release,
     "remove": remove,
     "say": say,
     "seen": seen,

@@ -24,6 +24,7 @@ from parler.ops.machine_context import Here
 from parler.ops.messages import SendParams, send
 from parler.ops.own import Own
 from parler.ops.questions import AskUserParams, ask_user
+from parler.ops.reservations import ReserveParams, reservations, reserve
 from parler.ops.session import OpenParams, OpenResult, join_session, open_session
 from parler.peers.reservations import _paths as reservation_paths
 from parler.ui.desk import MAX_READERS, Desk
@@ -411,6 +412,18 @@ async def _until(stream: Any, name: str) -> AsyncIterator[tuple[str, Any]]:
         yield one
         if one[0] == name:
             return
+
+
+async def test_the_person_releases_what_an_agent_reserved(tmp_path: Path) -> None:
+    async with page(tmp_path) as at:
+        held = reserve(at.desk.here(), ReserveParams(glob="src/**")).reserved
+        assert held is not None
+        status, said = await at.browser.does("release", reservation=held.id)
+        assert (status, "src/** is free again" in said) == (200, True), said
+        assert not reservations(at.desk.here()).reservations
+        # Whoever was faster, or made it up, is told so.
+        assert (await at.browser.does("release", reservation=held.id))[0] == 400
+        assert (await at.browser.does("release"))[0] == 400
 
 
 async def test_a_damaged_file_does_not_end_the_page(
