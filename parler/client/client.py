@@ -282,7 +282,7 @@ class Client:
         if isinstance(frame, Send) and frame.client_id is None:
             frame = msgspec.structs.replace(frame, client_id=str(uuid.uuid4()))
         if self.sealing is not None:
-            self.sealing.check(frame)
+            await self.sealing.check(self, frame)
         return await self._connection.call(frame, timeout=timeout)
 
     async def send(
@@ -308,11 +308,11 @@ class Client:
             TransportError: It did not answer; the error says what is known.
             ValueError: A part that has no JSON.
         """
-        if isinstance(target, RoomTarget) and self._is_sealed(target.room):
-            assert self.sealing is not None, "it says so"
-            sent = await self.sealing.say(
+        sealing, room = self.sealing, _room_of(target)
+        if sealing and room and await sealing.settle(self, room):
+            sent = await sealing.say(
                 self,
-                target.room,
+                room,
                 parts,
                 mentions=mentions,
                 reply_to=reply_to,
@@ -339,9 +339,6 @@ class Client:
         sent = await self.request(frame, Sent, timeout=timeout)
         self._stir(sent.room)  # the hub pushes nothing to its author (5.4)
         return sent
-
-    def _is_sealed(self, room: RoomName) -> bool:
-        return self.sealing is not None and self.sealing.covers(room)
 
     async def pull(
         self,
@@ -541,7 +538,7 @@ class Client:
             target=target, sha256=digest, size=len(data), media_type=media_type
         )
         if self.sealing is not None and not sealed:
-            self.sealing.check(frame)
+            await self.sealing.check(self, frame)
         stored = await self._connection.upload(
             frame, data, timeout=timeout, progress=progress
         )
@@ -681,6 +678,10 @@ def _check_pulled(pulled: Pulled, frame: Pull) -> None:
     ascending = all(one < next_ for one, next_ in pairwise([*floor, *seqs]))
     if seqs and not (ascending and pulled.cursor == seqs[-1]):
         raise RemoteProtocolError("the hub's messages and cursor are out of order")
+
+
+def _room_of(target: Target) -> RoomName | None:
+    return target.room if isinstance(target, RoomTarget) else None
 
 
 def _rooms(pulled: Pulled) -> Iterator[RoomName]:

@@ -24,7 +24,11 @@ class Sealing(Protocol):
         """Whether a room is sealed, as far as this machine knows."""
         ...
 
-    def check(self, frame: AnyRequest, /) -> None:
+    async def settle(self, client: "Client", room: RoomName, /) -> bool:
+        """The same before something is said, when what we knew may be lost."""
+        ...
+
+    async def check(self, client: "Client", frame: AnyRequest, /) -> None:
         """Refuse what would say something in clear into a sealed room.
 
         Raises:

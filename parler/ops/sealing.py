@@ -19,14 +19,13 @@ from parler.ops.capability import READS, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.directory import say_on_card
 from parler.ops.machine_context import Here
-from parler.sealed.sealing import GRANT, SealedRooms
+from parler.sealed.sealing import SealedRooms
 from parler.wire.base import AgentId, Code, RoomName
 from parler.wire.foreign import Foreign, foreign
 from parler.wire.replies import Card, RosterList
 from parler.wire.requests import Lookup, Roster
 
 if TYPE_CHECKING:
-    from parler.client.messages import Message
     from parler.sealed.changes import Change
     from parler.sealed.crypto import Secret
     from parler.sealed.rooms import SealedRoom
@@ -67,9 +66,18 @@ def sealed_room(ctx: OpContext, room: RoomName) -> "SealedRoom":
     return sealed_rooms(ctx).room(ctx.client, room)
 
 
-def has_keys(message: "Message") -> bool:
-    """Whether a message brings keys, as the first one of a sealed room does."""
-    return GRANT in bytes(message.stored.parts)
+async def begins_sealed(ctx: OpContext, room: RoomName) -> bool:
+    """Whether a room is sealed, as it shows to whoever comes in."""
+    sealing = ctx.client.sealing
+    return isinstance(sealing, SealedRooms) and await sealing.begins_sealed(
+        ctx.client, room
+    )
+
+
+def note_plain(ctx: OpContext, room: RoomName) -> None:
+    """Know a room as one that its hub reads, whatever is posted there."""
+    if isinstance(ctx.client.sealing, SealedRooms):
+        ctx.client.sealing.note_plain(room)
 
 
 def portable(ctx: OpContext, code: str, secret: str | None) -> str:

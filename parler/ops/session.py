@@ -19,10 +19,11 @@ from parler.ops.memory import Hit, digest_of
 from parler.ops.message_view import ShownMessage, Tail, pages, shown
 from parler.ops.rooms import Room, rooms_with_topics
 from parler.ops.sealing import (
+    begins_sealed,
     come_in,
-    has_keys,
     is_sealed,
     knock_with,
+    note_plain,
     portable,
     sealed_room,
     sealed_rooms,
@@ -244,6 +245,8 @@ async def open_session(ctx: OpContext, params: OpenParams) -> OpenResult:
     ctx.known_rooms.note_topics(ctx.hub, {invited.room: topic_in(seed or "")})
     if approvals:
         ctx.known_rooms.remember(ctx.hub, invited.room, preapprove=approvals)
+    if not params.sealed:
+        note_plain(ctx, invited.room)
     persons = [person for contact in welcome for person in contact.ids]
     ctx.known_rooms.opened(ctx.hub, invited.room, welcome=persons)
     return OpenResult(
@@ -354,11 +357,10 @@ async def _backlog(
     ctx: OpContext, room: RoomName, *, with_digest: bool
 ) -> JoinResult | None:
     """What was said in a room that we have entered; None if we lack its keys."""
-    tail = Tail()
+    tail, known = Tail(), is_sealed(ctx, room)
     async for batch in pages(ctx.client, room, since=0):
-        if has_keys(batch.messages[0]) and not is_sealed(ctx, room):
-            sealed_rooms(ctx).seal(room)  # or we would speak in clear there
-            return None
+        if tail.first is None and not known and await begins_sealed(ctx, room):
+            return None  # who came with the code alone has no keys yet
         for message in batch.messages:
             if not message.said:
                 continue

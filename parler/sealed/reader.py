@@ -143,6 +143,11 @@ def find_chain(message: StoredMessage) -> Admission | None:
     return Admission(chain, made)
 
 
+def is_state(message: StoredMessage) -> bool:
+    """Whether a message is a state of its room, in its author's own words."""
+    return _genuine_post(message) is not None
+
+
 def is_genesis(message: StoredMessage, room_id: str) -> bool:
     """Whether a message is the first of a room."""
     post = _genuine_post(message)

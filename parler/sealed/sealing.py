@@ -16,6 +16,7 @@ from parler.identity.identity import Identity
 from parler.identity.known_rooms import KnownRooms
 from parler.wire.base import Millis, RoomName
 from parler.wire.canonical import canonical_json
+from parler.wire.names import is_direct
 from parler.wire.parts import (
     InvalidParts,
     Part,
@@ -72,6 +73,7 @@ class SealedRooms:
         self._now = now
         self._path = identity.home / STORE
         self._sealed: dict[RoomName, bool] = {}
+        self._looked: set[RoomName] = set()
         self._signs: tuple[int, bool] | None = None
         self._store: Store | None = None
         self._rooms: dict[RoomName, SealedRoom] = {}
@@ -101,14 +103,58 @@ class SealedRooms:
         return changed, self._path.exists()
 
     def _look(self, room: RoomName) -> bool:
-        noted = None
-        with suppress(ConfigError):  # it is damaged; the store knows as well
-            noted = self._known.is_sealed(self._hub, room)
-        if noted is None and self._path.exists():
+        noted = self._noted(room)
+        if noted is None and not is_direct(room) and self._path.exists():
             noted = room in self._opened_store().names(self._hub)
-            with suppress(ConfigError):  # it is only looked for again
-                self._known.note_sealed(self._hub, room, noted)
+            if noted:
+                with suppress(ConfigError):  # it is only looked for again
+                    self._known.note_sealed(self._hub, room, True)
         return bool(noted)
+
+    def _noted(self, room: RoomName) -> bool | None:
+        with suppress(ConfigError):  # it is damaged; the store knows as well
+            return self._known.is_sealed(self._hub, room)
+        return None
+
+    def note_plain(self, room: RoomName) -> None:
+        """Know a room as one that its hub reads, whatever somebody posts there."""
+        if not self.covers(room):
+            self._known.note_sealed(self._hub, room, False)
+
+    async def settle(self, client: "Client", room: RoomName) -> bool:
+        """Whether a room is sealed, as who is about to speak there has to know.
+
+        If a damaged store knew of it, the room itself is asked.
+        """
+        if self.covers(room):
+            return True
+        if room in self._looked or is_direct(room) or not self._path.exists():
+            return False
+        if self._noted(room) is None and self._opened_store().damaged:
+            with suppress(HubError):  # it says so of what is asked, too
+                return await self.begins_sealed(client, room)
+        return False
+
+    async def begins_sealed(self, client: "Client", room: RoomName) -> bool:
+        """Whether a room is sealed; one we know nothing of, if its first message is.
+
+        Nobody is in a sealed room before that message, and nobody who comes into a
+        plain one later can make it so. That is looked at once.
+        """
+        if self.covers(room):
+            return True
+        if room in self._looked or self._noted(room) is False:
+            return False
+        first = await client.pull(room, since=0, limit=1, opened=False)
+        if not first.messages:
+            return False
+        self._looked.add(room)
+        if _brings_keys(first.messages[0].stored):
+            self.seal(room)
+            return True
+        with suppress(ConfigError):  # it is only looked at again
+            self.note_plain(room)
+        return False
 
     def seal(self, room: RoomName) -> None:
         """Know a room as sealed, from now on and for good."""
@@ -116,14 +162,14 @@ class SealedRooms:
         self._known.note_sealed(self._hub, room, True)
         self._sealed[room] = True
 
-    def check(self, frame: AnyRequest) -> None:
+    async def check(self, client: "Client", frame: AnyRequest) -> None:
         """Refuse what would say something in clear into a sealed room.
 
         Raises:
             LeavesSeal: It would.
         """
         room = _room_of(frame)
-        if room is None or not self.covers(room) or _is_sealed(frame):
+        if room is None or _is_sealed(frame) or not await self.settle(client, room):
             return
         raise LeavesSeal(
             f"{room} is sealed, and this would be readable for its hub: "
@@ -192,12 +238,12 @@ class SealedRooms:
     ) -> "list[Message]":
         """What a hub handed out, with what is sealed opened.
 
-        A room in which somebody gave us keys is known as sealed from then on.
+        A room of which we know nothing is sealed if it begins so.
         """
         if not self.covers(room):
             if not any(GRANT in bytes(one.stored.parts) for one in messages):
                 return messages
-            if not await self._discover(client, room):
+            if not await self.begins_sealed(client, room):
                 return messages
         sealed = self.room(client, room)
         try:
@@ -211,19 +257,6 @@ class SealedRooms:
             else _closed(one, "its keys have not come yet")
             for one in messages
         ]
-
-    async def _discover(self, client: "Client", room: RoomName) -> bool:
-        """Whether a room that looked plain has let us in as a member."""
-        from parler.sealed.member import OtherRoom
-
-        sealed = self.room(client, room)
-        with suppress(OtherRoom, HubError):
-            if await sealed.enter() is not None:
-                self.seal(room)
-                return True
-        self._rooms.pop(room)
-        self._opened_store().forget(self._hub, room)
-        return False
 
 
 _WHAT = {
@@ -253,6 +286,15 @@ def _is_sealed(frame: AnyRequest) -> bool:
     except InvalidParts:
         return False
     return len(kinds) == 3 and kinds[1] in _OURS
+
+
+def _brings_keys(message: StoredMessage) -> bool:
+    """Whether a message is a signed state of its room."""
+    if GRANT not in bytes(message.parts):
+        return False
+    from parler.sealed.reader import is_state
+
+    return is_state(message)
 
 
 def _file_name(room: RoomName) -> str:

@@ -8,11 +8,13 @@ import pytest
 
 from parler.client.client import Client
 from parler.errors import UsageError
+from parler.machine.files import write_private
 from parler.ops import messages, rooms, sealing, session
 from parler.ops.admission import approve, join_requests
 from parler.ops.context import OpContext
 from parler.ops.messages import ReceiveParams, SendParams
 from parler.ops.session import JoinState, OpenParams
+from parler.sealed.changes import Admit
 from parler.sealed.sealing import LeavesSeal
 from parler.wire.base import RoomName
 from parler.wire.joinkey import JoinKey, parse_join_key
@@ -116,6 +118,51 @@ async def test_who_comes_with_the_code_alone_is_told_apart_and_says_nothing_plai
         assert (joined.sealed, joined.has_keys) == (True, False)
         with pytest.raises(UsageError):
             await say(bob, made.room, "in clear")
+
+
+async def test_mallory_turns_no_plain_session_into_a_sealed_one(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as place:
+        ann = await place.enter("ann", home=tmp_path / "ann")
+        mallory = await place.enter("mallory", home=tmp_path / "mallory")
+        made = await session.open_session(ann, OpenParams(topic="plain", gated=False))
+        key = parse_join_key(made.portable)
+        await session.join_session(mallory, key)
+        # Her own program says there that the room is hers and sealed, and lets ann in.
+        sealing.sealed_rooms(mallory).seal(made.room)
+        hers = sealing.sealed_room(mallory, made.room)
+        await hers.open()
+
+        async def resolve() -> None: ...
+
+        await hers.admit(Admit(agent=ann.identity.agent_id), resolve)
+        joiner = await place.enter("bob", home=tmp_path / "bob")
+        await session.join_session(joiner, key)
+        for ctx in (ann, joiner):
+            assert any("keys for its members" in m for m in await read(ctx, made.room))
+            await say(ctx, made.room, "as plain as ever")
+            assert not sealing.is_sealed(ctx, made.room)
+            assert not (ctx.identity.home / "sealed.sqlite").exists()
+
+
+async def test_a_home_that_lost_its_notes_and_its_store_says_nothing_plain(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as place:
+        home = tmp_path / "ann"
+        ann = await place.enter("ann", home=home)
+        room, _ = await opened(ann)
+        sealing.sealed_rooms(ann).close()
+        (home / "sessions.json").unlink()
+        for kept in home.glob("sealed.sqlite*"):
+            kept.unlink()
+        write_private(home / "sealed.sqlite", b"no store any more" * 300)
+        again = await place.enter("ann", home=home)
+        await say(again, room, WORDS[1])
+        assert any(WORDS[1] in one for one in await read(again, room))
+    hubs = [p for p in tmp_path.rglob("*") if p.is_file() and home not in p.parents]
+    assert WORDS[1].encode() not in b"".join(path.read_bytes() for path in hubs)
 
 
 @pytest.mark.parametrize("module", ["parler.runtime.dialling", "parler.wake.hook"])
