@@ -6,7 +6,7 @@ from typing import Annotated
 from parler.errors import UsageError
 from parler.ops.capability import MAX_U32, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result, minted
-from parler.ops.sealing import is_sealed, portable, sealed_room
+from parler.ops.sealing import is_sealed, portable, rooms_of_key, sealed_room
 from parler.text.terminal import shell_word
 from parler.wire.base import Code, Millis, RoomName
 from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, MAX_TTL_SECS
@@ -157,7 +157,12 @@ async def revoke(
     ctx: OpContext,
     code: Annotated[Code, Param("KEY or KEY@HUB.", "KEY", name="key", positional=True)],
 ) -> RevokeResult:
-    """Make a key worthless; who is in already stays in."""
+    """Make a key worthless; who is in already stays in.
+
+    Of a sealed room first what shows that somebody was given it.
+    """
+    for sealed in rooms_of_key(ctx, code):
+        await sealed.revoke(code)
     await ctx.client.request(RevokeInvite(code=code), InviteRevoked)
     return RevokeResult(code=code)
 

@@ -12,6 +12,7 @@ import msgspec
 
 from parler.errors import HubError, ParlerError, UsageError
 from parler.identity.homes import process_environment, truthy
+from parler.identity.identity import active_session
 from parler.identity.person import verified_card
 from parler.identity.signing import fingerprint
 from parler.ops.addressing import Candidate, pick
@@ -78,6 +79,25 @@ def note_plain(ctx: OpContext, room: RoomName) -> None:
     """Know a room as one that its hub reads, whatever is posted there."""
     if isinstance(ctx.client.sealing, SealedRooms):
         ctx.client.sealing.note_plain(room)
+
+
+def rooms_of_key(ctx: OpContext, code: Code) -> "list[SealedRoom]":
+    """The sealed rooms to which a key was made, so far as we know of it."""
+    if not isinstance(ctx.client.sealing, SealedRooms):
+        return []
+    rooms = ctx.client.sealing.all(ctx.client)
+    return [one for one in rooms if one.has_key(code)]
+
+
+def leaves_seal(ctx: OpContext) -> str | None:
+    """What to say before something goes elsewhere than into the active session.
+
+    None if that is not sealed.
+    """
+    room = active_session(ctx.identity.home)
+    if room is None or not is_sealed(ctx, room):
+        return None
+    return f"this goes outside of the sealed session {room}: the hub can read it"
 
 
 def portable(ctx: OpContext, code: str, secret: str | None) -> str:

@@ -240,6 +240,12 @@ class SealedRoom:
             await self._send(outgoing)
             return secret
 
+    def has_key(self, code: Code) -> bool:
+        """Whether we know of a session key that is still good."""
+        with self._member.kept() as room:
+            live = room.invites(self._member.now())
+            return any(invite.code == code for invite in live)
+
     async def revoke(self, code: Code) -> None:
         """End the secret half of a session key; that of its code is the hub's part.
 

@@ -176,6 +176,13 @@ class SealedRooms:
             f"{_WHAT.get(type(frame), 'a message')} is not sent there"
         )
 
+    def all(self, client: "Client") -> "list[SealedRoom]":
+        """The sealed rooms at this hub that we have read."""
+        if not self._path.exists():
+            return []
+        names = self._opened_store().names(self._hub)
+        return [self.room(client, name) for name in names if self.covers(name)]
+
     def room(self, client: "Client", name: RoomName) -> "SealedRoom":
         """A sealed room of ours, with what keeps and computes."""
         from parler.sealed.member import Member

@@ -12,6 +12,7 @@ from parler.machine.files import write_private
 from parler.ops import messages, rooms, sealing, session
 from parler.ops.admission import approve, join_requests
 from parler.ops.context import OpContext
+from parler.ops.invites import revoke
 from parler.ops.messages import ReceiveParams, SendParams
 from parler.ops.session import JoinState, OpenParams
 from parler.sealed.changes import Admit
@@ -118,6 +119,20 @@ async def test_who_comes_with_the_code_alone_is_told_apart_and_says_nothing_plai
         assert (joined.sealed, joined.has_keys) == (True, False)
         with pytest.raises(UsageError):
             await say(bob, made.room, "in clear")
+
+
+async def test_a_key_that_was_revoked_shows_for_nobody_that_it_was_given(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as place:
+        ann = await place.enter("ann", home=tmp_path / "ann")
+        kim = await place.enter("kim", home=tmp_path / "kim")
+        room, key = await opened(ann)
+        await session.join_session(kim, key)
+        (before,) = (await join_requests(ann, room)).requests
+        await revoke(ann, key.code)
+        (after,) = (await join_requests(ann, room)).requests
+        assert (before.given_key, after.given_key) == (True, False)
 
 
 async def test_mallory_turns_no_plain_session_into_a_sealed_one(
