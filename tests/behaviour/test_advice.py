@@ -177,7 +177,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 _COMMAND = re.compile(r"\b(?:parler|git|mv|rm|chmod|ls|unset) .*")
 _BEYOND = re.compile(
     r"[,;] (?:or|then|with|which|and|run|of|whom|who|joining|its) .*|"
-    r" (?:prints|shows|gives|and apply|replaces|in a terminal) .*|[;,] .*|\)$"
+    r" (?:prints|shows|gives|makes|and apply|replaces|in a terminal) .*|[;,] .*|\)$"
 )
 
 
@@ -1315,6 +1315,22 @@ def no_name(world: World) -> Fault:
     return Fault(who=agent, words="rooms", meanwhile=name)
 
 
+# Sealed sessions, and what is written to a file
+
+
+@tries("parler session open --sealed makes one that is")
+def not_sealed(world: World) -> Fault:
+    agent = world.new("selma")
+    world.opened(agent)
+    return Fault(who=agent, words="session verify")
+
+
+ROWS |= {
+    "name another": instead(
+        "ann", "history --export notes.txt", "history --export room.md"
+    ),
+}
+
 # Steps that no row takes
 
 IN_AN_APP = "done in the app; tests/parler/apps/install/test_health.py has both states"
@@ -1465,7 +1481,18 @@ NOT_TAKEN = {
     ),
     "end it, or give this one an identity of its own: PARLER_AGENT_SESSION=second "
     "parler …": "tests/behaviour/test_work.py",
-    "parler --help": "only where `man` is missing, which a test does not take away",
+    "parler session join KEY, or ask its owner to approve {}": (
+        "tests/parler/ops/test_sealing.py"
+    ),
+    "copy the whole key once more: KEY.SECRET@HUB": (
+        "a pasted key that is torn is refused before, by a row above"
+    ),
+    "parler session members --room {}": (
+        "shows whom to name, as `parler roster --room` does, which a row takes"
+    ),
+    "your user runs: parler session verify --accept": TOOLS,
+    "your user runs: parler session export --with-keys -o FILE": TOOLS,
+    "parler --help": "only where `man` is missing; tests/parler/cli/test_app.py",
     "parler ui --port 0 takes any that is free": (
         "it stays until it is ended; tests/parler/ui/test_process.py"
     ),

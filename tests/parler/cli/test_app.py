@@ -289,3 +289,14 @@ def test_a_shell_is_told_what_may_follow(
     monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
     assert app.run([]) == 0
     assert capfd.readouterr().out.split() == [f"plain,{word}" for word in follow]
+
+
+def test_where_no_man_is_the_help_that_is_named_instead_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("parler.cli._manual.at_terminal", lambda: True)
+    assert app.run(["help", "--man"]) == errors.UsageError.exit_status
+    assert "next: parler --help" in capsys.readouterr().err
+    assert app.run(["--help"]) == 0
+    assert "Begin:" in capsys.readouterr().out
