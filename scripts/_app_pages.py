@@ -92,6 +92,7 @@ def facts_of(app: App) -> Iterator[tuple[str, str]]:
     yield "Its model is told of a message", ", ".join(told_at(app))
     yield "Is woken while idle", woken(app)
     yield "Stops an edit of a reserved file", yes(Event.PRE_EDIT in promised(app).hooks)
+    yield "Its permission requests can be answered elsewhere", yes(promised(app).asks)
     yield "Answers and works without a window", yes(promised(app).works)
     yield "Tried in", tried(app)
     if notes:
@@ -102,7 +103,7 @@ def table() -> str:
     """All apps, and what each can do."""
     return rows(
         (
-            *("App", "Told", "Woken", "Edits stopped", "Rules"),
+            *("App", "Told", "Woken", "Edits stopped", "Asks elsewhere", "Rules"),
             *("Without window", "Tried in"),
         ),
         (
@@ -111,6 +112,7 @@ def table() -> str:
                 ", ".join(times_of(app, brief=True)),
                 woken(app),
                 yes(Event.PRE_EDIT in promised(app).hooks),
+                yes(promised(app).asks),
                 "written" if promised(app).has_rules else "its own",
                 yes(promised(app).works),
                 tried(app),

@@ -101,6 +101,8 @@ def _health(one: AppHealth) -> Iterator[str]:
     yield f"{_STATES[one.state]} {one.id:<16} {one.state}{where}"
     if one.state is not State.UNWIRED:
         yield f"    {visible(one.config)}"
+    if one.approvals:
+        yield "    its permission requests are in your inbox, too"
     for trouble in one.troubles:
         mark = "·" if trouble.note else "✗"
         yield f"    {mark} {visible(trouble.what)}"

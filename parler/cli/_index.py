@@ -144,6 +144,14 @@ COMMANDS: dict[str, tuple[str | None, str]] = {
         "inbox",
         "Decline a stranger's request to write to you.",
     ),
+    "permit": (
+        "inbox",
+        "Let an agent use a tool this once, as its app asks you.",
+    ),
+    "refuse": (
+        "inbox",
+        "Keep an agent from using a tool, as its app asks you.",
+    ),
     "ui": (
         "ui",
         "Open your page in the browser: inbox, agents, rooms live.",

@@ -100,6 +100,13 @@ _Reservations = Annotated[
         help="Whether edits of files that others reserved are refused.",
     ),
 ]
+_Approvals = Annotated[
+    bool | None,
+    typer.Option(
+        "--approvals/--no-approvals",
+        help="Whether you can answer permission requests in your inbox, too.",
+    ),
+]
 _Port = Annotated[
     int | None,
     typer.Option(
@@ -140,6 +147,7 @@ def connect(
     name: _Name = None,
     hooks: _Hooks = None,
     reservations: _Reservations = None,
+    approvals: _Approvals = None,
     port: _Port = None,
     address: _Address = None,
     rotate_secret: _Rotate = False,
@@ -181,7 +189,10 @@ def connect(
             "PARLER_JOIN_SECRET keeps it from them"
         )
         settings = replace(settings, join_secret=join_secret)
-    setting = setting_of(settings, name).hooked(hooks=hooks, reservations=reservations)
+    _check_approvals(options, apps or [], wanted=approvals)
+    setting = setting_of(settings, name).hooked(
+        hooks=hooks, reservations=reservations, approvals=approvals
+    )
     here = operation.chosen(apps or [], setting.machine, wired=setting.manifest.apps())
     everything = here if apps else list(all_apps())
     if listing:
@@ -212,6 +223,20 @@ def connect(
         _end(options, result, team_)
     if not show:
         tell_of_variable(options, chosen.url)
+
+
+def _check_approvals(
+    options: Options, apps: Sequence[str], *, wanted: bool | None
+) -> None:
+    from parler.cli._own import person_line
+    from parler.cli._person import check_no_agent
+    from parler.ops.person_only import Deciding
+
+    if not wanted:
+        return
+    line = person_line(options, "connect", "--approvals", *apps)
+    what = "choose where its user is asked for permission"
+    check_no_agent(Deciding(what=what, question="", line=line))
 
 
 def _check_rotation(wishes: Wishes, home: "Path", *, dry: bool, yes: bool) -> None:

@@ -8,13 +8,21 @@ import typer
 
 from parler.cli._command import command
 from parler.cli._format import let_in, short_topic
-from parler.cli._own import As, agents_meant, household_of, person_line, say_away
-from parler.cli._person import check_no_agent
+from parler.cli._own import (
+    As,
+    Yes,
+    agents_meant,
+    household_of,
+    person_line,
+    say_away,
+)
+from parler.cli._person import check_agreed, check_no_agent
 from parler.cli._run import Options, settings_of
 from parler.cli._when import when
-from parler.ops import inbox, requests
+from parler.ops import inbox, permissions, requests
 from parler.ops.affiliations import belongs
 from parler.ops.inbox import Item, Kind
+from parler.ops.permissions import PermissionRequest
 from parler.ops.questions import numbered
 from parler.text.terminal import (
     clipped,
@@ -25,6 +33,7 @@ from parler.text.terminal import (
     word,
 )
 from parler.text.transcript import mark_of
+from parler.text.untrusted import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,13 +42,17 @@ if TYPE_CHECKING:
     from parler.identity.own_agents import OwnAgent
     from parler.ops.capability import Capability
     from parler.ops.inbox import GlanceResult, Waiting
-    from parler.ops.own import Own, OwnRoom
+    from parler.ops.machine_context import Here
+    from parler.ops.own import Away, Own, OwnRoom
     from parler.ops.peers import Peer
+    from parler.runtime.own_hubs import OwnHubs
 
 BELL = "\a"
 _INDENT = "    "
 _MAX_ROOMS = 12
 _MAX_ITEMS = 10
+_LOOK_SECS = 1.0
+"""How often it is looked what apps of this machine ask: nothing tells."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -47,6 +60,8 @@ def add_to(app: typer.Typer) -> None:
     command(app, inbox.INBOX)(show_inbox)
     command(app, requests.ACCEPT)(accept)
     command(app, requests.DECLINE)(decline)
+    command(app, permissions.PERMIT)(permit)
+    command(app, permissions.REFUSE)(refuse)
 
 
 def show_inbox(
@@ -65,6 +80,8 @@ def show_inbox(
     import asyncio
 
     from parler.cli._machine import here_of
+    from parler.errors import HubError, TransportError
+    from parler.ops.inbox import InboxResult
 
     here = here_of(options)
     if watch or notify:
@@ -74,13 +91,75 @@ def show_inbox(
         asyncio.run(_watch(options, as_, ring))
         return
     household = household_of(options, as_, mints=False)
-    result = asyncio.run(inbox.inbox(household, here))
+    try:
+        result = asyncio.run(inbox.inbox(household, here))
+    except (TransportError, HubError) as error:
+        # What apps of this machine ask needs no hub.
+        result = InboxResult(
+            items=[],
+            permissions=permissions.permissions(here),
+            unreachable=_all_away(household, error),
+        )
+        if not result.permissions:
+            raise
     say_away(options, result.unreachable)
     lines = [options.out.clipped(let_in(one)) for one in result.admitted]
-    lines += (
-        _items(options, result.items) if result.items else ["nothing waits for you"]
-    )
+    lines += _permissions(options, result.permissions)
+    lines += _items(options, result.items)
+    if not (result.items or result.permissions):
+        lines.append("nothing waits for you")
     options.out.result(result, lines, foreign=True)
+
+
+def permit(options: Options, which: str, yes: Yes = False) -> None:
+    """Permit a request, when it was shown in full."""
+    from parler.cli._machine import here_of
+    from parler.ops.person_only import Deciding
+
+    line = person_line(options, "permit", which)
+    what = "permit what an agent asks for"
+    check_no_agent(Deciding(what=what, question="", line=line))
+    here = here_of(options)
+    one = permissions.permission_meant(here, which)
+    shown = [_asks(one, here.now()), *quote("\n".join(permissions.input_lines(one)))]
+    question = "\n".join([*shown, "Permit this, once?"])
+    check_agreed(Deciding(what=what, question=question, line=line), yes=yes)
+    _decided_permission(options, permissions.permit(here, one.id))
+
+
+def refuse(options: Options, which: str) -> None:
+    """Refuse a request."""
+    from parler.cli._machine import here_of
+
+    _decided_permission(options, permissions.refuse(here_of(options), which))
+
+
+def _decided_permission(options: Options, result: permissions.PermissionResult) -> None:
+    verb = "permitted, this once" if result.permitted else "refused"
+    options.out.result(result, [f"{word(result.tool)} is {verb}"])
+
+
+def _permissions(options: Options, found: list[PermissionRequest]) -> Iterator[str]:
+    from parler.runtime.bootstrap import now
+
+    for one in found:
+        yield from _permission(options, one, now())
+
+
+def _permission(options: Options, one: PermissionRequest, now: int) -> Iterator[str]:
+    yield _asks(one, now)
+    shown, more = permissions.folded(permissions.input_lines(one))
+    if shown:
+        yield from (f"{_INDENT}{line}" for line in quote("\n".join(shown)))
+    if more:
+        yield f"{_INDENT}and {more}: permit shows all, and asks"
+    yield _INDENT + person_line(options, "permit", one.id)
+    yield _INDENT + person_line(options, "refuse", one.id)
+
+
+def _asks(one: PermissionRequest, now: int) -> str:
+    left = permissions.minutes_left(one, now)
+    return f"{one.title} in {sentence(one.folder)} asks to use {word(one.tool)}  {left}"
 
 
 def accept(options: Options, who: str | None = None, strangers: bool = False) -> None:
@@ -136,7 +215,6 @@ def glance(options: Options) -> None:
     from parler.cli._machine import here_of
     from parler.errors import HubError, TransportError
     from parler.ops.inbox import GlanceResult
-    from parler.ops.own import Away
     from parler.ops.peers import PeersParams, peers
 
     here = here_of(options)
@@ -154,10 +232,18 @@ def glance(options: Options) -> None:
             items=[],
             agents=asyncio.run(peers(here, PeersParams())).peers,
             rooms=[],
-            unreachable=[Away(hub=one, reason=error.message) for one in hubs],
+            unreachable=_all_away(household, error),
+            permissions=permissions.permissions(here),
         )
     lines = _glance(options, result, hubs, here.home)
     options.out.result(result, lines, foreign=True)
+
+
+def _all_away(household: "OwnHubs", error: "ParlerError") -> "list[Away]":
+    from parler.ops.own import Away
+
+    hubs = dict.fromkeys(hub for _, _, hub in household.places())
+    return [Away(hub=one, reason=error.message) for one in hubs]
 
 
 def _agents_here(options: Options) -> "list[OwnAgent]":
@@ -201,8 +287,10 @@ def _glance(
 ) -> Iterator[str]:
     for one in result.admitted:
         yield options.out.clipped(let_in(one))
-    if result.items:
+    if result.items or result.permissions:
         yield "Waiting for you"
+        for line in _permissions(options, result.permissions):
+            yield f"  {line}"
         for line in _items(options, result.items[:_MAX_ITEMS]):
             yield f"  {line}"
         if len(result.items) > _MAX_ITEMS:
@@ -347,6 +435,7 @@ def _me(options: Options) -> str | None:
 async def _watch(
     options: Options, as_: str | None, ring: "Callable[[str, str], None] | None"
 ) -> None:
+    import asyncio
     from functools import partial
 
     from parler.cli._machine import here_of
@@ -356,11 +445,13 @@ async def _watch(
     settings = household.settings
     screen = _Screen(options, ring)
     options.out.note("watching what waits for you; Ctrl-C ends it")
-    await household.stay(
-        lambda own: inbox.watch(own, here, screen),
-        screen.trouble,
-        partial(agents_meant, options, settings, as_, mints=False),
-    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(screen.permissions(here))
+        await household.stay(
+            lambda own: inbox.watch(own, here, screen),
+            screen.trouble,
+            partial(agents_meant, options, settings, as_, mints=False),
+        )
 
 
 class _Screen:
@@ -394,6 +485,24 @@ class _Screen:
             out.ring()
             if self._ring is not None:
                 self._ring(*_headline(one))
+
+    async def permissions(self, here: "Here") -> None:
+        """Show what apps of this machine ask, as it comes, until cancelled."""
+        import asyncio
+
+        shown: set[str] = set()
+        while True:
+            waiting = await asyncio.to_thread(permissions.permissions, here)
+            for one in waiting:
+                if one.id not in shown:
+                    lines = _permission(self._options, one, here.now())
+                    self._options.out.result(one, lines, foreign=True)
+                    self._options.out.ring()
+                    if self._ring is not None:
+                        self._ring("Parler: a permission", _asks(one, here.now()))
+            shown = {one.id for one in waiting}
+            self._options.out.still_there()
+            await asyncio.sleep(_LOOK_SECS)
 
     def trouble(self, hub: str, error: "ParlerError") -> None:
         """Say once why a hub is not watched."""

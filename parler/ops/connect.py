@@ -24,6 +24,7 @@ from parler.apps.install.manifest import Manifest
 from parler.apps.kit.app import AGENTS, App
 from parler.apps.kit.config import Wiring
 from parler.apps.kit.platform import Machine
+from parler.apps.kit.promises import promises_of
 from parler.apps.kit.trust import Entry
 from parler.apps.registry import all_apps, app_named
 from parler.client.client import Client
@@ -33,6 +34,7 @@ from parler.identity.chosen_hub import choose
 from parler.identity.homes import CONFIG_FILE, homes_below, machine_home
 from parler.identity.join_secrets import FILE_NAME as SECRETS_FILE
 from parler.identity.join_secrets import JoinSecrets
+from parler.identity.person import ensure_person
 from parler.identity.settings import Flags, hub_key, resolve_settings
 from parler.ops.capability import Capability
 from parler.ops.context import Result
@@ -124,6 +126,9 @@ class AppHealth(Result):
     hub: str | None = None
     home: str | None = None
     command: str | None = None
+    approvals: bool = False
+    """Its permission requests are shown in the inbox, too."""
+
     troubles: list[TroubleReport] = msgspec.field(default_factory=list)
 
 
@@ -182,12 +187,21 @@ class Setting:
     """None: as they were, else with hooks."""
 
     reservations: bool | None = None
+    approvals: bool | None = None
     secret: str | None = None
     """Of `hub`; it is kept in our own home alone."""
 
-    def hooked(self, *, hooks: bool | None, reservations: bool | None) -> "Setting":
+    def hooked(
+        self,
+        *,
+        hooks: bool | None,
+        reservations: bool | None,
+        approvals: bool | None = None,
+    ) -> "Setting":
         """The same with or without hooks."""
-        return replace(self, hooks=hooks, reservations=reservations)
+        return replace(
+            self, hooks=hooks, reservations=reservations, approvals=approvals
+        )
 
     @property
     def manifest(self) -> Manifest:
@@ -242,6 +256,8 @@ def wire(apps: Sequence[App], setting: Setting, *, dry: bool = False) -> Connect
                     source=setting.source,
                     name=setting.hub_name,
                 )
+            if setting.approvals:  # its key is what decides
+                ensure_person(setting.home, hub_url=setting.hub)
             outcomes = [
                 _wire(app, setting, alone=len(apps) == 1, write=True) for app in apps
             ]
@@ -305,6 +321,9 @@ async def examine_all(
                 hub=hub,
                 home=entry.env.get("PARLER_HOME") if entry else None,
                 command=entry.command[0] if entry else None,
+                approvals=_is_wired(health)
+                and setting.manifest.get(health.app.id).approvals
+                and _can_ask(health.app, wiring, setting),
                 troubles=troubles,
             )
         )
@@ -446,6 +465,8 @@ def _wire(
     outcome = Outcome.WIRED if needed else Outcome.UNCHANGED
     config = app.config()
     notes = [*config.notes, *(config.hook_notes if wiring.hooks else ())]
+    if setting.approvals and not _can_ask(app, wiring, setting):
+        notes.append("its permission requests are answered on its own screen alone")
     return AppOutcome(
         id=app.id,
         title=app.title,
@@ -456,6 +477,10 @@ def _wire(
         restart=config.restart if needed else None,
         notes=[*_own_hub(wiring, setting), *(notes if needed else [])],
     )
+
+
+def _can_ask(app: App, wiring: Wiring, setting: Setting) -> bool:
+    return wiring.hooks and promises_of(app, setting.machine).asks
 
 
 def _carry_out(planned: Plan, make: Callable[[], Plan], setting: Setting) -> None:
@@ -475,7 +500,8 @@ def _carry_out(planned: Plan, make: Callable[[], Plan], setting: Setting) -> Non
 
 def _unwire(app: App, setting: Setting, *, write: bool = False) -> AppOutcome:
     try:
-        wiring = replace(_bare_wiring(app, setting), hooks=True, reservations=True)
+        bare = _bare_wiring(app, setting)
+        wiring = replace(bare, hooks=True, reservations=True, approvals=True)
         make = partial(plan_removal, app, setting.machine, wiring, setting.manifest)
         planned = make()
         if write:
@@ -575,18 +601,20 @@ def _bare_wiring(app: App, setting: Setting, *, alone: bool = True) -> Wiring:
     name = setting.name
     if name and not alone:  # several agents of one name could not be told apart
         name = f"{name}-{app.id}"
-    hooks, reservations = setting.hooks, setting.reservations
+
+    def chosen(wanted: bool | None, recorded: bool, default: bool) -> bool:
+        if wanted is not None:
+            return wanted
+        return recorded if known else default
+
     return Wiring(
         app=app.id,
         command=setting.command,
         home=app.home(setting.home),
         name=name,
-        hooks=(record.hooks if known else True) if hooks is None else hooks,
-        reservations=(
-            (record.reservations if known else False)
-            if reservations is None
-            else reservations
-        ),
+        hooks=chosen(setting.hooks, record.hooks, True),
+        reservations=chosen(setting.reservations, record.reservations, False),
+        approvals=chosen(setting.approvals, record.approvals, False),
         platform=setting.machine.platform,
     )
 

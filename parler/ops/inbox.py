@@ -30,6 +30,7 @@ from parler.ops.context import OpContext, Result
 from parler.ops.machine_context import Here
 from parler.ops.own import Away, Household, Own, OwnKnock, OwnRoom, knocks_at, rooms_of
 from parler.ops.peers import Peer, PeersParams, Reach, peers, reach_of
+from parler.ops.permissions import PermissionRequest, permissions
 from parler.ops.questions import UserQuestion, questions_to
 from parler.ops.requests import MAX_LOOKED_INTO, message_requests, standing_in
 from parler.ops.rooms import read_up_to
@@ -112,6 +113,8 @@ class InboxResult(Result):
     items: list[Item]
     admitted: list[OwnKnock] = msgspec.field(default_factory=list)
     unreachable: list[Away] = msgspec.field(default_factory=list)
+    permissions: list[PermissionRequest] = msgspec.field(default_factory=list)
+    """What apps of this machine ask, the oldest first."""
 
 
 class GlanceResult(Result):
@@ -122,6 +125,8 @@ class GlanceResult(Result):
     rooms: list[OwnRoom]
     admitted: list[OwnKnock] = msgspec.field(default_factory=list)
     unreachable: list[Away] = msgspec.field(default_factory=list)
+    permissions: list[PermissionRequest] = msgspec.field(default_factory=list)
+    """As of the inbox."""
 
 
 async def inbox(household: Household, here: Here) -> InboxResult:
@@ -140,6 +145,7 @@ async def inbox(household: Household, here: Here) -> InboxResult:
         items=newest_first([item for one in seen.found for item in one.items]),
         admitted=[knock for one in seen.found for knock in one.admitted],
         unreachable=seen.away,
+        permissions=permissions(here),
     )
 
 
@@ -162,12 +168,14 @@ async def glance(household: Household, here: Here) -> GlanceResult:
         agents=(await peers(here, PeersParams())).peers,
         rooms=[room for _, rooms in seen.found for room in rooms],
         unreachable=seen.away,
+        permissions=permissions(here),
     )
 
 
 INBOX = Capability(
     run=inbox,
-    also=[glance],
+    also=[glance, permissions],
+    result=[InboxResult, GlanceResult],
     about="Show what waits for you: knocks, questions, messages.",
     more="For you and all your agents, as far as none of them is there to be shown it. "
     "Looking takes nothing away. `parler` alone shows it with your agents and rooms.",

@@ -10,6 +10,7 @@ from typing import Any
 from parler.errors import ParlerError, UsageError
 from parler.identity.senders import Senders
 from parler.identity.signing import fingerprint
+from parler.ops import permissions
 from parler.ops.admission import decide
 from parler.ops.ask import AnswerParams, answer_question
 from parler.ops.messages import SendParams, send
@@ -19,7 +20,7 @@ from parler.ops.requests import accept as accept_sender
 from parler.ops.requests import decline as decline_sender
 from parler.ops.reservations import release as give_up
 from parler.ops.rooms import Member, remove_member
-from parler.text.terminal import sentence, shown_name
+from parler.text.terminal import sentence, shown_name, word
 from parler.ui.desk import Desk, Spot
 from parler.wire.base import RoomName
 from parler.wire.foreign import clipped
@@ -106,6 +107,25 @@ async def answer(desk: Desk, given: Given) -> Done:
     return Done("declined" if declined else "answered")
 
 
+async def permit(desk: Desk, given: Given) -> Done:
+    """Permit what an app asks, this once."""
+    return await _answer_app(desk, given, permissions.permit)
+
+
+async def refuse(desk: Desk, given: Given) -> Done:
+    """Refuse what an app asks."""
+    return await _answer_app(desk, given, permissions.refuse)
+
+
+async def _answer_app(
+    desk: Desk, given: Given, decide: Callable[..., permissions.PermissionResult]
+) -> Done:
+    result = await asyncio.to_thread(decide, desk.here(), text(given, "id"))
+    desk.look_at_permissions()
+    verb = "permitted, this once" if result.permitted else "refused"
+    return Done(f"{word(result.tool)} is {verb}")
+
+
 async def say(desk: Desk, given: Given) -> Done:
     """Speak as the person."""
     spot = (text(given, "at"), _room(given))
@@ -157,6 +177,8 @@ ACTS: Mapping[str, Act] = {
     "answer": answer,
     "approve": approve,
     "decline": decline,
+    "permit": permit,
+    "refuse": refuse,
     "reject": reject,
     "release": release,
     "remove": remove,

@@ -26,6 +26,7 @@ from parler.ops.inbox import Item, Waiting, newest_first, watch
 from parler.ops.machine_context import Here
 from parler.ops.own import Away, Own, OwnRoom, Seen
 from parler.ops.peers import Peer, PeersParams, peers
+from parler.ops.permissions import PermissionRequest, permissions
 from parler.ops.rooms import Member, entries_of
 from parler.runtime.own_hubs import OwnHubs
 from parler.wire.base import AgentId, RoomName
@@ -142,6 +143,9 @@ class Desk:
     """Why a hub is not reached."""
 
     peers: list[Peer] = field(default_factory=list)
+    permissions: list[PermissionRequest] = field(default_factory=list)
+    """What apps of this machine ask."""
+
     _heard: dict[Spot, Heard] = field(default_factory=dict)
     _known: dict[tuple[str, AgentId], tuple[float, Affiliation | None]] = field(
         default_factory=dict
@@ -176,8 +180,16 @@ class Desk:
                 if found != self.peers:
                     self.peers = found
                     self.changed()
+            self.look_at_permissions()
             self._note_connections()
             await asyncio.sleep(AROUND_SECS)
+
+    def look_at_permissions(self) -> None:
+        """See what apps of this machine ask now."""
+        found = permissions(self.here())
+        if found != self.permissions:
+            self.permissions = found
+            self.changed()
 
     def _note_connections(self) -> None:
         """A connection that is lost is waited out by its client, without a word."""
@@ -304,6 +316,11 @@ class Desk:
         """All that waits for the person, as it is read."""
         found = (item for live in self.lives.values() for item in live.items)
         return newest_first(list(found))
+
+    @property
+    def waiting(self) -> int:
+        """How many things wait for the person."""
+        return len(self.items) + len(self.permissions)
 
     @property
     def rooms(self) -> list[SeenRoom]:

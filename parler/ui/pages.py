@@ -146,6 +146,7 @@ class Pages:
         desk = self.desk
         return {
             "items": desk.items,
+            "permissions": desk.permissions,
             "rooms": desk.rooms,
             "peers": desk.peers,
             "person": desk.person_id,
@@ -169,7 +170,7 @@ class Pages:
         room = self.desk.room(spot)
         shown |= {"part": part, "members": members, "remover": remover}
         given = self._home((room.hub, spot[1])) | shown
-        given["items"] = self._knocks(spot)
+        given |= {"items": self._knocks(spot), "permissions": []}
         return self._page(request, "room.html", room=room, **given)
 
     def _knocks(self, spot: Spot) -> list[Item]:
@@ -335,8 +336,8 @@ class Pages:
         """
         desk = self.desk
         shown: dict[str, Any] = {
-            "waiting": len(desk.items),
-            "decisions": words.decisions(desk.items),
+            "waiting": desk.waiting,
+            "decisions": words.decisions(desk.items, desk.permissions),
             "trouble": self._render("_away.html", away=desk.away),
         }
         if view == "home":
@@ -347,7 +348,7 @@ class Pages:
         elif reader.spot is not None:
             given = self._home(reader.spot)
             shown["rooms"] = self._render("_rooms.html", **given)
-            given["items"] = self._knocks(reader.spot)
+            given |= {"items": self._knocks(reader.spot), "permissions": []}
             shown["knocks"] = self._render("_knocks.html", **given)
             with suppress(ParlerError, TimeoutError):
                 shown["title"] = words.room_title(desk.room(reader.spot))
@@ -430,7 +431,7 @@ class Pages:
         assert session is not None
         shared = {
             "token": session.token,
-            "waiting": len(self.desk.items),
+            "waiting": self.desk.waiting,
             "path": request.url.path,
             "away": self.desk.away,
         }

@@ -23,6 +23,7 @@ from parler.ops.affiliations import Affiliation, belongs
 from parler.ops.inbox import Item, Kind
 from parler.ops.message_view import ShownMessage
 from parler.ops.peers import Reach, told
+from parler.ops.permissions import PermissionRequest, folded, input_lines
 from parler.ops.questions import numbered
 from parler.text.terminal import lines, shown_name
 from parler.ui.desk import SeenRoom
@@ -201,13 +202,17 @@ _DECIDED = {
 """What a desktop is told beside a name: the rest, strangers wrote."""
 
 
-def decisions(items: Sequence[Item]) -> list[tuple[str, str]]:
+def decisions(
+    items: Sequence[Item], permissions: Sequence[PermissionRequest]
+) -> list[tuple[str, str]]:
     """What waits to be decided: what tells each from others, and its words."""
-    return [
+    asked = [(one.id, f"{one.title} asks to use a tool") for one in permissions]
+    found = [
         (_hash(one.key), f"{_name(one.name)} {_DECIDED[one.kind]}")
         for one in items
         if one.kind in _DECIDED
-    ][:MAX_DECISIONS]
+    ]
+    return [*asked, *found][:MAX_DECISIONS]
 
 
 def _signed(item: Any) -> str:
@@ -285,6 +290,7 @@ def environment() -> Environment:
         "choices": numbered,
         "clip": _clip,
         "clock": clock,
+        "input": input_lines,
         "day": day_of,
         "doing": _doing,
         "exact": exact,
@@ -303,6 +309,8 @@ def environment() -> Environment:
     env.globals |= {
         "count": _count,
         "listed_rooms": listed_rooms,
+        "folded": folded,
+        "max_rooms": MAX_ROOMS,
         "reaches": REACHES,
         "room_link": room_link,
         "room_title": room_title,

@@ -41,6 +41,7 @@ model of waiting messages. The event's JSON comes on stdin.
 PATIENCE_SECS = 5.0
 """After so long a hook ends, whatever it was doing; what it showed then waits again."""
 
+REFUSED = "Parler: your user refused this."
 STDIN_SECS = 2.0
 LOCK_SECS = 1.0
 MAX_STDIN_BYTES = 8 * 2**20
@@ -107,7 +108,10 @@ def _run(arguments: Sequence[str]) -> int:
         window = hook_window(app, _session(payload), is_current=goes_on)
         home = in_seat(home, window)
     note_hook(home.path, event, _session(payload))
-    return _EVENTS[event](Call(event, app, hooks, payload, cwd, home, env))
+    call = Call(event, app, hooks, payload, cwd, home, env)
+    if event in _GOES_ON:
+        _withdraw(call)
+    return _EVENTS[event](call)
 
 
 def _is_headless_child(env: Mapping[str, str]) -> bool:
@@ -230,6 +234,51 @@ def _pre_edit(call: Call) -> int:
     return 0
 
 
+def _permission(call: Call) -> int:
+    """Ask the person where it is; whatever goes wrong, the app's own prompt goes on."""
+    secs = call.hooks.permission_secs(call.env)
+    asked = call.hooks.asked_permission(call.payload)
+    if not secs or asked is None:
+        return 0
+    from parler.identity.person import find_person
+    from parler.wake import permissions
+
+    shared = machine_home(call.home.base)
+    person = find_person(shared)
+    if person is None:
+        return 0
+    question = permissions.Question(
+        app=call.app,
+        window=_session(call.payload),
+        folder=str(call.cwd or ""),
+        tool=asked[0],
+        input=asked[1],
+        secs=secs,
+    )
+    _end_after(secs + PATIENCE_SECS)
+    verdict = permissions.ask(
+        shared, question, person=person.agent_id, is_heard=permissions.listener(1)
+    )
+    if verdict is permissions.Verdict.PERMIT:
+        _answer(call.hooks.permit())
+    elif verdict is permissions.Verdict.REFUSE:
+        _answer(call.hooks.refuse(REFUSED))
+    return 0
+
+
+_GOES_ON = frozenset({Event.PROMPT, Event.STOP, Event.SESSION_END})
+"""After these nothing waits for a permission in that window any more."""
+
+
+def _withdraw(call: Call) -> None:
+    shared = machine_home(call.home.base)
+    if not (shared / "permissions").is_dir():
+        return
+    from parler.wake.permissions import withdraw
+
+    withdraw(shared, app=call.app, window=_session(call.payload))
+
+
 def _session_end(call: Call) -> int:
     _forget_blocks(call)
     return 0
@@ -241,6 +290,7 @@ _EVENTS: Mapping[Event, Callable[[Call], int]] = {
     Event.STOP: _stop,
     Event.IDLE: _idle,
     Event.PRE_EDIT: _pre_edit,
+    Event.PERMISSION: _permission,
     Event.SESSION_END: _session_end,
 }
 

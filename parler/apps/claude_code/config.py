@@ -7,6 +7,7 @@ exists, would have to be preceded by a removal, and says nothing about hooks.
 from collections.abc import Mapping
 from pathlib import Path
 
+from parler.apps.claude_code.hooks import PERMISSION_SECS
 from parler.apps.config_files.edits import Add, DropItems, FileEdit, value_at
 from parler.apps.kit.config import (
     Config,
@@ -41,6 +42,13 @@ _EVENTS: dict[str, tuple[dict[str, object], ...]] = {
             "type": "command",
             "command": "pre-edit",
             "timeout": 10,
+        },
+    ),
+    "PermissionRequest": (
+        {
+            "type": "command",
+            "command": "permission",
+            "timeout": PERMISSION_SECS + 10,
         },
     ),
     "Stop": (

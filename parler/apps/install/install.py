@@ -78,6 +78,7 @@ class Plan:
     changes: tuple[FileChange, ...]
     hooks: bool = True
     reservations: bool = False
+    approvals: bool = False
 
     @property
     def needed(self) -> tuple[FileChange, ...]:
@@ -120,6 +121,7 @@ def plan(app: App, machine: Machine, wiring: Wiring, manifest: Manifest) -> Plan
         changes=tuple(changes),
         hooks=wiring.hooks,
         reservations=wiring.reservations,
+        approvals=wiring.approvals,
     )
 
 
@@ -288,7 +290,12 @@ def _note(
     kept = {name: one for name, one in old.files.items() if name != role}
     if record is not None:
         kept[role] = record
-    new = AppRecord(files=kept, hooks=plan.hooks, reservations=plan.reservations)
+    new = AppRecord(
+        files=kept,
+        hooks=plan.hooks,
+        reservations=plan.reservations,
+        approvals=plan.approvals,
+    )
     if new != old:
         manifest.set(plan.app.id, new)
 

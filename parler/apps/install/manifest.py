@@ -71,6 +71,7 @@ class AppRecord(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
 
     hooks: bool = True
     reservations: bool = False
+    approvals: bool = False
 
 
 class _Book(msgspec.Struct, frozen=True):

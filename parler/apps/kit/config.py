@@ -44,6 +44,7 @@ class Wiring:
     name: str | None = None
     hooks: bool = True
     reservations: bool = False
+    approvals: bool = False
     platform: Platform = Platform.LINUX
 
     @property
@@ -173,7 +174,7 @@ def hook_groups(
             own = {key: one for key, one in handler.items() if key != "matcher"}
             own["command"] = wiring.hook(str(handler["command"]))
             group: dict[str, object] = {"matcher": matcher} if matcher else {}
-            if not _only_for_reservations(handler) or wiring.reservations:
+            if _is_wanted(handler, wiring):
                 adds.append(Add(path, {**group, "hooks": [own]}))
     return tuple(adds), tuple(sweeps)
 
@@ -189,14 +190,16 @@ def hook_list(
         sweeps.append(DropItems(path, is_our_hook))
         if not wiring.hooks:
             continue
-        if not _only_for_reservations(handler) or wiring.reservations:
+        if _is_wanted(handler, wiring):
             command = wiring.hook(str(handler["command"]))
             adds.append(Add(path, {**handler, "command": command}))
     return tuple(adds), tuple(sweeps)
 
 
-def _only_for_reservations(handler: Mapping[str, object]) -> bool:
-    return handler["command"] == "pre-edit"
+def _is_wanted(handler: Mapping[str, object], wiring: Wiring) -> bool:
+    """Whether a hook is wired: some only if they were asked for."""
+    asked_for = {"pre-edit": wiring.reservations, "permission": wiring.approvals}
+    return asked_for.get(str(handler["command"]), True)
 
 
 def _windows_word(word: str) -> str:

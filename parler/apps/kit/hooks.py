@@ -23,6 +23,9 @@ class Event(StrEnum):
     """As `STOP`, but the app goes on: we wait for mail that comes later."""
 
     PRE_EDIT = "pre-edit"
+    PERMISSION = "permission"
+    """The app asks its user whether the model may use a tool."""
+
     SESSION_END = "session-end"
 
 
@@ -74,6 +77,25 @@ class Hooks:
             }
         }
 
+    def permission_secs(self, env: Mapping[str, str]) -> int:
+        """How long a permission request may wait for us; 0: it is the app's alone."""
+        return 0
+
+    def asked_permission(
+        self, payload: Mapping[str, object]
+    ) -> tuple[str, Mapping[str, object]] | None:
+        """The tool of a permission request and its input; None if it asks for more
+        than yes or no."""
+        return None
+
+    def permit(self) -> Answer:
+        """The tool may be used, this once."""
+        return _decided({"behavior": "allow"})
+
+    def refuse(self, text: str) -> Answer:
+        """It may not; the model is told this."""
+        return _decided({"behavior": "deny", "message": text})
+
     def is_of_another(
         self, payload: Mapping[str, object], env: Mapping[str, str]
     ) -> bool:
@@ -115,6 +137,11 @@ class Hooks:
 _ARGUMENTS = ("tool_input", "toolArgs", "tool_args", "arguments")
 _PATH_KEYS = ("file_path", "notebook_path", "path", "filePath", "target_file")
 _PATCHED = ("*** Update File: ", "*** Add File: ", "*** Delete File: ", "*** Move to: ")
+
+
+def _decided(decision: Answer) -> Answer:
+    name = "PermissionRequest"
+    return {"hookSpecificOutput": {"hookEventName": name, "decision": decision}}
 
 
 def _named(given: Mapping[str, object]) -> list[str]:

@@ -56,6 +56,11 @@ class Promises:
     """It does tasks and answers without a screen."""
 
     @property
+    def asks(self) -> bool:
+        """Whether its permission requests can be answered elsewhere."""
+        return Event.PERMISSION in self.hooks
+
+    @property
     def wakes(self) -> bool:
         """Whether a message starts a turn of an idle agent."""
         return WakeKind.PUSH in self.told
@@ -68,6 +73,7 @@ def promises_of(app: App, machine: Machine) -> Promises:
         command=("parler",),
         home=app.home(machine.home / ".parler"),
         reservations=True,
+        approvals=True,
     )
     files = app.config().files(machine, wiring)
     written = repr(files)

@@ -49,7 +49,7 @@ _APPROVED = "autoApprove"
 _IN_A_BLANKET = (*ASKED_TOOLS, "parler_delete_room")
 
 _HOOK = re.compile(
-    r"\bhook\s+(?:session-start|session-end|prompt|stop|wake|idle|pre-edit)\b"
+    r"\bhook\s+(?:session-start|session-end|prompt|stop|wake|idle|pre-edit|permission)\b"
 )
 _ENV_PREFIX = re.compile(r"^(?:\s*[A-Z_]+=(?:'[^']*'|\"[^\"]*\"|\S*)\s+)+")
 _OUR_NAMES = frozenset({"parler", "parler.exe"})

@@ -67,7 +67,7 @@ class Desk:
 
     def unwire(self) -> list[Path]:
         """Unwire the app; returns what was written."""
-        wiring = replace(self.wiring, hooks=True, reservations=True)
+        wiring = replace(self.wiring, hooks=True, reservations=True, approvals=True)
         planned = plan_removal(self.app, self.machine, wiring, self.manifest)
         carry_out(planned, self.manifest)
         return [change.content.path for change in planned.needed]

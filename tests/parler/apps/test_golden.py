@@ -47,6 +47,11 @@ def test_wiring_twice_and_unwiring_leaves_exactly_these_bytes(
     assert one.wire() == []
     assert path.read_bytes() == after
 
+    if one.wire(approvals=True):
+        assert one.wire(approvals=False)
+        assert path.read_bytes() == after
+        one.wire(approvals=True)
+
     one.unwire()
     removed = case.with_suffix(".removed")
     if WRITE and case.stem.partition("@")[0] in FROM_EARLIER:
@@ -60,8 +65,8 @@ def test_an_app_without_any_file_is_left_without_any(
     app: object, tmp_path: Path
 ) -> None:
     one = Desk(tmp_path, app)  # type: ignore[arg-type]
-    assert one.wire(reservations=True)
-    assert one.wire(reservations=True) == []
+    assert one.wire(reservations=True, approvals=True)
+    assert one.wire(reservations=True, approvals=True) == []
     one.unwire()
     assert one.files() == {}
     assert [path for path in tmp_path.rglob("*") if ".parler" not in path.parts] == []

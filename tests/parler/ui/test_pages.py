@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from parler.client.acquaintance import Acquaintance
 from parler.client.questions import Ask, ask_parts
 from parler.errors import UsageError
 from parler.identity.own_agents import OwnAgent, Place
+from parler.identity.person import find_person
 from parler.identity.senders import Senders
 from parler.ops.context import OpContext
 from parler.ops.directory import RegisterParams, register
@@ -33,6 +35,7 @@ from parler.ui.pages import PAGE_MESSAGES, Pages
 from parler.ui.pieces import MAX_TEXT_CHARS
 from parler.ui.server import wait_for_idling
 from parler.ui.words import environment
+from parler.wake.permissions import Question, Verdict, ask
 from parler.wire.base import Code
 from parler.wire.joinkey import parse_join_key
 from parler.wire.records import DmTarget, RoomTarget, Visibility
@@ -372,6 +375,51 @@ async def test_what_strangers_wrote_is_text_and_bounded(tmp_path: Path) -> None:
         assert "Show the other 1,000 characters" in shown
         whole = await at.browser.get("/message", **at.spot, seq=sent.seq)
         assert whole == (200, LONG)
+
+
+async def test_a_permission_request_is_decided_by_the_id_of_what_is_shown(
+    tmp_path: Path,
+) -> None:
+    async with page(tmp_path) as at, asyncio.TaskGroup() as tasks:
+        home = at.desk.machine
+        person = find_person(home)
+        assert person
+        question = Question(
+            app="claude-code",
+            window="w",
+            folder="/project",
+            tool="Bash",
+            input={"command": HOSTILE, "then": "x\n" * 40},
+            secs=600,
+        )
+        heard = threading.Event()  # nothing rings: it only paces the hook
+        asking = tasks.create_task(
+            asyncio.to_thread(
+                ask,
+                home,
+                question,
+                person=person.agent_id,
+                is_heard=lambda secs: not heard.wait(0.05),
+                now=lambda: at.desk.here().now() / 1000,
+            )
+        )
+        try:
+            while not at.desk.permissions:
+                at.desk.look_at_permissions()
+                await asyncio.sleep(0)
+            [one] = at.desk.permissions
+            _, shown = await at.browser.get("/")
+            assert "asks to use Bash" in shown
+            assert "&lt;script&gt;hit()&lt;/script&gt;" in shown
+            assert "hit()</script" not in shown
+            assert f'data-id="{one.id}"' in shown
+            done = await at.browser.does("permit", id=one.id)
+            assert "permitted, this once" in str(done)
+            assert await asking is Verdict.PERMIT
+            done = await at.browser.does("permit", id=one.id)
+            assert "no such request waits" in str(done)
+        finally:
+            heard.set()
 
 
 async def test_what_comes_elsewhere_asks_the_hub_nothing(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from parler.apps.claude_code.hooks import ClaudeCodeHooks
 from parler.apps.kit.hooks import Hooks
 from parler.identity.homes import find_home
+from parler.identity.person import ensure_person
 from parler.machine.processes import machine
 from parler.peers.reservations import (
     Holder,
@@ -23,8 +26,9 @@ from parler.peers.reservations import (
 )
 from parler.wake import hook
 from parler.wake import spool as spools
+from parler.wake.permissions import Request, Verdict, decide, requests
 from parler.wake.spool import Item, Spool
-from tests._support.polling import WAIT
+from tests._support.polling import WAIT, eventually
 from tests._support.processes import environment
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX streams")
@@ -484,3 +488,69 @@ def test_an_app_that_answers_a_question_takes_no_mail(
     for event in ("session-start", "prompt", "stop"):
         assert app.answer(event) is None
     assert app.spool.waiting()
+
+
+def test_a_permission_request_waits_for_the_person_as_the_app_listens(
+    app: App,
+) -> None:
+    home = app.folder / ".parler"
+    person = ensure_person(home, hub_url="ws://127.0.0.1:7070")
+    told = {
+        "hook_event_name": "PermissionRequest",
+        "cwd": str(app.project),
+        "session_id": "s1",
+        "tool_name": "Bash",
+        "tool_input": {"command": "git push"},
+    }
+    pipe = subprocess.PIPE
+
+    def begun() -> "subprocess.Popen[bytes]":
+        run = app.start("permission", stdin=pipe, stdout=pipe, stderr=pipe)
+        assert run.stdin
+        run.stdin.write(json.dumps(told).encode())
+        run.stdin.close()
+        run.stdin = None
+        return run
+
+    def waiting() -> list[Request]:
+        return requests(home, now=int(time.time() * 1000))
+
+    with begun() as run:
+        [one] = eventually(waiting, "the request")
+        assert (one.asked.tool, one.asked.input) == ("Bash", {"command": "git push"})
+        now = int(time.time() * 1000)
+        decide(home, one, Verdict.PERMIT, key=person.keypair, now=now)
+        out, err = run.communicate(timeout=WAIT)
+    assert (run.returncode, err) == (0, b"")
+    assert json.loads(out)["hookSpecificOutput"] == {
+        "hookEventName": "PermissionRequest",
+        "decision": {"behavior": "allow"},
+    }
+    with begun() as run:
+        eventually(waiting, "the request")
+        assert run.stdout
+        run.stdout.close()  # the app is gone
+        assert run.wait(WAIT) == 0
+    with begun() as run:
+        eventually(waiting, "the request")
+        app.answer("stop", stop_hook_active=False)  # it was answered on the screen
+        assert run.communicate(timeout=WAIT) == (b"", b"")
+    assert waiting() == []
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"tool_name": "ExitPlanMode", "tool_input": {}},
+        {"tool_name": "Bash", "tool_input": "git push"},
+        {"tool_name": 7, "tool_input": {}},
+        {},
+    ],
+)
+def test_what_is_no_plain_permission_request_stays_with_the_app(
+    payload: dict[str, object],
+) -> None:
+    told = {"hook_event_name": "PermissionRequest", **payload}
+    assert ClaudeCodeHooks().asked_permission(told) is None
+    assert Hooks().permission_secs({"CLAUDE_CODE_ENTRYPOINT": "cli"}) == 0
+    assert ClaudeCodeHooks().permission_secs({"CLAUDE_CODE_ENTRYPOINT": "sdk-cli"}) == 0
