@@ -143,7 +143,7 @@ class Connection:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._strikes = 0
         self._caller: Caller | None = None
-        self._stopping = asyncio.Event()
+        self._stopping = False
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[Ending] = self._loop.create_future()
         self._last_heard = self._loop.time()
@@ -264,7 +264,7 @@ class Connection:
 
     def stop(self) -> None:
         """End the connection because the hub stops; parked pulls answer first."""
-        self._stopping.set()
+        self._stopping = True
         self._services.notifier.wake_all()
         self._outbox.let_pass()
         self._inbox.wake()
@@ -286,13 +286,13 @@ class Connection:
         return True
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             if not await self._inbox.arrival():
                 continue
             data, size = self._inbox.take()
             try:
                 await self._outbox.wait_for_room()
-                if not self._stopping.is_set():
+                if not self._stopping:
                     await self._answer(data, group)
             finally:
                 self._memory.give(size)
@@ -347,7 +347,7 @@ class Connection:
         ):
             return
         await self._in_flight.until(sends=0)
-        if self._stopping.is_set():
+        if self._stopping:
             return
         self._in_flight.begin()
         if self._steps_aside(request):
@@ -536,7 +536,7 @@ class Connection:
             role=proven.role,
             ip=self._ip,
             listener=self,
-            stopping=self._stopping,
+            is_stopping=lambda: self._stopping,
             touched_ms=now,
             looks=proven.looks,
         )

@@ -1,6 +1,7 @@
 """Who is asking: the agent behind a connection, as it proved itself."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hub.blobs.folder import Upload
@@ -26,8 +27,8 @@ class Caller:
     role: Foreign | None
     ip: str | None
     listener: Listener
-    stopping: asyncio.Event
-    """Set when the hub stops: whatever waits answers now."""
+    is_stopping: Callable[[], bool]
+    """Whether the hub stops: whatever waits answers now."""
 
     pulling: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(AT_A_TIME)

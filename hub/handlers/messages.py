@@ -285,7 +285,7 @@ async def pull(services: Services, caller: Caller, request: requests.Pull) -> Ha
                         await _mark_read(services, caller, reply.room, raised)
                     if request.since is None and request.ack is None and reply.seq:
                         await _mark_read(services, caller, reply.room, reply.seq)
-            if reply.seq or not await _news(news, caller.stopping, deadline):
+            if reply.seq or not await _news(news, caller.is_stopping, deadline):
                 return reply
             ack = None  # stored by now
 
@@ -304,17 +304,19 @@ def steps_aside(request: requests.Pull) -> bool:
     return request.rid is not None and bool(request.wait_secs)
 
 
-async def _news(news: asyncio.Event, stopping: asyncio.Event, deadline: float) -> bool:
+async def _news(
+    news: asyncio.Event, is_stopping: Callable[[], bool], deadline: float
+) -> bool:
     """Wait for news of a room; False at the deadline or when the hub stops."""
     loop = asyncio.get_running_loop()
-    if stopping.is_set() or loop.time() >= deadline:
+    if is_stopping() or loop.time() >= deadline:
         return False
     try:
         async with asyncio.timeout_at(deadline):
             await news.wait()
     except TimeoutError:
         return False
-    return not stopping.is_set()
+    return not is_stopping()
 
 
 async def _mark_read(

@@ -92,6 +92,7 @@ class Driver(WebSocketsSansIOProtocol):
         """Start counting what is no message."""
         super().__init__(*args, **options)
         self.close_timeout = CLOSE_SECS
+        self.writable = _Writable()  # type: ignore[assignment]  # as far as it is used
         self._scraps = 0
         self._scraps_since = self.loop.time()
         self._receiver: Receiver | None = None
@@ -381,6 +382,34 @@ class Driver(WebSocketsSansIOProtocol):
         else:
             self.conn.send_continuation(message["fragment"], fin=message["last"])
         self.transport.write(b"".join(self.conn.data_to_send()))
+
+
+class _Writable:
+    """As `asyncio.Event`, set at first; it keeps a queue only for who waits."""
+
+    __slots__ = ("_is_set", "_waited")
+
+    def __init__(self) -> None:
+        self._is_set = True
+        self._waited: asyncio.Event | None = None
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        if self._waited is not None:
+            self._waited.set()
+            self._waited = None
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    async def wait(self) -> None:
+        if not self._is_set:
+            if self._waited is None:
+                self._waited = asyncio.Event()
+            await self._waited.wait()
 
 
 class AsgiTransport:
