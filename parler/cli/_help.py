@@ -26,8 +26,6 @@ SECTIONS: Final[Mapping[str, Sequence[str]]] = {
     ),
     "What waits for you": (
         *("inbox", "ui", "devices", "approve", "reject", "accept", "decline"),
-        "attention",
-        *("inbox", "ui", "approve", "reject", "accept", "decline"),
         *("permit", "refuse", "attention"),
     ),
     "Code and files": ("push", "apply", "bundles", "send-file", "fetch"),

@@ -310,7 +310,6 @@ def environment() -> Environment:
         "count": _count,
         "listed_rooms": listed_rooms,
         "folded": folded,
-        "max_rooms": MAX_ROOMS,
         "reaches": REACHES,
         "room_link": room_link,
         "room_title": room_title,
