@@ -47,6 +47,9 @@ class RoomRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False
     sealed: bool | None = None
     """Only its members can read it; None: nobody has looked into what we keep of it."""
 
+    knocked: bool = False
+    """We came with a key and were not let in at once: nobody has seen how it begins."""
+
 
 class _File(msgspec.Struct):
     rooms: list[RoomRecord] = []
@@ -117,6 +120,16 @@ class KnownRooms:
         """Whether only members can read a room; None if that is not noted."""
         return self._record(hub, room).sealed
 
+    def sealed_at(self, room: str) -> str | None:
+        """The hub where only members can read the room of that name, if there is one."""
+        found = (one.hub for one in self._read() if one.room == room and one.sealed)
+        return next(found, None)
+
+    def has_knocked(self, hub: str, room: str) -> bool:
+        """Whether we knocked at a room, and it is not noted who can read it."""
+        record = self._record(hub, room)
+        return record.knocked and record.sealed is None
+
     def note_sealed(self, hub: str, room: RoomName, sealed: bool) -> None:
         """Note whether only members can read a room, if it is known."""
         with self._changing() as records:
@@ -131,18 +144,21 @@ class KnownRooms:
         *,
         preapprove: Sequence[str] | None = None,
         is_open: bool = False,
+        knocked: bool = False,
     ) -> None:
         """Note that a room was entered.
 
         Args:
             preapprove: Whom to approve there; else whoever was to be, stays so.
             is_open: A key to it lets in whoever has it, which stays true.
+            knocked: Its owner has yet to let us in.
         """
         with self._changing() as records:
             old = [record for record in records if _is(record, hub, room)]
             record = old[0] if old else RoomRecord(hub, room)
             record.hub = hub
             record.open = record.open or is_open
+            record.knocked = record.knocked or knocked
             if preapprove is not None:
                 record.preapprove = list(preapprove)[:MAX_PREAPPROVED]
             records[:] = [one for one in records if not _is(one, hub, room)]

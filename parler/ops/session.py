@@ -331,7 +331,7 @@ async def join_session(
         if isinstance(reply, JoinPending):
             note_knock(home, Knock(reply.room, str(JoinKey(key.code, ctx.hub))))
             # Known from now on: without its key the room is found by its name only.
-            ctx.known_rooms.remember(ctx.hub, reply.room)
+            ctx.known_rooms.remember(ctx.hub, reply.room, knocked=True)
             if wait_secs > 0:
                 waiting = _Waiting(ctx, key, reply.room, watcher)
                 reply = await waiting.end(wait_secs) or reply

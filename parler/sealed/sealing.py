@@ -73,6 +73,7 @@ class SealedRooms:
         self._now = now
         self._path = identity.home / STORE
         self._sealed: dict[RoomName, bool] = {}
+        self._doubts: dict[RoomName, bool] = {}
         self._looked: set[RoomName] = set()
         self._signs: tuple[int, bool] | None = None
         self._store: Store | None = None
@@ -90,6 +91,7 @@ class SealedRooms:
         if self._signs != (signs := self._look_around()):
             # Another process may have found out; what is sealed stays so.
             self._sealed = {name: True for name, is_so in self._sealed.items() if is_so}
+            self._doubts.clear()
             self._signs = signs
         if room not in self._sealed:
             self._sealed[room] = self._look(room)
@@ -124,32 +126,64 @@ class SealedRooms:
     async def settle(self, client: "Client", room: RoomName) -> bool:
         """Whether a room is sealed, as who is about to speak there has to know.
 
-        If a damaged store knew of it, the room itself is asked.
+        In doubt the room itself is asked.
+
+        Raises:
+            LeavesSeal: It is the sealed one of another address of its hub.
+            HubError: It does not say how the room begins.
         """
         if self.covers(room):
             return True
-        if room in self._looked or is_direct(room) or not self._path.exists():
+        if room in self._looked or is_direct(room):
             return False
-        if self._noted(room) is None and self._opened_store().damaged:
-            with suppress(HubError):  # it says so of what is asked, too
-                return await self.begins_sealed(client, room)
-        return False
+        if room not in self._doubts:
+            self._doubts[room] = self._is_in_doubt(room)
+        return self._doubts[room] and await self.begins_sealed(client, room)
+
+    def _is_in_doubt(self, room: RoomName) -> bool:
+        """Whether a room may be sealed, though nothing here says that it is."""
+        if self._noted(room) is not None:
+            return False
+        with suppress(ConfigError):
+            if self._known.has_knocked(self._hub, room):
+                return True
+        if self._elsewhere(room) is not None:
+            return True
+        return self._path.exists() and bool(self._opened_store().damaged)
+
+    def _elsewhere(self, room: RoomName) -> str | None:
+        """The address under which we know the room of that name as a sealed one."""
+        with suppress(ConfigError):
+            if hub := self._known.sealed_at(room):
+                return hub
+        return self._opened_store().hub_of(room) if self._path.exists() else None
 
     async def begins_sealed(self, client: "Client", room: RoomName) -> bool:
         """Whether a room is sealed; one we know nothing of, if its first message is.
 
         Nobody is in a sealed room before that message, and nobody who comes into a
         plain one later can make it so. That is looked at once.
+
+        Raises:
+            LeavesSeal: We know it as sealed under another address of its hub, where our
+                place in it is kept.
         """
         if self.covers(room):
             return True
         if room in self._looked or self._noted(room) is False:
             return False
         first = await client.pull(room, since=0, limit=1, opened=False)
+        begins = bool(first.messages) and _brings_keys(first.messages[0].stored)
+        elsewhere = self._elsewhere(room)
+        if elsewhere is not None and (begins or not first.messages):
+            raise LeavesSeal(
+                f"{room} is a sealed session that you entered at {elsewhere}",
+                next_step=f"the same command with --hub {elsewhere}",
+            )
         if not first.messages:
             return False
         self._looked.add(room)
-        if _brings_keys(first.messages[0].stored):
+        if begins:
             self.seal(room)
             return True
         with suppress(ConfigError):  # it is only looked at again
@@ -250,8 +284,11 @@ class SealedRooms:
         if not self.covers(room):
             if not any(GRANT in bytes(one.stored.parts) for one in messages):
                 return messages
-            if not await self.begins_sealed(client, room):
-                return messages
+            try:
+                if not await self.begins_sealed(client, room):
+                    return messages
+            except LeavesSeal as error:
+                return [_closed(one, str(error)) for one in messages]
         sealed = self.room(client, room)
         try:
             await sealed.arrive(messages[-1].seq)

@@ -259,6 +259,12 @@ class Store:
         )
         return {RoomName(name): Phase(phase) for name, phase in found}
 
+    def hub_of(self, name: RoomName) -> str | None:
+        """A hub where a room of that name is known as sealed."""
+        select = "SELECT hub FROM rooms WHERE name = ? ORDER BY hub LIMIT 1"
+        found = self._database.execute(select, (name,)).fetchone()
+        return None if found is None else str(found[0])
+
     @contextmanager
     def room(self, hub: str, name: RoomName) -> Iterator["StoredRoom"]:
         """One room for reading and writing, made if it is new, as one transaction."""

@@ -50,26 +50,35 @@ class Stage:
         self._stack = stack
 
     async def enter(
-        self, name: str, role: str | None = None, *, home: Path | None = None
+        self,
+        name: str,
+        role: str | None = None,
+        *,
+        home: Path | None = None,
+        hub: str = HUB,
     ) -> OpContext:
-        """Connect a new agent with a home of its own, or the one of a home."""
+        """Connect a new agent with a home of its own, or the one of a home.
+
+        Args:
+            hub: How it spells the address.
+        """
         home = home or self._folder / f"home-{name}-{len(self.hub.tasks)}"
-        identity, _ = ensure_identity(home, hub_url=HUB, name=name, role=role)
+        identity, _ = ensure_identity(home, hub_url=hub, name=name, role=role)
 
         async def dial(url: str) -> _Pipe:
             return _Pipe(self.hub.dial().transport)
 
-        sealing = SealedRooms(identity, KnownRooms(home), hub=HUB, now=self.hub.clock)
+        sealing = SealedRooms(identity, KnownRooms(home), hub=hub, now=self.hub.clock)
         self._stack.callback(sealing.close)
         client = await self._stack.enter_async_context(
             connect(
-                HUB, identity.keypair, name=name, role=role, sealing=sealing, dial=dial
+                hub, identity.keypair, name=name, role=role, sealing=sealing, dial=dial
             )
         )
         return OpContext(
             client=client,
             identity=identity,
-            hub=HUB,
+            hub=hub,
             known_rooms=KnownRooms(home),
             now=self.hub.clock,
         )

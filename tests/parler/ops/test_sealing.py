@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,40 @@ async def test_who_comes_with_the_code_alone_is_told_apart_and_says_nothing_plai
         assert (joined.sealed, joined.has_keys) == (True, False)
         with pytest.raises(UsageError):
             await say(bob, made.room, "in clear")
+
+
+async def test_who_knocks_with_the_code_alone_and_is_let_in_says_nothing_plain(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as place:
+        ann = await place.enter("ann", home=tmp_path / "ann")
+        bob = await place.enter("bob", home=tmp_path / "bob")
+        room, key = await opened(ann)
+        await let_in(ann, room, bob, JoinKey(key.code, key.hub))
+        with suppress(UsageError):  # it has no keys yet
+            await say(bob, room, WORDS[2])
+        await say(ann, room, WORDS[1])
+        log = await ann.client.pull(room, since=0, opened=False)
+        assert not any(WORDS[2] in str(bytes(m.stored.parts)) for m in log.messages)
+
+
+async def test_a_sealed_session_is_sealed_under_each_address_of_its_hub(
+    tmp_path: Path,
+) -> None:
+    other = "ws://localhost:7070"
+    async with stage(tmp_path) as place:
+        ann = await place.enter("ann", home=tmp_path / "ann")
+        room, _ = await opened(ann)
+        again = await place.enter("ann", home=tmp_path / "ann", hub=other)
+        for _ in range(2):
+            with pytest.raises(LeavesSeal, match="entered at ws://127") as refused:
+                await say(again, room, WORDS[2])
+            assert "--hub ws://127.0.0.1:7070" in str(refused.value.next_step)
+        assert not any(WORDS[2] in one for one in await read(again, room))
+        with pytest.raises(LeavesSeal):
+            await say(again, room, WORDS[2])
+        plain = (await session.open_session(again, OpenParams())).room
+        await say(again, plain, WORDS[2])
 
 
 async def test_a_key_that_was_revoked_shows_for_nobody_that_it_was_given(
