@@ -16,16 +16,19 @@ def place_of(room: str | None, to: str | None, service: str | None) -> Place:
 async def target_of(
     run: Run, *, room: str | None, to: str | None, service: str | None
 ) -> "Target":
-    """The target that was named; says whom a name was found to be.
+    """The target that was named; says whom a name means, and if the hub reads it.
 
     Raises:
         UsageError: Nobody is meant, or more than one.
     """
     from parler.identity.signing import fingerprint
     from parler.ops.addressing import find_agent
+    from parler.ops.sealing import leaves_seal
     from parler.text.terminal import shown_name
     from parler.wire.records import DmTarget, RoomTarget, ServiceTarget
 
+    if (service or to) and (outside := leaves_seal(run.ctx)):
+        run.out.note(outside)
     if service is not None:
         return ServiceTarget(service=service)
     if to is None:

@@ -40,6 +40,7 @@ from parler.ops.messages import SendResult
 from parler.ops.peers import Reach, reach_of
 from parler.ops.projects import askers_of, own_asker, own_thread
 from parler.ops.questions import answer_as_person, question_meant
+from parler.ops.sealing import leaves_seal
 from parler.peers.presence import Kind, LiveRecord, read_live
 from parler.text.terminal import shell_word, shown_name
 from parler.wire.base import AgentId, MessageId, RoomName
@@ -441,6 +442,8 @@ async def _put(
     """Put a question to an agent that runs; one that does not answer has failed."""
     name, began = alias_of(params.project), here.now()
     note(f"asking {chosen}, for up to {wait:.0f} s")
+    if outside := leaves_seal(ctx):
+        note(outside)
     wanted = Ask(
         question=params.question,
         context=params.context,

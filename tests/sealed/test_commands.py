@@ -56,6 +56,8 @@ def test_a_sealed_session_by_its_commands(tmp_path: Path) -> None:
         assert ann("verify", *files).status == 1
         assert ann("verify", key).status == 2
 
+        told = ann("send", "--to", "bob", "to you alone")
+        assert "outside of the sealed session" in told.err
         # What would leave the seal is refused, before it is sent.
         (ann.folder / "plan.txt").write_text(WORDS[5], encoding="utf-8")
         for plain in (("send-file", "plan.txt"), ("remember", WORDS[5])):

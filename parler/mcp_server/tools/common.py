@@ -27,6 +27,7 @@ from parler.ops.context import OpContext
 from parler.ops.machine_context import Here
 from parler.ops.memory import Hit
 from parler.ops.message_view import ShownMessage
+from parler.ops.sealing import leaves_seal
 from parler.runtime import bootstrap
 from parler.text.terminal import shown_name, visible, word
 from parler.text.transcript import Reader, body
@@ -153,13 +154,16 @@ async def target_of(
         UsageError: Nobody is meant, or more than one.
     """
     only_one_target(room=room, to=to, service=service)
+    outside = leaves_seal(ctx) if service or to else None
+    told = f" ({outside})" if outside else ""
     if service:
-        return ServiceTarget(service=service), f"service {word(service)}"
+        return ServiceTarget(service=service), f"service {word(service)}{told}"
     if not to:
         named = ctx.room(room)
         return RoomTarget(room=named), word(named)
     person = await find_agent(ctx, to)
-    return DmTarget(agent=person.agent), str(person) if person.name else to
+    name = str(person) if person.name else to
+    return DmTarget(agent=person.agent), f"{name}{told}"
 
 
 def told(call: Call, what: str) -> str:

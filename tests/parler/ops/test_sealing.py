@@ -10,6 +10,7 @@ import pytest
 from parler.client.client import Client
 from parler.errors import UsageError
 from parler.machine.files import write_private
+from parler.mcp_server.tools.common import target_of
 from parler.ops import messages, rooms, sealing, session
 from parler.ops.admission import approve, join_requests
 from parler.ops.context import OpContext
@@ -19,6 +20,7 @@ from parler.ops.session import JoinState, OpenParams
 from parler.sealed.changes import Admit
 from parler.sealed.sealing import LeavesSeal
 from parler.wire.base import RoomName
+from parler.wire.foreign import foreign
 from parler.wire.joinkey import JoinKey, parse_join_key
 from parler.wire.records import Fact, RoomTarget
 from parler.wire.replies import Remembered
@@ -71,9 +73,7 @@ async def test_a_joiner_lands_caught_up_in_a_session_that_its_hub_cannot_read(
         await say(bob, room, WORDS[2])
         assert any(WORDS[2] in one for one in await read(ann, room))
         topics = [one.topic for one in await rooms.rooms_with_topics(bob)]
-        assert [str(t) for t in topics if t] == [
-            str(joined.messages[0].author.name)
-        ] or topics
+        assert topics == [foreign(WORDS[0])]
 
         members = await sealing.sealed_members(ann, room)
         assert [m.fingerprint for m in members.members if m.owner]
@@ -168,6 +168,23 @@ async def test_a_key_that_was_revoked_shows_for_nobody_that_it_was_given(
         await revoke(ann, key.code)
         (after,) = (await join_requests(ann, room)).requests
         assert (before.given_key, after.given_key) == (True, False)
+
+
+async def test_what_goes_outside_of_the_sealed_session_is_said_to(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as place:
+        ann = await place.enter("ann", home=tmp_path / "ann")
+        bob = {"room": None, "to": ann.identity.agent_id, "service": None}
+        _, before = await target_of(ann, **bob)
+        room, _ = await opened(ann)
+        _, to = await target_of(ann, **bob)
+        _, work = await target_of(ann, room=None, to=None, service="review")
+        _, inside = await target_of(ann, room=room, to=None, service=None)
+        outside = f"outside of the sealed session {room}: the hub can read it"
+        assert [outside in one for one in (before, to, work, inside)] == [
+            *(False, True, True, False)
+        ]
 
 
 async def test_mallory_turns_no_plain_session_into_a_sealed_one(
