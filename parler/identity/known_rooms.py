@@ -121,7 +121,7 @@ class KnownRooms:
         return self._record(hub, room).sealed
 
     def sealed_at(self, room: str) -> str | None:
-        """The hub where only members can read the room of that name, if there is one."""
+        """The hub where only members can read the room of that name, if any."""
         found = (one.hub for one in self._read() if one.room == room and one.sealed)
         return next(found, None)
 

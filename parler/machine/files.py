@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-from parler.errors import ConfigError, IdentityError
+from parler.errors import ConfigError, IdentityError, UsageError
 
 MAX_OWN_FILE_BYTES = 2**20
 """Far above anything we write; what is larger was not written by us."""
@@ -348,3 +349,24 @@ def same_file(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return False
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that only this user reads; half of it is removed.
+
+    Raises:
+        UsageError: It is there already or cannot be written.
+    """
+    try:
+        descriptor = os.open(path, _CREATE_FLAGS, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            try:
+                yield file
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+    except FileExistsError:
+        raise UsageError(f"{path} is there already", next_step="name another") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from parler.errors import UsageError
+from parler.machine.files import new_file
 from parler.ops.capability import READS, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result
 from parler.ops.lookback import FROM, GREP, SINCE, wanted_of
@@ -87,22 +87,12 @@ async def export(
     """
     shape = Shape.JSONL if file.suffix == ".jsonl" else Shape.TEXT
     count = 0
-    try:
-        with file.open("x", encoding="utf-8", newline="\n") as written:
-            file.chmod(0o600)
-            try:
-                async for number, text in exported(
-                    ctx, room, shape, grep=grep, from_=from_, since=since
-                ):
-                    await asyncio.to_thread(written.write, text)
-                    count += number
-            except BaseException:
-                file.unlink(missing_ok=True)  # half of a room is no export
-                raise
-    except FileExistsError:
-        raise UsageError(f"{file} is there already", next_step="name another") from None
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from None
+    with new_file(file) as written:
+        async for number, text in exported(
+            ctx, room, shape, grep=grep, from_=from_, since=since
+        ):
+            await asyncio.to_thread(written.write, text.encode())
+            count += number
     return ExportResult(room=room, file=str(file), shape=shape, messages=count)
 
 

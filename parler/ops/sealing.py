@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from parler.identity.homes import process_environment, truthy
 from parler.identity.identity import active_session
 from parler.identity.person import verified_card
 from parler.identity.signing import fingerprint
+from parler.machine.files import new_file
 from parler.ops.addressing import Candidate, pick
 from parler.ops.capability import READS, SESSION, Capability, Param
 from parler.ops.context import OpContext, Result
@@ -527,7 +527,7 @@ async def export_room(
     ctx: OpContext,
     room: Annotated[RoomName, SESSION],
     *,
-    output: Annotated[str, Param("The file to write.", "FILE", option="--output -o")],
+    output: Annotated[str, Param("A new file.", "FILE", option="--output -o")],
     with_keys: Annotated[
         bool, Param("Add its keys: whoever has the file reads all of it.")
     ] = False,
@@ -545,16 +545,12 @@ async def export_room(
     from parler.sealed.export import NotAligned
 
     sealed = await _reading(ctx, room)
-    path = Path(output)
     try:
         lines = sealed.exported(ctx.identity.keypair, ctx.hub, with_keys=with_keys)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(lines)
     except NotAligned as error:
         raise UsageError(str(error)) from None
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from None
+    with new_file(Path(output)) as file:
+        file.writelines(lines)
     entries = len(lines) - 2 - with_keys
     return ExportResult(room=room, file=output, entries=entries, with_keys=with_keys)
 

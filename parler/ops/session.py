@@ -549,7 +549,8 @@ async def rename_session(
     if not first:
         said = TextPart(text=seed_of(ctx.identity.name, topic, None) or "")
     sent = await ctx.client.send(RoomTarget(room=room), [said, *named_so])
-    await ctx.client.request(where_said(room, topic, sent.seq), Remembered)
+    if not is_sealed(ctx, room):  # a fact would say it in clear
+        await ctx.client.request(where_said(room, topic, sent.seq), Remembered)
     named = foreign(topic)
     ctx.known_rooms.note_topics(ctx.hub, {room: named}, said_in={room: sent.seq})
     return RenameResult(room=room, topic=named, seq=sent.seq)

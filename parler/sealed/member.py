@@ -651,7 +651,11 @@ class Member:
     def _hold_for_alarms(self, room: StoredRoom) -> None:
         """Nobody gets keys while a contradiction has not been looked at."""
         if room.alarms():
-            raise NotReading("nobody is let in until a person has verified the room")
+            raise NotReading(
+                "nobody is let in until a person has verified the room",
+                next_step="parler session verify, and if all see the same: "
+                "parler session verify --accept",
+            )
 
     def _hold(self, room: StoredRoom, current: SignedState, change: Change) -> None:
         """Hold a change against the rules before it is anybody else's concern."""

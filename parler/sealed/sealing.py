@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from parler.errors import ConfigError, HubError, UsageError, VerificationError
+from parler.errors import ConfigError, UsageError, VerificationError
 from parler.identity.identity import Identity
 from parler.identity.known_rooms import KnownRooms
 from parler.wire.base import Millis, RoomName

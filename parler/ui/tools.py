@@ -98,13 +98,14 @@ async def make_key(desk: Desk, given: Given) -> Done:
     )
     made = await invite(own.ctx, params)
     hub = own.ctx.shared_as or own.ctx.hub
-    link = http_url(hub, f"/join/{made.code}")
+    # With a link, a browser would hand the half that is for no hub to the hub's page.
+    link = "" if made.sealed else http_url(hub, f"/join/{made.code}")
     shown = {
         "made": made,
         "link": link,
         "gated": gated,
-        "near": own.ctx.for_this_user() or is_loopback(urlsplit(link).hostname or ""),
-        "qr": qr(link),
+        "near": own.ctx.for_this_user() or is_loopback(urlsplit(hub).hostname or ""),
+        "qr": qr(link or made.portable),
     }
     undo = {"act": "revoke", "given": {**_named(spot), "code": made.code}}
     return Done("a key was made", undo, ("_key.html", shown))

@@ -20,7 +20,7 @@ from parler.ops.session import JoinState, OpenParams
 from parler.sealed.changes import Admit
 from parler.sealed.sealing import LeavesSeal
 from parler.wire.base import RoomName
-from parler.wire.foreign import foreign
+from parler.wire.foreign import exact, foreign
 from parler.wire.joinkey import JoinKey, parse_join_key
 from parler.wire.records import Fact, RoomTarget
 from parler.wire.replies import Remembered
@@ -154,6 +154,25 @@ async def test_a_sealed_session_is_sealed_under_each_address_of_its_hub(
             await say(again, room, WORDS[2])
         plain = (await session.open_session(again, OpenParams())).room
         await say(again, plain, WORDS[2])
+
+
+async def test_a_sealed_session_gets_another_topic_and_a_file_of_nobody_elses(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as place:
+        ann = await place.enter("ann", home=tmp_path / "ann")
+        room, _ = await opened(ann)
+        await session.rename_session(ann, room, WORDS[1])
+        [named] = await rooms.rooms_with_topics(ann)
+        assert exact(named.topic) == WORDS[1]
+        there = tmp_path / "there.jsonl"
+        there.write_text("mine", encoding="utf-8")
+        with pytest.raises(UsageError, match="is there already"):
+            await sealing.export_room(ann, room, output=str(there))
+        assert there.read_text(encoding="utf-8") == "mine"
+        made = tmp_path / "made.jsonl"
+        await sealing.export_room(ann, room, output=str(made), with_keys=True)
+        assert made.stat().st_mode & 0o077 == 0
 
 
 async def test_a_key_that_was_revoked_shows_for_nobody_that_it_was_given(
