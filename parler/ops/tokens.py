@@ -7,9 +7,11 @@ somebody else's only for the one shared hub that page belongs to.
 from typing import Annotated
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from parler.errors import UsageError
 from parler.identity.chosen_hub import SHARED_HUB
 from parler.ops.capability import SESSION, Capability, Hints, Param
 from parler.ops.context import OpContext, Result, minted
+from parler.ops.sealing import is_sealed
 from parler.wire.base import Millis, RoomName
 from parler.wire.codes import Feature
 from parler.wire.limits import DEFAULT_TOKEN_TTL_SECS, MAX_TTL_SECS
@@ -83,7 +85,17 @@ async def watch_token(
     *,
     ttl_secs: Annotated[int, _TTL] = DEFAULT_TOKEN_TTL_SECS,
 ) -> WatchResult:
-    """Make a token that reads a room of ours over HTTP."""
+    """Make a token that reads a room of ours over HTTP.
+
+    Raises:
+        UsageError: The hub, and so whoever reads there, cannot read the room.
+    """
+    if is_sealed(ctx, room):
+        raise UsageError(
+            f"{room} is sealed: who watches it at its hub would see that something is "
+            "said, and nothing of it",
+            next_step="parler invite, with a key of which somebody becomes a member",
+        )
     watch = await ctx.client.request(MintWatch(room=room, ttl_secs=ttl_secs), Watch)
     token = minted(watch.token)
     page = None

@@ -17,6 +17,7 @@ from parler.ops.context import OpContext
 from parler.ops.invites import revoke
 from parler.ops.messages import ReceiveParams, SendParams
 from parler.ops.session import JoinState, OpenParams
+from parler.ops.tokens import watch_token
 from parler.sealed.changes import Admit
 from parler.sealed.sealing import LeavesSeal
 from parler.wire.base import RoomName
@@ -173,6 +174,8 @@ async def test_a_sealed_session_gets_another_topic_and_a_file_of_nobody_elses(
         made = tmp_path / "made.jsonl"
         await sealing.export_room(ann, room, output=str(made), with_keys=True)
         assert made.stat().st_mode & 0o077 == 0
+        with pytest.raises(UsageError, match="nothing of it"):
+            await watch_token(ann, room)
 
 
 async def test_a_key_that_was_revoked_shows_for_nobody_that_it_was_given(
