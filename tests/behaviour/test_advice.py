@@ -1349,6 +1349,8 @@ OWN_HUB = "tests/parler/local_hub/test_lifecycle.py, tests/behaviour/test_hub_ch
 SYSTEM = "of any call of the system; tests/parler/cli/test_app.py"
 LIMIT = "a bound that takes hundreds of entries to reach"
 
+PHONE = "needs a phone and a hub with TLS; tests/ui/test_phone.py"
+
 NOT_TAKEN = {
     "claude mcp remove {} --scope local": IN_AN_APP,
     "claude mcp remove {} --scope project": IN_AN_APP,
@@ -1487,6 +1489,19 @@ NOT_TAKEN = {
     "copy the whole key once more: KEY.SECRET@HUB": (
         "a pasted key that is torn is refused before, by a row above"
     ),
+    "the same command with --hub {}": "tests/parler/ops/test_sealing.py",
+    "parler invite, with a key of which somebody becomes a member": (
+        "another way to the same end; nothing is at fault"
+    ),
+    "parler session verify, and if all see the same: parler session verify --accept": (
+        "only where a hub lied; tests/parler/sealed/test_member.py"
+    ),
+    "parler devices": PHONE,
+    "parler devices remove NAME": PHONE,
+    "parler ui --phone": PHONE,
+    "parler ui --phone --phone-page URL takes it from elsewhere": PHONE,
+    "parler use wss://HUB, then parler ui --phone": PHONE,
+    "{}; phones have to be paired again": PHONE,
     "parler session members --room {}": (
         "shows whom to name, as `parler roster --room` does, which a row takes"
     ),

@@ -52,7 +52,7 @@ def texts(received: dict[str, list[dict[str, list[dict[str, str]]]]]) -> list[st
 def test_the_main_job(alice: Agent, bob: Agent, hub: HubProcess) -> None:
     recap = "the login is flaky\nsee auth.py"
     opened = alice("session", "open", "--context", recap, "--json").json
-    assert set(opened) == {"key", "portable", "room", "gated", "expiresAt"}
+    assert set(opened) == {*("key", "portable", "room", "gated", "sealed", "expiresAt")}
     assert opened["gated"] is True
     assert opened["portable"] == f"{opened['key']}@{hub.url}"
     room = opened["room"]
@@ -93,6 +93,7 @@ def test_the_main_job(alice: Agent, bob: Agent, hub: HubProcess) -> None:
     assert alice("send", "--to", "bob", "only for you").status == 0
     said = alice("session", "rename", "login") and alice("send", "so?").out
     assert said.startswith(f'sent to {room} "login" (seq ')
+    assert "so?" in bob("recv").out
     assert "1 direct message waits: parler recv --room dm." in bob("recv").err
 
 

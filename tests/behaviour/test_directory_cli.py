@@ -147,7 +147,7 @@ def test_a_watch_token_reads_the_session_and_leads_to_no_other_site(
     bob("session", "join", opened["portable"])
     alice("send", "hello")
     minted = alice("session", "watch", "--ttl", "60", "--json").json
-    assert set(minted) == {"token", "room", "expiresAt", "url"}
+    assert set(minted) == {"token", "room", "expiresAt", "url", "viewer"}
     seen = read(minted["url"], minted["token"])
     assert isinstance(seen, dict)
     assert [one["parts"][0]["text"] for one in seen["messages"]] == ["hello"]
