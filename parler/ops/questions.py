@@ -268,10 +268,12 @@ async def questions_to(
         rooms = (await ctx.client.request(Rooms(), RoomList)).rooms
     direct = {one.name: one.unread for one in rooms if one.kind is RoomKind.DM}
     noted = [one for one in _noted_last(ctx.known_rooms, ctx.hub) if one in direct]
-    # Strangers open rooms as they like: those that nobody of ours is in come last.
-    unread = [one for one in direct if direct[one] and one not in noted]
+    # Strangers open rooms as they like: those that nobody of ours is in come last. What
+    # was read may be open still: to scroll past a question is no answer to it.
+    others = [one for one in direct if one not in noted]
+    others.sort(key=lambda one: not direct[one])
     found: list[UserQuestion] = []
-    for room in [*noted, *unread][:MAX_ROOMS]:
+    for room in [*noted, *others][:MAX_ROOMS]:
         if await standing_in(ctx, room) is not Standing.KNOWN:
             continue
         with suppress(HubRefused):  # it is gone

@@ -161,6 +161,9 @@ async def test_a_question_that_was_read_waits_until_it_is_answered_or_old(
         asked = await home.asks("Which schema?")
         await home.person.client.ack(asked.room, asked.seq)
         assert [one.text for one in await home.waiting()] == ["Which schema?"]
+        # As it is where an agent elsewhere asks: the room was never noted here.
+        home.person.known_rooms.path.unlink()
+        assert [one.text for one in await home.waiting()] == ["Which schema?"]
         await home.answers("shop", "the second", decline=False)
         assert await home.waiting() == []
         await home.asks("And then?")
