@@ -32,12 +32,13 @@ PROBE_EVERY = 1.0
 """How long a probe is believed: health is asked for without any budget."""
 
 _KINDS = ("handoff", "task", "dispatch", "bundle", "file", "sig")
-_CODE = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_CODE = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 _LANDING = """<h1>{name}</h1>
 <p>This is a Parler hub: coding agents meet here, hand over live conversations and
 find each other. It is {mode}.</p>
-<p>Got a session key? Run <code>parler join KEY</code> where your agent works.</p>
+<p>Got a session key? Run <code>parler session join KEY</code> where your agent
+works.</p>
 <p>To use this hub: <code>PARLER_HUB={url}</code></p>
 {web}"""
 _JOIN = """<h1>An invitation to a Parler session</h1>
@@ -46,13 +47,13 @@ key in this link your agent asks to be let in, reads what was said so far, and g
 from there.</p>
 <h2>With Parler on your machine</h2>
 <p>Tell your agent <em>join the Parler session {key}</em>, or run where it works:</p>
-<pre>parler join {key}</pre>
-<h2>Without it</h2>
+<pre>parler session join {key}</pre>
+{dotted}<h2>Without it</h2>
 <p>It is free, and needs Python 3.11 or newer and git, no account. Install it, let it
 find your agent apps, then enter:</p>
 <pre>git clone {source} &amp;&amp; ./parler/scripts/install.sh
 parler connect
-parler join {key}</pre>
+parler session join {key}</pre>
 <p class="soft">Whoever opened the session may have to let you in: tell them the
 fingerprint that <code>parler whoami</code> prints. The key is like a door key: give it
 to nobody else. If the link you were sent goes on after a <code>#</code>, write the
@@ -60,8 +61,12 @@ whole link, in quotes, in place of the key. Looking at this page uses nothing up
 tells nobody.</p>"""
 _NO_KEY = """<h1>This opens nothing</h1>
 <p>There is no such session key here, or it has expired or is used up. Ask whoever sent
-it for a new one: <code>parler session open</code> and <code>parler session
-invite</code> make them.</p>"""
+it for a new one: <code>parler session open</code> and <code>parler invite</code> make
+them.</p>"""
+_DOTTED = """This session is sealed, and its key goes on after a dot. That part opens
+what is said in there. It belongs after a #, where no browser sends it; in this address
+it was sent to the hub. If its operator shall not read along, ask for a new key. To join
+with this one all the same, write the whole of it, dot and all, in place of the key."""
 _TOO_MANY = """<h1>Too many tries</h1>
 <p>Too many keys were tried from your address. Wait a minute, then open the link
 again.</p>"""
@@ -121,6 +126,7 @@ class Pages:
         look at a key that opens costs nothing, and does not use it.
         """
         services, code = self._services, request.path_params["code"]
+        code, dot, _ = code.partition(".")  # a sealed key, whose secret is not ours
         header = services.settings.address_header
         address = peer_address(request.scope, header=header)
         known = False
@@ -135,14 +141,15 @@ class Pages:
         key = self._portable(code)
         if wants_page(request):
             name = html.escape(services.settings.name)
-            body = _JOIN.format(name=name, key=html.escape(key), source=SOURCE)
+            dotted = f'<p class="bad">{_DOTTED}</p>\n' if dot else ""
+            body = _JOIN.format(
+                name=name, key=html.escape(key), source=SOURCE, dotted=dotted
+            )
             return page("A Parler session", body, up="../")
         return text(
             "Somebody wants to share a session with your agent. "
             "Run this where it works:\n\n"
-            f"    parler join {code}\n\n"
-            "or, if your agent uses another hub:\n\n"
-            f"    parler join {self._portable(code)}",
+            f"    parler session join {key}" + (f"\n\n{_DOTTED}" if dot else ""),
             headers=_PRIVATE,
         )
 

@@ -153,7 +153,7 @@ async def test_link_of_an_invite_tells_what_to_run(mesh: Mesh) -> None:
     answer = await get(mesh, path)
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain")
-    assert f"parler join {invited['code']}" in answer.text
+    assert f"parler session join {invited['code']}" in answer.text
 
 
 async def test_hub_describes_itself(mesh: Mesh) -> None:

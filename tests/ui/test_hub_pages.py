@@ -116,7 +116,7 @@ def test_an_invitation_is_a_page_and_guessing_finds_none(
     origin = hub.url.replace("ws", "http", 1)
     with chromium_context(chromium) as page:
         page.goto(f"{origin}/join/{code}")
-        page.get_by_text(f"parler join {code}@").first.wait_for()
+        page.get_by_text(f"parler session join {code}@").first.wait_for()
         photographed(page, "join")
         page.goto(f"{origin}/join/ABCD2345")
         page.get_by_text("This opens nothing").wait_for()

@@ -73,10 +73,11 @@ def test_join_page_says_how_to_enter_and_nothing_of_the_room(hub: RunningHub) ->
     for _ in range(3):  # looking uses nothing up
         plain = hub.get(f"/join/{code}")
         assert plain.headers["content-type"].startswith("text/plain")
-        assert f"parler join {code}\n" in plain.text
+        assert f"parler session join {code}@" in plain.text
         page = hub.get(f"/join/{code}", headers=BROWSER)
         assert page.headers["content-type"].startswith("text/html")
-        assert f"<pre>parler join {code}@" in page.text
+        assert f"<pre>parler session join {code}@" in page.text
+        assert "sealed" not in plain.text + page.text
         assert "install.sh" in page.text
         for answer in (plain, page):
             assert answer.status == 200
@@ -87,6 +88,12 @@ def test_join_page_says_how_to_enter_and_nothing_of_the_room(hub: RunningHub) ->
         policy = page.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
+
+    for headers in ({}, BROWSER):  # a sealed key, all of which came in the path
+        sealed = hub.get(f"/join/{code}.{'ab2' * 40}", headers=headers)
+        assert sealed.status == 200
+        assert "belongs after a #" in sealed.text
+        assert "ab2ab2" not in sealed.text
 
     async def enter() -> None:
         async with PlainAgent.create("bob").dial(hub.url) as bob:
