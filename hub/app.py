@@ -350,15 +350,16 @@ def _run(settings: Settings) -> None:
         lock_file = None
         if settings.running_file is not None:
             lock_file = stack.enter_context(LockFile(settings.running_file))
+        # First of all: who does not get the port leaves no file behind.
+        listener = stack.enter_context(
+            _listen(settings.host, settings.port, flag="--addr")
+        )
         folder = _folder_of_blobs(settings)
         if folder is not None:
             # What the database does not know is deleted: two hubs must not share it.
             held = lock_database(folder, create=False)
             if held is not None:
                 stack.enter_context(held)
-        listener = stack.enter_context(
-            _listen(settings.host, settings.port, flag="--addr")
-        )
         metrics = None
         if settings.metrics_addr is not None:
             metrics = stack.enter_context(

@@ -163,6 +163,7 @@ async def test_a_second_hub_on_the_same_database_says_so_and_harms_nobody(
         other.mkdir()
         status, words = start_and_fail(other, "--addr", taken)
         assert status == 3
+        assert list(other.iterdir()) == []
         assert words.startswith(f"error: cannot listen on {taken}")
         async with PlainAgent.create("ann").dial(started.url) as link:
             await link.ask("pong", "ping")
