@@ -196,7 +196,13 @@ def _verified(result: VerifyResult) -> Iterator[str]:
         yield f"entry {result.position}: {result.head}"
         yield "compare both with another member, by voice or in another channel"
     if result.confirmed:
-        yield "confirmed: it is the room that its key was made for"
+        yield (
+            "noted: you have compared"
+            if result.accepted
+            else "confirmed: you made it"
+            if result.ours
+            else "confirmed: it is the room that its key was made for"
+        )
     else:
         yield "NOT confirmed: once you have compared, parler session verify --accept"
     yield from _alarms(result.alarms)

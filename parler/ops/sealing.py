@@ -462,6 +462,8 @@ class VerifyResult(Result):
 
     alarms: list[str]
     accepted: bool = False
+    ours: bool = False
+    """We made it."""
 
 
 async def verify_room(
@@ -495,6 +497,7 @@ async def verify_room(
         confirmed=sealed.is_confirmed(),
         alarms=sealed.alarms(),
         accepted=accept,
+        ours=owner == ctx.identity.agent_id,
     )
 
 
