@@ -33,7 +33,6 @@ HANDLERS: dict[type[Request], Handler] = {
     requests.Redeem: invites.redeem,
     requests.JoinRequests: invites.join_requests,
     requests.ResolveJoin: invites.resolve_join,
-    requests.SetDelegates: invites.set_delegates,
     requests.Invites: invites.list_invites,
     requests.RevokeInvite: invites.revoke_invite,
     requests.Serve: queue.serve,

@@ -1,6 +1,6 @@
 """Keys to rooms: minting, redeeming, knocking, approving (protocol 4, 14.5-14.7)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
@@ -23,7 +23,6 @@ from parler.wire.limits import DEFAULT_INVITE_TTL_SECS, DEFAULT_INVITE_USES
 from parler.wire.names import service_room, token
 from parler.wire.records import JoinRequest, RoomKind
 from parler.wire.replies import (
-    DelegatesSet,
     Event,
     Invited,
     InviteList,
@@ -152,9 +151,6 @@ class _Redeemed:
     admission: Admission | None
     """None for somebody who had been a member before."""
 
-    answer: list[AgentId] = field(default_factory=list)
-    """Who may answer a knock beside the owner."""
-
     change: Change | None = None
     """The new membership, if there is one."""
 
@@ -182,11 +178,10 @@ async def redeem(
                 connection, room.id, caller.agent, Knock.PENDING, now=now
             )
         if admission is not Admission.ENTER:
-            answer = members.delegates(connection, room.id)
-            return _Redeemed(room, admission, answer=answer)
+            return _Redeemed(room, admission)
         invites.forget_knock(connection, room.id, caller.agent)
         change = enter(services, connection, room, caller.agent, now=now)
-        return _Redeemed(room, admission, change=change)
+        return _Redeemed(room, admission, change)
 
     if await _is_a_try(services, caller, code, now=now):
         services.limits.count_knock(caller.agent, caller.ip)
@@ -239,44 +234,16 @@ def _tell_redeemed(
             role=caller.role,
             requested_at=now,
         )
-        services.notifier.tell(event, [done.room.owner, *done.answer])
-
-
-async def set_delegates(
-    services: Services, caller: Caller, request: requests.SetDelegates
-) -> DelegatesSet:
-    """Say which members of a room of the caller may answer knocks (14.15)."""
-
-    def choose(connection: sa.Connection) -> list[AgentId]:
-        room = rules.must_own(rooms.by_name(connection, request.room), caller.agent)
-        chosen = members.set_delegates(connection, room.id, request.agents)
-        if set(chosen) != set(request.agents):
-            raise Refusal(None, "only members of the room can answer knocks")
-        return chosen
-
-    chosen = await services.store.write("set delegates", choose)
-    return DelegatesSet(room=request.room, agents=chosen)
-
-
-def _answered_by(connection: sa.Connection, name: RoomName, agent: AgentId) -> Room:
-    """A room at which an agent answers knocks: its own, or as its owner's delegate.
-
-    Raises:
-        Refusal: It is not.
-    """
-    room = rooms.by_name(connection, name)
-    if room is not None and agent in members.delegates(connection, room.id):
-        return room
-    return rules.must_own(room, agent)
+        services.notifier.tell(event, [done.room.owner])
 
 
 async def join_requests(
     services: Services, caller: Caller, request: requests.JoinRequests
 ) -> JoinRequestList:
-    """Who is knocking at a room where the caller answers."""
+    """Who is knocking at a room of the caller."""
 
     def look(connection: sa.Connection) -> list[JoinRequest]:
-        room = _answered_by(connection, request.room, caller.agent)
+        room = rules.must_own(rooms.by_name(connection, request.room), caller.agent)
         return invites.waiting(connection, room.id)
 
     found = await services.store.read("join requests", look)
@@ -286,13 +253,13 @@ async def join_requests(
 async def resolve_join(
     services: Services, caller: Caller, request: requests.ResolveJoin
 ) -> JoinResolved:
-    """Admit or reject somebody who knocked at a room where the caller answers."""
+    """Admit or reject somebody who knocked at a room of the caller."""
     now = services.now()
     if request.history not in (None, "all", "none"):
         raise Refusal(ErrorCode.BAD_FRAME, "history must be 'all' or 'none'")
 
     def resolve(connection: sa.Connection) -> Change | None:
-        room = _answered_by(connection, request.room, caller.agent)
+        room = rules.must_own(rooms.by_name(connection, request.room), caller.agent)
         knock = invites.knock_of(connection, room.id, request.agent)
         if knock not in (Knock.PENDING, Knock.DENIED):
             raise Refusal(None, "nobody of that id is asking to join this room")

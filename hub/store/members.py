@@ -1,7 +1,5 @@
 """Who is in which room and what it has read there (protocol 4.3, 5.3, 14.5)."""
 
-from collections.abc import Collection
-
 import sqlalchemy as sa
 
 from hub.store import by_hand
@@ -100,25 +98,6 @@ def remove(connection: sa.Connection, room: int, agent: AgentId) -> bool:
     )
     result = connection.execute(sa.delete(members).where(mine))
     return result.rowcount + ended > 0
-
-
-def set_delegates(
-    connection: sa.Connection, room: int, agents: Collection[AgentId]
-) -> list[AgentId]:
-    """Have these members answer knocks, and no others; returns who they are now."""
-    here, chosen = members.c.room == room, members.c.agent.in_(agents)
-    connection.execute(sa.update(members).where(here).values(delegate=chosen))
-    return delegates(connection, room)
-
-
-def delegates(connection: sa.Connection, room: int) -> list[AgentId]:
-    """The members that may answer knocks beside the owner."""
-    found = connection.execute(
-        sa.select(members.c.agent)
-        .where(members.c.room == room, members.c.delegate)
-        .order_by(members.c.agent)
-    )
-    return list(found.scalars())
 
 
 def sees(

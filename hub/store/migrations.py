@@ -56,12 +56,6 @@ def _know_who_was_admitted(connection: sa.Connection) -> None:
     directory.note_names(connection)
 
 
-def _know_delegates(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(
-        "ALTER TABLE members ADD COLUMN delegate BOOLEAN NOT NULL DEFAULT 0"
-    )
-
-
 def _count_facts(connection: sa.Connection) -> None:
     fact_counts.create(connection)
     search.count_facts(connection)
@@ -71,7 +65,6 @@ MIGRATIONS: Sequence[Migration] = (
     _remember_former_members,
     _index_facts_in_pieces,
     _know_who_was_admitted,
-    _know_delegates,
     _count_facts,
 )
 """``MIGRATIONS[n]`` takes schema n + 1 to n + 2. Steps are only ever appended."""

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 5
 """What this code expects of a database; see `migrations`."""
 
 metadata = sa.MetaData()
@@ -66,7 +66,6 @@ members = sa.Table(
     sa.Column("delivered", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("approved", sa.Boolean, nullable=False, server_default="0"),
     sa.Column("guest", sa.Boolean, nullable=False, server_default="0"),
-    sa.Column("delegate", sa.Boolean, nullable=False, server_default="0"),
     sa.Index("members_agent", "agent"),
 )
 

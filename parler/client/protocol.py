@@ -106,7 +106,6 @@ REPLIES: dict[type[Request], tuple[type[Reply], ...]] = {
     requests.Redeem: (replies.Joined, replies.JoinPending),
     requests.JoinRequests: (replies.JoinRequestList,),
     requests.ResolveJoin: (replies.JoinResolved,),
-    requests.SetDelegates: (replies.DelegatesSet,),
     requests.Serve: (replies.Joined,),
     requests.AdmitWorker: (replies.WorkerAdmitted,),
     requests.Claim: (replies.Claimed,),
@@ -154,7 +153,6 @@ FEATURE_OF: dict[type[Request], Feature] = {
     requests.RevokeTokens: Feature.MEMBERSHIP,
     requests.Forget: Feature.FORGET,
     requests.AdmitWorker: Feature.SERVICE_ADMISSION,
-    requests.SetDelegates: Feature.DELEGATES,
 }
 """What is not asked of a hub that does not advertise it (protocol 14)."""
 

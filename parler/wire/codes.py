@@ -26,7 +26,6 @@ class Feature(StrEnum):
     LOOK = "look"
     VIEWER = "viewer"
     """A page at ``/session`` for whoever has a watch token."""
-    DELEGATES = "delegates"
     PHONE = "phone"
 
 

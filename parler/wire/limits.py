@@ -40,9 +40,6 @@ MAX_CARD_BYTES = 64 * 1024
 
 MAX_PULL_LIMIT = 1000
 DEFAULT_PULL_LIMIT = 200
-MAX_DELEGATES = 64
-"""Members of a room that may answer knocks beside its owner."""
-
 MAX_WAIT_SECS = 60
 """Longest a pull may be parked (protocol 5.3)."""
 

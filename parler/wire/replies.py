@@ -280,13 +280,6 @@ class MemberRemoved(Reply, tag="member_removed"):
     agent: AgentId
 
 
-class DelegatesSet(Reply, tag="delegates_set"):
-    """These and no others may answer knocks (protocol 14.15)."""
-
-    room: RoomName
-    agents: list[AgentId]
-
-
 class InviteList(Reply, tag="invites"):
     """The live keys of a room (protocol 14.5)."""
 
@@ -351,7 +344,6 @@ AnyReply: TypeAlias = (
     | JoinPending
     | JoinRequestList
     | JoinResolved
-    | DelegatesSet
     | Claimed
     | Queued
     | Completed

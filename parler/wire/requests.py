@@ -4,7 +4,7 @@ An optional field may be absent or ``null``, save `visibility`, `scope` and
 `requireApproval`, which may only be absent (protocol 1.2).
 """
 
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -29,7 +29,6 @@ from parler.wire.limits import (
     DEFAULT_QUEUE_LIMIT,
     DEFAULT_RECALL_LIMIT,
     DEFAULT_TOKEN_TTL_SECS,
-    MAX_DELEGATES,
 )
 from parler.wire.records import (
     AgentCard,
@@ -296,13 +295,6 @@ class RemoveMember(Request, tag="remove_member"):
     agent: AgentId
 
 
-class SetDelegates(Request, tag="set_delegates"):
-    """Say which members of a room of mine may answer knocks (protocol 14.15)."""
-
-    room: RoomName
-    agents: Annotated[list[AgentId], msgspec.Meta(max_length=MAX_DELEGATES)]
-
-
 class Invites(Request, tag="invites"):
     """List the live keys of a room of mine (protocol 14.5)."""
 
@@ -329,7 +321,6 @@ AnyRequest: TypeAlias = (
     | Redeem
     | JoinRequests
     | ResolveJoin
-    | SetDelegates
     | Serve
     | AdmitWorker
     | Claim

@@ -54,16 +54,9 @@ DROP TABLE fact_counts;
 """
 
 
-def make_schema_5(database: sqlite3.Connection) -> None:
+def make_schema_4(database: sqlite3.Connection) -> None:
     """Turn a new database into one that did not count its facts."""
     database.executescript(_COUNTS)
-    database.execute("UPDATE meta SET value = '5' WHERE key = 'schema_version'")
-
-
-def make_schema_4(database: sqlite3.Connection) -> None:
-    """Into one where the owner alone answered knocks."""
-    make_schema_5(database)
-    database.execute("ALTER TABLE members DROP COLUMN delegate")
     database.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
 
 

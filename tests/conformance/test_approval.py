@@ -316,31 +316,3 @@ async def test_many_identities_at_one_address_share_thirty_guesses(mesh: Mesh) -
                 await link.expect_error(refused, "redeem", code=unknown_code())
         await links[3].expect_error("rate_limited", "redeem", code=unknown_code())
         await links[3].ask("pong", "ping")
-
-
-@pytest.mark.extension("delegates")
-async def test_members_whom_the_owner_names_answer_knocks_too(mesh: Mesh) -> None:
-    async with mesh.links("ann", "bob", "cas", "dan") as (ann, bob, cas, dan):
-        invited = await open_room(ann, gated=True)
-        room = invited["room"]
-        await admit(ann, bob, invited)
-        choice = {"room": room, "agents": [bob.id]}
-        await bob.expect_error("not_owner", "set_delegates", **choice)
-        stranger = {"room": room, "agents": [bob.id, dan.id]}
-        await ann.expect_error(ANY_ERROR, "set_delegates", **stranger)
-        await bob.expect_error("not_owner", "join_requests", room=room)
-        done = await ann.ask("delegates_set", "set_delegates", **choice)
-        assert (done["room"], done["agents"]) == (room, [bob.id])
-        await knock(cas, invited["code"])
-        asked = await bob.ask("join_requests", "join_requests", room=room)
-        assert [one["agent"] for one in asked["requests"]] == [cas.id]
-        await decide(bob, room, agent=cas.id, approve=True)
-        await join(cas, invited["code"])
-        await bob.expect_error("not_owner", "delete_room", room=room)
-        await knock(dan, invited["code"])
-        await ann.ask("member_removed", "remove_member", room=room, agent=bob.id)
-        await bob.expect_error("not_owner", "join_requests", room=room)
-        await ann.ask("delegates_set", "set_delegates", room=room, agents=[cas.id])
-        await ann.ask("delegates_set", "set_delegates", room=room, agents=[])
-        answer = {"room": room, "agent": dan.id, "approve": True}
-        await cas.expect_error("not_owner", "resolve_join", **answer)

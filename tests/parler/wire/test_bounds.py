@@ -31,7 +31,6 @@ BASES: list[AnyRequest] = [
     requests.Redeem(code=Code("")),
     requests.JoinRequests(room=RoomName("")),
     requests.ResolveJoin(room=RoomName(""), agent=AgentId(""), approve=True),
-    requests.SetDelegates(room=RoomName(""), agents=[]),
     requests.Serve(service=""),
     requests.AdmitWorker(service="", agent=AgentId("")),
     requests.Claim(room=RoomName(""), message=MessageId("")),
