@@ -82,8 +82,6 @@ async def found(
     values = values_of(capability, given)
     if session := capability.means(Means.SESSION):
         values[session.source] = run.ctx.room(given[session.key])
-    if (room := capability.means(Means.ROOM)) and given[room.key]:
-        values[room.source] = run.ctx.room(given[room.key])
     if target := capability.means(Means.TARGET):
         named = {key: given[key] for key in ("room", "to", "service")}
         values[target.source] = await target_of(run, **named)

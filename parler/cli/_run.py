@@ -171,8 +171,6 @@ def hub_of(
         return place.key_hub
     if place.in_session:
         room = place.room or active_session(settings.home)
-        if place.room and len(meant := known_rooms.meant(place.room)) == 1:
-            room = meant[0]
         if room and (known := known_rooms.hub_of(room)):
             return known
     return settings.hub

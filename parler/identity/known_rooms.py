@@ -22,7 +22,6 @@ MAX_ROOMS = 1000
 """Rooms remembered; the oldest are forgotten first."""
 
 MAX_PREAPPROVED = 1000
-_NAMES = ("room.", "dm.", "svc.")
 
 
 class RoomRecord(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=False):
@@ -75,23 +74,6 @@ class KnownRooms:
             if record.topic and exact(record.topic).casefold() == wanted:
                 return record.room
         return None
-
-    def meant(self, named: str) -> list[RoomName]:
-        """The rooms that a name or a topic stands for; a name is that of one room.
-
-        Members choose topics, so that none stands in for a room's own name. What has
-        the form of a name is one, whether or not we were there.
-        """
-        wanted = named.casefold()
-        found: dict[RoomName, None] = {}
-        for record in self._read():
-            if record.room == named:
-                return [record.room]
-            if record.topic and exact(record.topic).casefold() == wanted:
-                found[record.room] = None
-        if named.startswith(_NAMES) or (not found and "." in named):
-            return [RoomName(named)]
-        return list(found)
 
     def topic_of(self, room: str) -> Foreign | None:
         """What the room of that name that was entered last is about, if known."""

@@ -12,7 +12,7 @@ from parler.apps.registry import app_of_client
 from parler.errors import ParlerError, UsageError
 from parler.identity.identity import active_session, knocked_at, noted_session
 from parler.identity.settings import Settings
-from parler.ops.context import OpContext, not_in_yet, one_room
+from parler.ops.context import OpContext, not_in_yet
 from parler.wire.base import RoomName
 
 if TYPE_CHECKING:
@@ -142,12 +142,10 @@ class Call:
         """The room that is meant: the named one, else the active session.
 
         Raises:
-            UsageError: None was named and there is no active session, or what was named
-                is no room of ours.
+            UsageError: None was named and there is no active session.
         """
-        if named:
-            return one_room(self.services.home, named, look="parler_rooms")
-        if room := noted_session(self.services.home):
+        room = named or noted_session(self.services.home)
+        if room:
             return RoomName(room)
         if knock := knocked_at(self.services.home):
             raise UsageError(

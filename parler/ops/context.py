@@ -36,16 +36,12 @@ class Result(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
 def room_or_session(home: Path, named: str | None) -> RoomName:
     """The room that is meant: the named one, else the active session.
 
-    A topic that one room of ours has stands for it; `one_room` refuses the others.
-
     Raises:
         UsageError: None was named and there is no active session.
         ConfigError: Which one it is cannot be read.
     """
-    if named:
-        meant = KnownRooms(home).meant(named)
-        return meant[0] if len(meant) == 1 else RoomName(named)
-    if room := noted_session(home):
+    room = named or noted_session(home)
+    if room:
         return RoomName(room)
     if knock := knocked_at(home):
         raise UsageError(
@@ -55,30 +51,6 @@ def room_or_session(home: Path, named: str | None) -> RoomName:
     raise UsageError(
         "there is no active session, and no --room was named",
         next_step="parler session open, or parler session join KEY",
-    )
-
-
-def one_room(home: Path, named: str, *, look: str = "parler rooms") -> RoomName:
-    """The room of a name, or of a topic.
-
-    Args:
-        look: What lists our rooms.
-
-    Raises:
-        UsageError: It is neither, or the topic of several.
-        ConfigError: Our rooms cannot be read.
-    """
-    meant = KnownRooms(home).meant(named)
-    if len(meant) == 1:
-        return meant[0]
-    if meant:
-        raise UsageError(
-            f"{named!r} is the topic of several rooms: {', '.join(meant)}",
-            next_step=f"name the room: {meant[-1]}",
-        )
-    raise UsageError(
-        f"there is no room {named!r} among yours, by name or topic",
-        next_step=look,
     )
 
 
@@ -124,12 +96,9 @@ class OpContext:
         """The room that is meant: the named one, else the active session.
 
         Raises:
-            UsageError: None was named and there is no active session, or what was named
-                is no room of ours.
+            UsageError: None was named and there is no active session.
         """
-        if named:
-            return one_room(self.identity.home, named)
-        return room_or_session(self.identity.home, None)
+        return room_or_session(self.identity.home, named)
 
     async def require_accepted(self, room: RoomName) -> None:
         """Keep from a model what a stranger wrote, until the person has accepted it.

@@ -325,18 +325,6 @@ def test_text_comes_from_stdin_and_forges_no_line(alice: Agent, bob: Agent) -> N
     assert (broken.status, broken.error["code"]) == (2, "usage")
 
 
-def test_a_topic_stands_for_its_room_and_nothing_else_does(alice: Agent) -> None:
-    opened = alice("session", "open", "--topic", "Cart split", "--json").json
-    alice("session", "open", "--topic", "other")  # the active one
-    where = ("--room", "cart split", "--json")
-    assert alice("send", *where, "hi").json["room"] == opened["room"]
-    assert alice("session", "watch", *where).json["room"] == opened["room"]
-    for command in (("session", "watch"), ("send", "hi"), ("recall", "hi")):
-        refused = alice(*command, "--room", "nonsense", "--json").error
-        assert refused["message"].startswith("there is no room 'nonsense'"), command
-        assert refused["next"] == "parler rooms"
-
-
 def test_a_removed_member_is_out_at_once(alice: Agent, bob: Agent) -> None:
     room = open_gate(alice, bob)
     unsure = alice("members", "remove", "bob")

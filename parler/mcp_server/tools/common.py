@@ -107,8 +107,6 @@ async def performed(call: Call, capability: Capability, args: Any) -> Any:
     ctx = await call.ctx()
     if session := capability.means(Means.SESSION):
         values[session.source] = call.room(values[session.source])
-    if (room := capability.means(Means.ROOM)) and values.get(room.source):
-        values[room.source] = call.room(values[room.source])
     if target := capability.means(Means.TARGET):
         named = {key: getattr(args, key) for key in ("room", "to", "service")}
         values[target.source], _ = await target_of(ctx, **named)
