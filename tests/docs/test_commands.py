@@ -68,6 +68,7 @@ NOT_RUN = {
     "parler ui --phone": "at a terminal, with a phone; tests/ui/test_phone.py",
     "parler devices": "tests/ui/test_phone.py",
     "parler devices remove iPhone": "tests/ui/test_phone.py",
+    "parler init --name alice": "as bob's, which is run",
     "parler connect": "asks at a terminal; tests/behaviour/test_hub_choice.py",
     "parler doctor --wake": "needs an app that runs; tests/agents/test_apps.py",
     "parler use team": "looks at the network; tests/behaviour/test_hub_choice.py",
