@@ -133,7 +133,7 @@ def test_an_invitation_is_a_page_and_guessing_finds_none(
         return seen
 
     seen = loop(guess())
-    told("answers to guesses", seen)
+    told("answers to guesses", **{str(status): n for status, n in seen.items()})
     # A minute may end meanwhile, and with it the first thirty.
     assert set(seen) == {404, 429}
     assert seen[404] <= 60
