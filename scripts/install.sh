@@ -78,6 +78,7 @@ quietly() {
     cat "$said" >&2
     return 1
   fi
+  rm -f "$said"
 }
 
 install_in_venv() {
